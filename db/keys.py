@@ -1,0 +1,76 @@
+"""API keys: the statements."""
+
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from db.session import Connection
+from schemas.access import ApiKey, Caller, Scope
+
+# Make a key.
+INSERT = """
+INSERT INTO publisher.api_key (id, name, digest, scope, workspace_id)
+VALUES (%(id)s, %(name)s, %(digest)s, %(scope)s, %(workspace_id)s)
+"""
+
+# Whose key is this?
+FIND = """
+SELECT id, scope, workspace_id FROM publisher.api_key
+WHERE digest = %(digest)s AND revoked_at IS NULL
+"""
+
+# All keys, oldest first.
+LIST = """
+SELECT id, name, scope, workspace_id, created_at, revoked_at FROM publisher.api_key ORDER BY id
+"""
+
+# End a key's life.
+REVOKE = """
+UPDATE publisher.api_key SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL
+"""
+
+# Is there such a workspace?
+WORKSPACE = "SELECT EXISTS (SELECT FROM workspace WHERE id = %(id)s)"
+
+
+def insert(
+    tx: Connection,
+    *,
+    key_id: UUID,
+    name: str,
+    digest: bytes,
+    scope: Scope,
+    workspace_id: int | None,
+) -> None:
+    """Make a key."""
+    values = {
+        "id": key_id,
+        "name": name,
+        "digest": digest,
+        "scope": scope.value,
+        "workspace_id": workspace_id,
+    }
+    tx.execute(INSERT, values)
+
+
+def find(tx: Connection, digest: bytes) -> Caller | None:
+    """Look up a key by its hash; a revoked one is not found."""
+    row = tx.execute(FIND, {"digest": digest}).fetchone()
+    return Caller(key_id=row[0], scope=Scope(row[1]), workspace_id=row[2]) if row else None
+
+
+def everything(tx: Connection) -> list[ApiKey]:
+    """List all keys, oldest first."""
+    with tx.cursor(row_factory=dict_row) as cursor:
+        return [ApiKey.model_validate(row) for row in cursor.execute(LIST)]
+
+
+def revoke(tx: Connection, key_id: UUID) -> bool:
+    """Revoke a key; False if there was none to revoke."""
+    return tx.execute(REVOKE, {"id": key_id}).rowcount == 1
+
+
+def workspace_exists(tx: Connection, workspace_id: int) -> bool:
+    """Whether there is such a workspace."""
+    row = tx.execute(WORKSPACE, {"id": workspace_id}).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,37 @@
+"""Bring the database up to date; safe to run twice, and from two hosts at the same time."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+from db.publisher import SCHEMA
+
+LOCK = 7_305_112_026
+"""The advisory lock that lets one migration run at a time; any number that is ours alone."""
+
+
+def migrate(engine: Engine, *, with_platform: bool = False) -> None:
+    """Upgrade our schema, and the platform's tables too if asked for."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        command.upgrade(_config(connection), "heads" if with_platform else "publisher@head")
+
+
+def is_migrated(engine: Engine) -> bool:
+    """Whether our schema is at the revision that this code needs."""
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+        wanted = ScriptDirectory.from_config(_config(connection)).get_revision("publisher@head")
+        return wanted.revision in context.get_current_heads()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config

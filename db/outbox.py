@@ -1,0 +1,109 @@
+"""The outbox: events recorded in the transaction that made them true, in one order of positions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from psycopg.rows import class_row
+from pydantic_core import to_json
+
+from db.session import Connection
+from schemas.decision import NewEvent
+
+# Record events. The counter row is locked here, so this must be the last statement before the
+# commit: positions have no gaps, and become visible in order.
+APPEND = """
+WITH counter AS (
+    UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
+)
+INSERT INTO publisher.outbox_event
+    (position, id, type, video_id, workspace_id, occurred_at, revision, command_id,
+     correlation_id, traceparent, data)
+SELECT counter.position - %(count)s + event.nth, event.id, event.type, event.video_id,
+       event.workspace_id, event.occurred_at, event.revision, event.command_id,
+       event.correlation_id, event.traceparent, event.data
+FROM counter,
+     ROWS FROM (jsonb_to_recordset(%(events)s::jsonb) AS (
+         id uuid, type text, video_id bigint, workspace_id bigint, occurred_at timestamptz,
+         revision int, command_id uuid, correlation_id text, traceparent text, data jsonb
+     )) WITH ORDINALITY AS event
+         (id, type, video_id, workspace_id, occurred_at, revision, command_id,
+          correlation_id, traceparent, data, nth)
+"""
+
+# The next events behind a position, in order.
+AFTER = """
+SELECT position, id, type, video_id, workspace_id, occurred_at, revision, command_id,
+       correlation_id, traceparent, data::text AS data
+FROM publisher.outbox_event
+WHERE position > %(after)s
+ORDER BY position
+LIMIT %(limit)s
+"""
+
+# The last position given out, and the oldest one still kept (NULL: none).
+ENDS = """
+SELECT position, (SELECT min(position) FROM publisher.outbox_event)
+FROM publisher.event_position
+"""
+
+# The last position that is older than a given age (NULL: none).
+OLDER_THAN = """
+SELECT max(position) FROM publisher.outbox_event WHERE occurred_at < now() - %(age)s
+"""
+
+# Forget old events that are on the stream, a bounded number at a time.
+PRUNE = """
+DELETE FROM publisher.outbox_event WHERE position IN (
+    SELECT position FROM publisher.outbox_event
+    WHERE occurred_at < now() - %(age)s AND position <= %(relayed)s
+    ORDER BY position LIMIT %(limit)s
+)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEvent:
+    """An outbox row; `data` is JSON text."""
+
+    position: int
+    id: UUID
+    type: str
+    video_id: int
+    workspace_id: int
+    occurred_at: datetime
+    revision: int | None
+    command_id: UUID
+    correlation_id: str
+    traceparent: str | None
+    data: str
+
+
+def append(tx: Connection, events: Sequence[NewEvent]) -> None:
+    """Record events as the last statement before the commit."""
+    if events:
+        tx.execute(APPEND, {"count": len(events), "events": to_json(events).decode()})
+
+
+def after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]:
+    """Read up to `limit` events behind `position`, in order."""
+    with tx.cursor(row_factory=class_row(RecordedEvent)) as cursor:
+        return cursor.execute(AFTER, {"after": position, "limit": limit}).fetchall()
+
+
+def ends(tx: Connection) -> tuple[int, int | None]:
+    """Return the last position given out, and the oldest one still kept."""
+    last, oldest = tx.execute(ENDS).fetchone() or (0, None)
+    return last, oldest
+
+
+def older_than(tx: Connection, age: timedelta) -> int | None:
+    """Return the last position that is older than `age`, or None."""
+    row = tx.execute(OLDER_THAN, {"age": age}).fetchone()
+    return row[0] if row else None
+
+
+def prune(tx: Connection, *, age: timedelta, relayed: int, limit: int) -> int:
+    """Forget up to `limit` events older than `age`, none that is not on the stream."""
+    return tx.execute(PRUNE, {"age": age, "relayed": relayed, "limit": limit}).rowcount

@@ -1,0 +1,202 @@
+"""The publish transaction's statements: read the facts, then write every decision at once."""
+
+from collections.abc import Iterable, Sequence
+
+from psycopg.rows import class_row
+from pydantic_core import to_json
+
+from db import outbox
+from db.session import Connection, array_of, last_round_trip
+from schemas.decision import Decision
+from schemas.facts import Names, VideoFacts
+
+# Everything that publishing depends on, of many videos. Run once their rows are held: a new
+# snapshot, so what a command before this one wrote is seen.
+READ_FACTS = """
+SELECT v.id, v.uid, v.workspace_id, w.custom_url AS workspace_url,
+       v.owner_id, u.username AS owner_username, u.full_name AS owner_full_name,
+       v.status, v.internal_status, v.is_regenerating, v.is_active, v.deleted_at, v.video,
+       v.is_draft, v.title, v.description, v.visibility,
+       v.category_id, c.name AS category, v.subcategory_id, sc.name AS subcategory,
+       coalesce(tags.ids, '{}') AS tag_ids, coalesce(tags.names, '{}') AS tags,
+       v.cover_image, v.thumbnail,
+       v.duration, v.generated_script, sections.contents,
+       sections.count AS section_count, sections.seconds AS sections_seconds,
+       sections.first_at AS first_section_at, sections.last_at AS last_section_at,
+       engagement.*,
+       coalesce(r.revision, 0) AS revision, r.first_published_at,
+       clock_timestamp() AS now
+FROM video v
+JOIN workspace w ON w.id = v.workspace_id
+JOIN iam_user u ON u.id = v.owner_id
+LEFT JOIN category c ON c.id = v.category_id
+LEFT JOIN subcategory sc ON sc.id = v.subcategory_id
+LEFT JOIN publisher.video_release r ON r.video_id = v.id
+CROSS JOIN LATERAL (
+    SELECT array_agg(t.id ORDER BY t.id) AS ids, array_agg(t.name ORDER BY t.id) AS names
+    FROM video_tag vt JOIN tag t ON t.id = vt.tag_id
+    WHERE vt.video_id = v.id
+) tags
+CROSS JOIN LATERAL (
+    SELECT count(*) AS count, coalesce(sum(s.duration), 0) AS seconds,
+           min(s.created_at) AS first_at, max(s.updated_at) AS last_at,
+           CASE WHEN v.generated_script IS NULL
+                THEN jsonb_agg(s.content ORDER BY s."order") END AS contents
+    FROM section s
+    WHERE s.video_id = v.id AND s.is_active AND s.deleted_at IS NULL
+) sections
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(e.views), 0)::bigint AS views,
+           coalesce(sum(e.unique_viewers), 0)::bigint AS unique_viewers,
+           coalesce(sum(e.plays), 0)::bigint AS plays,
+           coalesce(sum(e.completed_plays), 0)::bigint AS completed_plays,
+           coalesce(sum(e.watch_seconds), 0)::bigint AS watch_seconds,
+           coalesce(sum(e.likes), 0)::bigint AS likes,
+           coalesce(sum(e.bookmarks), 0)::bigint AS bookmarks,
+           coalesce(sum(e.shares), 0)::bigint AS shares,
+           coalesce(sum(e.comments), 0)::bigint AS comments
+    FROM video_engagement e
+    WHERE e.video_id = v.id
+) engagement
+WHERE v.id = ANY(%(ids)s::bigint[])
+"""
+
+# The names behind the ids that a batch's edits refer to.
+READ_NAMES = """
+SELECT 'category', id, name FROM category WHERE id = ANY(%(categories)s::bigint[])
+UNION ALL
+SELECT 'subcategory', id, name FROM subcategory WHERE id = ANY(%(subcategories)s::bigint[])
+UNION ALL
+SELECT 'tag', id, name FROM tag WHERE id = ANY(%(tags)s::bigint[])
+"""
+
+# Apply edits: only the columns that a command brought, of the few videos that it brought any for.
+EDIT_VIDEOS = """
+UPDATE video v SET
+    title = CASE WHEN e.new ? 'title' THEN e.new->>'title' ELSE v.title END,
+    description = CASE WHEN e.new ? 'description' THEN e.new->>'description'
+                       ELSE v.description END,
+    visibility = CASE WHEN e.new ? 'visibility' THEN e.new->>'visibility' ELSE v.visibility END,
+    category_id = CASE WHEN e.new ? 'category_id' THEN (e.new->>'category_id')::bigint
+                       ELSE v.category_id END,
+    subcategory_id = CASE WHEN e.new ? 'subcategory_id' THEN (e.new->>'subcategory_id')::bigint
+                          ELSE v.subcategory_id END,
+    cover_image = CASE WHEN e.new ? 'cover_image' THEN e.new->>'cover_image'
+                       ELSE v.cover_image END,
+    thumbnail = CASE WHEN e.new ? 'thumbnail' THEN e.new->>'thumbnail' ELSE v.thumbnail END
+FROM jsonb_to_recordset(%(edits)s::jsonb) AS e(video_id bigint, new jsonb)
+WHERE v.id = e.video_id
+"""
+
+# Take away the tags that a command's list no longer has …
+REMOVE_TAGS = """
+DELETE FROM video_tag vt
+USING jsonb_to_recordset(%(edits)s::jsonb) AS e(video_id bigint, new jsonb)
+WHERE vt.video_id = e.video_id AND e.new ? 'tags' AND NOT e.new->'tags' @> to_jsonb(vt.tag_id)
+"""
+
+# … and add those that it newly has.
+ADD_TAGS = """
+INSERT INTO video_tag (video_id, tag_id)
+SELECT e.video_id, tag.id::bigint
+FROM jsonb_to_recordset(%(edits)s::jsonb) AS e(video_id bigint, new jsonb),
+     jsonb_array_elements_text(e.new->'tags') AS tag(id)
+WHERE NOT EXISTS (
+    SELECT FROM video_tag vt WHERE vt.video_id = e.video_id AND vt.tag_id = tag.id::bigint
+)
+"""
+
+# Flip the videos, write their releases, record every command's outcome or next due time.
+WRITE = """
+WITH published AS (
+    SELECT * FROM jsonb_to_recordset(%(releases)s::jsonb) AS (
+        video_id bigint, short_id text, custom_url text, metrics jsonb, revision int,
+        first_published_at timestamptz, published_at timestamptz
+    )
+),
+flipped AS (
+    UPDATE video v SET is_draft = false, updated_at = published.published_at
+    FROM published WHERE v.id = published.video_id
+),
+released AS (
+    INSERT INTO publisher.video_release AS r
+        (video_id, short_id, custom_url, metrics, revision, first_published_at, published_at)
+    SELECT video_id, short_id, custom_url, metrics, revision, first_published_at, published_at
+    FROM published
+    ON CONFLICT (video_id) DO UPDATE SET
+        custom_url = excluded.custom_url, metrics = excluded.metrics,
+        revision = excluded.revision, published_at = excluded.published_at, withdrawn_at = NULL
+)
+UPDATE publisher.publish_command c SET
+    state = d.state, reason = d.reason, detail = d.detail, due_at = d.due_at,
+    checks = d.checks, attempts = d.attempts, finished_at = d.finished_at
+FROM jsonb_to_recordset(%(commands)s::jsonb) AS d(
+    id uuid, state text, reason text, detail text, due_at timestamptz,
+    checks int, attempts int, finished_at timestamptz
+)
+WHERE c.id = d.id
+"""
+
+
+def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts]:
+    """Read the facts of many videos in one statement, by id."""
+    with tx.cursor(row_factory=class_row(VideoFacts)) as cursor:
+        rows = cursor.execute(READ_FACTS, {"ids": array_of(video_ids)}).fetchall()
+    return {facts.id: facts for facts in rows}
+
+
+def read_names(
+    tx: Connection, *, categories: set[int], subcategories: set[int], tags: set[int]
+) -> Names:
+    """Look up the names that edits refer to; no statement when they refer to none."""
+    names = Names(categories={}, subcategories={}, tags={})
+    if not categories and not subcategories and not tags:
+        return names
+    asked = {
+        "categories": array_of(categories),
+        "subcategories": array_of(subcategories),
+        "tags": array_of(tags),
+    }
+    found = {"category": names.categories, "subcategory": names.subcategories, "tag": names.tags}
+    for kind, key, name in tx.execute(READ_NAMES, asked):
+        found[kind][key] = name
+    return names
+
+
+def write(tx: Connection, decisions: Sequence[Decision]) -> None:
+    """Write every decision and commit, in one round trip; the counter is locked last."""
+    releases = {d.video_id: d.release for d in decisions if d.release}
+    edits = _merged_edits(decisions)
+    document = {
+        "releases": to_json(list(releases.values())).decode(),
+        "commands": to_json([_command(decision) for decision in decisions]).decode(),
+    }
+    with last_round_trip(tx):
+        if edits:
+            for statement in (EDIT_VIDEOS, REMOVE_TAGS, ADD_TAGS):
+                tx.execute(statement, {"edits": edits})
+        tx.execute(WRITE, document)
+        outbox.append(tx, [decision.event for decision in decisions if decision.event])
+
+
+def _merged_edits(decisions: Iterable[Decision]) -> str | None:
+    """Each edited video once, later commands' values over earlier ones'; None without edits."""
+    merged: dict[int, dict[str, object]] = {}
+    for decision in decisions:
+        if decision.changes:
+            merged.setdefault(decision.video_id, {}).update(decision.changes)
+    rows = [{"video_id": video_id, "new": new} for video_id, new in merged.items()]
+    return to_json(rows).decode() if rows else None
+
+
+def _command(decision: Decision) -> dict[str, object]:
+    return {
+        "id": decision.command_id,
+        "state": decision.state,
+        "reason": decision.reason,
+        "detail": decision.detail,
+        "due_at": decision.due_at,
+        "checks": decision.checks,
+        "attempts": decision.attempts,
+        "finished_at": decision.finished_at,
+    }

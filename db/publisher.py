@@ -1,0 +1,172 @@
+"""Our own tables, in the Postgres schema `publisher`: inbox, outbox, releases, keys.
+
+No foreign key leads to the platform's tables: where they are adopted through views, none could.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.platform import NAMING, one_of
+from schemas.access import Scope
+from schemas.command import CommandState, Trigger
+from schemas.events import EventType
+
+SCHEMA = "publisher"
+
+_open = text("state IN ('scheduled', 'waiting')")
+
+
+class Publisher(DeclarativeBase):
+    """Base of our tables."""
+
+    metadata = MetaData(schema=SCHEMA, naming_convention=NAMING)
+    type_annotation_map = {
+        int: BigInteger,
+        str: Text,
+        bytes: LargeBinary,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[UUID]: ARRAY(Uuid),
+    }
+
+
+class PublishCommand(Publisher):
+    """The inbox: commands accepted, and what became of them."""
+
+    __tablename__ = "publish_command"
+    __table_args__ = (
+        one_of("state", CommandState),
+        one_of("trigger", Trigger),
+        CheckConstraint(
+            "(finished_at IS NULL) = (state IN ('scheduled', 'waiting'))", name="outcome"
+        ),
+        Index("ix_publish_command_claim", "due_at", "id", postgresql_where=_open),
+        Index("ix_publish_command_video", "video_id", "id"),
+        Index("ix_publish_command_workspace", "workspace_id", "id"),
+        Index(
+            "ix_publish_command_finished",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    video_id: Mapped[int]
+    workspace_id: Mapped[int]
+    state: Mapped[str] = mapped_column(server_default="scheduled")
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    trigger: Mapped[str]
+    edits: Mapped[dict[str, Any] | None]
+    accepted_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    publish_before: Mapped[datetime]
+    checks: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """How often readiness said NotYet: the pauses grow with it."""
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    finished_at: Mapped[datetime | None]
+    correlation_id: Mapped[str]
+    traceparent: Mapped[str | None]
+
+
+class IdempotencyKey(Publisher):
+    """What a caller's key was first used for; the same key later means the same commands."""
+
+    __tablename__ = "idempotency_key"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    """The API key's id, or the door (`queue`, `cli`)."""
+    key: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[bytes]
+    """SHA-256 of the request."""
+    command_ids: Mapped[list[UUID]]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"), index=True)
+
+
+class OutboxEvent(Publisher):
+    """Events recorded. Insert-only; the relay's progress is the stream's last ID."""
+
+    __tablename__ = "outbox_event"
+    __table_args__ = (one_of("type", EventType), Index(None, "occurred_at"))
+
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[UUID] = mapped_column(unique=True)
+    type: Mapped[str]
+    video_id: Mapped[int]
+    workspace_id: Mapped[int]
+    occurred_at: Mapped[datetime]
+    revision: Mapped[int | None] = mapped_column(Integer)
+    command_id: Mapped[UUID]
+    correlation_id: Mapped[str]
+    traceparent: Mapped[str | None]
+    data: Mapped[dict[str, Any]]
+
+
+class EventPosition(Publisher):
+    """The counter behind the one order of events: a single row, locked last."""
+
+    __tablename__ = "event_position"
+    __table_args__ = (CheckConstraint("single", name="one_row"),)
+
+    single: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    position: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class VideoRelease(Publisher):
+    """What each video ever published has out."""
+
+    __tablename__ = "video_release"
+
+    video_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    short_id: Mapped[str] = mapped_column(unique=True)
+    custom_url: Mapped[str]
+    metrics: Mapped[dict[str, Any]]
+    revision: Mapped[int] = mapped_column(Integer)
+    first_published_at: Mapped[datetime]
+    published_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+
+class ApiKey(Publisher):
+    """Who may call. The key itself is shown once and kept only as its SHA-256."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (one_of("scope", Scope),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    scope: Mapped[str]
+    workspace_id: Mapped[int | None]
+    """None: every workspace."""
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    revoked_at: Mapped[datetime | None]
+
+
+class SetAsideMessage(Publisher):
+    """Messages from the queue that made no sense: kept for a person to look at."""
+
+    __tablename__ = "set_aside_message"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    received_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    body: Mapped[str]
+    error: Mapped[str]

@@ -1,0 +1,1 @@
+"""What crosses a boundary: requests, resources, events. The leaf: imports nothing of ours."""

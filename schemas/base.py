@@ -1,0 +1,75 @@
+"""The values that every boundary shares; what they refuse would fail later, in a database."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    AnyUrl,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+)
+
+INT32_MAX = 2**31 - 1
+INT64_MAX = 2**63 - 1
+
+
+class Frozen(BaseModel):
+    """A value: never changed once made; unknown fields are refused, so no misspelt one is lost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _storable(text: str) -> str:
+    """Refuse what JSON can spell but Postgres cannot store: NUL and lone surrogates."""
+    if "\x00" in text:
+        raise ValueError("must not contain the NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode, without lone surrogates") from None
+    return text
+
+
+_url = TypeAdapter(AnyUrl)
+
+
+def _absolute(uri: str) -> str:
+    """An absolute URI with a host (RFC 3986), kept as it was spelt."""
+    if not _url.validate_python(uri).host:
+        raise ValueError("must be an absolute URI with a host")
+    return uri
+
+
+def _written(value: object) -> object:
+    """Refuse numbers where a time is asked for: RFC 3339 or nothing."""
+    if not isinstance(value, str | datetime):
+        raise ValueError("must be an RFC 3339 time with an offset")  # noqa: TRY004 - pydantic's way
+    return value
+
+
+Text = Annotated[str, StringConstraints(strict=True), AfterValidator(_storable)]
+Name = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=255), AfterValidator(_storable)
+]
+"""Text of 1 to 255 characters."""
+ShortText = Annotated[
+    str, StringConstraints(strict=True, max_length=255), AfterValidator(_storable)
+]
+Uri = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=2000),
+    AfterValidator(_storable),
+    AfterValidator(_absolute),
+    Field(json_schema_extra={"format": "uri"}),
+]
+Time = Annotated[AwareDatetime, BeforeValidator(_written)]
+"""RFC 3339 with an offset; a naive time is refused where it enters."""
+Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX)]
+Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX)]
+Flag = Annotated[bool, Field(strict=True)]

@@ -1,0 +1,30 @@
+"""A release's metrics: what a video is like and how it is doing."""
+
+from datetime import datetime
+
+from schemas.base import Frozen
+
+
+class Metrics(Frozen):
+    """Computed from the sections, the script and the daily engagement sums."""
+
+    duration_seconds: int
+    section_count: int
+    script_words: int
+    words_per_minute: float
+    """0 while the duration is 0."""
+    tag_count: int
+    generation_seconds: int | None
+    """From the first section's creation to the last section's change; None without sections."""
+    views: int
+    unique_viewers: int
+    """The sum of each day's unique viewers."""
+    plays: int
+    watch_seconds: int
+    completion_rate: float
+    """Completed plays per play, 0 to 1; 0 while there are no plays."""
+    likes: int
+    bookmarks: int
+    shares: int
+    comments: int
+    computed_at: datetime

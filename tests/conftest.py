@@ -1,0 +1,84 @@
+"""Real engines, started once; a database of its own for each test, cloned from a migrated one."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+from sqlalchemy import Engine
+
+from db.migrate import migrate
+from db.session import connect
+from worker.embedded import Engines, engines
+
+CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
+
+
+@pytest.fixture(scope="session")
+def running() -> Generator[Engines]:
+    """PostgreSQL and Valkey, as real as in production, without the waiting for disks."""
+    home = Path(tempfile.mkdtemp(prefix="pw-test-", dir="/var/tmp"))
+    home.chmod(0o755)
+    try:
+        with engines(home, durable=False) as started:
+            yield started
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(running: Engines) -> str:
+    """The name of a database with every table and no row, to be cloned."""
+    engine = connect(running.database_url)
+    migrate(engine, with_platform=True)
+    engine.dispose()
+    return "publish_worker"
+
+
+@pytest.fixture
+def database_url(running: Engines, template: str) -> Generator[str]:
+    """A fresh database."""
+    name = f"test_{os.urandom(6).hex()}"
+    postgres = _libpq(running.database_url, "postgres")
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(sql.SQL(CLONE).format(sql.Identifier(name), sql.Identifier(template)))
+    yield _named(running.database_url, name)
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def engine(database_url: str) -> Generator[Engine]:
+    """An engine on a fresh database."""
+    made = connect(database_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def redis_url(running: Engines) -> str:
+    """An empty Valkey."""
+    with Redis.from_url(running.redis_url) as client:
+        client.flushall()
+    return running.redis_url
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Generator[Redis]:
+    """A client of an empty Valkey."""
+    client = Redis.from_url(redis_url)
+    yield client
+    client.close()
+
+
+def _named(url: str, name: str) -> str:
+    return url.replace("/publish_worker?", f"/{name}?")
+
+
+def _libpq(url: str, name: str) -> str:
+    return _named(url, name).replace("postgresql+psycopg", "postgresql")

@@ -1,0 +1,1 @@
+"""What happens: enqueue, publish, relay, and the doors to them."""

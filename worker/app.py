@@ -1,0 +1,83 @@
+"""The Celery app, and all of Celery's plumbing: the tasks know none of it."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from redis import Redis
+from sqlalchemy import Engine
+
+from db.session import connect
+from worker import logs
+from worker.settings import Settings, resolve
+from worker.wake import Waker, impatient
+
+RUN_DUE = "publish.run_due"
+WAKE_EXPIRES = 60.0
+"""Seconds; the sweep is there long before, so an old wake-up says nothing."""
+
+app = Celery("publish-worker")
+app.config_from_object("celeryconfig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """What this process works with."""
+
+    settings: Settings
+    engine: Engine
+    redis: Redis
+    waker: Waker
+
+
+@lru_cache(maxsize=1)
+def process() -> Process:
+    """This process's engine and clients, made when it first needs them."""
+    settings = resolve()
+    return Process(
+        settings=settings,
+        engine=connect(settings.database(), platform_schema=settings.platform_schema),
+        redis=Redis.from_url(settings.redis(), socket_timeout=5, socket_connect_timeout=2),
+        waker=Waker(redis=impatient(settings.redis()), send=send_wake_up),
+    )
+
+
+def send_wake_up() -> None:
+    """Send the message that there may be work; no state is in it."""
+    app.send_task(RUN_DUE, expires=WAKE_EXPIRES)
+
+
+@signals.worker_process_init.connect
+def _start_afresh(**_: Any) -> None:
+    """A pool process is a fork: connections made before must not be shared with its parent."""
+    if process.cache_info().currsize:
+        inherited = process()
+        inherited.engine.dispose(close=False)
+        process.cache_clear()
+
+
+@signals.setup_logging.connect
+def _log_through_structlog(**_: Any) -> None:
+    settings = resolve()
+    logs.configure(settings.log_format, settings.log_level)
+
+
+@signals.task_prerun.connect
+def _bind_task(task_id: str, task: Any, **_: Any) -> None:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+
+
+@contextmanager
+def closing(opened: Process) -> Generator[Process]:
+    """Close a process's connections at the end."""
+    try:
+        yield opened
+    finally:
+        opened.engine.dispose()
+        opened.redis.close()
+        opened.waker.redis.close()

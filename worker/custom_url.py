@@ -1,0 +1,51 @@
+"""custom_url: where a published video is found. A pure rule: the same each time it is computed.
+
+`{workspace's custom_url}/{title slug}-{short id}`: a path without the domain, so that moving the
+site changes no row. Every old URL, whatever its slug, still finds the video by its short id.
+"""
+
+import re
+from hashlib import sha256
+from uuid import UUID
+
+from slugify import slugify
+
+SLUG_LENGTH = 60
+EMPTY_SLUG = "video"
+SHORT_ID_LENGTH = 13
+"""Thirteen base32 characters: 65 bits, which nobody guesses; the database checks it is unique."""
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base32: no i, l, o or u, which people misread."""
+_SHORT_ID_AT_END = re.compile(rf"(?:^|[-/])([{_ALPHABET}]{{{SHORT_ID_LENGTH}}})/?$")
+
+
+def custom_url(workspace_url: str, title: str, uid: UUID) -> str:
+    """Return the path, such as `ai-research-studio/what-is-attention-k3v9x2a7qd5mp`."""
+    return f"{workspace_url}/{slug(title)}-{short_id(uid)}"
+
+
+def slug(title: str) -> str:
+    """Transliterate the title to at most 60 of a-z, 0-9 and hyphens, cut after a word."""
+    text = slugify(title, max_length=SLUG_LENGTH, word_boundary=True, save_order=True)
+    return text or EMPTY_SLUG
+
+
+def short_id(uid: UUID) -> str:
+    """Return the first 65 bits of the SHA-256 of the uid's sixteen bytes, in base32."""
+    digest = int.from_bytes(sha256(uid.bytes).digest())
+    bits = digest >> (256 - 5 * SHORT_ID_LENGTH)
+    return "".join(
+        _ALPHABET[(bits >> shift) & 31] for shift in range(5 * (SHORT_ID_LENGTH - 1), -1, -5)
+    )
+
+
+def short_id_in(path: str) -> str | None:
+    """Find the short id at the end of a path, new or old; None when there is none."""
+    found = _SHORT_ID_AT_END.search(path)
+    return found.group(1) if found else None
+
+
+def absolute_url(base_url: str, path: str) -> str:
+    """Put the public base URL in front of a path."""
+    return f"{base_url.rstrip('/')}/{path}"

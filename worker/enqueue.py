@@ -1,0 +1,229 @@
+"""Enqueue: write publish commands to the inbox in one transaction, and wake Celery."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+import structlog
+from pydantic_core import to_json
+from sqlalchemy import Engine
+from uuid_utils.compat import uuid7
+
+from db import inbox, videos
+from db.inbox import CommandRow, NewCommand
+from db.session import Connection, transaction
+from schemas.command import PublishRequest, Trigger
+from schemas.problem import FieldError
+from schemas.video import VideoInput
+from worker.wake import Waker
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+class EnqueueRefused(Exception):
+    """Nothing was enqueued."""
+
+
+class NoSuchVideo(EnqueueRefused):
+    """Some of the videos do not exist, as far as the caller can see."""
+
+    def __init__(self, indexes: Sequence[int], video_ids: Sequence[int]) -> None:
+        super().__init__(f"There is no video {', '.join(map(str, video_ids))}.")
+        self.indexes = indexes
+
+
+class RequestInvalid(EnqueueRefused):
+    """Some of the requests contradict what the database has."""
+
+    def __init__(self, errors: Sequence[tuple[int, FieldError]]) -> None:
+        super().__init__("; ".join(error.detail for _, error in errors))
+        self.errors = errors
+
+
+class KeyReused(EnqueueRefused):
+    """The idempotency key was used for another request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where requests come from, and what they are known by."""
+
+    trigger: Trigger
+    correlation_id: str
+    traceparent: str | None = None
+    workspace_id: int | None = None
+    """The workspace that the caller is confined to; None: all."""
+    idempotency_scope: str = ""
+    """Who the idempotency key belongs to."""
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """The commands in the inbox, in the order of the requests."""
+
+    commands: list[CommandRow]
+    replayed: bool
+    """The idempotency key stood for these commands already; nothing new was enqueued."""
+
+
+def enqueue(
+    engine: Engine, waker: Waker, requests: Sequence[PublishRequest], origin: Origin
+) -> Accepted:
+    """Accept all of the requests, or none.
+
+    Once this returns, each command is carried out once, whatever happens to Redis or Celery.
+    Raises NoSuchVideo, RequestInvalid or KeyReused; then nothing was written.
+    """
+    with transaction(engine) as tx:
+        accepted = _replay(tx, requests, origin) or _accept(tx, requests, origin)
+    if not accepted.replayed:
+        waker.wake()
+        log.info(
+            "commands.accepted",
+            commands=len(accepted.commands),
+            command_id=str(accepted.commands[0].id),
+            correlation_id=origin.correlation_id,
+            trigger=origin.trigger,
+        )
+    return accepted
+
+
+def set_aside(engine: Engine, body: object, error: Exception) -> None:
+    """Keep a message from the queue that made no sense, for a person to look at."""
+    text = to_json(body, inf_nan_mode="strings").decode()
+    with transaction(engine) as tx:
+        inbox.set_aside(tx, body=text, error=str(error).replace("\x00", ""))
+    log.error("message.set_aside", error=str(error))
+
+
+def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted | None:
+    """The commands that the origin's idempotency key stands for already, or None."""
+    if origin.idempotency_key is None:
+        return None
+    known = inbox.recall(tx, scope=origin.idempotency_scope, key=origin.idempotency_key)
+    if known is None:
+        return None
+    digest, command_ids = known
+    if digest != _digest(requests):
+        raise KeyReused("This Idempotency-Key was used for another request.")
+    return Accepted(commands=_in_order(tx, command_ids), replayed=True)
+
+
+def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
+    found = videos.read_identities(tx, [request.video_id for request in requests])
+    _refuse_unknown(requests, found, origin.workspace_id)
+    _refuse_contradictions(tx, requests, found)
+    commands = [_command(request, found[request.video_id], origin) for request in requests]
+    ids = [command.id for command in commands]
+    if origin.idempotency_key is not None and not inbox.remember(
+        tx,
+        scope=origin.idempotency_scope,
+        key=origin.idempotency_key,
+        digest=_digest(requests),
+        command_ids=ids,
+    ):
+        # Another call with the same key committed between our look and our note.
+        return _replay(tx, requests, origin) or _accept(tx, requests, origin)
+    inbox.insert(tx, commands)
+    return Accepted(commands=_in_order(tx, ids), replayed=False)
+
+
+def _command(request: PublishRequest, video: videos.VideoIdentity, origin: Origin) -> NewCommand:
+    edits = request.edits()
+    return NewCommand(
+        id=uuid7(),
+        video_id=request.video_id,
+        workspace_id=video.workspace_id,
+        trigger=origin.trigger,
+        edits=edits.model_dump(mode="json", exclude_unset=True) if edits else None,
+        publish_before=request.publish_before,
+        correlation_id=origin.correlation_id,
+        traceparent=origin.traceparent,
+    )
+
+
+def _refuse_unknown(
+    requests: Sequence[PublishRequest],
+    found: dict[int, videos.VideoIdentity],
+    workspace_id: int | None,
+) -> None:
+    """What lies in another workspace does not exist for the caller."""
+    unknown = [
+        index
+        for index, request in enumerate(requests)
+        if (video := found.get(request.video_id)) is None
+        or (workspace_id is not None and video.workspace_id != workspace_id)
+    ]
+    if unknown:
+        raise NoSuchVideo(unknown, [requests[index].video_id for index in unknown])
+
+
+def _refuse_contradictions(
+    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, videos.VideoIdentity]
+) -> None:
+    """Refuse a workspace or owner that is not the video's, and names that lead nowhere."""
+    bodies = [(index, request.video) for index, request in enumerate(requests) if request.video]
+    if not bodies:
+        return
+    known = videos.read_references(tx, [body for _, body in bodies])
+    errors = [
+        (index, error)
+        for index, body in bodies
+        for error in (
+            *_foreign(body, found[requests[index].video_id]),
+            *_dangling(body, known),
+        )
+    ]
+    if errors:
+        raise RequestInvalid(errors)
+
+
+def _foreign(body: VideoInput, video: videos.VideoIdentity) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if body.workspace != video.workspace_id:
+        detail = "The workspace is not the one that the video is in."
+        errors.append(FieldError(pointer="/workspace", code="mismatch", detail=detail))
+    owner = {
+        "id": video.owner_id,
+        "username": video.owner_username,
+        "email": video.owner_email,
+    }
+    for field, expected in owner.items():
+        if field in body.owner.model_fields_set and getattr(body.owner, field) != expected:
+            detail = f"The owner's {field} is not that of the video's owner."
+            errors.append(FieldError(pointer=f"/owner/{field}", code="mismatch", detail=detail))
+    return errors
+
+
+def _dangling(body: VideoInput, known: videos.References) -> list[FieldError]:
+    errors: list[FieldError] = []
+    sent = body.model_fields_set
+    if "category" in sent and body.category and body.category not in known.categories:
+        errors.append(_unknown("/category", "category", body.category))
+    if "subcategory" in sent and body.subcategory:
+        parent = known.subcategories.get(body.subcategory)
+        if parent is None:
+            errors.append(_unknown("/subcategory", "subcategory", body.subcategory))
+        elif body.category and parent != body.category:
+            detail = f"Subcategory {body.subcategory} does not belong to category {body.category}."
+            errors.append(FieldError(pointer="/subcategory", code="mismatch", detail=detail))
+    errors += [_unknown("/tags", "tag", tag) for tag in body.tags if tag not in known.tags]
+    return errors
+
+
+def _unknown(pointer: str, kind: str, key: int) -> FieldError:
+    return FieldError(pointer=pointer, code="unknown", detail=f"There is no {kind} {key}.")
+
+
+def _digest(requests: Sequence[PublishRequest]) -> bytes:
+    """SHA-256 of what was asked, however the JSON was spelt."""
+    return sha256(
+        to_json([request.model_dump(mode="json", exclude_unset=True) for request in requests])
+    ).digest()
+
+
+def _in_order(tx: Connection, ids: Sequence[UUID]) -> list[CommandRow]:
+    rows = {row.id: row for row in inbox.show(tx, ids, None)}
+    return [rows[each] for each in ids if each in rows]

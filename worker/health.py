@@ -1,0 +1,107 @@
+"""Health: whether the whole path is alive, the worker included.
+
+Every `publish.run_due` leaves a heartbeat in Redis, and beat sends one each second. So a fresh
+heartbeat shows that beat, the broker and a worker that consumes all work; a process that merely
+exists shows nothing.
+"""
+
+import time
+from dataclasses import dataclass
+
+from kombu.connection import Connection as BrokerConnection
+from kombu.exceptions import OperationalError as BrokerError
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from db import inbox
+from db.errors import PASSING
+from db.migrate import is_migrated
+from db.session import transaction
+from worker.relay import StreamAhead
+from worker.relay import check as check_stream
+
+HEARTBEAT = "publish-worker:heartbeat"
+HEARTBEAT_SECONDS = 60
+STALE_SECONDS = 5.0
+"""Beat sweeps each second; five missed sweeps are no accident."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One part of the path: whether it works, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def leave_heartbeat(redis: Redis) -> None:
+    """Say that a worker is consuming now."""
+    redis.set(HEARTBEAT, f"{time.time():.3f}", ex=HEARTBEAT_SECONDS)
+
+
+def examine(engine: Engine, redis: Redis, broker_url: str) -> list[Check]:
+    """Ask every part of the path; takes at most a few seconds when parts are dead."""
+    return [
+        _database(engine),
+        _redis(redis),
+        _broker(broker_url),
+        _worker(redis),
+        _stream(engine, redis),
+    ]
+
+
+def _database(engine: Engine) -> Check:
+    try:
+        if not is_migrated(engine):
+            return Check(
+                name="database", ok=False, detail="Not migrated: run `publish-worker migrate`."
+            )
+        with transaction(engine) as tx:
+            inbox.any_due(tx)
+    except PASSING as error:
+        return Check(name="database", ok=False, detail=type(error).__name__)
+    return Check(name="database", ok=True, detail="Answers, and is migrated.")
+
+
+def _redis(redis: Redis) -> Check:
+    try:
+        redis.ping()
+    except RedisError as error:
+        return Check(name="redis", ok=False, detail=type(error).__name__)
+    return Check(name="redis", ok=True, detail="Answers.")
+
+
+def _broker(broker_url: str) -> Check:
+    try:
+        with BrokerConnection(broker_url, connect_timeout=1) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+    except (BrokerError, OSError) as error:
+        return Check(name="broker", ok=False, detail=type(error).__name__)
+    return Check(name="broker", ok=True, detail="Takes connections.")
+
+
+def _worker(redis: Redis) -> Check:
+    try:
+        seen = redis.get(HEARTBEAT)
+    except RedisError:
+        return Check(name="worker", ok=False, detail="Unknown: Redis does not answer.")
+    if seen is None:
+        detail = "No worker has run a sweep in the last minute: is the worker or beat down?"
+        return Check(name="worker", ok=False, detail=detail)
+    age = time.time() - float(seen)
+    if age > STALE_SECONDS:
+        detail = f"The last sweep ran {age:.0f} s ago: is the worker or beat down?"
+        return Check(name="worker", ok=False, detail=detail)
+    return Check(name="worker", ok=True, detail=f"Ran a sweep {max(age, 0):.1f} s ago.")
+
+
+def _stream(engine: Engine, redis: Redis) -> Check:
+    try:
+        check_stream(engine, redis)
+    except StreamAhead as error:
+        return Check(name="stream", ok=False, detail=" ".join(str(error).split()))
+    except (RedisError, *PASSING):
+        return Check(name="stream", ok=False, detail="Unknown: Redis or the database is away.")
+    return Check(name="stream", ok=True, detail="Fits the outbox.")

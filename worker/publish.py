@@ -1,0 +1,153 @@
+"""Publish: carry out the commands that are due, a batch in one transaction.
+
+Claim, flip, URL, metrics, outbox row and outcome commit together or not at all. A crash needs no
+clean-up: the rows are simply still due. A batch that fails is retried in halves until the culprit
+stands alone; it backs off, and after its last attempt it is set aside as `failed`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine
+
+from db import inbox, publication
+from db.errors import PASSING
+from db.session import Connection, transaction
+from schemas.command import CommandState
+from schemas.decision import Decision
+from schemas.facts import ClaimedCommand, Names
+from worker.decision import after, after_failure, decide
+
+BATCH = 500
+BUDGET_SECONDS = 5.0
+"""After this long a run hands over to the next one, so that a shutdown need not wait for ever."""
+
+Claim = Callable[[Connection], list[ClaimedCommand]]
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+class BatchFailed(Exception):
+    """A batch failed, and not because the database is away: one of its commands is the culprit."""
+
+    def __init__(self, ids: Sequence[UUID], error: Exception) -> None:
+        super().__init__(ids, error)
+        self.ids = ids
+        self.error = error
+
+
+def run_due(
+    engine: Engine, *, base_url: str, wake: Callable[[], None], committed: Callable[[], None]
+) -> int:
+    """Carry out what is due until nothing is left or the budget is used up; return how many ended.
+
+    `committed` is called after each batch that recorded events (the relay), `wake` when there is
+    probably more to do, so that other processes help.
+    """
+    deadline = time.monotonic() + BUDGET_SECONDS
+    done = 0
+    while time.monotonic() < deadline:
+        decisions = publish_batch(engine, base_url, partial(inbox.claim_due, limit=BATCH))
+        done += sum(decision.finished_at is not None for decision in decisions)
+        if any(decision.event for decision in decisions):
+            committed()
+        if len(decisions) < BATCH:
+            return done
+        wake()
+    return done
+
+
+def publish_batch(engine: Engine, base_url: str, claim: Claim) -> list[Decision]:
+    """Carry out what `claim` takes in one transaction, or in halves if one command spoils it."""
+    try:
+        decisions = _publish_together(engine, base_url, claim)
+    except BatchFailed as failure:
+        if len(failure.ids) == 1:
+            return _back_off(engine, failure.ids[0], failure.error)
+        log.warning("batch.halved", commands=len(failure.ids), error=str(failure.error))
+        middle = len(failure.ids) // 2
+        return [
+            decision
+            for half in (failure.ids[:middle], failure.ids[middle:])
+            for decision in publish_batch(engine, base_url, partial(inbox.claim_these, ids=half))
+        ]
+    for decision in decisions:
+        _tell(decision)
+    return decisions
+
+
+def _publish_together(engine: Engine, base_url: str, claim: Claim) -> list[Decision]:
+    with transaction(engine) as tx:
+        commands = claim(tx)
+        if not commands:
+            return []
+        try:
+            decisions = decide_all(tx, commands, base_url)
+            publication.write(tx, decisions)
+        except PASSING:
+            raise
+        except Exception as error:
+            # Whatever it is, a rule's bug included, only the culprit may suffer for it.
+            raise BatchFailed([command.id for command in commands], error) from error
+    return decisions
+
+
+def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str) -> list[Decision]:
+    """Decide a batch in order; what a command does to its video, the next one sees."""
+    videos = publication.read_facts(tx, {c.video_id for c in commands if c.video_held})
+    names = _names(tx, commands)
+    decisions: list[Decision] = []
+    for command in commands:
+        video = videos.get(command.video_id)
+        decision = decide(command, video, names, base_url)
+        if video:
+            videos[command.video_id] = after(decision, video, names)
+        decisions.append(decision)
+    return decisions
+
+
+def _names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
+    edits = [command.edits for command in commands if command.edits]
+    return publication.read_names(
+        tx,
+        categories={edit["category"] for edit in edits if edit.get("category")},
+        subcategories={edit["subcategory"] for edit in edits if edit.get("subcategory")},
+        tags={tag for edit in edits for tag in edit.get("tags", ())},
+    )
+
+
+def _back_off(engine: Engine, command_id: UUID, error: Exception) -> list[Decision]:
+    """Put the culprit off, or set it aside after its last attempt."""
+    with transaction(engine) as tx:
+        decisions = [
+            after_failure(command, error) for command in inbox.claim_these(tx, [command_id])
+        ]
+        if decisions:
+            publication.write(tx, decisions)
+    for decision in decisions:
+        log.error(
+            "command.attempt_failed",
+            command_id=str(decision.command_id),
+            video_id=decision.video_id,
+            correlation_id=decision.correlation_id,
+            attempts=decision.attempts,
+            state=decision.state,
+            exc_info=error,
+        )
+    return decisions
+
+
+def _tell(decision: Decision) -> None:
+    if decision.finished_at is None and decision.state is not CommandState.WAITING:
+        return
+    log.info(
+        "command.settled",
+        state=decision.state,
+        command_id=str(decision.command_id),
+        video_id=decision.video_id,
+        correlation_id=decision.correlation_id,
+        reason=decision.reason,
+    )

@@ -1,0 +1,99 @@
+"""Readiness: may this video be published now? A pure rule, gate by gate."""
+
+from schemas.facts import VideoFacts
+from schemas.plan import Gate, Readiness, Verdict
+from schemas.video import CreationStatus, InternalStatus
+
+_SEVERITY = {Verdict.READY: 0, Verdict.NOT_YET: 1, Verdict.NEVER: 2}
+
+
+def judge(video: VideoFacts | None) -> Readiness:
+    """Ask every gate; the verdict is the worst gate's, the reason the first such gate's."""
+    gates = _gates(video)
+    worst = max(gates, key=lambda gate: _SEVERITY[gate.verdict])
+    return Readiness(gates=gates, verdict=worst.verdict, reason=worst.reason, detail=worst.detail)
+
+
+def verdict_of(video: VideoFacts) -> Verdict:
+    """Only the verdict: what the batch asks of each video before it builds gates for the few."""
+    is_ready = (
+        video.status == CreationStatus.COMPLETED
+        and video.internal_status == InternalStatus.COMPLETED
+        and not video.is_regenerating
+        and video.is_active
+        and video.deleted_at is None
+        and video.video
+    )
+    return Verdict.READY if is_ready else judge(video).verdict
+
+
+def _gates(video: VideoFacts | None) -> tuple[Gate, ...]:
+    if video is None:
+        return (_never("exists", "no_such_video", "There is no such video."),)
+    return (
+        _deleted(video),
+        _active(video),
+        _status(video),
+        _stage(video),
+        _regeneration(video),
+        _rendered_file(video),
+    )
+
+
+def _deleted(video: VideoFacts) -> Gate:
+    if video.deleted_at is not None:
+        return _never("deleted", "video_deleted", "The video has been deleted.")
+    return _open("deleted", "The video has not been deleted.")
+
+
+def _active(video: VideoFacts) -> Gate:
+    if not video.is_active:
+        return _never("active", "video_inactive", "The video is not active.")
+    return _open("active", "The video is active.")
+
+
+def _status(video: VideoFacts) -> Gate:
+    match video.status:
+        case CreationStatus.COMPLETED:
+            return _open("status", "Generation has completed.")
+        case CreationStatus.FAILED:
+            return _never("status", "generation_failed", "Generation has failed.")
+        case CreationStatus.NOT_STARTED:
+            return _not_yet("status", "generation_not_started", "Generation has not started.")
+        case _:
+            return _not_yet("status", "generation_in_progress", "Generation is in progress.")
+
+
+def _stage(video: VideoFacts) -> Gate:
+    match video.internal_status:
+        case InternalStatus.COMPLETED:
+            return _open("internal_status", "Every stage of generation has completed.")
+        case InternalStatus.FAILED:
+            return _never("internal_status", "generation_failed", "A stage of generation failed.")
+        case stage:
+            detail = f"Generation is at the stage '{stage}'."
+            return _not_yet("internal_status", "generation_in_progress", detail)
+
+
+def _regeneration(video: VideoFacts) -> Gate:
+    if video.is_regenerating:
+        return _not_yet("regeneration", "regenerating", "The video is being generated again.")
+    return _open("regeneration", "The video is not being generated again.")
+
+
+def _rendered_file(video: VideoFacts) -> Gate:
+    if not video.video:
+        return _not_yet("rendered_file", "file_missing", "The rendered file is not there yet.")
+    return _open("rendered_file", "The rendered file is there.")
+
+
+def _open(name: str, detail: str) -> Gate:
+    return Gate(name=name, verdict=Verdict.READY, detail=detail)
+
+
+def _not_yet(name: str, reason: str, detail: str) -> Gate:
+    return Gate(name=name, verdict=Verdict.NOT_YET, reason=reason, detail=detail)
+
+
+def _never(name: str, reason: str, detail: str) -> Gate:
+    return Gate(name=name, verdict=Verdict.NEVER, reason=reason, detail=detail)

@@ -1,0 +1,152 @@
+"""The relay: move events from the outbox to the stream, each once, in order.
+
+Each row goes on the stream with the explicit ID `<position>-0`. Redis refuses an ID that is not
+above the last, so a repeated append is a no-op, two relays cannot double or reorder, and the
+relay's progress is the stream's last ID: there is no cursor to lose. See docs/adr/0002.
+"""
+
+import json
+from datetime import UTC
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from db import outbox
+from db.outbox import RecordedEvent
+from db.session import transaction
+from schemas.events import SCHEMA_VERSION
+
+STREAM = "video.events"
+FIELD = "event"
+BATCH = 1_000
+
+# KEYS[1]: the stream. ARGV[1]: the last position seen before reading. Then pairs (position, event).
+# Appends what is not there yet, stops at the first gap, and answers the last position (-1: the
+# stream was lost since it was looked at, so what was read may leave a gap).
+APPEND = """
+local function last()
+    if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+    local info = redis.call('XINFO', 'STREAM', KEYS[1])
+    for i = 1, #info, 2 do
+        if info[i] == 'last-generated-id' then
+            return tonumber(string.match(info[i + 1], '^(%d+)'))
+        end
+    end
+end
+local at = last()
+if at < tonumber(ARGV[1]) then return -1 end
+for i = 2, #ARGV, 2 do
+    local position = tonumber(ARGV[i])
+    if position > at then
+        if position ~= at + 1 and at ~= 0 then return at end
+        redis.call('XADD', KEYS[1], string.format('%.0f-0', position), 'event', ARGV[i + 1])
+        at = position
+    end
+end
+return at
+"""
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+class StreamAhead(Exception):
+    """The stream has positions that the outbox never gave out: it belongs to another database, or
+    the database was restored from a backup. `publish-worker events rebuild` makes it anew.
+    """
+
+
+class StreamGap(Exception):
+    """The stream ends before the oldest event that the outbox still has, as an old copy of Redis
+    would: what lies between is gone. `publish-worker events rebuild` makes the stream anew.
+    """
+
+
+def relay_or_later(engine: Engine, redis: Redis, base_url: str) -> None:
+    """Relay now if Redis is there; if not, the sweep relays once it is back."""
+    try:
+        relay(engine, redis, base_url)
+    except RedisError as error:
+        log.warning("relay.postponed", error=str(error))
+
+
+def relay(engine: Engine, redis: Redis, base_url: str) -> int:
+    """Append every event that is not on the stream yet; return how many this call read.
+
+    Safe to run any number of times at once. No transaction is open while Redis is talked to.
+    Raises RedisError when Redis is away; what was appended stays, the rest is for the next call.
+    """
+    append = redis.register_script(APPEND)
+    read = 0
+    while True:
+        at = last_position(redis)
+        with transaction(engine) as tx:
+            events = outbox.after(tx, at, BATCH)
+        if not events:
+            return read
+        arguments: list[str | int] = [at]
+        for event in events:
+            arguments += (event.position, cloud_event(event, base_url))
+        reached = int(append(keys=[STREAM], args=arguments))
+        if reached < 0:
+            log.warning("relay.stream_lost", last_seen=at, next="read again from the start")
+            continue
+        if reached < events[-1].position:
+            raise StreamGap(StreamGap.__doc__)
+        read += len(events)
+        if len(events) < BATCH:
+            return read
+
+
+def last_position(redis: Redis) -> int:
+    """The last position that is, or was, on the stream; 0 when there is no stream."""
+    if not redis.exists(STREAM):
+        return 0
+    return int(redis.xinfo_stream(STREAM)["last-generated-id"].split(b"-")[0])
+
+
+def check(engine: Engine, redis: Redis) -> None:
+    """Raise StreamAhead if the stream cannot be a projection of this outbox."""
+    with transaction(engine) as tx:
+        last, _ = outbox.ends(tx)
+    if last_position(redis) > last:
+        raise StreamAhead(StreamAhead.__doc__)
+
+
+def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:
+    """Make the stream anew from the outbox, with the same IDs; return how many events it has.
+
+    For a stream that was damaged. One that was merely lost, the next relay rebuilds by itself.
+    """
+    redis.delete(STREAM)
+    return relay(engine, redis, base_url)
+
+
+def cloud_event(event: RecordedEvent, base_url: str) -> str:
+    """The event as a CloudEvents 1.0 document in structured JSON; `data` as it is stored."""
+    occurred_at = event.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    envelope: dict[str, str | int] = {
+        "specversion": "1.0",
+        "id": str(event.id),
+        "source": f"/workspaces/{event.workspace_id}",
+        "type": event.type,
+        "subject": str(event.video_id),
+        "time": occurred_at,
+        "datacontenttype": "application/json",
+        "dataschema": schema_url(base_url, event.type),
+        "sequence": str(event.position),
+        "partitionkey": str(event.video_id),
+        "correlationid": event.correlation_id,
+        "causationid": str(event.command_id),
+    }
+    if event.revision is not None:
+        envelope["videorevision"] = event.revision
+    if event.traceparent is not None:
+        envelope["traceparent"] = event.traceparent
+    return f'{json.dumps(envelope)[:-1]}, "data": {event.data}}}'
+
+
+def schema_url(base_url: str, event_type: str) -> str:
+    """Where the JSON Schema of an event's `data` is."""
+    return f"{base_url.rstrip('/')}/api/v1/schemas/{event_type}/{SCHEMA_VERSION}"

@@ -1,0 +1,91 @@
+"""Settings: read from the environment where a process starts, and handed on from there."""
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.embedded import data_dir, running
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class SettingsError(Exception):
+    """A setting is missing or makes no sense."""
+
+
+class Settings(BaseSettings):
+    """What an operator may set, by environment variables of the same names in capitals."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, use_attribute_docstrings=True, extra="ignore"
+    )
+
+    database_url: str | None = Field(default=None, repr=False)
+    """PostgreSQL 15 or newer, `postgresql://…`."""
+    redis_url: str | None = Field(default=None, repr=False)
+    """Redis 7 or Valkey 8 or newer, `redis://…`: the stream, wake-up marks, the heartbeat."""
+    broker_url: str | None = Field(default=None, repr=False)
+    """Any Celery broker; `REDIS_URL` unless set."""
+    platform_schema: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")] = "public"
+    """The Postgres schema with the platform's tables, or with views on them."""
+    public_base_url: str = "http://localhost:8000"
+    """What stands in front of a `custom_url`, and of the API's own links."""
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    log_format: LogFormat = LogFormat.CONSOLE
+    log_level: str = "INFO"
+    data_dir: Path | None = None
+    """Where the embedded engines keep their data."""
+    stream_keep_days: Annotated[float, Field(gt=0)] = 7
+    """How long an event stays on the stream."""
+    outbox_keep_days: Annotated[float, Field(gt=0)] = 30
+    """How long an event stays in the outbox, from which a lost stream is rebuilt."""
+    command_keep_days: Annotated[float, Field(gt=0)] = 30
+    """How long a finished command can be asked for."""
+
+    def database(self) -> str:
+        """`DATABASE_URL`, or a clear error."""
+        return _required(self.database_url, "DATABASE_URL")
+
+    def redis(self) -> str:
+        """`REDIS_URL`, or a clear error."""
+        return _required(self.redis_url, "REDIS_URL")
+
+    def broker(self) -> str:
+        """`BROKER_URL`, or else `REDIS_URL`, or a clear error."""
+        return self.broker_url or self.redis()
+
+    def stream_age(self) -> timedelta:
+        """How long an event stays on the stream."""
+        return timedelta(days=self.stream_keep_days)
+
+
+def _required(value: str | None, name: str) -> str:
+    if not value:
+        raise SettingsError(f"{name} is not set; set it, or start with `publish-worker up`.")
+    return value
+
+
+def resolve() -> Settings:
+    """The settings of this process; with neither URL set, those of embedded engines that run here.
+
+    `publish-worker up` in one terminal is so found by `publish-worker status` in another.
+    """
+    settings = Settings()
+    if settings.database_url or settings.redis_url:
+        return settings
+    found = running(data_dir(settings.data_dir))
+    if found is None:
+        return settings
+    return settings.model_copy(
+        update={"database_url": found.database_url, "redis_url": found.redis_url}
+    )

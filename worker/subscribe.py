@@ -1,0 +1,57 @@
+"""Subscribe: follow the stream from a position on, in order."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from worker.relay import FIELD, STREAM, last_position
+
+BLOCK_MS = 500
+"""How long one read waits; short, so that a stop is noticed."""
+COUNT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One event from the stream."""
+
+    position: int
+    event: dict[str, Any]
+    """The CloudEvents document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """These positions, first to last, are no longer on the stream; the outbox may have them."""
+
+    first: int
+    last: int
+
+
+def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missing | None]:
+    """Yield every event behind position `after` (None: only new ones), then live ones, for ever.
+
+    Positions have no gaps, so a missing one is noticed and told as `Missing`, never passed over.
+    Yields None whenever there was nothing for half a second, so that a caller may stop.
+    """
+    at = last_position(redis) if after is None else after
+    while True:
+        answer: Any = redis.xread({STREAM: f"{at}-0"}, count=COUNT, block=BLOCK_MS)
+        if not answer:
+            yield None
+            continue
+        for entry_id, fields in _entries(answer):
+            position = int(entry_id.split(b"-")[0])
+            if position != at + 1:
+                yield Missing(first=at + 1, last=position - 1)
+            yield Received(position=position, event=json.loads(fields[FIELD.encode()]))
+            at = position
+
+
+def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of the one stream, whichever protocol the server speaks."""
+    [(_, entries)] = answer.items() if hasattr(answer, "items") else answer
+    return entries[0] if entries and isinstance(entries[0], list) else entries

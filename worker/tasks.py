@@ -1,0 +1,88 @@
+"""Celery's doors: each task translates a message and calls one function."""
+
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject
+from pydantic import ValidationError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from db.errors import PASSING
+from schemas.command import QueueMessage, Trigger
+from worker import maintenance, publish, relay
+from worker.app import RUN_DUE, app, process
+from worker.enqueue import EnqueueRefused, Origin, enqueue, set_aside
+from worker.health import leave_heartbeat
+
+
+@app.task(name=RUN_DUE)
+def run_due() -> None:
+    """The wake-up: carry out what is due."""
+    here = process()
+    here.waker.arrived()
+    leave_heartbeat(here.redis)
+    publish.run_due(
+        here.engine,
+        base_url=here.settings.public_base_url,
+        wake=here.waker.wake,
+        committed=relay_events,
+    )
+
+
+@app.task(name="events.relay")
+def relay_events() -> None:
+    """The sweep of the outbox: relay what is not on the stream yet."""
+    here = process()
+    relay.relay_or_later(here.engine, here.redis, here.settings.public_base_url)
+
+
+@app.task(name="maintenance.prune")
+def prune() -> None:
+    """Forget what is old."""
+    here = process()
+    maintenance.prune(here.engine, here.redis, here.settings)
+
+
+@app.task(
+    name="publish.enqueue",
+    bind=True,
+    typing=False,  # what the arguments are, the schema says, and with better words
+    acks_late=True,  # a message is the command itself here, until it is in the inbox …
+    reject_on_worker_lost=True,  # … so a worker that dies with it gives it back
+)
+def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
+    """A command dropped straight onto the queue, by a producer that has only the broker.
+
+    The message's id is its idempotency key unless it brings one, so a doubled message counts once.
+    """
+    here = process()
+    try:
+        parsed = _parse(args, message)
+        key: str = parsed.idempotency_key or str(self.request.id)
+        origin = Origin(
+            trigger=Trigger.QUEUE,
+            correlation_id=parsed.correlation_id or self.request.correlation_id or key,
+            traceparent=parsed.traceparent,
+            idempotency_scope="queue",
+            idempotency_key=key,
+        )
+        _patiently(enqueue)(here.engine, here.waker, parsed.commands, origin)
+    except (ValidationError, EnqueueRefused) as error:
+        _patiently(set_aside)(here.engine, {"args": args, "kwargs": message}, error)
+    except PASSING as error:
+        raise Reject(str(error), requeue=True) from error
+
+
+def _parse(args: tuple[Any, ...], message: dict[str, Any]) -> QueueMessage:
+    if args:
+        raise EnqueueRefused("Send keyword arguments only.")
+    return QueueMessage.model_validate(message)
+
+
+_patiently = retry(
+    retry=retry_if_exception_type(PASSING),
+    wait=wait_exponential_jitter(initial=0.1, max=5),
+    stop=stop_after_delay(30),
+    reraise=True,
+)
+"""Waits for a database that is away, for half a minute; then the message goes back to the queue."""
