@@ -75,6 +75,8 @@ worker_enable_soft_shutdown_on_idle = False
 # Nobody listens to Celery's own events; health is the heartbeat in Redis (worker.health).
 worker_send_task_events = False
 task_send_sent_event = False
+# No gossip, no mingle, no heartbeats between workers, and no message that ends one.
+worker_consumer = "worker.consumer:Consumer"
 # Remote control would be a second way in, and costs a pub/sub channel per worker.
 worker_enable_remote_control = False
 

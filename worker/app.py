@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from kombu.transport import TRANSPORT_ALIASES
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -19,6 +20,9 @@ from worker.wake import Waker, impatient
 RUN_DUE = "publish.run_due"
 WAKE_EXPIRES = 60.0
 """Seconds; the sweep is there long before, so an old wake-up says nothing."""
+
+# Kombu's own transport lets one senseless list entry end the worker: see worker.consumer.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.consumer:Transport"))
 
 app = Celery("publish-worker")
 app.config_from_object("celeryconfig")

@@ -45,10 +45,13 @@ def configure(log_format: LogFormat, level: str = "INFO") -> None:
         theirs = logging.getLogger(name)
         theirs.handlers = []
         theirs.propagate = True
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # two sweeps a second are no news
     logging.getLogger("uvicorn.access").disabled = True  # the API logs its requests itself
 
 
 def _renderers(log_format: LogFormat) -> list[Processor]:
     if log_format is LogFormat.JSON:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    plain = structlog.dev.plain_traceback  # the pretty one shows local variables: secrets too
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

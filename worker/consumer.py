@@ -1,0 +1,82 @@
+"""Celery's consumer, ours in two points: no chatter between workers, and no message can end it.
+
+A message that makes no sense is logged, counted and set aside (`publisher.set_aside_message`),
+whether Celery finds it so or Kombu, which on Redis would otherwise let the worker die of it.
+"""
+
+from typing import Any, ClassVar
+
+import structlog
+from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu.transport import redis as kombu_redis
+
+from db.errors import PASSING
+from worker.app import process
+from worker.enqueue import set_aside
+
+_CHATTER = ("mingle:Mingle", "gossip:Gossip", "heart:Heart")
+_ENVELOPE = {"body", "properties", "headers"}
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+class Consumer(CeleryConsumer):
+    """Celery's consumer without gossip, mingle and heartbeats to others; sets nonsense aside."""
+
+    class Blueprint(CeleryConsumer.Blueprint):
+        """The steps of the consumer's start."""
+
+        default_steps: ClassVar[list[str]] = [
+            step for step in CeleryConsumer.Blueprint.default_steps if not step.endswith(_CHATTER)
+        ]
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Not a task message at all."""
+        super().on_unknown_message(body, message)
+        keep(message.body, "not a Celery message")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
+        """A task that we do not have."""
+        super().on_unknown_task(body, message, exc)
+        keep([message.headers, message.body], f"unknown task {exc}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Any) -> None:
+        """A task message with parts missing."""
+        super().on_invalid_task(body, message, exc)
+        keep([message.headers, message.body], f"invalid task message: {exc}")
+
+    def on_decode_error(self, message: Any, exc: Any) -> None:
+        """A body that is not what its content type says."""
+        super().on_decode_error(message, exc)
+        keep([message.headers, message.body], f"undecodable body: {exc}")
+
+
+class Channel(kombu_redis.Channel):
+    """Kombu's Redis channel, where a list entry that is no JSON does not end the worker."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except ValueError as error:
+            keep(getattr(error, "doc", None) or getattr(error, "object", ""), f"no JSON: {error}")
+            return None
+
+
+class Transport(kombu_redis.Transport):
+    """Kombu's Redis transport, where JSON that is no Kombu message does not end the worker."""
+
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: Any) -> None:
+        if isinstance(message, dict) and message.keys() >= _ENVELOPE:
+            super()._deliver(message, queue)
+        else:
+            keep(message, "not a Kombu message")
+
+
+def keep(body: object, error: str) -> None:
+    """Set a message aside, or at least log it where the database is away."""
+    try:
+        set_aside(process().engine, body, ValueError(error))
+    except PASSING as away:
+        log.error("message.lost", body=repr(body)[:2000], error=error, database=str(away))  # noqa: TRY400
