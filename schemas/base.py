@@ -1,7 +1,7 @@
 """The values that every boundary shares; what they refuse would fail later, in a database."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,8 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
 )
+
+T = TypeVar("T")
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
@@ -73,3 +75,9 @@ Time = Annotated[AwareDatetime, BeforeValidator(_written)]
 Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX)]
 Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX)]
 Flag = Annotated[bool, Field(strict=True)]
+
+
+def documented(kind: type[T]) -> type[T]:
+    """Let pydantic read a dataclass as strictly as our models, with its docstrings for fields."""
+    kind.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)  # pyright: ignore[reportAttributeAccessIssue]
+    return kind

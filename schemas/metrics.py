@@ -1,11 +1,14 @@
 """A release's metrics: what a video is like and how it is doing."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.base import Frozen
+from schemas.base import documented
 
 
-class Metrics(Frozen):
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
     """Computed from the sections, the script and the daily engagement sums."""
 
     duration_seconds: int

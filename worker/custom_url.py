@@ -12,22 +12,32 @@ from slugify import slugify
 
 SLUG_LENGTH = 60
 EMPTY_SLUG = "video"
+TRANSLITERATION = "text-unidecode"
+"""Named, since slugify takes whichever it finds, and another one would change every URL."""
 SHORT_ID_LENGTH = 13
 """Thirteen base32 characters: 65 bits, which nobody guesses; the database checks it is unique."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base32: no i, l, o or u, which people misread."""
+_SHIFTS = tuple(range(5 * (SHORT_ID_LENGTH - 1), -1, -5))
 _SHORT_ID_AT_END = re.compile(rf"(?:^|[-/])([{_ALPHABET}]{{{SHORT_ID_LENGTH}}})/?$")
 
 
 def custom_url(workspace_url: str, title: str, uid: UUID) -> str:
     """Return the path, such as `ai-research-studio/what-is-attention-k3v9x2a7qd5mp`."""
-    return f"{workspace_url}/{slug(title)}-{short_id(uid)}"
+    return path(workspace_url, title, short_id(uid))
+
+
+def path(workspace_url: str, title: str, short: str) -> str:
+    """Put the parts together, the short id being known."""
+    return f"{workspace_url}/{slug(title)}-{short}"
 
 
 def slug(title: str) -> str:
     """Transliterate the title to at most 60 of a-z, 0-9 and hyphens, cut after a word."""
-    text = slugify(title, max_length=SLUG_LENGTH, word_boundary=True, save_order=True)
+    text = slugify(
+        title, max_length=SLUG_LENGTH, word_boundary=True, save_order=True, backend=TRANSLITERATION
+    )
     return text or EMPTY_SLUG
 
 
@@ -35,9 +45,7 @@ def short_id(uid: UUID) -> str:
     """Return the first 65 bits of the SHA-256 of the uid's sixteen bytes, in base32."""
     digest = int.from_bytes(sha256(uid.bytes).digest())
     bits = digest >> (256 - 5 * SHORT_ID_LENGTH)
-    return "".join(
-        _ALPHABET[(bits >> shift) & 31] for shift in range(5 * (SHORT_ID_LENGTH - 1), -1, -5)
-    )
+    return "".join([_ALPHABET[(bits >> shift) & 31] for shift in _SHIFTS])
 
 
 def short_id_in(path: str) -> str | None:

@@ -116,10 +116,11 @@ def pause(times: int) -> timedelta:
 
 def release_of(video: VideoFacts) -> Release:
     """What the video would have out if it were published as it is now."""
+    short_id = custom_url.short_id(video.uid)
     return Release(
         video_id=video.id,
-        short_id=custom_url.short_id(video.uid),
-        custom_url=custom_url.custom_url(video.workspace_url, video.title, video.uid),
+        short_id=short_id,
+        custom_url=custom_url.path(video.workspace_url, video.title, short_id),
         metrics=metrics.compute(video),
         revision=video.revision + 1,
         first_published_at=video.first_published_at or video.now,
@@ -154,7 +155,7 @@ def _publish(
     command: ClaimedCommand, video: VideoFacts, changes: dict[str, Any], base_url: str
 ) -> Decision:
     release = release_of(video)
-    data = VideoPublished.model_construct(
+    data = VideoPublished(
         video_id=video.id,
         uid=video.uid,
         workspace_id=video.workspace_id,
@@ -163,11 +164,11 @@ def _publish(
         visibility=Visibility(video.visibility),
         custom_url=release.custom_url,
         url=custom_url.absolute_url(base_url, release.custom_url),
-        video=video.video,
+        video=video.video or "",
         thumbnail=video.thumbnail,
         cover_image=video.cover_image,
         duration=video.duration,
-        owner=Person.model_construct(
+        owner=Person(
             id=video.owner_id, username=video.owner_username, full_name=video.owner_full_name
         ),
         category=video.category,

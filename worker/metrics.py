@@ -15,7 +15,7 @@ def compute(video: VideoFacts) -> Metrics:
     """Compute the metrics as of `video.now`."""
     seconds = video.duration if video.duration is not None else video.sections_seconds
     words = script_words(video)
-    return Metrics.model_construct(
+    return Metrics(
         duration_seconds=seconds,
         section_count=video.section_count,
         script_words=words,

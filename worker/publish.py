@@ -6,6 +6,7 @@ stands alone; it backs off, and after its last attempt it is set aside as `faile
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
@@ -99,11 +100,12 @@ def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str
     """Decide a batch in order; what a command does to its video, the next one sees."""
     videos = publication.read_facts(tx, {c.video_id for c in commands if c.video_held})
     names = _names(tx, commands)
+    asked = Counter(command.video_id for command in commands)
     decisions: list[Decision] = []
     for command in commands:
         video = videos.get(command.video_id)
         decision = decide(command, video, names, base_url)
-        if video:
+        if video and asked[command.video_id] > 1:
             videos[command.video_id] = after(decision, video, names)
         decisions.append(decision)
     return decisions
