@@ -1,12 +1,20 @@
 """Which driver errors mean what: turned into ours at the edge, told apart by type."""
 
 import psycopg
+from psycopg import errors
 from sqlalchemy.exc import OperationalError
 
 UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError)
 """The database is away, or this connection is: what was not committed did not happen."""
 
-PASSING = (*UNREACHABLE, psycopg.ProgrammingError)
+PASSING = (
+    *UNREACHABLE,
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.UndefinedTable,
+)
 """Not the fault of any row: trying again later, or after a migration or a GRANT, may help."""
 
 

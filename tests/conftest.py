@@ -8,15 +8,31 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 from redis import Redis
 from sqlalchemy import Engine
 
 from db.migrate import migrate
 from db.session import connect
+from tests.desk import Desk
+from tests.platform import set_up
 from worker.embedded import Engines, engines
 
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def logs_to_pytest() -> None:
+    """Hand log lines to the standard library, where pytest collects them."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.render_to_log_kwargs,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +98,16 @@ def _named(url: str, name: str) -> str:
 
 def _libpq(url: str, name: str) -> str:
     return _named(url, name).replace("postgresql+psycopg", "postgresql")
+
+
+@pytest.fixture
+def platform(engine: Engine) -> Engine:
+    """A database with a small platform: two workspaces, a user, categories and tags."""
+    set_up(engine)
+    return engine
+
+
+@pytest.fixture
+def desk(platform: Engine, redis: Redis) -> Desk:
+    """Enqueue, carry out, relay and read: the whole path in this process, without Celery."""
+    return Desk(engine=platform, redis=redis)

@@ -1,0 +1,112 @@
+"""The whole path in one process: enqueue, carry out, relay, read. For tests, without Celery."""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from db import inbox
+from db.inbox import CommandRow
+from db.session import transaction
+from schemas.command import PublishRequest, Trigger
+from tests.platform import make_video
+from worker import publish
+from worker.enqueue import Accepted, Origin, enqueue
+from worker.relay import STREAM, relay
+from worker.wake import Waker
+
+BASE_URL = "https://videos.example"
+
+
+@dataclass
+class Desk:
+    """One worker's tools, used by hand."""
+
+    engine: Engine
+    redis: Redis
+    wake_ups: list[int] = field(default_factory=list[int])
+
+    @property
+    def waker(self) -> Waker:
+        """Counts the messages that Celery would get."""
+        return Waker(redis=self.redis, send=lambda: self.wake_ups.append(1))
+
+    def video(self, **columns: Any) -> int:
+        """Make one video, ready unless the columns say otherwise."""
+        with transaction(self.engine) as tx:
+            return make_video(tx, **columns)
+
+    def accept(self, *requests: PublishRequest | int, **origin: Any) -> Accepted:
+        """Enqueue requests, or videos by their ids."""
+        asked = [
+            request if isinstance(request, PublishRequest) else PublishRequest(video_id=request)
+            for request in requests
+        ]
+        known = {"trigger": Trigger.API, "correlation_id": "c-1", **origin}
+        return enqueue(self.engine, self.waker, asked, Origin(**known))
+
+    def run(self) -> int:
+        """Carry out what is due; return how many commands ended."""
+        return publish.run_due(
+            self.engine, base_url=BASE_URL, wake=self.waker.wake, committed=lambda: None
+        )
+
+    def publish(self, *requests: PublishRequest | int, **origin: Any) -> list[CommandRow]:
+        """Enqueue and carry out; return what became of the commands."""
+        accepted = self.accept(*requests, **origin)
+        self.run()
+        return [self.command(command.id) for command in accepted.commands]
+
+    def command(self, command_id: UUID) -> CommandRow:
+        """A command as it stands."""
+        with transaction(self.engine) as tx:
+            return inbox.show(tx, [command_id], None)[0]
+
+    def make_due(self) -> None:
+        """Let every waiting command's pause be over."""
+        self.execute(
+            "UPDATE publisher.publish_command SET due_at = now() WHERE finished_at IS NULL"
+        )
+
+    def execute(self, statement: str, *values: Any) -> None:
+        """Run one statement, as the platform or a person would."""
+        with transaction(self.engine) as tx:
+            tx.execute(statement, values or None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The answer to a query."""
+        with transaction(self.engine) as tx:
+            return tx.execute(query, values or None).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def value(self, query: str, *values: Any) -> Any:
+        """The one value that a query answers."""
+        return self.rows(query, *values)[0][0]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Relay, and read the whole stream as a subscriber does."""
+        relay(self.engine, self.redis, BASE_URL)
+        return stream(self.redis)
+
+    @contextmanager
+    def holding(self, statement: str, *values: Any) -> Generator[None]:
+        """Hold the rows that a statement touches, in a transaction of somebody else's."""
+        with transaction(self.engine) as tx:
+            tx.execute(statement, values or None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            yield
+
+
+def stream(redis: Redis) -> list[dict[str, Any]]:
+    """Every event on the stream, in order."""
+    entries: Any = redis.xrange(STREAM)
+    return [json.loads(fields[b"event"]) for _, fields in entries]
+
+
+def ids(redis: Redis) -> list[str]:
+    """Every ID on the stream, in order."""
+    entries: Any = redis.xrange(STREAM)
+    return [entry_id.decode() for entry_id, _ in entries]

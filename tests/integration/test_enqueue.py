@@ -1,0 +1,177 @@
+"""Enqueue: all or nothing, once per idempotency key, with one coalesced wake-up."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+
+from schemas.command import PublishRequest, Trigger
+from tests.desk import Desk
+from tests.integration.test_publish import request
+from tests.statements import counted
+from worker.embedded import Engines
+from worker.enqueue import KeyReused, NoSuchVideo, Origin, RequestInvalid, enqueue
+from worker.wake import MARK, Waker, impatient
+
+KEYED = {"idempotency_scope": "k", "idempotency_key": "once"}
+
+
+def commands(desk: Desk) -> int:
+    return desk.value("SELECT count(*) FROM publisher.publish_command")
+
+
+def test_a_command_keeps_what_it_is_known_by(desk: Desk) -> None:
+    video = desk.video()
+    [command] = desk.accept(video, trigger=Trigger.PIPELINE, correlation_id="c-9").commands
+    assert (command.video_id, command.workspace_id) == (video, 1)
+    assert (command.trigger, command.correlation_id) == ("pipeline", "c-9")
+
+
+def test_commands_come_back_in_the_order_of_the_requests(desk: Desk) -> None:
+    videos = [desk.video() for _ in range(20)][::-1]
+    assert [c.video_id for c in desk.accept(*videos).commands] == videos
+
+
+def test_one_unknown_video_refuses_all(desk: Desk) -> None:
+    with pytest.raises(NoSuchVideo) as refused:
+        desk.accept(desk.video(), 999_999, desk.video())
+    assert list(refused.value.indexes) == [1]
+    assert commands(desk) == 0
+
+
+def test_a_video_of_another_workspace_does_not_exist(desk: Desk) -> None:
+    with pytest.raises(NoSuchVideo):
+        desk.accept(desk.video(workspace_id=2), workspace_id=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"workspace": 2}, "/workspace"),
+        ({"owner": {"id": 9}}, "/owner/id"),
+        ({"owner": {"username": "eve"}}, "/owner/username"),
+        ({"category": 77}, "/category"),
+        ({"subcategory": 77}, "/subcategory"),
+        ({"category": 1, "subcategory": 2}, "/subcategory"),
+        ({"tags": [1, 77]}, "/tags"),
+    ],
+)
+def test_what_contradicts_the_database_is_refused(
+    desk: Desk, fields: dict[str, object], pointer: str
+) -> None:
+    with pytest.raises(RequestInvalid) as refused:
+        desk.accept(desk.video(), request(desk.video(), **fields))
+    assert [(index, error.pointer) for index, error in refused.value.errors] == [(1, pointer)]
+    assert commands(desk) == 0
+
+
+def test_the_same_key_and_request_give_the_same_commands(desk: Desk) -> None:
+    video = desk.video()
+    first = desk.accept(video, **KEYED)
+    again = desk.accept(video, **KEYED)
+    assert [c.id for c in first.commands] == [c.id for c in again.commands]
+    assert (first.replayed, again.replayed) == (False, True)
+    assert commands(desk) == 1
+
+
+def test_the_same_key_with_another_request_is_refused(desk: Desk) -> None:
+    desk.accept(desk.video(), **KEYED)
+    with pytest.raises(KeyReused):
+        desk.accept(desk.video(), **KEYED)
+
+
+def test_a_key_belongs_to_its_caller(desk: Desk) -> None:
+    video = desk.video()
+    desk.accept(video, **KEYED)
+    assert not desk.accept(video, idempotency_scope="other", idempotency_key="once").replayed
+
+
+def test_one_key_used_by_many_at_once_counts_once(desk: Desk) -> None:
+    video = desk.video()
+    seen: list[str] = []
+    together(8, lambda: seen.append(str(desk.accept(video, **KEYED).commands[0].id)))
+    assert len(seen) == 8
+    assert len(set(seen)) == 1
+    assert commands(desk) == 1
+
+
+def test_a_thousand_enqueues_cost_one_wake_up(desk: Desk) -> None:
+    video = desk.video()
+    desk.redis.set(MARK, 1, px=60_000)  # as a wake-up on its way does, but without the race
+    for _ in range(50):
+        desk.accept(video)
+    assert desk.wake_ups == []
+    desk.waker.arrived()
+    desk.accept(video)
+    assert desk.wake_ups == [1]
+
+
+def test_a_wake_up_that_got_lost_is_sent_again_soon(desk: Desk) -> None:
+    desk.accept(desk.video())
+    assert 0 < int(desk.redis.pttl(MARK)) <= 1_000
+
+
+def test_the_number_of_statements_does_not_grow_with_the_commands(desk: Desk) -> None:
+    counts: list[int] = []
+    for size in (1, 300):
+        asked = [request(desk.video(), tags=[1], category=1) for _ in range(size)]
+        with counted() as statements:
+            desk.accept(*asked, idempotency_scope="k", idempotency_key=str(size))
+        counts.append(len(statements))
+    assert 3 <= counts[0] == counts[1], counts
+
+
+def test_a_command_is_accepted_within_a_second_when_redis_is_down(platform: Engine) -> None:
+    desk = Desk(engine=platform, redis=Redis())
+    video = desk.video()
+    nowhere = Waker(redis=impatient("redis://127.0.0.1:1/0"), send=lambda: pytest.fail("sent"))
+    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    begun = time.monotonic()
+    accepted = enqueue(platform, nowhere, [PublishRequest(video_id=video)], origin)
+    assert time.monotonic() - begun < 1
+    assert desk.command(accepted.commands[0].id).state == "scheduled"
+
+
+def test_a_redis_that_does_not_answer_costs_less_than_a_second(
+    platform: Engine, running: Engines
+) -> None:
+    """Worse than a dead one: it takes the connection and says nothing."""
+    with Redis.from_url(running.redis_url) as admin:
+        mute = Waker(redis=impatient(running.redis_url), send=lambda: None)
+        mute.wake()
+        admin.client_pause(1_500)
+        begun = time.monotonic()
+        mute.wake()
+        assert time.monotonic() - begun < 1
+        admin.client_unpause()
+    mute.redis.close()
+
+
+def test_the_message_that_fails_to_go_out_does_not_fail_the_enqueue(desk: Desk) -> None:
+    def refuse() -> None:
+        raise ConnectionRefusedError
+
+    video = desk.video()
+    waker = replace(desk.waker, send=refuse)
+    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    enqueue(desk.engine, waker, [PublishRequest(video_id=video)], origin)
+    assert commands(desk) == 1
+
+
+def together(times: int, action: Callable[[], object]) -> None:
+    """Run an action in several threads at once."""
+    barrier = threading.Barrier(times)
+
+    def begin() -> None:
+        barrier.wait()
+        action()
+
+    threads = [threading.Thread(target=begin) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,107 @@
+"""A poisonous command never holds up its batch, and ends set aside with the error."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from db import publication
+from tests.desk import Desk
+from worker import metrics
+from worker.decision import MAX_ATTEMPTS
+
+POISON = """
+CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.title = 'poison' THEN RAISE EXCEPTION 'this row is poisonous'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER poison BEFORE UPDATE ON video FOR EACH ROW EXECUTE FUNCTION poison();
+"""
+
+
+@pytest.fixture
+def poisoned(desk: Desk) -> Desk:
+    """A platform with a trigger that refuses to update one video."""
+    desk.execute(POISON)
+    return desk
+
+
+def test_the_rest_of_the_batch_is_published(poisoned: Desk) -> None:
+    videos = [poisoned.video(title="poison" if n == 37 else f"Fine {n}") for n in range(100)]
+    commands = poisoned.publish(*videos)
+    states = [command.state for command in commands]
+    assert states.count("published") == 99
+    assert states[37] == "scheduled"
+
+
+def test_the_culprit_backs_off_and_keeps_the_error(poisoned: Desk) -> None:
+    [command] = poisoned.publish(poisoned.video(title="poison"))
+    assert (command.state, command.attempts, command.reason) == ("scheduled", 1, "error")
+    assert "this row is poisonous" in (command.detail or "")
+    assert command.due_at > command.accepted_at
+
+
+def test_after_its_last_attempt_it_is_set_aside_with_an_event(poisoned: Desk) -> None:
+    [command] = poisoned.publish(poisoned.video(title="poison"))
+    for _ in range(MAX_ATTEMPTS - 1):
+        poisoned.make_due()
+        poisoned.run()
+    failed = poisoned.command(command.id)
+    assert (failed.state, failed.attempts) == ("failed", MAX_ATTEMPTS)
+    [event] = poisoned.events()
+    assert event["type"] == "video.publish_failed"
+    assert event["causationid"] == str(command.id)
+
+
+def test_several_culprits_are_each_found(poisoned: Desk) -> None:
+    titles = ["poison" if n in (0, 13, 14, 49) else f"Fine {n}" for n in range(50)]
+    commands = poisoned.publish(*(poisoned.video(title=title) for title in titles))
+    assert [n for n, c in enumerate(commands) if c.state != "published"] == [0, 13, 14, 49]
+
+
+def test_a_bug_in_a_rule_hurts_only_the_command_that_it_meets(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count_words = metrics.count_words
+
+    def buggy(text: str) -> int:
+        return 1 // 0 if text == "odd" else count_words(text)
+
+    monkeypatch.setattr(metrics, "count_words", buggy)
+    odd, fine = desk.video(generated_script="odd"), desk.video(generated_script="even")
+    first, second = desk.publish(odd, fine)
+    assert (first.state, second.state) == ("scheduled", "published")
+    assert "ZeroDivisionError" in (first.detail or "")
+
+
+def test_a_database_that_goes_away_costs_no_attempt(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [command] = desk.accept(desk.video()).commands
+    with away(monkeypatch), pytest.raises(psycopg.OperationalError):
+        desk.run()
+    assert desk.command(command.id).attempts == 0
+    desk.run()
+    assert desk.command(command.id).state == "published"
+
+
+def test_a_failed_command_publishes_nothing_of_its_batch_mates_twice(poisoned: Desk) -> None:
+    poisoned.publish(*(poisoned.video(title=t) for t in ("a", "poison", "b", "c")))
+    published = [event["subject"] for event in poisoned.events()]
+    assert len(published) == len(set(published)) == 3
+
+
+@contextmanager
+def away(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """The server ends the session in the middle of the publish transaction."""
+    read_facts = publication.read_facts
+
+    def ended(tx: psycopg.Connection, video_ids: object) -> object:
+        tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return read_facts(tx, video_ids)  # pyright: ignore[reportArgumentType]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publication, "read_facts", ended)
+        yield

@@ -1,0 +1,80 @@
+"""custom_url: valid for any title, stable, unique by the video, bounded in length."""
+
+import re
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker import custom_url
+
+UID = UUID("0d9c3c0e-6a0e-4a57-9f0b-6a3b6f2f0b11")
+PATH = re.compile(r"research/[a-z0-9]+(?:-[a-z0-9]+)*-[0-9abcdefghjkmnpqrstvwxyz]{13}")
+
+titles = st.text(max_size=255)
+uids = st.uuids()
+
+
+@given(titles, uids)
+def test_any_title_makes_a_valid_path(title: str, uid: UUID) -> None:
+    assert PATH.fullmatch(custom_url.custom_url("research", title, uid))
+
+
+@given(titles, uids)
+def test_the_path_is_the_same_each_time(title: str, uid: UUID) -> None:
+    assert custom_url.custom_url("w", title, uid) == custom_url.custom_url("w", title, uid)
+
+
+@given(titles)
+def test_the_slug_is_bounded(title: str) -> None:
+    assert 1 <= len(custom_url.slug(title)) <= custom_url.SLUG_LENGTH
+
+
+@given(titles, st.lists(uids, min_size=2, max_size=20, unique=True))
+def test_two_videos_of_one_title_have_two_paths(title: str, several: list[UUID]) -> None:
+    assert len({custom_url.custom_url("w", title, uid) for uid in several}) == len(several)
+
+
+@given(titles, titles, uids)
+def test_every_old_path_still_leads_to_the_video(old: str, new: str, uid: UUID) -> None:
+    before = custom_url.custom_url("research", old, uid)
+    after = custom_url.custom_url("research", new, uid)
+    assert custom_url.short_id_in(before) == custom_url.short_id_in(after)
+    assert custom_url.short_id_in(before + "/") == custom_url.short_id(uid)
+
+
+@pytest.mark.parametrize(
+    ("title", "slug"),
+    [
+        ("What is attention?", "what-is-attention"),
+        ("Straße & Brücke", "strasse-brucke"),
+        ("Что такое свет?", "chto-takoe-svet"),
+        ("🚀🚀🚀", "video"),
+        ("???", "video"),
+        ("", "video"),
+        ("  Two\nlines ", "two-lines"),
+        ("<script>alert(1)</script>", "script-alert-1-script"),
+        ("x" * 300, "x" * 60),
+        (
+            " ".join(["twelve chars"] * 9),
+            "twelve-chars-twelve-chars-twelve-chars-twelve-chars-twelve",
+        ),
+    ],
+)
+def test_titles_become_readable(title: str, slug: str) -> None:
+    assert custom_url.slug(title) == slug
+
+
+def test_the_short_id_is_sixty_five_bits_of_the_hash_in_crockford_base32() -> None:
+    """Written out once, so that no change of code changes the URLs that are out."""
+    assert custom_url.short_id(UUID(int=0)) == "6x3ghzzqe6exb"
+
+
+@pytest.mark.parametrize("path", ["", "research", "research/what-is-light", "x/" + "u" * 13])
+def test_a_path_without_a_short_id_leads_nowhere(path: str) -> None:
+    assert custom_url.short_id_in(path) is None
+
+
+def test_the_base_url_stands_in_front() -> None:
+    assert custom_url.absolute_url("https://v.example/", "a/b") == "https://v.example/a/b"
