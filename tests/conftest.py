@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import psycopg
@@ -17,6 +17,7 @@ from db.migrate import migrate
 from db.session import connect
 from tests.desk import Desk
 from tests.platform import set_up
+from tests.processes import Celeries, broker_only, celeries
 from worker.embedded import Engines, engines
 
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
@@ -60,10 +61,10 @@ def template(running: Engines) -> str:
 def database_url(running: Engines, template: str) -> Generator[str]:
     """A fresh database."""
     name = f"test_{os.urandom(6).hex()}"
-    postgres = _libpq(running.database_url, "postgres")
+    postgres = libpq(running.database_url, "postgres")
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(sql.SQL(CLONE).format(sql.Identifier(name), sql.Identifier(template)))
-    yield _named(running.database_url, name)
+    yield named(running.database_url, name)
     with psycopg.connect(postgres, autocommit=True) as admin:
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -92,12 +93,12 @@ def redis(redis_url: str) -> Generator[Redis]:
     client.close()
 
 
-def _named(url: str, name: str) -> str:
+def named(url: str, name: str) -> str:
     return url.replace("/publish_worker?", f"/{name}?")
 
 
-def _libpq(url: str, name: str) -> str:
-    return _named(url, name).replace("postgresql+psycopg", "postgresql")
+def libpq(url: str, name: str) -> str:
+    return named(url, name).replace("postgresql+psycopg", "postgresql")
 
 
 @pytest.fixture
@@ -111,3 +112,17 @@ def platform(engine: Engine) -> Engine:
 def desk(platform: Engine, redis: Redis) -> Desk:
     """Enqueue, carry out, relay and read: the whole path in this process, without Celery."""
     return Desk(engine=platform, redis=redis)
+
+
+@pytest.fixture
+def celery(tmp_path: Path, database_url: str, redis_url: str) -> Generator[Celeries]:
+    """Real Celery processes on this test's database and Redis."""
+    with celeries(tmp_path, database_url, redis_url) as started:
+        yield started
+
+
+@pytest.fixture
+def send_task(redis_url: str) -> Generator[Callable[..., object]]:
+    """Sends Celery messages, as a producer that has only the broker does."""
+    with broker_only(redis_url) as send:
+        yield send

@@ -9,8 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -20,17 +19,20 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
+from tests.waiting import wait_until
 from worker.embedded import EngineError, Engines, EnginesAlreadyRunning, data_dir, engines, running
 
 REPOSITORY = Path(__file__).parents[2]
 STARTER = """
-import sys; from pathlib import Path; from worker.embedded import engines
+import sys; from pathlib import Path; from tests.waiting import wait_until
+from worker.embedded import engines
 with engines(Path(sys.argv[1])):
     print("up", flush=True)
     sys.stdin.read()
 """
 FINDER = """
-import sys; from pathlib import Path; from worker.embedded import running
+import sys; from pathlib import Path; from tests.waiting import wait_until
+from worker.embedded import running
 print(running(Path(sys.argv[1])))
 """
 
@@ -58,7 +60,7 @@ def directory() -> Generator[Path]:
 
 @pytest.fixture(scope="module")
 def used() -> Generator[Path]:
-    """A data directory with a cluster, for tests that need not see one made: that takes a second."""
+    """A data directory with a cluster, for tests that need not see one made (a second each)."""
     with open_folder() as path:
         with engines(path, durable=False):
             pass
@@ -95,13 +97,6 @@ def up(found: Engines) -> list[str]:
         except (OperationalError, ConnectionError):
             pass
     return answering
-
-
-def wait_until(condition: Callable[[], bool], description: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, f"not within 30 s: {description}"
-        time.sleep(0.01)
 
 
 @contextmanager

@@ -1,0 +1,123 @@
+"""Nothing lost, nothing twice: real processes, real SIGKILL, messages doubled, dropped, flushed."""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from db.session import transaction
+from schemas.command import PublishRequest, Trigger
+from tests.desk import Desk, ids
+from tests.platform import make_ready_videos
+from tests.processes import Celeries
+from tests.waiting import wait_until
+from worker.enqueue import Origin, enqueue
+from worker.wake import Waker
+
+COMMANDS = 10_000
+PER_CALL = 500
+SendTask = Callable[..., object]
+FATES = ["doubled", "dropped", "flushed"]
+
+
+@pytest.fixture
+def videos(desk: Desk) -> list[int]:
+    """Ten thousand ready drafts."""
+    with transaction(desk.engine) as tx:
+        return make_ready_videos(tx, COMMANDS)
+
+
+def test_two_of_four_workers_are_killed_at_random(
+    desk: Desk, celery: Celeries, videos: list[int], send_task: SendTask
+) -> None:
+    workers = [celery.worker() for _ in range(4)]
+    celery.beat()
+    whims = random.Random()  # noqa: S311 - which worker dies when is not a secret
+    moments = sorted(whims.sample(range(1_000, COMMANDS - 1_000, 100), 2))
+    victims = whims.sample(workers, 2)
+    enqueuing = in_thread(lambda: enqueue_all(desk, videos, lambda: wake(send_task)))
+    for moment, victim in zip(moments, victims, strict=True):
+        wait_until(
+            lambda at=moment: published(desk) >= at, f"{moment} to be published", every=0.001
+        )
+        victim.kill()
+    enqueuing.join()
+    wait_until(lambda: published(desk) == COMMANDS, "all to be published", timeout=60)
+    assert_each_once(desk, videos)
+    assert [worker.is_running for worker in workers].count(True) == 2
+
+
+@pytest.mark.parametrize("fate", FATES)
+def test_whatever_happens_to_the_messages(
+    desk: Desk, celery: Celeries, videos: list[int], send_task: SendTask, fate: str
+) -> None:
+    def send() -> None:
+        match fate:
+            case "doubled":
+                wake(send_task)
+                wake(send_task)
+            case "dropped":
+                pass
+            case _:
+                wake(send_task)
+                desk.redis.flushall()
+
+    celery.worker(concurrency=2)
+    celery.beat()
+    enqueue_all(desk, videos, send)
+    wait_until(lambda: published(desk) == COMMANDS, "all to be published", timeout=60)
+    assert_each_once(desk, videos)
+
+
+def test_valkey_is_emptied_again_and_again_while_the_worker_runs(
+    desk: Desk, celery: Celeries, videos: list[int], send_task: SendTask
+) -> None:
+    celery.worker(concurrency=2)
+    celery.beat()
+    enqueue_all(desk, videos, lambda: wake(send_task))
+    for share in (0.2, 0.5, 0.8):
+        wait_until(lambda at=share: published(desk) >= at * COMMANDS, f"{share:.0%}", timeout=60)
+        desk.redis.flushall()
+    wait_until(lambda: published(desk) == COMMANDS, "all to be published", timeout=60)
+    assert_each_once(desk, videos)
+
+
+def enqueue_all(desk: Desk, videos: list[int], send: Callable[[], None]) -> None:
+    """Enqueue in calls of five hundred, as a busy producer does."""
+    waker = Waker(redis=desk.redis, send=send)
+    for start in range(0, len(videos), PER_CALL):
+        requests = [PublishRequest(video_id=v) for v in videos[start : start + PER_CALL]]
+        enqueue(desk.engine, waker, requests, Origin(trigger=Trigger.API, correlation_id="c"))
+
+
+def wake(send_task: SendTask) -> None:
+    send_task("publish.run_due")
+
+
+def published(desk: Desk) -> int:
+    return desk.value("SELECT count(*) FROM publisher.video_release")
+
+
+def assert_each_once(desk: Desk, videos: list[int]) -> None:
+    """Every video published once, one event for each, positions without gap, all on the stream."""
+    states = desk.rows("SELECT state, count(*) FROM publisher.publish_command GROUP BY state")
+    assert states == [("published", COMMANDS)]
+    assert desk.value("SELECT count(*) FROM video WHERE is_draft") == 0
+    assert desk.value("SELECT max(revision) FROM publisher.video_release") == 1
+    wait_until(lambda: on_the_stream(desk.redis) == COMMANDS, "all events on the stream")
+    assert ids(desk.redis) == [f"{position}-0" for position in range(1, COMMANDS + 1)]
+    subjects = Counter(int(event["subject"]) for event in desk.events())
+    assert subjects == Counter(videos)
+
+
+def on_the_stream(redis: Redis) -> int:
+    return redis.xlen("video.events")
+
+
+def in_thread(action: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=action)
+    thread.start()
+    return thread

@@ -1,0 +1,156 @@
+"""The worker as a process: what it does with messages, signals, and a broker that goes away."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.desk import Desk
+from tests.processes import Celeries
+from tests.waiting import wait_until
+from worker import health
+
+QUEUE = "publish-worker:celery:publish"
+
+
+SendTask = Callable[..., object]
+
+
+def published(desk: Desk) -> int:
+    return desk.value("SELECT count(*) FROM publisher.video_release")
+
+
+def set_aside(desk: Desk) -> int:
+    return desk.value("SELECT count(*) FROM publisher.set_aside_message")
+
+
+def test_a_command_dropped_straight_onto_the_queue_is_carried_out(
+    desk: Desk, celery: Celeries, send_task: SendTask
+) -> None:
+    video = desk.video()
+    celery.worker()
+    send_task("publish.enqueue", kwargs={"video_id": video})
+    wait_until(lambda: published(desk) == 1, "the video to be published")
+    [(trigger, state)] = desk.rows("SELECT trigger, state FROM publisher.publish_command")
+    assert (trigger, state) == ("queue", "published")
+
+
+def test_a_message_delivered_twice_counts_once(
+    desk: Desk, celery: Celeries, send_task: SendTask
+) -> None:
+    video = desk.video()
+    for _ in range(2):
+        send_task("publish.enqueue", kwargs={"video_id": video}, task_id="the-same")
+    celery.worker()
+    wait_until(lambda: desk.redis.llen(QUEUE) == 0, "the queue to be empty")
+    wait_until(lambda: published(desk) == 1, "the video to be published")
+    assert desk.value("SELECT count(*) FROM publisher.publish_command") == 1
+
+
+def test_the_worker_relays_what_it_publishes(
+    desk: Desk, celery: Celeries, send_task: SendTask
+) -> None:
+    celery.worker()
+    send_task("publish.enqueue", kwargs={"video_id": desk.video(), "correlation_id": "c-7"})
+    wait_until(lambda: desk.redis.xlen("video.events") == 1, "the event on the stream")
+    [event] = desk.events()
+    assert (event["type"], event["correlationid"]) == ("video.published", "c-7")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"garbage{{{",
+        b"\xff\xfe\x00",
+        b'{"hello": 1}',
+        b"[]",
+        b'{"body": "bm90anNvbg==", "content-type": "application/json",'
+        b' "content-encoding": "utf-8", "headers": {}, "properties": {"delivery_tag": "x",'
+        b' "delivery_info": {"exchange": "", "routing_key": "publish"},'
+        b' "body_encoding": "base64"}}',
+    ],
+)
+def test_an_entry_that_is_no_message_is_set_aside_and_the_worker_goes_on(
+    desk: Desk, celery: Celeries, send_task: SendTask, entry: bytes
+) -> None:
+    worker = celery.worker()
+    desk.redis.lpush(QUEUE, entry)
+    wait_until(lambda: set_aside(desk) == 1, "the entry to be set aside")
+    send_task("publish.enqueue", kwargs={"video_id": desk.video()})
+    wait_until(lambda: published(desk) == 1, "the worker to go on")
+    assert worker.is_running
+    assert worker.says("message.set_aside")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("publish.enqueue", {"kwargs": {"video_id": "seven"}}),
+        ("publish.enqueue", {"kwargs": {"video_id": 1, "publish_befor": "2026-01-01"}}),
+        ("publish.enqueue", {"kwargs": {"video_id": 999_999}}),
+        ("publish.enqueue", {"kwargs": {"commands": []}}),
+        ("publish.enqueue", {"args": [1]}),
+        ("no.such.task", {}),
+    ],
+)
+def test_a_message_that_makes_no_sense_is_set_aside_and_the_worker_goes_on(
+    desk: Desk, celery: Celeries, send_task: SendTask, task: str, message: dict[str, Any]
+) -> None:
+    worker = celery.worker()
+    send_task(task, **message)
+    wait_until(lambda: set_aside(desk) == 1, "the message to be set aside")
+    send_task("publish.enqueue", kwargs={"video_id": desk.video()})
+    wait_until(lambda: published(desk) == 1, "the worker to go on")
+    assert worker.is_running
+
+
+def test_the_sweep_finds_what_no_message_told_of(desk: Desk, celery: Celeries) -> None:
+    desk.accept(desk.video())
+    celery.worker()
+    celery.beat()
+    wait_until(lambda: published(desk) == 1, "the sweep to find the command")
+
+
+def test_sigterm_ends_the_worker_with_its_batch_done(
+    desk: Desk, celery: Celeries, send_task: SendTask
+) -> None:
+    worker = celery.worker()
+    desk.accept(*(desk.video() for _ in range(300)))
+    send_task("publish.run_due")
+    wait_until(lambda: published(desk) > 0, "the worker to begin")
+    assert worker.stop(signal.SIGTERM) == 0
+    open_commands = desk.value(
+        "SELECT count(*) FROM publisher.publish_command WHERE finished_at IS NULL"
+    )
+    assert open_commands in (0, 300 - published(desk))
+
+
+def test_a_pool_process_that_is_killed_is_replaced_and_nothing_is_lost(
+    desk: Desk, celery: Celeries
+) -> None:
+    worker = celery.worker()
+    celery.beat()
+    [child] = psutil.Process(worker.process.pid).children()
+    os.kill(child.pid, signal.SIGKILL)
+    desk.accept(desk.video())
+    wait_until(lambda: published(desk) == 1, "the new pool process to publish")
+    assert worker.is_running
+
+
+def test_a_worker_that_consumes_shows_and_one_that_does_not_shows_too(
+    desk: Desk, celery: Celeries, redis_url: str
+) -> None:
+    worker = celery.worker()
+    celery.beat()
+    wait_until(lambda: healthy(desk, redis_url), "health to be green")
+    os.killpg(worker.process.pid, signal.SIGSTOP)
+    wait_until(lambda: not healthy(desk, redis_url), "health to be red", timeout=30)
+    os.killpg(worker.process.pid, signal.SIGCONT)
+    wait_until(lambda: healthy(desk, redis_url), "health to be green again", timeout=30)
+
+
+def healthy(desk: Desk, redis_url: str) -> bool:
+    return all(check.ok for check in health.examine(desk.engine, desk.redis, redis_url))

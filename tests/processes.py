@@ -1,0 +1,121 @@
+"""Real Celery processes, started and ended by a test with real signals."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from celery import Celery as CeleryApp
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent
+LIVE_SECONDS = 20.0
+
+
+class Celery:
+    """One `celery -A worker.app …` process and its log."""
+
+    def __init__(self, log: Path, database_url: str, redis_url: str, *arguments: str) -> None:
+        self.log = log
+        environment = {
+            **os.environ,
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "PUBLIC_BASE_URL": "https://videos.example",
+            "LOG_FORMAT": "json",
+            "PYTHONWARNINGS": "ignore",
+        }
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "worker.app", *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the main process lives."""
+        return self.process.poll() is None
+
+    def says(self, text: str) -> bool:
+        """Whether the log has a text."""
+        return text in self.log.read_text()
+
+    def wait_for(self, text: str) -> None:
+        """Wait until the log has a text; fail at once if the process dies first."""
+        wait_until(
+            lambda: self.says(text) or not self.is_running,
+            f"{text!r} in {self.log.name}",
+            LIVE_SECONDS,
+        )
+        assert self.says(text), self.log.read_text()[-3000:]
+
+    def kill(self) -> None:
+        """SIGKILL the main process and its pool at once: no handler runs."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = LIVE_SECONDS) -> int:
+        """Ask the main process to end, and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+
+class Celeries:
+    """Starts Celery processes on one database and one Redis; ends what is left."""
+
+    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
+        self.folder = folder
+        self.urls = (database_url, redis_url)
+        self.started: list[Celery] = []
+
+    def worker(self, concurrency: int = 1) -> Celery:
+        """Start a worker and wait until it consumes."""
+        worker = self._start("worker", f"--concurrency={concurrency}")
+        worker.wait_for("ready.")
+        return worker
+
+    def beat(self) -> Celery:
+        """Start beat."""
+        return self._start("beat")
+
+    def _start(self, kind: str, *arguments: str) -> Celery:
+        log = self.folder / f"{kind}-{len(self.started)}.log"
+        name = f"--hostname={kind}{len(self.started)}@%h"
+        named = (*arguments, name) if kind == "worker" else arguments
+        celery = Celery(log, *self.urls, kind, "--loglevel=INFO", *named)
+        self.started.append(celery)
+        return celery
+
+    def end(self) -> None:
+        """Kill whatever still runs."""
+        for celery in self.started:
+            if celery.is_running:
+                celery.kill()
+
+
+@contextmanager
+def broker_only(redis_url: str) -> Generator[Callable[..., object]]:
+    """`send_task` of a producer that has only the broker, as the README shows it."""
+    producer = CeleryApp(broker=redis_url, set_as_current=False)
+    producer.conf.broker_transport_options = {"global_keyprefix": "publish-worker:celery:"}
+    yield partial(producer.send_task, queue="publish")
+    producer.close()
+
+
+@contextmanager
+def celeries(folder: Path, database_url: str, redis_url: str) -> Generator[Celeries]:
+    """Start Celery processes as needed; none outlives the block."""
+    started = Celeries(folder, database_url, redis_url)
+    try:
+        yield started
+    finally:
+        started.end()
