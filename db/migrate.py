@@ -19,18 +19,19 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
-        command.upgrade(_config(connection), "heads" if with_platform else "publisher@head")
+        command.upgrade(configuration(connection), "heads" if with_platform else "publisher@head")
 
 
 def is_migrated(engine: Engine) -> bool:
     """Whether our schema is at the revision that this code needs."""
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-        wanted = ScriptDirectory.from_config(_config(connection)).get_revision("publisher@head")
+        wanted = ScriptDirectory.from_config(configuration(connection)).get_revision("publisher@head")
         return wanted.revision in context.get_current_heads()
 
 
-def _config(connection: Connection) -> Config:
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration, on a connection that is open already."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection

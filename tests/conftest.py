@@ -94,10 +94,12 @@ def redis(redis_url: str) -> Generator[Redis]:
 
 
 def named(url: str, name: str) -> str:
+    """The same server's URL with another database."""
     return url.replace("/publish_worker?", f"/{name}?")
 
 
 def libpq(url: str, name: str) -> str:
+    """The same, as libpq spells it."""
     return named(url, name).replace("postgresql+psycopg", "postgresql")
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 from sqlalchemy import Engine, text
 
-from db.migrate import is_migrated, migrate
+from db.migrate import configuration, is_migrated, migrate
 from db.platform import Platform
 from db.publisher import Publisher
 from db.session import connect
@@ -87,9 +88,7 @@ def test_the_migrations_make_what_the_code_declares(empty: Engine, base: Any) ->
     schemas = {table.schema for table in base.metadata.tables.values()}
 
     def include(_: Any, name: str | None, kind: str, *__: Any) -> bool:
-        return kind != "table" or any(
-            name == table.name for table in base.metadata.tables.values()
-        )
+        return kind != "table" or any(name == table.name for table in base.metadata.tables.values())
 
     options = {
         "include_schemas": schemas != {None},
@@ -103,10 +102,6 @@ def test_the_migrations_make_what_the_code_declares(empty: Engine, base: Any) ->
 
 
 def test_downgrading_leaves_nothing_behind(empty: Engine) -> None:
-    from alembic import command
-
-    from db.migrate import configuration
-
     migrate(empty, with_platform=True)
     with empty.begin() as connection:
         command.downgrade(configuration(connection), "base")
