@@ -40,7 +40,7 @@ lock: $(STAMP) ## write the lock files from pyproject.toml; newer versions: ARGS
 
 clean: ## remove .venv, caches and reports; the engines' data stays
 	rm -rf .venv .coverage coverage.xml htmlcov .hypothesis .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info celerybeat-schedule*
-	find bench db schemas tests worker -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A venv that another folder made, or whose Python has gone, is made anew.
 ifneq ($(shell test "$$(cat $(STAMP) 2>/dev/null)" = '$(CURDIR)' && $(BIN)/python -c '' 2>/dev/null && echo usable),usable)

@@ -17,6 +17,8 @@ LOCK = 7_305_112_026
 def migrate(engine: Engine, *, with_platform: bool = False) -> None:
     """Upgrade our schema, and the platform's tables too if asked for."""
     with engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         command.upgrade(configuration(connection), "heads" if with_platform else "publisher@head")

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from db.session import connect
 from worker import logs
 from worker.settings import Settings, resolve
-from worker.wake import Waker, impatient
+from worker.wake import Waker, impatient, patient
 
 RUN_DUE = "publish.run_due"
 WAKE_EXPIRES = 60.0
@@ -45,7 +45,7 @@ def process() -> Process:
     return Process(
         settings=settings,
         engine=connect(settings.database(), platform_schema=settings.platform_schema),
-        redis=Redis.from_url(settings.redis(), socket_timeout=5, socket_connect_timeout=2),
+        redis=patient(settings.redis()),
         waker=Waker(redis=impatient(settings.redis()), send=send_wake_up),
     )
 

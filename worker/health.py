@@ -8,6 +8,7 @@ exists shows nothing.
 import time
 from dataclasses import dataclass
 
+import structlog
 from kombu.connection import Connection as BrokerConnection
 from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
@@ -23,8 +24,11 @@ from worker.relay import check as check_stream
 
 HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
-STALE_SECONDS = 5.0
-"""Beat sweeps each second; five missed sweeps are no accident."""
+STALE_SECONDS = 10.0
+"""Beat sweeps each second, and a batch takes less: ten seconds of silence are no accident."""
+
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +41,11 @@ class Check:
 
 
 def leave_heartbeat(redis: Redis) -> None:
-    """Say that a worker is consuming now."""
-    redis.set(HEARTBEAT, f"{time.time():.3f}", ex=HEARTBEAT_SECONDS)
+    """Say that a worker is consuming now; a Redis that is away does not keep it from its work."""
+    try:
+        redis.set(HEARTBEAT, f"{time.time():.3f}", ex=HEARTBEAT_SECONDS)
+    except RedisError as error:
+        log.warning("heartbeat.not_left", error=str(error))
 
 
 def examine(engine: Engine, redis: Redis, broker_url: str) -> list[Check]:

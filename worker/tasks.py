@@ -20,13 +20,18 @@ def run_due() -> None:
     """The wake-up: carry out what is due."""
     here = process()
     here.waker.arrived()
-    leave_heartbeat(here.redis)
+    leave_heartbeat(here.waker.redis)
     publish.run_due(
         here.engine,
         base_url=here.settings.public_base_url,
         wake=here.waker.wake,
-        committed=relay_events,
+        committed=_after_batch,
     )
+
+
+def _after_batch() -> None:
+    relay_events()
+    leave_heartbeat(process().waker.redis)
 
 
 @app.task(name="events.relay")

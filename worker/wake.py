@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
-from redis.backoff import NoBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -31,6 +31,16 @@ def impatient(redis_url: str) -> Redis:
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
+    )
+
+
+def patient(redis_url: str) -> Redis:
+    """A client for work that can wait a little: one more try, and seconds to answer."""
+    return Redis.from_url(
+        redis_url,
+        socket_timeout=5,
+        socket_connect_timeout=1,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
     )
 
 
