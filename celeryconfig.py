@@ -4,12 +4,12 @@ Read by `worker.app` when a process first needs the app. Postgres is the truth a
 wake-ups (docs/adr/0001): most choices below follow from that.
 """
 
+from worker.preflight import one_clear_line
 from worker.settings import resolve
 
-_settings = resolve()
-
 # Where messages go. One Redis serves unless a broker is named.
-broker_url = _settings.broker()
+with one_clear_line():
+    broker_url = resolve().broker()
 
 # Our tasks; named, so that a worker loads them and a producer need not.
 imports = ("worker.tasks",)

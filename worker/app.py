@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from db.session import connect
 from worker import logs
+from worker.preflight import check_database, check_settings, one_clear_line
 from worker.settings import Settings, resolve
 from worker.wake import Waker, impatient, patient
 
@@ -53,6 +54,19 @@ def process() -> Process:
 def send_wake_up() -> None:
     """Send the message that there may be work; no state is in it."""
     app.send_task(RUN_DUE, expires=WAKE_EXPIRES)
+
+
+@signals.celeryd_init.connect
+def _start_only_with_a_database(**_: Any) -> None:
+    """A worker ends with one clear line if it could do nothing; what goes away later, it awaits."""
+    with one_clear_line():
+        settings = resolve()
+        check_settings(settings)
+        engine = connect(settings.database(), platform_schema=settings.platform_schema)
+        try:
+            check_database(engine)
+        finally:
+            engine.dispose()
 
 
 @signals.worker_process_init.connect

@@ -1,21 +1,22 @@
-"""Celery's consumer, ours in two points: no chatter between workers, and no message can end it.
+"""Celery's consumer, ours in three points: no chatter, no long pauses, no message can end it.
 
 A message that makes no sense is logged, counted and set aside (`publisher.set_aside_message`),
 whether Celery finds it so or Kombu, which on Redis would otherwise let the worker die of it.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
 from kombu.transport import redis as kombu_redis
 
 from db.errors import PASSING
 from worker.app import process
 from worker.enqueue import set_aside
 
-_CHATTER = ("mingle:Mingle", "gossip:Gossip", "heart:Heart")
 _ENVELOPE = {"body", "properties", "headers"}
+_SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -23,12 +24,25 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 class Consumer(CeleryConsumer):
     """Celery's consumer without gossip, mingle and heartbeats to others; sets nonsense aside."""
 
-    class Blueprint(CeleryConsumer.Blueprint):
-        """The steps of the consumer's start."""
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Start as Celery's does, with the chatter off whatever the command line says."""
+        super().__init__(*args, **{**kwargs, **_SILENT})
 
-        default_steps: ClassVar[list[str]] = [
-            step for step in CeleryConsumer.Blueprint.default_steps if not step.endswith(_CHATTER)
-        ]
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for the broker for ever, asking at least once a second.
+
+        Celery's pauses grow to half a minute; nothing here may wait that long for a Redis that is
+        back already.
+        """
+        conn.ensure_connection(
+            lambda error, pause: log.warning("broker.away", error=str(error), next_try=pause),
+            interval_start=0.2,
+            interval_step=0.2,
+            interval_max=1.0,
+            callback=maybe_shutdown,
+        )
+        self.first_connection_attempt = False
+        return conn
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Not a task message at all."""
