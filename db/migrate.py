@@ -28,7 +28,8 @@ def is_migrated(engine: Engine) -> bool:
     """Whether our schema is at the revision that this code needs."""
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-        wanted = ScriptDirectory.from_config(configuration(connection)).get_revision("publisher@head")
+        scripts = ScriptDirectory.from_config(configuration(connection))
+        wanted = scripts.get_revision("publisher@head")
         return wanted.revision in context.get_current_heads()
 
 

@@ -47,7 +47,7 @@ class Desk:
             request if isinstance(request, PublishRequest) else PublishRequest(video_id=request)
             for request in requests
         ]
-        known = {"trigger": Trigger.API, "correlation_id": "c-1", **origin}
+        known: dict[str, Any] = {"trigger": Trigger.API, "correlation_id": "c-1", **origin}
         return enqueue(self.engine, self.waker, asked, Origin(**known))
 
     def run(self) -> int:

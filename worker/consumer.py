@@ -35,7 +35,7 @@ class Consumer(CeleryConsumer):
         back already.
         """
         conn.ensure_connection(
-            lambda error, pause: log.warning("broker.away", error=str(error), next_try=pause),
+            _tell_away,
             interval_start=0.2,
             interval_step=0.2,
             interval_max=1.0,
@@ -65,12 +65,16 @@ class Consumer(CeleryConsumer):
         keep([message.headers, message.body], f"undecodable body: {exc}")
 
 
+def _tell_away(error: Exception, pause: float) -> None:
+    log.warning("broker.away", error=str(error), next_try=pause)
+
+
 class Channel(kombu_redis.Channel):
     """Kombu's Redis channel, where a list entry that is no JSON does not end the worker."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)
+            return super()._brpop_read(**options)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
         except ValueError as error:
             keep(getattr(error, "doc", None) or getattr(error, "object", ""), f"no JSON: {error}")
             return None
@@ -85,7 +89,7 @@ class Transport(kombu_redis.Transport):
         if isinstance(message, dict) and message.keys() >= _ENVELOPE:
             super()._deliver(message, queue)
         else:
-            keep(message, "not a Kombu message")
+            keep(repr(message), "not a Kombu message")
 
 
 def keep(body: object, error: str) -> None:

@@ -1,5 +1,6 @@
 """The worker as a process: what it does with messages, signals, and a broker that goes away."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -17,6 +18,20 @@ QUEUE = "publish-worker:celery:publish"
 
 
 SendTask = Callable[..., object]
+UNDECODABLE = json.dumps(
+    {
+        "body": "bm90anNvbg==",
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {},
+        "properties": {
+            "delivery_tag": "x",
+            "delivery_info": {"exchange": "", "routing_key": "publish"},
+            "body_encoding": "base64",
+        },
+    }
+).encode()
+"""A Kombu message whose body is not the JSON that it claims to be."""
 
 
 def published(desk: Desk) -> int:
@@ -67,10 +82,7 @@ def test_the_worker_relays_what_it_publishes(
         b"\xff\xfe\x00",
         b'{"hello": 1}',
         b"[]",
-        b'{"body": "bm90anNvbg==", "content-type": "application/json",'
-        b' "content-encoding": "utf-8", "headers": {}, "properties": {"delivery_tag": "x",'
-        b' "delivery_info": {"exchange": "", "routing_key": "publish"},'
-        b' "body_encoding": "base64"}}',
+        UNDECODABLE,
     ],
 )
 def test_an_entry_that_is_no_message_is_set_aside_and_the_worker_goes_on(

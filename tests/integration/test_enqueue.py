@@ -137,7 +137,7 @@ def test_a_command_is_accepted_within_a_second_when_redis_is_down(platform: Engi
 
 
 def test_a_redis_that_does_not_answer_costs_less_than_a_second(
-    platform: Engine, running: Engines
+    running: Engines,
 ) -> None:
     """Worse than a dead one: it takes the connection and says nothing."""
     with Redis.from_url(running.redis_url) as admin:

@@ -1,7 +1,9 @@
 """The relay: every event on the stream once, in order, with its position as the ID."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -92,7 +94,7 @@ def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(told: Desk) -
         flush.pop()() if flush else None
         return events
 
-    flush = [told.redis.flushall]
+    flush: list[Callable[[], object]] = [told.redis.flushall]
     with patch.object(outbox, "after", flush_then_read):
         relayed(told)
     assert ids(told.redis) == expected(1, 30)
@@ -190,5 +192,5 @@ def age_events(desk: Desk, *, days: int, up_to: int = 10**9) -> None:
 
 
 def url(redis: Redis) -> str:
-    parts = redis.get_connection_kwargs()
+    parts: dict[str, Any] = redis.get_connection_kwargs()
     return f"redis://:{parts['password']}@{parts['host']}:{parts['port']}/0"
