@@ -86,10 +86,14 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
     def _deliver(self, message: Any, queue: Any) -> None:
-        if isinstance(message, dict) and message.keys() >= _ENVELOPE:
+        if _is_enveloped(message):
             super()._deliver(message, queue)
         else:
-            keep(repr(message), "not a Kombu message")
+            keep(message, "not a Kombu message")
+
+
+def _is_enveloped(message: Any) -> bool:
+    return isinstance(message, dict) and message.keys() >= _ENVELOPE  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def keep(body: object, error: str) -> None:

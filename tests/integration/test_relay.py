@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -52,9 +51,9 @@ def test_a_relay_that_died_half_way_is_taken_up_where_it_stopped(told: Desk) -> 
     assert ids(told.redis) == expected(1, 30)
 
 
-def test_many_relays_at_once_neither_double_nor_reorder(told: Desk) -> None:
+def test_many_relays_at_once_neither_double_nor_reorder(told: Desk, redis_url: str) -> None:
     with patch.object(relay, "BATCH", 3):
-        clients = [Redis.from_url(url(told.redis)) for _ in range(6)]
+        clients = [Redis.from_url(redis_url) for _ in range(6)]
         threads = [
             threading.Thread(target=relay.relay, args=(told.engine, client, BASE_URL))
             for client in clients
@@ -189,8 +188,3 @@ def age_events(desk: Desk, *, days: int, up_to: int = 10**9) -> None:
         days,
         up_to,
     )
-
-
-def url(redis: Redis) -> str:
-    parts: dict[str, Any] = redis.get_connection_kwargs()
-    return f"redis://:{parts['password']}@{parts['host']}:{parts['port']}/0"
