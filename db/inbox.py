@@ -126,7 +126,7 @@ FROM publisher.publish_command GROUP BY state
 PRUNE = """
 DELETE FROM publisher.publish_command WHERE id IN (
     SELECT id FROM publisher.publish_command
-    WHERE finished_at < now() - %(age)s ORDER BY finished_at LIMIT %(limit)s
+    WHERE finished_at < now() - %(age)s LIMIT %(limit)s
 )
 """
 
@@ -140,6 +140,9 @@ DELETE FROM publisher.idempotency_key WHERE (scope, key) IN (
 
 # Keep a message that made no sense, for a person to look at.
 SET_ASIDE = "INSERT INTO publisher.set_aside_message (body, error) VALUES (%(body)s, %(error)s)"
+
+# How many of them nobody has looked at and deleted.
+COUNT_SET_ASIDE = "SELECT count(*) FROM publisher.set_aside_message"
 
 PATIENCE = timedelta(hours=24)
 """How long a command waits for its video unless the caller says otherwise."""
@@ -213,13 +216,13 @@ def recall(tx: Connection, *, scope: str, key: str) -> tuple[bytes, list[UUID]] 
 
 def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
     """Take up to `limit` due commands, oldest first; what others hold is passed over."""
-    with tx.cursor(row_factory=class_row(ClaimedCommand)) as cursor:
+    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         return cursor.execute(CLAIM_DUE, {"limit": limit}).fetchall()
 
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """Take these commands, as far as they have not ended and nobody else holds them."""
-    with tx.cursor(row_factory=class_row(ClaimedCommand)) as cursor:
+    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         values = {"ids": array_of(ids), "limit": len(ids)}
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
@@ -305,3 +308,9 @@ def prune_keys(tx: Connection, *, age: timedelta, limit: int) -> int:
 def set_aside(tx: Connection, *, body: str, error: str) -> None:
     """Keep a message that made no sense."""
     tx.execute(SET_ASIDE, {"body": body, "error": error})
+
+
+def count_set_aside(tx: Connection) -> int:
+    """Count the messages that were set aside."""
+    row = tx.execute(COUNT_SET_ASIDE).fetchone()
+    return row[0] if row else 0

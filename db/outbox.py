@@ -88,7 +88,7 @@ def append(tx: Connection, events: Sequence[NewEvent]) -> None:
 
 def after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]:
     """Read up to `limit` events behind `position`, in order."""
-    with tx.cursor(row_factory=class_row(RecordedEvent)) as cursor:
+    with tx.cursor(row_factory=class_row(RecordedEvent), binary=True) as cursor:
         return cursor.execute(AFTER, {"after": position, "limit": limit}).fetchall()
 
 

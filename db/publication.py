@@ -140,7 +140,7 @@ WHERE c.id = d.id
 
 def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts]:
     """Read the facts of many videos in one statement, by id."""
-    with tx.cursor(row_factory=class_row(VideoFacts)) as cursor:
+    with tx.cursor(row_factory=class_row(VideoFacts), binary=True) as cursor:
         rows = cursor.execute(READ_FACTS, {"ids": array_of(video_ids)}).fetchall()
     return {facts.id: facts for facts in rows}
 

@@ -64,7 +64,7 @@ class PublishCommand(Publisher):
         Index(
             "ix_publish_command_finished",
             "finished_at",
-            postgresql_where=text("finished_at IS NOT NULL"),
+            postgresql_using="brin",
         ),
     )
 
@@ -102,13 +102,16 @@ class IdempotencyKey(Publisher):
 
 
 class OutboxEvent(Publisher):
-    """Events recorded. Insert-only; the relay's progress is the stream's last ID."""
+    """Events recorded. Insert-only; the relay's progress is the stream's last ID.
+
+    One B-tree only, and BRIN for the age: each index is paid for with every event.
+    """
 
     __tablename__ = "outbox_event"
-    __table_args__ = (one_of("type", EventType), Index(None, "occurred_at"))
+    __table_args__ = (one_of("type", EventType), Index(None, "occurred_at", postgresql_using="brin"))
 
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    id: Mapped[UUID] = mapped_column(unique=True)
+    id: Mapped[UUID]
     type: Mapped[str]
     video_id: Mapped[int]
     workspace_id: Mapped[int]

@@ -78,7 +78,6 @@ def upgrade() -> None:
             name=op.f("ck_outbox_event_type"),
         ),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_outbox_event")),
-        sa.UniqueConstraint("id", name=op.f("uq_outbox_event_id")),
         schema="publisher",
     )
     op.create_index(
@@ -87,6 +86,7 @@ def upgrade() -> None:
         ["occurred_at"],
         unique=False,
         schema="publisher",
+        postgresql_using="brin",
     )
     op.create_table(
         "publish_command",
@@ -142,7 +142,7 @@ def upgrade() -> None:
         ["finished_at"],
         unique=False,
         schema="publisher",
-        postgresql_where=sa.text("finished_at IS NOT NULL"),
+        postgresql_using="brin",
     )
     op.create_index(
         "ix_publish_command_video",
