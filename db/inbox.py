@@ -64,6 +64,16 @@ CLAIM_DUE = _CLAIM.format(which="due_at <= now()")
 # Take these commands again, after their batch failed.
 CLAIM_THESE = _CLAIM.format(which="id = ANY(%(ids)s::uuid[])")
 
+# Take one command that has not ended, waiting for whoever holds it.
+HOLD = """
+SELECT id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, publish_before,
+       checks, attempts, correlation_id, traceparent, true AS video_held, true AS video_exists,
+       clock_timestamp() AS now
+FROM publisher.publish_command
+WHERE id = %(id)s AND state IN ('scheduled', 'waiting')
+FOR UPDATE
+"""
+
 # Whether anything is due.
 ANY_DUE = """
 SELECT EXISTS (
@@ -225,6 +235,12 @@ def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         values = {"ids": array_of(ids), "limit": len(ids)}
         return cursor.execute(CLAIM_THESE, values).fetchall()
+
+
+def hold(tx: Connection, command_id: UUID) -> ClaimedCommand | None:
+    """Take one command, waiting for whoever holds it; None if it has ended by then."""
+    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
+        return cursor.execute(HOLD, {"id": command_id}).fetchone()
 
 
 def any_due(tx: Connection) -> bool:

@@ -20,7 +20,9 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        # Only if it is missing: IF NOT EXISTS asks for the right to create schemas all the same.
+        if not connection.dialect.has_schema(connection, SCHEMA):
+            connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         command.upgrade(configuration(connection), "heads" if with_platform else "publisher@head")
 
 

@@ -108,7 +108,10 @@ class OutboxEvent(Publisher):
     """
 
     __tablename__ = "outbox_event"
-    __table_args__ = (one_of("type", EventType), Index(None, "occurred_at", postgresql_using="brin"))
+    __table_args__ = (
+        one_of("type", EventType),
+        Index(None, "occurred_at", postgresql_using="brin"),
+    )
 
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[UUID]

@@ -1,9 +1,9 @@
 """The plan: what a publish would do now, gate by gate."""
 
 from enum import StrEnum
-from typing import Any
 
 from schemas.base import Frozen
+from schemas.metrics import Metrics
 
 
 class Verdict(StrEnum):
@@ -55,4 +55,4 @@ class PublishPlan(Frozen):
     url: str
     revision: int
     """The release's revision after this publish."""
-    metrics: dict[str, Any]
+    metrics: Metrics

@@ -1,0 +1,67 @@
+"""The ASGI application, put together; nothing is opened before it starts."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import FastAPI
+
+from worker import logs
+from worker.api import commands, operations, problems, redirects, videos
+from worker.api.middleware import BodyLimit, Correlation
+from worker.api.openapi import DESCRIPTION, TAGS, document
+from worker.api.waiting import Outcomes
+from worker.app import Process, closing
+from worker.app import process as this_process
+from worker.preflight import check_database, check_settings, complain, explain
+from worker.settings import resolve
+
+
+def create_app(process: Process | None = None) -> FastAPI:
+    """Make the application; `process` is what it works with, by default this process's own."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        opened = process or await to_thread.run_sync(_open)
+        with closing(opened):
+            app.state.process = opened
+            app.state.outcomes = Outcomes(opened.engine)
+            yield
+            await app.state.outcomes.stop()
+
+    app = FastAPI(
+        title="publish-worker",
+        version="1.0.0",
+        summary="Takes a video from finished draft to published, once, and tells everyone.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    for part in (videos, commands):
+        app.include_router(part.router, prefix="/api/v1")
+    for part in (operations, redirects):
+        app.include_router(part.router)
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Correlation)
+    app.openapi = lambda: document(app)
+    return app
+
+
+def _open() -> Process:
+    """Open what this process works with, or end it with one clear line."""
+    try:
+        settings = resolve()
+        check_settings(settings)
+        logs.configure(settings.log_format, settings.log_level)
+        opened = this_process()
+        check_database(opened.engine)
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        complain(explained)
+        os._exit(1)  # an exception here becomes a traceback and exit code 3 in every ASGI server
+    return opened

@@ -1,0 +1,137 @@
+"""Publish commands: many at once, and each one afterwards."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import Query, Response
+
+from schemas.command import (
+    CommandChange,
+    CommandState,
+    PublishCommand,
+    PublishCommands,
+    PublishRequests,
+)
+from schemas.problem import FieldError
+from worker import commands, relay
+from worker.api import openapi
+from worker.api.access import Here, Publisher, Reader
+from worker.api.intake import From, JsonOnly, accept
+from worker.api.problems import invalid
+from worker.api.routing import Router
+from worker.api.views import command_view
+
+router = Router(tags=["publish commands"])
+
+
+@router.post(
+    "/publish-commands",
+    operation_id="publish-commands-create",
+    summary="Publish up to 1,000 videos",
+    status_code=202,
+    dependencies=[JsonOnly],
+    responses=openapi.BULK_RESPONSES,
+)
+def create(
+    response: Response, process: Here, origin: From, body: PublishRequests
+) -> PublishCommands:
+    """Accept all of the commands, or none: each error says at which index."""
+    accepted = accept(process, body.commands, origin)
+    if accepted.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    base_url = process.settings.public_base_url
+    return PublishCommands(commands=[command_view(base_url, row) for row in accepted.commands])
+
+
+@router.get(
+    "/publish-commands",
+    operation_id="publish-commands-list",
+    summary="List commands, newest first",
+    responses=openapi.LIST_RESPONSES,
+)
+def list_commands(
+    process: Here,
+    caller: Reader,
+    video_id: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    state: CommandState | None = None,
+    before: Annotated[
+        UUID | None, Query(description="The last command of the page before.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> PublishCommands:
+    """List a page of commands; `next` leads to the one after."""
+    page = commands.list_page(
+        process.engine,
+        workspace_id=caller.workspace_id,
+        video_id=video_id,
+        state=state,
+        before=before,
+        limit=limit,
+    )
+    base_url = process.settings.public_base_url
+    asked = {"video_id": video_id, "state": state, "before": page.before, "limit": limit}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    return PublishCommands(
+        commands=[command_view(base_url, row) for row in page.commands],
+        next=f"{base_url.rstrip('/')}/api/v1/publish-commands?{query}" if page.before else None,
+    )
+
+
+@router.get(
+    "/publish-commands/{command_id}",
+    operation_id="publish-commands-retrieve",
+    summary="See a command",
+    responses=openapi.READ_RESPONSES,
+)
+def retrieve(command_id: UUID, process: Here, caller: Reader) -> PublishCommand:
+    """Return the command as it stands."""
+    row = commands.show(process.engine, command_id, caller.workspace_id)
+    return command_view(process.settings.public_base_url, row)
+
+
+@router.patch(
+    "/publish-commands/{command_id}",
+    operation_id="publish-commands-reschedule",
+    summary="Change a command's latest moment",
+    dependencies=[JsonOnly],
+    responses=openapi.CHANGE_RESPONSES,
+)
+def reschedule(
+    command_id: UUID, process: Here, caller: Publisher, body: CommandChange
+) -> PublishCommand:
+    """Change `publish_before`, and ask the command again at once; `409` once it has ended."""
+    if body.publish_before <= datetime.now(UTC):
+        detail = "must not have passed; to give the command up, cancel it"
+        raise invalid([FieldError(pointer="/publish_before", code="past", detail=detail)])
+    row = commands.reschedule(
+        process.engine, process.waker, command_id, caller.workspace_id, body.publish_before
+    )
+    return command_view(process.settings.public_base_url, row)
+
+
+@router.delete(
+    "/publish-commands/{command_id}",
+    operation_id="publish-commands-cancel",
+    summary="Cancel a command",
+    responses=openapi.CHANGE_RESPONSES,
+)
+def cancel(command_id: UUID, process: Here, caller: Publisher) -> PublishCommand:
+    """End the command as `cancelled`; `409` if it has ended otherwise."""
+    row = commands.cancel(process.engine, command_id, caller.workspace_id)
+    base_url = process.settings.public_base_url
+    relay.relay_or_later(process.engine, process.waker.redis, base_url)
+    return command_view(base_url, row)
+
+
+@router.post(
+    "/publish-commands/{command_id}/retry",
+    operation_id="publish-commands-retry",
+    summary="Retry a failed command",
+    responses=openapi.CHANGE_RESPONSES,
+)
+def retry(command_id: UUID, process: Here, caller: Publisher) -> PublishCommand:
+    """Give a `failed` command new attempts, at once; `409` if it has not failed."""
+    row = commands.retry(process.engine, process.waker, command_id, caller.workspace_id)
+    return command_view(process.settings.public_base_url, row)

@@ -1,0 +1,79 @@
+"""What every way to enqueue over HTTP has in common: headers in, origin and answer out."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from schemas.base import INT64_MAX
+from schemas.command import PublishRequest, Trigger
+from schemas.problem import FieldError
+from worker.api.access import Publisher
+from worker.api.middleware import correlation_id, traceparent
+from worker.api.problems import ApiProblem, invalid, no_such_video
+from worker.app import Process
+from worker.enqueue import Accepted, Origin, enqueue
+
+MAX_KEY = 255
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same key and request give the same commands, however often they are sent.",
+        examples=["8c0f3a4e-3d1c-4f0e-9a53-0a8a4d1f7c11"],
+    ),
+]
+
+
+def _origin(request: Request, caller: Publisher, key: IdempotencyKey = None) -> Origin:
+    if key is not None and not (0 < len(key) <= MAX_KEY and key.isprintable()):
+        detail = f"must have 1 to {MAX_KEY} printable characters"
+        raise invalid([FieldError(pointer="header Idempotency-Key", code="length", detail=detail)])
+    return Origin(
+        trigger=Trigger.API,
+        correlation_id=correlation_id(request.scope),
+        traceparent=traceparent(request.scope),
+        workspace_id=caller.workspace_id,
+        idempotency_scope=str(caller.key_id),
+        idempotency_key=key,
+    )
+
+
+def _json_only(request: Request) -> None:
+    """Refuse a body that does not say that it is JSON: a form would be misread as nothing."""
+    if request.headers.get("content-length", "0") == "0" and (
+        "transfer-encoding" not in request.headers
+    ):
+        return
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (
+        kind.startswith("application/") and kind.endswith("+json")
+    ):
+        raise ApiProblem(
+            status=415,
+            kind="not-json",
+            title="Not JSON",
+            detail="Send the body with `Content-Type: application/json`.",
+        )
+
+
+From = Annotated[Origin, Depends(_origin)]
+"""Where a request comes from."""
+JsonOnly = Depends(_json_only)
+
+
+def accept(process: Process, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
+    """Enqueue, in the words of this process."""
+    return enqueue(process.engine, process.waker, requests, origin)
+
+
+def checked_id(video_id: int) -> int:
+    """An id that a database can hold; there is no video with any other."""
+    if not 0 < video_id <= INT64_MAX:
+        raise no_such_video(video_id)
+    return video_id
+
+
+VideoId = Annotated[int, Depends(checked_id)]
+"""The video's id in the path."""

@@ -1,0 +1,171 @@
+"""What the OpenAPI document says beyond the routes themselves: errors, headers, examples."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from schemas.problem import FieldError, Problem
+from schemas.video import Video
+
+DESCRIPTION = """
+Enqueue publish commands, see what becomes of them, and see the videos.
+
+**Keys.** Send `Authorization: Bearer <API key>`; `publish-worker keys create` makes one. A key sees
+only its workspace: what lies elsewhere does not exist for it.
+
+**Errors** are problems (RFC 9457): `application/problem+json`, with a `type` for programs, a
+`detail` for people, and `errors` that point at each field.
+
+**Correlation.** Send `X-Correlation-ID`, or take the one that comes back: it is in every log line
+and in the event. A W3C `traceparent` is handed on.
+"""
+
+TAGS: list[dict[str, Any]] = [
+    {"name": "videos", "description": "Publish one, see the plan, see the whole resource."},
+    {"name": "publish commands", "description": "Many at once, and each one afterwards."},
+    {"name": "addresses", "description": "Every URL that a video ever had."},
+    {"name": "operations", "description": "For those who run it. No key needed."},
+]
+
+Responses = dict[int | str, dict[str, Any]]
+
+COMMAND: dict[str, Any] = {
+    "id": "019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11",
+    "url": "http://localhost:8000/api/v1/publish-commands/019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11",
+    "video_id": 7,
+    "workspace_id": 1,
+    "state": "scheduled",
+    "reason": None,
+    "detail": None,
+    "trigger": "api",
+    "edits": None,
+    "accepted_at": "2026-11-24T09:00:00Z",
+    "due_at": "2026-11-24T09:00:00Z",
+    "publish_before": "2026-11-25T09:00:00Z",
+    "attempts": 0,
+    "finished_at": None,
+    "correlation_id": "8f1c0f0e-4d0a-4f3b-9d51-1f8b6a0c2e77",
+}
+
+PUBLISH_EXAMPLES: dict[str, Any] = {
+    "as it is": {"summary": "Publish as it is (or send no body)", "value": None},
+    "with a deadline": {
+        "summary": "Options alone",
+        "value": {"publish_before": "2026-11-25T09:00:00Z"},
+    },
+    "with edits": {
+        "summary": "The documented request",
+        "value": {
+            "template": {"id": 1},
+            "owner": {"id": 3},
+            "title": "What is attention?",
+            "workspace": 1,
+            "visibility": "public",
+            "tags": [4, 9],
+        },
+    },
+}
+
+
+def _problem(status: int, kind: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
+    example = {
+        "type": f"/problems/{kind}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": "/api/v1/videos/7/publish/",
+        "correlation_id": COMMAND["correlation_id"],
+        **more,
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": title,
+        "content": {"application/problem+json": {"schema": schema, "example": example}},
+    }
+
+
+def _header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}, "example": example}
+
+
+_MALFORMED = _problem(400, "malformed-json", "Malformed JSON", "The body is no JSON.")
+_NO_KEY = _problem(401, "not-authenticated", "Not authenticated", "Send an API key.")
+_SCOPE = _problem(403, "scope-too-low", "Scope too low", "This needs the scope 'publish'.")
+_UNKNOWN = _problem(404, "no-such-video", "No such video", "There is no video 7.")
+_METHOD = _problem(405, "method-not-allowed", "Method not allowed", "It has other methods.")
+_ENDED = _problem(409, "command-ended", "Command ended", "The command ended as 'published'.")
+_REJECTED = _problem(
+    409, "publish-rejected", "Publish rejected", "Generation has failed. (generation_failed)"
+)
+_TOO_LARGE = _problem(413, "body-too-large", "Body too large", "Larger than 1048576 bytes.")
+_NOT_JSON = _problem(415, "not-json", "Not JSON", "Send `Content-Type: application/json`.")
+_INVALID = _problem(
+    422,
+    "invalid-request",
+    "Invalid request",
+    "Nothing was done. To be corrected: /title.",
+    errors=[{"pointer": "/title", "code": "missing", "detail": "Field required"}],
+)
+_AWAY = _problem(503, "database-away", "Database away", "Try again in a few seconds.")
+_AWAY["headers"] = {"Retry-After": _header("Seconds to wait.", "5")}
+
+_READ: Responses = {401: _NO_KEY, 405: _METHOD, 503: _AWAY}
+_WRITE: Responses = {**_READ, 400: _MALFORMED, 403: _SCOPE, 413: _TOO_LARGE, 415: _NOT_JSON}
+_REPLAYED = _header("`true` if the Idempotency-Key stood for these commands already.", "true")
+
+READ_RESPONSES: Responses = {**_READ, 404: _UNKNOWN, 422: _INVALID}
+LIST_RESPONSES: Responses = {**_READ, 422: _INVALID}
+CHANGE_RESPONSES: Responses = {**_WRITE, 404: _UNKNOWN, 409: _ENDED, 422: _INVALID}
+SCHEMA_RESPONSES: Responses = {404: _UNKNOWN, 405: _METHOD, 422: _INVALID}
+REDIRECT_RESPONSES: Responses = {404: _UNKNOWN, 405: _METHOD, 422: _INVALID, 503: _AWAY}
+PUBLISH_RESPONSES: Responses = {
+    **_WRITE,
+    200: {
+        "model": Video,
+        "description": "Published within the seconds that `Prefer: wait` gave: the whole Video.",
+        "headers": {"Preference-Applied": _header("The preference that was heeded.", "wait=10")},
+    },
+    202: {
+        "description": "Accepted: it will be carried out once the video is ready.",
+        "content": {"application/json": {"example": COMMAND}},
+        "headers": {
+            "Location": _header("Where the command can be asked for.", COMMAND["url"]),
+            "Idempotency-Replayed": _REPLAYED,
+            "Preference-Applied": _header("The preference that was heeded.", "wait=10"),
+        },
+    },
+    404: _UNKNOWN,
+    409: _REJECTED,
+    422: _INVALID,
+}
+BULK_RESPONSES: Responses = {
+    **_WRITE,
+    202: {
+        "description": "All accepted.",
+        "content": {"application/json": {"example": {"commands": [COMMAND], "next": None}}},
+        "headers": {"Idempotency-Replayed": _REPLAYED},
+    },
+    422: _INVALID,
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI 3.1 document, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        _, problems = models_json_schema(
+            [(Problem, "serialization"), (FieldError, "serialization")],
+            ref_template="#/components/schemas/{model}",
+        )
+        made["components"]["schemas"].update(problems["$defs"])
+        app.openapi_schema = made
+    return app.openapi_schema

@@ -1,0 +1,78 @@
+"""For those who run it: health, readiness, and the schemas of the events."""
+
+from typing import Any
+
+from fastapi import Response
+from pydantic import TypeAdapter
+
+from schemas.base import Frozen
+from schemas.events import EVENT_DATA, SCHEMA_VERSION, EventType
+from worker.api import openapi
+from worker.api.access import Here
+from worker.api.problems import ApiProblem
+from worker.api.routing import Router
+from worker.health import examine
+from worker.relay import schema_url
+
+router = Router(tags=["operations"])
+
+
+class Health(Frozen):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class Part(Frozen):
+    """One part of the path."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Readiness(Frozen):
+    """Whether the whole path works, part by part."""
+
+    ready: bool
+    checks: list[Part]
+
+
+@router.get("/healthz", operation_id="healthz", summary="Is this process alive?")
+async def healthz() -> Health:
+    """Answer while the process can; says nothing of anything else."""
+    return Health()
+
+
+@router.get(
+    "/readyz",
+    operation_id="readyz",
+    summary="Does the whole path work?",
+    responses={503: {"model": Readiness, "description": "A part of the path does not work."}},
+)
+def readyz(response: Response, process: Here) -> Readiness:
+    """Ask the database, Redis, the broker, and whether a worker consumes: `503` if one does not."""
+    checks = examine(process.engine, process.redis, process.settings.broker())
+    ready = all(check.ok for check in checks)
+    if not ready:
+        response.status_code = 503
+    parts = [Part(name=check.name, ok=check.ok, detail=check.detail) for check in checks]
+    return Readiness(ready=ready, checks=parts)
+
+
+@router.get(
+    "/api/v1/schemas/{event_type}/{version}",
+    operation_id="event-schema",
+    summary="See the JSON Schema of an event's data",
+    responses=openapi.SCHEMA_RESPONSES,
+)
+def event_schema(event_type: str, version: str, process: Here) -> dict[str, Any]:
+    """Return the schema that an event's `dataschema` leads to."""
+    if event_type not in set(EventType) or version != str(SCHEMA_VERSION):
+        detail = f"There is no schema of '{event_type}' in version '{version}'."
+        raise ApiProblem(status=404, kind="no-such-schema", title="No such schema", detail=detail)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": schema_url(process.settings.public_base_url, event_type),
+        **TypeAdapter(EVENT_DATA[EventType(event_type)]).json_schema(),
+    }

@@ -1,0 +1,32 @@
+"""Old addresses: every URL that a video ever had leads to the one that it has now."""
+
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse
+
+from worker.api import openapi
+from worker.api.access import Here
+from worker.api.problems import ApiProblem
+from worker.custom_url import absolute_url, short_id_in
+from worker.resource import current_path
+
+router = APIRouter(tags=["addresses"])
+
+
+@router.get(
+    "/v/{path:path}",
+    operation_id="redirect",
+    summary="Find a published video by any of its URLs",
+    status_code=308,
+    response_class=RedirectResponse,
+    responses=openapi.REDIRECT_RESPONSES,
+)
+def redirect(path: str, process: Here) -> RedirectResponse:
+    """Redirect to the current URL; the short id at the end of the path is what counts."""
+    short_id = short_id_in(path)
+    current = current_path(process.engine, short_id) if short_id else None
+    if current is None:
+        detail = "No published video has this address."
+        raise ApiProblem(status=404, kind="no-such-video", title="No such video", detail=detail)
+    url = absolute_url(process.settings.public_base_url, current)
+    # A 308 may be kept for ever, and the title may change again.
+    return RedirectResponse(url, status_code=308, headers={"Cache-Control": "no-cache"})

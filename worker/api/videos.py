@@ -1,0 +1,141 @@
+"""Videos: publish one, see the plan, see the whole resource."""
+
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import Body, Header, Request, Response
+from pydantic import Discriminator, Tag
+
+from schemas.command import (
+    CommandState,
+    PublishBody,
+    PublishCommand,
+    PublishOptions,
+    PublishRequest,
+)
+from schemas.plan import PublishPlan
+from schemas.video import Video
+from worker.api import openapi
+from worker.api.access import Here, Reader
+from worker.api.intake import From, JsonOnly, VideoId, accept
+from worker.api.problems import DOCUMENTED, OPTIONS, ApiProblem, no_such_video
+from worker.api.routing import Router
+from worker.api.views import command_url, command_view
+from worker.api.waiting import preferred_wait
+from worker.app import Process
+from worker.commands import show
+from worker.enqueue import Origin
+from worker.plan import plan
+from worker.resource import Resource, read_video
+
+router = Router(tags=["videos"])
+
+
+def _shape(body: Any) -> str:
+    """A body of options alone needs no Video; any other is the documented request."""
+    options = PublishOptions.model_fields.keys()
+    return OPTIONS if isinstance(body, dict) and body and body.keys() <= options else DOCUMENTED
+
+
+AnyBody = Annotated[
+    Annotated[PublishBody, Tag(DOCUMENTED)] | Annotated[PublishOptions, Tag(OPTIONS)],
+    Discriminator(_shape),
+]
+
+
+@router.post(
+    "/videos/{video_id}/publish/",
+    operation_id="publish-create",
+    summary="Publish a video",
+    status_code=202,
+    dependencies=[JsonOnly],
+    responses=openapi.PUBLISH_RESPONSES,
+)
+async def publish(
+    request: Request,
+    response: Response,
+    video_id: VideoId,
+    process: Here,
+    origin: From,
+    body: Annotated[AnyBody | None, Body(openapi_examples=openapi.PUBLISH_EXAMPLES)] = None,
+    prefer: Annotated[
+        str | None, Header(description="`wait=N`: answer once it is published. RFC 7240.")
+    ] = None,
+) -> PublishCommand | Video:
+    """Accept the command and answer `202`; it is carried out once the video is ready.
+
+    Without a body the video is published as it is. With one, it is the platform's documented
+    request: what it says of title, description, visibility, category, subcategory, tags,
+    cover_image and thumbnail is applied as the video is published. What the pipeline owns may be
+    there, and is never written.
+
+    With `Prefer: wait=N` the answer is the whole Video once it is published, or `202` if N seconds
+    did not suffice.
+    """
+    asked = PublishRequest(
+        video_id=video_id,
+        video=body if isinstance(body, PublishBody) else None,
+        publish_before=body.publish_before if body else None,
+    )
+    accepted = await to_thread.run_sync(accept, process, [asked], origin)
+    [command] = accepted.commands
+    if accepted.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    seconds = preferred_wait(request.headers.getlist("prefer")) if prefer else None
+    if seconds is not None:
+        response.headers["Preference-Applied"] = f"wait={seconds}"
+        if await request.app.state.outcomes.wait(command.id, seconds):
+            response.status_code = 200
+            return await to_thread.run_sync(_published, process, command.id, origin)
+        command = await to_thread.run_sync(show, process.engine, command.id, origin.workspace_id)
+    base_url = process.settings.public_base_url
+    response.headers["Location"] = command_url(base_url, command)
+    return command_view(base_url, command)
+
+
+def _published(process: Process, command_id: Any, origin: Origin) -> Video:
+    """The Video, its command having ended well; a problem that says why, if it has not."""
+    command = show(process.engine, command_id, origin.workspace_id)
+    if command.state not in (CommandState.PUBLISHED, CommandState.UNCHANGED):
+        raise ApiProblem(
+            status=409,
+            kind=f"publish-{command.state}",
+            title=f"Publish {command.state}",
+            detail=f"{command.detail} ({command.reason})",
+            headers={"Location": command_url(process.settings.public_base_url, command)},
+        )
+    return _read(process, command.video_id, origin.workspace_id).video
+
+
+@router.get(
+    "/videos/{video_id}/publish/",
+    operation_id="publish-plan",
+    summary="See what a publish would do now",
+    responses=openapi.READ_RESPONSES,
+)
+def publish_plan(video_id: VideoId, process: Here, caller: Reader) -> PublishPlan:
+    """Go through the gates one by one, without doing anything: the worker's own code."""
+    found = plan(process.engine, video_id, caller.workspace_id, process.settings.public_base_url)
+    if found is None:
+        raise no_such_video(video_id)
+    return found
+
+
+@router.get(
+    "/videos/{video_id}/",
+    operation_id="videos-retrieve",
+    summary="See a video",
+    responses=openapi.READ_RESPONSES,
+)
+def retrieve(response: Response, video_id: VideoId, process: Here, caller: Reader) -> Video:
+    """Return the whole Video, every field that the platform documents."""
+    found = _read(process, video_id, caller.workspace_id)
+    response.headers["ETag"] = found.etag
+    return found.video
+
+
+def _read(process: Process, video_id: int, workspace_id: int | None) -> Resource:
+    found = read_video(process.engine, video_id, workspace_id)
+    if found is None:
+        raise no_such_video(video_id)
+    return found

@@ -1,0 +1,60 @@
+"""The plan: what a publish would do now, gate by gate, without doing it."""
+
+from sqlalchemy import Engine
+from uuid_utils.compat import uuid7
+
+from db import publication
+from db.inbox import PATIENCE
+from db.session import transaction
+from schemas.command import CommandState, Trigger
+from schemas.facts import ClaimedCommand, Names, VideoFacts
+from schemas.plan import PlannedOutcome, PublishPlan
+from worker import readiness
+from worker.custom_url import absolute_url
+from worker.decision import decide, release_of
+
+_NO_NAMES = Names(categories={}, subcategories={}, tags={})
+
+
+def plan(
+    engine: Engine, video_id: int, workspace_id: int | None, base_url: str
+) -> PublishPlan | None:
+    """Plan a publish without a body; None if there is no such video in the caller's workspace."""
+    with transaction(engine) as tx:
+        video = publication.read_facts(tx, [video_id]).get(video_id)
+    if video is None or (workspace_id is not None and video.workspace_id != workspace_id):
+        return None
+    decision = decide(_command(video), video, _NO_NAMES, base_url)
+    release = release_of(video)
+    return PublishPlan(
+        video_id=video.id,
+        outcome=PlannedOutcome(decision.state),
+        readiness=readiness.judge(video),
+        is_draft=video.is_draft,
+        custom_url=release.custom_url,
+        url=absolute_url(base_url, release.custom_url),
+        revision=decision.release.revision if decision.release else video.revision,
+        metrics=release.metrics,
+    )
+
+
+def _command(video: VideoFacts) -> ClaimedCommand:
+    """A command that asks for nothing but the publication, now."""
+    return ClaimedCommand(
+        id=uuid7(),
+        video_id=video.id,
+        workspace_id=video.workspace_id,
+        state=CommandState.SCHEDULED,
+        trigger=Trigger.API,
+        edits=None,
+        accepted_at=video.now,
+        due_at=video.now,
+        publish_before=video.now + PATIENCE,
+        checks=0,
+        attempts=0,
+        correlation_id="plan",
+        traceparent=None,
+        video_held=True,
+        video_exists=True,
+        now=video.now,
+    )

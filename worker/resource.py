@@ -1,0 +1,52 @@
+"""The Video resource: a row turned into what the platform documents."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Engine
+
+from db import videos
+from db.session import transaction
+from schemas.video import Video
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A video and the tag of this version of it."""
+
+    video: Video
+    etag: str
+
+
+def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> Resource | None:
+    """Read the whole Video; None if there is none in the caller's workspace."""
+    with transaction(engine) as tx:
+        row = videos.read_resource(tx, video_id, workspace_id)
+    return Resource(video=_video(row), etag=_etag(row)) if row else None
+
+
+def current_path(engine: Engine, short_id: str) -> str | None:
+    """The path of a published video, given the short id of any of its URLs; None if not out."""
+    with transaction(engine) as tx:
+        return videos.find_release(tx, short_id)
+
+
+def _video(row: dict[str, Any]) -> Video:
+    tags = row["tag_list"]
+    fields = {name: row[name] for name in Video.model_fields if name in row}
+    return Video.model_validate(
+        {
+            **fields,
+            "tags": [tag["id"] for tag in tags],
+            "tag_names": [tag["name"] for tag in tags],
+            "metrics": json.dumps(row["metrics"] or {}, separators=(",", ":")),
+        }
+    )
+
+
+def _etag(row: dict[str, Any]) -> str:
+    """Changes with every publication and every change that the platform dates."""
+    version = f"{row['id']}-{row['revision']}-{row['updated_at'].isoformat()}"
+    return f'"{sha256(version.encode()).hexdigest()[:20]}"'
