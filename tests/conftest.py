@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from db.migrate import migrate
 from db.session import connect
+from tests.api import Api, serving
 from tests.desk import Desk
 from tests.platform import set_up
 from tests.processes import Celeries, broker_only, celeries
@@ -128,3 +129,10 @@ def send_task(redis_url: str) -> Generator[Callable[..., object]]:
     """Sends Celery messages, as a producer that has only the broker does."""
     with broker_only(redis_url) as send:
         yield send
+
+
+@pytest.fixture
+def api(platform: Engine, redis: Redis, redis_url: str) -> Generator[Api]:
+    """The API on a small platform, with keys for several callers."""
+    with serving(platform, redis, redis_url) as started:
+        yield started

@@ -45,7 +45,7 @@ def configure(log_format: LogFormat, level: str = "INFO") -> None:
         theirs = logging.getLogger(name)
         theirs.handlers = []
         theirs.propagate = True
-    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)  # two sweeps a second are no news
     logging.getLogger("uvicorn.access").disabled = True  # the API logs its requests itself
 

@@ -29,7 +29,13 @@ class RedisUnavailable(Exception):
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise SettingsError unless the URLs are there and can be understood."""
+    """Raise SettingsError unless both URLs are there and can be understood."""
+    check_database_url(settings)
+    check_redis_url(settings)
+
+
+def check_database_url(settings: Settings) -> None:
+    """Raise SettingsError unless DATABASE_URL is there and can be understood."""
     try:
         backend = make_url(settings.database()).get_backend_name()
     except (ArgumentError, ValueError):
@@ -39,6 +45,10 @@ def check_settings(settings: Settings) -> None:
             "DATABASE_URL is no PostgreSQL URL; it looks like "
             "postgresql://user:password@host:5432/database."
         )
+
+
+def check_redis_url(settings: Settings) -> None:
+    """Raise SettingsError unless REDIS_URL is there and can be understood."""
     try:
         parse_url(settings.redis())
     except ValueError:
@@ -106,7 +116,7 @@ def complain(text: str) -> None:
 
 def _database_says(error: DBAPIError | psycopg.Error) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
-    said = _one_line(str(cause)).rstrip(".")
+    said = str(cause).partition("\n")[0].removeprefix("connection failed: ").rstrip(".")
     match cause:
         case UndefinedTable() | UndefinedColumn() | InvalidSchemaName():
             return f"{NOT_MIGRATED} ({said})"

@@ -1,0 +1,66 @@
+"""`publish-worker demo` as a process: all of it holds, and nothing is left behind."""
+
+import re
+import signal
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from tests.programs import Program, program_folder, running
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def demo() -> Generator[Program]:
+    """A demo that has just begun; its environment points at engines that must not matter."""
+    misleading = {
+        "DATABASE_URL": "postgresql://127.0.0.1:1/elsewhere",
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "BROKER_URL": "redis://127.0.0.1:1/0",
+        "API_PORT": "1",
+    }
+    with program_folder() as folder, running(Program(folder / "log", "demo", **misleading)) as one:
+        yield one
+
+
+def place(demo: Program) -> Path:
+    """The data directory that it made."""
+    demo.wait_for("Published at once")
+    postgres = next(one for one in demo.family if "postgres" in one.name())
+    data = next(word for word in postgres.cmdline() if "publish-worker-demo-" in word)
+    return Path(data).parents[1]
+
+
+def test_it_ends_well_and_leaves_nothing(demo: Program) -> None:
+    data = place(demo)
+    assert demo.ended() == 0, demo.said
+    assert "checks hold" in demo.said
+    assert "✗" not in demo.said
+    assert demo.left() == []
+    assert not data.exists()
+
+
+def test_a_log_of_it_is_readable(demo: Program) -> None:
+    assert demo.ended() == 0, demo.said
+    assert "\x1b" not in demo.said
+    assert re.search(r"event 1 +video\.published +video 7 .* http://\S+ .* \d+ ms", demo.said)
+    assert "draft → accepted → rejected" in demo.said or "video.publish_rejected" in demo.said
+
+
+def test_when_a_process_dies_it_says_which_and_shows_its_log(demo: Program) -> None:
+    demo.wait_for("Published at once")
+    demo.member("worker").kill()
+    assert demo.ended() == 1
+    assert "✗ worker was ended by SIGKILL." in demo.said
+    assert "the last lines of worker" in demo.said
+    assert demo.left() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_may_be_ended_at_any_time(demo: Program, number: signal.Signals) -> None:
+    demo.wait_for("Starting")
+    wait_until(lambda: demo.is_running and len(demo.family) > 3, "the first engine")
+    assert demo.end(number) != 0
+    wait_until(lambda: not demo.left(), "everything to end")
+    assert "Traceback" not in demo.said

@@ -1,0 +1,130 @@
+"""`publish-worker up` as a process: it comes up, works, ends without a trace, and comes back."""
+
+import signal
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.desk import Desk
+from tests.programs import Up, program_folder, running
+from tests.waiting import wait_until
+
+VIDEO = "/api/v1/videos/7/"
+StartUp = Callable[..., Up]
+
+
+@pytest.fixture
+def folder() -> Generator[Path]:
+    """Where a program keeps its data and its log."""
+    with program_folder() as path:
+        yield path
+
+
+@pytest.fixture
+def up(folder: Path) -> Generator[StartUp]:
+    """Start `publish-worker up` on a data directory of the test's own."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, data: str = "data", **environment: str) -> Up:
+            log = folder / f"{data}.log"
+            own = {"DATA_DIR": str(folder / data), **environment}
+            return stack.enter_context(running(Up(log, "up", *arguments, **own)))
+
+        yield start
+
+
+def publish(client: httpx.Client) -> httpx.Response:
+    return client.post(f"{VIDEO}publish/", headers={"Prefer": "wait=10"})
+
+
+def test_it_publishes_ends_without_a_trace_and_finds_its_data_again(up: StartUp) -> None:
+    first = up()
+    client = first.wait_until_ready()
+    assert publish(client).json()["is_draft"] is False
+    assert first.end(signal.SIGINT) == 0
+    assert first.left() == []
+
+    second = up()
+    again = second.wait_until_ready()
+    assert again.headers["Authorization"] == client.headers["Authorization"]
+    assert again.get(VIDEO).json()["is_draft"] is False
+    assert second.end(signal.SIGTERM) == 0
+    assert second.left() == []
+
+
+def test_the_development_key_is_for_its_owner_only(up: StartUp, folder: Path) -> None:
+    up().wait_until_ready()
+    assert (folder / "data" / "development-key").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_at_the_same_time(up: StartUp) -> None:
+    one, other = up(data="one"), up(data="other")
+    clients = [one.wait_until_ready(), other.wait_until_ready()]
+    assert clients[0].base_url != clients[1].base_url
+    assert publish(clients[0]).json()["is_draft"] is False
+    assert clients[1].get(VIDEO).json()["is_draft"] is True
+
+
+def test_a_second_one_in_the_same_place_is_refused(up: StartUp) -> None:
+    up().wait_until_ready()
+    second = up()
+    assert second.ended() == 1
+    assert "publish-worker: another process has the engines up" in second.said
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("api", ["worker.serve"]), ("worker", ["worker"]), ("beat", ["beat"])],
+)
+def test_when_one_process_dies_all_end(up: StartUp, name: str, words: list[str]) -> None:
+    program = up()
+    program.wait_until_ready()
+    program.member(*words).kill()
+    assert program.ended() == 1
+    assert f"{name} was ended by SIGKILL, so everything was ended." in program.said
+    assert program.left() == []
+
+
+def test_nothing_outlives_it_even_if_it_is_killed(up: StartUp) -> None:
+    program = up()
+    program.wait_until_ready()
+    program.end(signal.SIGKILL)
+    wait_until(lambda: not program.left(), "everything to end", 60)
+
+
+def test_it_may_be_ended_while_it_starts(up: StartUp) -> None:
+    program = up()
+    program.wait_for("Starting PostgreSQL")
+    wait_until(lambda: program.is_running and program.family, "the first engine")
+    assert program.end(signal.SIGINT) == 0
+    wait_until(lambda: not program.left(), "everything to end")
+    assert "Traceback" not in program.said
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error(up: StartUp) -> None:
+    port = str(up().wait_until_ready().base_url.port)
+    other = up(data="other", API_PORT=port)
+    assert other.ended() == 1
+    assert f"publish-worker: The API cannot listen on 127.0.0.1:{port}" in other.said
+
+
+def test_on_given_engines_it_starts_none_and_loads_nothing(
+    up: StartUp, desk: Desk, database_url: str, redis_url: str
+) -> None:
+    program = up(DATABASE_URL=database_url, REDIS_URL=redis_url)
+    program.wait_for("Everything runs")
+    [command] = desk.accept(desk.video()).commands
+    wait_until(lambda: desk.command(command.id).state == "published", "the worker to publish")
+    assert desk.value("SELECT count(*) FROM video") == 1
+    assert not (program.log.parent / "data").exists()
+    assert program.end() == 0
+    assert program.left() == []
+
+
+def test_one_url_without_the_other_is_an_error(up: StartUp, redis_url: str) -> None:
+    program = up(REDIS_URL=redis_url)
+    assert program.ended() == 1
+    assert "publish-worker: Only one of DATABASE_URL and REDIS_URL is set" in program.said

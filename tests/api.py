@@ -1,0 +1,86 @@
+"""The API in this process, on real engines, as several callers see it."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.testclient import TestClient
+from redis import Redis
+from sqlalchemy import Engine
+
+from schemas.access import Scope
+from tests.desk import BASE_URL, Desk
+from worker.access import create_key
+from worker.api.application import create_app
+from worker.app import Process
+from worker.settings import Settings
+from worker.wake import Waker
+
+
+@dataclass
+class Api(Desk):
+    """The whole path, with an HTTP client in front of it."""
+
+    client: TestClient | None = None
+
+    def call(self, method: str, path: str, key: str | None = "publish", **request: Any) -> Any:
+        """Call the API with one of its keys: publish, read, elsewhere (or None, or a secret)."""
+        assert self.client is not None
+        headers = dict(request.pop("headers", {}))
+        if key is not None:
+            headers["Authorization"] = f"Bearer {self.keys.get(key, key)}"
+        return self.client.request(method, path, headers=headers, **request)
+
+    def get(self, path: str, key: str | None = "publish", **request: Any) -> Any:
+        """GET below /api/v1."""
+        return self.call("GET", f"/api/v1{path}", key, **request)
+
+    def post(self, path: str, key: str | None = "publish", **request: Any) -> Any:
+        """POST below /api/v1."""
+        return self.call("POST", f"/api/v1{path}", key, **request)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The callers' secrets, made once."""
+        if not hasattr(self, "_keys"):
+            self._keys = {
+                name: create_key(self.engine, name=name, scope=scope, workspace_id=workspace_id)
+                for name, scope, workspace_id in (
+                    ("publish", Scope.PUBLISH, 1),
+                    ("read", Scope.READ, 1),
+                    ("elsewhere", Scope.ADMIN, 2),
+                    ("everywhere", Scope.ADMIN, None),
+                )
+            }
+        return self._keys
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """A worker carries out what is due while the block runs."""
+        stop = threading.Event()
+
+        def work() -> None:
+            while not stop.wait(0.02):
+                self.run()
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            worker.join()
+
+
+@contextmanager
+def serving(engine: Engine, redis: Redis, redis_url: str) -> Generator[Api]:
+    """The API, started and stopped as a server does it."""
+    api = Api(engine=engine, redis=redis)
+    settings = Settings(database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL)
+    waker = Waker(redis=Redis.from_url(redis_url), send=lambda: api.wake_ups.append(1))
+    own = Process(settings=settings, engine=engine, redis=Redis.from_url(redis_url), waker=waker)
+    with TestClient(create_app(own), raise_server_exceptions=False) as client:
+        api.client = client
+        yield api

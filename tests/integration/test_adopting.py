@@ -1,0 +1,321 @@
+"""The SQL of docs/adopting.md, run as it stands there: the whole path over a Django platform's tables.
+
+The worker's role has the rights that the page grants and no others.
+"""
+
+import os
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
+from redis import Redis
+from sqlalchemy import Engine
+
+from db import videos
+from db.errors import PASSING
+from db.migrate import is_migrated, migrate
+from db.platform import Platform
+from db.session import connect, transaction
+from schemas.access import Scope
+from schemas.command import PublishRequest
+from schemas.video import VideoInput
+from tests.conftest import libpq, named
+from tests.desk import Desk
+from worker.access import create_key
+from worker.embedded import Engines
+from worker.health import examine
+from worker.maintenance import prune
+from worker.settings import Settings
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "adopting.md"
+DJANGO = Path(__file__).parent / "django_platform.sql"
+BLOCKS = dict(re.findall(r"^```sql\n-- (\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+NOT_READ = {("section", "internal_notes")}
+SAME_TO_US = {"character varying": "text", "integer": "bigint"}
+MINE = {"django", "publish_worker"}
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A Django platform's database: as its superuser sees it, and as the worker does."""
+
+    admin: psycopg.Connection
+    desk: Desk
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What the superuser reads."""
+        return self.admin.execute(query, values or None).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def run(self, block: str, role: str | None = None) -> None:
+        """Run a block of the page, as a role."""
+        if role:
+            self.admin.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        self.admin.execute(BLOCKS[block])  # pyright: ignore[reportArgumentType, reportCallIssue]
+        self.admin.execute("RESET ROLE")
+
+    def everything(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """Every row of every table of Django's, by table and id."""
+        tables = self.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return {
+            (table, row["id"]): row
+            for (table,) in tables
+            for (row,) in self.rows(f"SELECT to_jsonb(t) FROM public.{table} t")
+        }
+
+    def relations(self) -> set[tuple[str, str]]:
+        """Every table, view, index and sequence outside `publisher`."""
+        return set(
+            self.rows("""
+            SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE n.nspname NOT IN ('publisher', 'information_schema') AND n.nspname !~ '^pg_'
+            """)
+        )
+
+
+@pytest.fixture
+def database(running: Engines) -> Generator[str]:
+    """The name of a database that has a Django platform and nothing of ours."""
+    name = f"django_{os.urandom(6).hex()}"
+    server = libpq(running.database_url, "postgres")
+    with psycopg.connect(server, autocommit=True) as admin:
+        _forget_roles(admin)
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with psycopg.connect(libpq(running.database_url, name), autocommit=True) as admin:
+        admin.execute("CREATE ROLE django; GRANT CREATE ON SCHEMA public TO django; SET ROLE django")
+        admin.execute(DJANGO.read_text())  # pyright: ignore[reportArgumentType, reportCallIssue]
+    yield name
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        _forget_roles(admin)
+
+
+def _forget_roles(admin: psycopg.Connection) -> None:
+    """Roles belong to the whole server."""
+    for role in MINE:
+        admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
+
+
+@pytest.fixture
+def adopted(running: Engines, database: str, redis: Redis) -> Generator[Adopted]:
+    """The page followed to its end: roles, views, rights, and a migration by the worker's role."""
+    as_worker = named(running.database_url, database).replace("postgres@", "publish_worker@")
+    engine = connect(as_worker, platform_schema="publish_platform")
+    with psycopg.connect(libpq(running.database_url, database), autocommit=True) as admin:
+        made = Adopted(admin, Desk(engine=engine, redis=redis))
+        made.run("roles")
+        made.run("views", "django")
+        made.run("rights", "django")
+        migrate(engine)
+        yield made
+    engine.dispose()
+
+
+def edits(video_id: int, **fields: Any) -> PublishRequest:
+    """A request that brings editorial fields beside the required ones."""
+    body = {"template": {}, "owner": {"username": "ada"}, "workspace": 1, **fields}
+    return PublishRequest(video_id=video_id, video=VideoInput.model_validate(body))
+
+
+def test_migrating_makes_nothing_outside_our_schema(running: Engines, adopted: Adopted) -> None:
+    adopted.admin.execute("DROP SCHEMA publisher CASCADE")
+    adopted.admin.execute("CREATE SCHEMA publisher AUTHORIZATION publish_worker")
+    before = adopted.relations()
+    migrate(adopted.desk.engine)
+    migrate(adopted.desk.engine)
+    assert is_migrated(adopted.desk.engine)
+    assert adopted.relations() == before
+
+
+def test_a_publish_writes_its_columns_and_no_other(adopted: Adopted) -> None:
+    before = adopted.everything()
+    request = edits(1, title="What is light?", tags=[2, 3], category=2, subcategory=2)
+    [command] = adopted.desk.publish(request)
+    after = adopted.everything()
+
+    assert command.state == "published"
+    changed = {
+        (*key, column)
+        for key in before.keys() & after.keys()
+        for column in before[key]
+        if before[key][column] != after[key][column]
+    }
+    columns = ("is_draft", "updated_at", "title", "category_id", "subcategory_id")
+    assert changed == {("videos_video", 1, column) for column in columns}
+    assert after["videos_video", 1]["is_draft"] is False
+    assert after["videos_video", 1]["title"] == "What is light?"
+    gone, new = before.keys() - after.keys(), after.keys() - before.keys()
+    assert [before[key]["tag_id"] for key in gone] == [1]
+    assert [(after[key]["video_id"], after[key]["tag_id"]) for key in new] == [(1, 3)]
+
+
+def test_the_release_and_the_event_are_right(adopted: Adopted) -> None:
+    adopted.desk.publish(edits(1, title="What is light?", tags=[2, 3], category=2))
+    [event] = adopted.desk.events()
+    data = event["data"]
+
+    assert (event["type"], event["sequence"], event["subject"]) == ("video.published", "1", "1")
+    assert data["title"] == "What is light?"
+    assert data["custom_url"].startswith("ai-research-studio/what-is-light-")
+    assert (data["category"], data["tags"]) == ("History", ["waves", "rome"])
+    assert data["video"] == "videos/1.mp4"
+    assert data["owner"] == {"id": 1, "username": "ada", "full_name": "Ada Byron"}
+    metrics = data["metrics"]
+    assert (metrics["section_count"], metrics["script_words"], metrics["views"]) == (2, 8, 0)
+    assert data["custom_url"] == adopted.desk.value("SELECT custom_url FROM publisher.video_release")
+
+
+def test_the_resource_is_readable(adopted: Adopted) -> None:
+    adopted.desk.publish(1)
+    with transaction(adopted.desk.engine) as tx:
+        resource = videos.read_resource(tx, 1, None)
+
+    assert resource is not None
+    assert (resource["is_draft"], resource["video"]) == (False, "videos/1.mp4")
+    assert resource["template"]["name"] == "Explainer"
+    assert resource["owner"]["profile_picture"] == "avatars/ada.png"
+    assert [tag["name"] for tag in resource["tag_list"]] == ["light", "waves"]
+    assert [section["duration"] for section in resource["sections"]] == [30, 30]
+    assert "internal_notes" not in resource["sections"][0]
+    assert resource["custom_url"].startswith("ai-research-studio/lecture-1-")
+
+
+def test_a_video_that_django_holds_stands_aside_and_holds_up_no_other(adopted: Adopted) -> None:
+    accepted = adopted.desk.accept(1, 2)
+    with adopted.admin.transaction():
+        adopted.admin.execute("SELECT FROM videos_video WHERE id = 1 FOR UPDATE")
+        assert adopted.desk.run() == 1
+    held, free = (adopted.desk.command(command.id) for command in accepted.commands)
+    assert (held.state, held.attempts, free.state) == ("scheduled", 0, "published")
+
+    adopted.desk.make_due()
+    adopted.desk.run()
+    assert adopted.desk.command(held.id).state == "published"
+
+
+def test_django_may_add_a_section_meanwhile(adopted: Adopted) -> None:
+    accepted = adopted.desk.accept(1)
+    with adopted.admin.transaction():
+        adopted.admin.execute("""
+        INSERT INTO videos_videosection (uid, created_at, updated_at, is_active, audio_ready,
+            visuals_ready, is_assembling, "order", script, duration, video_id)
+        VALUES (gen_random_uuid(), now(), now(), true, false, false, false, 9, '[]', 0, 1)
+        """)
+        adopted.admin.execute("SET CONSTRAINTS ALL IMMEDIATE")  # takes the foreign key's lock
+        assert adopted.desk.run() == 1
+    assert adopted.desk.command(accepted.commands[0].id).state == "published"
+
+
+def test_what_a_column_refuses_fails_that_command_alone(adopted: Adopted) -> None:
+    too_long = f"https://cdn.example.com/{'x' * 300}"
+    accepted = adopted.desk.accept(edits(1, title="One", cover_image=too_long), 2)
+    for _ in range(5):
+        adopted.desk.make_due()
+        adopted.desk.run()
+    failed, fine = (adopted.desk.command(command.id) for command in accepted.commands)
+    assert (failed.state, fine.state) == ("failed", "published")
+    assert "too long" in (failed.detail or "")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE video SET status = 'completed'",
+        "UPDATE video SET generation_progress = 100",
+        "DELETE FROM video",
+        "INSERT INTO video (id) VALUES (9)",
+        "UPDATE video_tag SET tag_id = 1",
+        "DELETE FROM section",
+        "SELECT password FROM public.iam_iamuser",
+        "UPDATE public.videos_video SET is_draft = false",
+        "CREATE TABLE public.ours (id int)",
+        "CREATE SCHEMA ours",
+    ],
+)
+def test_the_role_may_do_nothing_else(adopted: Adopted, statement: str) -> None:
+    with pytest.raises(InsufficientPrivilege):
+        adopted.desk.execute(statement)
+
+
+def test_without_a_grant_a_command_waits_for_it(adopted: Adopted) -> None:
+    adopted.admin.execute("REVOKE UPDATE ON publish_platform.video FROM publish_worker")
+    accepted = adopted.desk.accept(1)
+    with pytest.raises(PASSING):
+        adopted.desk.run()
+    adopted.run("rights", "django")
+    adopted.desk.run()
+    command = adopted.desk.command(accepted.commands[0].id)
+    assert (command.state, command.attempts) == ("published", 0)
+
+
+def test_a_serial_id_of_the_tags_needs_its_sequence_too(adopted: Adopted) -> None:
+    adopted.admin.execute("""
+    ALTER TABLE videos_video_tags ALTER id DROP IDENTITY;
+    CREATE SEQUENCE videos_video_tags_id_seq START 100 OWNED BY videos_video_tags.id;
+    ALTER SEQUENCE videos_video_tags_id_seq OWNER TO django;
+    ALTER TABLE videos_video_tags ALTER id SET DEFAULT nextval('videos_video_tags_id_seq');
+    """)
+    accepted = adopted.desk.accept(edits(1, title="One", tags=[3]))
+    with pytest.raises(PASSING):
+        adopted.desk.run()
+    adopted.run("serial", "django")
+    adopted.desk.run()
+    assert adopted.desk.command(accepted.commands[0].id).state == "published"
+
+
+def test_health_maintenance_and_keys_need_no_further_right(adopted: Adopted) -> None:
+    desk = adopted.desk
+    desk.publish(1)
+    desk.events()
+    broker = f"redis://{desk.redis.connection_pool.connection_kwargs['host']}"
+    checks = {check.name: check for check in examine(desk.engine, desk.redis, broker)}
+    assert checks["database"].ok, checks
+    assert checks["stream"].ok, checks
+    assert prune(desk.engine, desk.redis, Settings()).outbox == 0
+    create_key(desk.engine, name="ci", scope=Scope.PUBLISH, workspace_id=1)
+
+
+def test_the_views_have_every_column_that_is_read_in_a_type_that_fits(
+    adopted: Adopted, engine: Engine
+) -> None:
+    query = """
+    SELECT table_name, column_name, data_type FROM information_schema.columns
+    WHERE table_schema = %s AND table_name <> ALL(%s)
+    """
+    with transaction(engine) as tx:
+        ours = tx.execute(query, ("public", [])).fetchall()
+    theirs = adopted.rows(query, "publish_platform", [])
+
+    def plain(rows: list[tuple[Any, ...]]) -> set[tuple[str, str, str]]:
+        return {(table, column, SAME_TO_US.get(kind, kind)) for table, column, kind in rows}
+
+    declared = {row for row in plain(ours) if row[:2] not in NOT_READ}
+    assert {table for table, *_ in declared} == Platform.metadata.tables.keys()
+    assert plain(theirs) == declared
+
+
+def test_tables_that_bear_our_names_need_the_rights_alone(
+    running: Engines, platform: Engine, redis: Redis
+) -> None:
+    """The page says: then with `public` for `publish_platform`, and no views."""
+    owner = Desk(engine=platform, redis=redis)
+    video = owner.video()
+    with psycopg.connect(libpq(running.database_url, "postgres"), autocommit=True) as admin:
+        _forget_roles(admin)
+        admin.execute("CREATE ROLE publish_worker LOGIN")
+    owner.execute(BLOCKS["rights"].replace("publish_platform", "public"))
+    owner.execute("GRANT USAGE ON SCHEMA publisher TO publish_worker")
+    owner.execute("GRANT ALL ON ALL TABLES IN SCHEMA publisher TO publish_worker")
+    engine = connect(str(platform.url).replace("postgres@", "publish_worker@"))
+    try:
+        [command] = Desk(engine=engine, redis=redis).publish(edits(video, title="One", tags=[3]))
+        assert command.state == "published"
+    finally:
+        engine.dispose()
+        owner.execute("DROP OWNED BY publish_worker")
+        owner.execute("DROP ROLE publish_worker")

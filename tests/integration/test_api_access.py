@@ -1,0 +1,105 @@
+"""Access: no route but health, documents and addresses works without a key; a key sees its own."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.api import Api
+from worker.access import list_keys, revoke_key
+
+ROUTES = [
+    ("POST", "/videos/{video}/publish/"),
+    ("GET", "/videos/{video}/publish/"),
+    ("GET", "/videos/{video}/"),
+    ("POST", "/publish-commands"),
+    ("GET", "/publish-commands"),
+    ("GET", f"/publish-commands/{uuid4()}"),
+    ("PATCH", f"/publish-commands/{uuid4()}"),
+    ("DELETE", f"/publish-commands/{uuid4()}"),
+    ("POST", f"/publish-commands/{uuid4()}/retry"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("key", [None, "nonsense"])
+def test_without_a_key_nothing_works(api: Api, method: str, path: str, key: str | None) -> None:
+    answer = api.call(method, "/api/v1" + path.format(video=api.video()), key)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("header", ["Basic abc", "Bearer", "bearer  ", "Token x"])
+def test_another_kind_of_credentials_is_none(api: Api, header: str) -> None:
+    answer = api.get(f"/videos/{api.video()}/", None, headers={"Authorization": header})
+    assert answer.status_code == 401
+
+
+def test_a_revoked_key_is_refused_at_once(api: Api) -> None:
+    path = f"/videos/{api.video()}/"
+    assert api.get(path, "read").status_code == 200
+    [key] = [key for key in list_keys(api.engine) if key.name == "read"]
+    revoke_key(api.engine, key.id)
+    assert api.get(path, "read").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [(method, path) for method, path in ROUTES if method != "GET"]
+)
+def test_a_key_that_may_only_read_changes_nothing(api: Api, method: str, path: str) -> None:
+    body = {"publish_before": "2100-01-01T00:00:00Z"} if method == "PATCH" else None
+    if path == "/publish-commands":
+        body = {"commands": [{"video_id": 1}]}  # pyright: ignore[reportAssignmentType]
+    answer = api.call(method, "/api/v1" + path.format(video=api.video()), "read", json=body)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [(method, path) for method, path in ROUTES if "{video}" in path]
+)
+def test_what_lies_in_another_workspace_does_not_exist(api: Api, method: str, path: str) -> None:
+    answer = api.call(method, "/api/v1" + path.format(video=api.video()), "elsewhere")
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "/problems/no-such-video"
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix"), [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/retry")]
+)
+def test_a_command_of_another_workspace_does_not_exist(api: Api, method: str, suffix: str) -> None:
+    command = api.post(f"/videos/{api.video()}/publish/").json()["id"]
+    body = {"publish_before": "2100-01-01T00:00:00Z"} if method == "PATCH" else None
+    path = f"/api/v1/publish-commands/{command}{suffix}"
+    assert api.call(method, path, "elsewhere", json=body).status_code == 404
+    assert api.get(f"/publish-commands/{command}").json()["state"] == "scheduled"
+
+
+def test_a_list_shows_only_the_callers_workspace(api: Api) -> None:
+    api.post(f"/videos/{api.video()}/publish/")
+    api.post(f"/videos/{api.video(workspace_id=2)}/publish/", "elsewhere")
+    seen = {
+        key: [c["workspace_id"] for c in api.get("/publish-commands", key).json()["commands"]]
+        for key in ("publish", "elsewhere", "everywhere")
+    }
+    assert seen == {"publish": [1], "elsewhere": [2], "everywhere": [2, 1]}
+
+
+def test_the_same_idempotency_key_of_two_callers_is_two_keys(api: Api) -> None:
+    video, headers = api.video(), {"Idempotency-Key": "once"}
+    first = api.post(f"/videos/{video}/publish/", headers=headers)
+    second = api.post(f"/videos/{video}/publish/", "everywhere", headers=headers)
+    assert first.json()["id"] != second.json()["id"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/openapi.json", "/docs", "/api/v1/schemas/video.published/1"],
+)
+def test_health_and_documents_need_no_key(api: Api, path: str) -> None:
+    assert api.call("GET", path, None).status_code == 200
+
+
+def test_no_answer_repeats_a_key(api: Api) -> None:
+    answer: Any = api.get("/videos/7/", "pw_secret_that_is_wrong")
+    assert "pw_secret" not in answer.text

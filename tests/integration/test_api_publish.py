@@ -1,0 +1,232 @@
+"""The publish endpoint: 202 with the command, or the finished Video for those who wait."""
+
+from typing import Any
+
+import pytest
+
+from tests.api import Api
+from tests.platform import column
+
+BODY: dict[str, Any] = {
+    "template": {"id": 1},
+    "owner": {"id": 1},
+    "title": "Light, again",
+    "workspace": 1,
+}
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_command_is_accepted_and_can_be_asked_for(api: Api, slash: str) -> None:
+    answer = api.post(f"/videos/{api.video()}/publish{slash}")
+    assert answer.status_code == 202
+    command = answer.json()
+    assert command["state"] == "scheduled"
+    assert answer.headers["Location"] == command["url"]
+    path = command["url"].removeprefix("https://videos.example/api/v1")
+    assert api.get(path).json() == command
+
+
+def test_a_command_that_was_accepted_wakes_celery(api: Api) -> None:
+    api.post(f"/videos/{api.video()}/publish/")
+    assert api.wake_ups == [1]
+
+
+@pytest.mark.parametrize("content", [b"", b"null"])
+def test_the_body_is_optional(api: Api, content: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = api.post(f"/videos/{api.video()}/publish/", content=content, headers=headers)
+    assert answer.status_code == 202
+    assert answer.json()["edits"] is None
+
+
+def test_the_documented_request_brings_edits(api: Api) -> None:
+    video = api.video()
+    answer = api.post(f"/videos/{video}/publish/", json={**BODY, "tags": [2, 1, 2]})
+    assert answer.json()["edits"] == {"title": "Light, again", "tags": [1, 2]}
+    api.run()
+    assert column(api.engine, video, "title") == "Light, again"
+
+
+def test_options_need_no_video_beside_them(api: Api) -> None:
+    body = {"publish_before": "2100-01-01T00:00:00+02:00"}
+    answer = api.post(f"/videos/{api.video()}/publish/", json=body)
+    assert answer.json()["publish_before"] == "2099-12-31T22:00:00Z"
+
+
+def test_whoever_waits_gets_the_whole_video(api: Api) -> None:
+    video = api.video()
+    with api.working():
+        answer = api.post(f"/videos/{video}/publish/", headers={"Prefer": "wait=20"})
+    assert answer.status_code == 200
+    assert answer.headers["Preference-Applied"] == "wait=20"
+    assert answer.json()["is_draft"] is False
+    assert answer.json()["custom_url"].startswith("research/what-is-light-")
+
+
+def test_whoever_does_not_wait_long_enough_gets_the_command(api: Api) -> None:
+    answer = api.post(f"/videos/{api.video()}/publish/", headers={"Prefer": "wait=0"})
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == answer.json()["url"]
+
+
+def test_whoever_waits_for_a_video_that_can_never_go_hears_why(api: Api) -> None:
+    with api.working():
+        answer = api.post(
+            f"/videos/{api.video(status='failed')}/publish/", headers={"Prefer": "wait=20"}
+        )
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/publish-rejected"
+    assert "generation_failed" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "prefer", ["respond-async, wait=20", "WAIT=20", 'wait="20"', "foo; a=b, wait = 20"]
+)
+def test_the_preference_is_read_as_the_rfc_spells_it(api: Api, prefer: str) -> None:
+    with api.working():
+        answer = api.post(f"/videos/{api.video()}/publish/", headers={"Prefer": prefer})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("prefer", ["wait", "wait=", "wait=-1", "wait=soon", "return=minimal", ""])
+def test_a_preference_that_is_not_understood_is_ignored(api: Api, prefer: str) -> None:
+    answer = api.post(f"/videos/{api.video()}/publish/", headers={"Prefer": prefer})
+    assert answer.status_code == 202
+    assert "Preference-Applied" not in answer.headers
+
+
+def test_the_same_key_gives_the_same_command(api: Api) -> None:
+    path, headers = f"/videos/{api.video()}/publish/", {"Idempotency-Key": "once"}
+    first = api.post(path, headers=headers)
+    again = api.post(path, headers=headers)
+    assert first.json()["id"] == again.json()["id"]
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_the_same_key_with_another_body_is_refused(api: Api) -> None:
+    path, headers = f"/videos/{api.video()}/publish/", {"Idempotency-Key": "once"}
+    api.post(path, headers=headers)
+    answer = api.post(path, headers=headers, json=BODY)
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "/problems/idempotency-key-reused"
+
+
+def test_the_correlation_id_leads_from_the_request_to_the_event(api: Api) -> None:
+    headers = {"X-Correlation-ID": "from-afar", "traceparent": TRACEPARENT}
+    answer = api.post(f"/videos/{api.video()}/publish/", headers=headers)
+    assert answer.headers["X-Correlation-ID"] == "from-afar"
+    api.run()
+    [event] = api.events()
+    assert event["correlationid"] == "from-afar"
+    assert event["traceparent"] == TRACEPARENT
+    assert event["causationid"] == answer.json()["id"]
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "two words", "ümlaut".encode("latin-1")])
+def test_a_correlation_id_that_makes_no_sense_is_replaced(api: Api, given: Any) -> None:
+    answer = api.post(f"/videos/{api.video()}/publish/", headers={"X-Correlation-ID": given})
+    assert len(answer.headers["X-Correlation-ID"]) == 36
+
+
+def test_a_traceparent_that_is_none_is_not_handed_on(api: Api) -> None:
+    api.post(f"/videos/{api.video()}/publish/", headers={"traceparent": "00-zz-zz-01"})
+    api.run()
+    assert "traceparent" not in api.events()[0]
+
+
+def test_a_client_may_echo_the_video_that_it_was_shown(api: Api) -> None:
+    video = api.video(status="in_progress", internal_status="rendering")
+    echo = api.get(f"/videos/{video}/").json()
+    echo["status"] = echo["internal_status"] = "completed"
+    echo["is_draft"] = False
+    answer = api.post(f"/videos/{video}/publish/", json=echo)
+    assert answer.status_code == 202, answer.text
+    api.run()
+    assert column(api.engine, video, "status") == "in_progress"
+    assert column(api.engine, video, "is_draft") is True
+
+
+def test_the_plan_says_what_a_publish_would_do(api: Api) -> None:
+    plan = api.get(f"/videos/{api.video()}/publish/").json()
+    assert plan["outcome"] == "published"
+    assert plan["revision"] == 1
+    assert [gate["verdict"] for gate in plan["readiness"]["gates"]] == ["ready"] * 6
+
+
+@pytest.mark.parametrize(
+    ("columns", "outcome", "reason"),
+    [
+        ({"status": "failed"}, "rejected", "generation_failed"),
+        ({"status": "not_started"}, "waiting", "generation_not_started"),
+        ({"is_draft": False}, "unchanged", None),
+    ],
+)
+def test_the_plan_names_the_gate_that_is_closed(
+    api: Api, columns: dict[str, Any], outcome: str, reason: str | None
+) -> None:
+    plan = api.get(f"/videos/{api.video(**columns)}/publish").json()
+    assert (plan["outcome"], plan["readiness"]["reason"]) == (outcome, reason)
+
+
+def test_the_plan_does_nothing(api: Api) -> None:
+    video = api.video()
+    api.get(f"/videos/{video}/publish/")
+    assert column(api.engine, video, "is_draft") is True
+    assert api.value("SELECT count(*) FROM publisher.video_release") == 0
+
+
+def test_the_plan_and_the_outcome_agree(api: Api) -> None:
+    video = api.video(generated_script="one two three")
+    plan = api.get(f"/videos/{video}/publish/").json()
+    api.publish(video)
+    shown = api.get(f"/videos/{video}/").json()
+    assert shown["custom_url"] == plan["custom_url"]
+
+
+def test_many_are_accepted_in_one_call(api: Api) -> None:
+    videos = [api.video() for _ in range(50)]
+    answer = api.post("/publish-commands", json={"commands": [{"video_id": v} for v in videos]})
+    assert answer.status_code == 202
+    assert [command["video_id"] for command in answer.json()["commands"]] == videos
+    api.run()
+    assert len(api.events()) == 50
+
+
+def test_in_one_call_all_or_nothing_is_accepted(api: Api) -> None:
+    commands = [
+        {"video_id": api.video()},
+        {"video_id": 999_999},
+        {"video_id": api.video(), "video": {**BODY, "workspace": 2}},
+    ]
+    answer = api.post("/publish-commands", json={"commands": commands})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/commands/1/video_id"]
+    answer = api.post("/publish-commands", json={"commands": commands[::2]})
+    pointers = [error["pointer"] for error in answer.json()["errors"]]
+    assert pointers == ["/commands/1/video/workspace"]
+    assert api.value("SELECT count(*) FROM publisher.publish_command") == 0
+
+
+def test_an_old_address_leads_to_the_new_one(api: Api) -> None:
+    video = api.video()
+    api.publish(video)
+    old = api.get(f"/videos/{video}/").json()["custom_url"]
+    api.post(f"/videos/{video}/publish/", json=BODY)
+    api.run()
+    new = api.get(f"/videos/{video}/").json()["custom_url"]
+    for path in (old, new, f"{old}/"):
+        answer = api.call("GET", f"/v/{path}", None, follow_redirects=False)
+        assert answer.status_code == 308
+        assert answer.headers["Location"] == f"https://videos.example/{new}"
+        assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_a_video_that_is_not_out_has_no_address(api: Api) -> None:
+    video = api.video()
+    api.publish(video)
+    path = api.get(f"/videos/{video}/").json()["custom_url"]
+    api.execute("UPDATE video SET is_draft = true")
+    assert api.call("GET", f"/v/{path}", None).status_code == 404
+    assert api.call("GET", "/v/nothing/here", None).status_code == 404

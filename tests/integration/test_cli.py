@@ -1,0 +1,482 @@
+"""The command line on real engines: what it prints, what it refuses, how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from schemas.access import Scope
+from tests.conftest import libpq, named
+from tests.desk import BASE_URL, Desk
+from tests.platform import column
+from tests.waiting import wait_until
+from worker import access, cli, health
+from worker.embedded import Engines
+
+ROOT = Path(__file__).parents[2]
+NOBODY_LISTENS = "127.0.0.1:1"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line on stderr."""
+        [line] = self.err.splitlines()
+        assert line.startswith("publish-worker: ")
+        assert "Traceback" not in self.err
+        assert "secret" not in self.err
+        return line
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `publish-worker` in this process."""
+    monkeypatch.setattr("worker.logs.configure", lambda *_: None)
+
+    def publish_worker(*arguments: str, **environment: str) -> Done:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main(list(arguments))
+        code = end.value.code
+        assert code is None or isinstance(code, int)
+        said = capsys.readouterr()
+        return Done(code or 0, said.out, said.err)
+
+    return publish_worker
+
+
+@pytest.fixture
+def empty_database_url(running: Engines) -> Generator[str]:
+    """A database with nothing in it."""
+    name = sql.Identifier("test_cli_empty")
+    with psycopg.connect(libpq(running.database_url, "postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        yield named(running.database_url, "test_cli_empty")
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def here(desk: Desk, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk whose engines the command line is pointed at."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    return desk
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (),
+        ("up",),
+        ("demo",),
+        ("migrate",),
+        ("enqueue",),
+        ("status",),
+        ("commands", "list"),
+        ("commands", "show"),
+        ("commands", "cancel"),
+        ("commands", "reschedule"),
+        ("commands", "retry"),
+        ("events", "tail"),
+        ("events", "rebuild"),
+        ("keys", "create"),
+        ("keys", "list"),
+        ("keys", "revoke"),
+    ],
+)
+def test_every_command_explains_itself(run: Run, command: tuple[str, ...]) -> None:
+    done = run(*command, "--help")
+    assert done.code == 0
+    assert "Usage: " in done.out
+
+
+def test_a_command_that_does_not_exist_is_a_usage_error(run: Run) -> None:
+    assert run("pubish").code == 2
+
+
+# --- what is wrong is said in one line -----------------------------------------------------------
+
+NEEDS_A_DATABASE = [("commands", "list"), ("enqueue", "1"), ("keys", "list"), ("events", "tail")]
+
+
+@pytest.mark.parametrize("command", NEEDS_A_DATABASE)
+def test_an_unreachable_database(run: Run, redis_url: str, command: tuple[str, ...]) -> None:
+    url = f"postgresql://me:secret@{NOBODY_LISTENS}/videos"
+    done = run(*command, DATABASE_URL=url, REDIS_URL=redis_url)
+    assert done.code == 1
+    assert "Connection refused" in done.complaint
+    assert "DATABASE_URL" in done.complaint
+
+
+@pytest.mark.parametrize("command", NEEDS_A_DATABASE)
+def test_a_database_that_is_not_migrated(
+    run: Run, empty_database_url: str, redis_url: str, command: tuple[str, ...]
+) -> None:
+    done = run(*command, DATABASE_URL=empty_database_url, REDIS_URL=redis_url)
+    assert done.code == 1
+    assert "publish-worker migrate" in done.complaint
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "mysql://me:secret@db/videos", "postgresql://me:secret@db:port/videos"]
+)
+def test_a_database_url_that_makes_no_sense(run: Run, redis_url: str, url: str) -> None:
+    done = run("migrate", DATABASE_URL=url, REDIS_URL=redis_url)
+    assert done.code == 1
+    assert "DATABASE_URL" in done.complaint
+
+
+@pytest.mark.usefixtures("here")
+def test_a_setting_that_makes_no_sense(run: Run) -> None:
+    done = run("status", API_PORT="eighty")
+    assert done.code == 1
+    assert "API_PORT" in done.complaint
+
+
+def test_no_setting_and_no_engines_here(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    done = run("status")
+    assert done.code == 1
+    assert "publish-worker up" in done.complaint
+
+
+@pytest.mark.usefixtures("here")
+def test_redis_away(run: Run) -> None:
+    done = run("events", "tail", REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0")
+    assert done.code == 1
+    assert "REDIS_URL" in done.complaint
+
+
+@pytest.mark.parametrize("part", ["worker", "beat"])
+def test_celery_without_settings_ends_with_one_line(part: str, tmp_path: Path) -> None:
+    done = celery(part, DATA_DIR=str(tmp_path))
+    assert done.code == 1
+    assert "REDIS_URL is not set" in done.complaint
+
+
+def test_a_celery_worker_without_a_database_ends_with_one_line(redis_url: str) -> None:
+    url = f"postgresql://me:secret@{NOBODY_LISTENS}/videos"
+    done = celery("worker", DATABASE_URL=url, REDIS_URL=redis_url)
+    assert done.code == 1
+    assert "Connection refused" in done.complaint
+
+
+def test_a_celery_worker_on_a_database_not_migrated_ends_with_one_line(
+    empty_database_url: str, redis_url: str
+) -> None:
+    done = celery("worker", DATABASE_URL=empty_database_url, REDIS_URL=redis_url)
+    assert done.code == 1
+    assert "publish-worker migrate" in done.complaint
+
+
+# --- migrate -------------------------------------------------------------------------------------
+
+
+def test_migrate_leaves_the_platform_alone_unless_told(run: Run, empty_database_url: str) -> None:
+    assert run("migrate", DATABASE_URL=empty_database_url).code == 0
+    assert run("keys", "list", REDIS_URL="redis://unused").code == 0
+    done = run("enqueue", "1")
+    assert done.code == 1
+    assert "--with-platform" in done.complaint
+    assert run("migrate", "--with-platform").code == 0
+    assert "There is no video 1." in run("enqueue", "1").complaint
+
+
+# --- enqueue -------------------------------------------------------------------------------------
+
+
+def test_enqueue_accepts_videos_and_wakes_celery(run: Run, here: Desk) -> None:
+    videos = [here.video(), here.video()]
+    done = run("enqueue", *map(str, videos), "--json")
+    commands = [json.loads(line) for line in done.out.splitlines()]
+    assert (done.code, [command["video_id"] for command in commands]) == (0, videos)
+    assert {command["trigger"] for command in commands} == {"cli"}
+    assert here.redis.llen("publish-worker:celery:publish") == 1
+
+
+def test_enqueue_takes_all_or_none(run: Run, here: Desk) -> None:
+    done = run("enqueue", str(here.video()), "999")
+    assert done.code == 1
+    assert "There is no video 999." in done.complaint
+    assert here.value("SELECT count(*) FROM publisher.publish_command") == 0
+
+
+def test_enqueue_brings_edits(run: Run, here: Desk, tmp_path: Path) -> None:
+    video = here.video()
+    edits = tmp_path / "edits.json"
+    edits.write_text(json.dumps({"template": {}, "owner": {}, "workspace": 1, "title": "New"}))
+    assert run("enqueue", str(video), "--edits-file", str(edits)).code == 0
+    here.run()
+    assert column(here.engine, video, "title") == "New"
+
+
+def test_edits_that_make_no_sense_are_refused_field_by_field(
+    run: Run, here: Desk, tmp_path: Path
+) -> None:
+    edits = tmp_path / "edits.json"
+    edits.write_text(json.dumps({"template": {}, "owner": {}, "workspace": 1, "title": ""}))
+    done = run("enqueue", str(here.video()), "--edits-file", str(edits))
+    assert done.code == 1
+    assert "/title" in done.complaint
+
+
+def test_enqueue_waits_for_the_outcome(run: Run, here: Desk) -> None:
+    here.publish(video := here.video())
+    with in_the_background(here.run):
+        done = run("enqueue", str(video), "--wait", "10")
+    assert done.code == 0
+    assert "unchanged" in done.out
+
+
+def test_enqueue_tells_of_a_refusal(run: Run, here: Desk) -> None:
+    video = here.video(status="failed")
+    with in_the_background(here.run):
+        done = run("enqueue", str(video), "--wait", "10")
+    assert done.code == 1
+    assert "generation_failed" in done.out
+
+
+def test_enqueue_gives_up_waiting(run: Run, here: Desk) -> None:
+    assert run("enqueue", str(here.video()), "--wait", "0.1").code == 3
+
+
+@pytest.mark.parametrize("time", ["tomorrow", "2026-12-01T10:00:00"])
+def test_a_latest_moment_needs_an_offset(run: Run, here: Desk, time: str) -> None:
+    assert run("enqueue", str(here.video()), "--publish-before", time).code == 2
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def test_commands_are_listed_newest_first(run: Run, here: Desk) -> None:
+    first = here.accept(here.video()).commands[0]
+    second = here.accept(here.video()).commands[0]
+    lines = run("commands", "list", "--json").out.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [str(second.id), str(first.id)]
+
+
+def test_commands_are_listed_by_state(run: Run, here: Desk) -> None:
+    here.publish(here.video())
+    waiting = here.video(status="in_progress")
+    here.publish(waiting)
+    lines = run("commands", "list", "--state", "waiting", "--json").out.splitlines()
+    assert [json.loads(line)["video_id"] for line in lines] == [waiting]
+
+
+def test_a_command_is_shown(run: Run, here: Desk) -> None:
+    [command] = here.publish(here.video(status="failed"))
+    done = run("commands", "show", str(command.id))
+    assert done.code == 0
+    assert "rejected" in done.out
+    assert "generation_failed" in done.out
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("action", ["show", "cancel", "retry"])
+def test_a_command_that_does_not_exist(run: Run, action: str) -> None:
+    done = run("commands", action, str(uuid4()))
+    assert done.code == 1
+    assert "There is no command" in done.complaint
+
+
+def test_a_command_is_cancelled(run: Run, here: Desk) -> None:
+    [command] = here.accept(here.video()).commands
+    assert run("commands", "cancel", str(command.id)).code == 0
+    assert here.command(command.id).state == "cancelled"
+    assert [event["type"] for event in here.events()] == ["video.publish_cancelled"]
+
+
+def test_a_command_that_has_ended_is_not_cancelled(run: Run, here: Desk) -> None:
+    [command] = here.publish(here.video())
+    done = run("commands", "cancel", str(command.id))
+    assert done.code == 1
+    assert "'published'" in done.complaint
+
+
+def test_a_command_is_rescheduled(run: Run, here: Desk) -> None:
+    [command] = here.publish(here.video(status="in_progress"))
+    done = run("commands", "reschedule", str(command.id), "--publish-before", "2099-01-01T00:00Z")
+    assert done.code == 0
+    assert here.command(command.id).publish_before.year == 2099
+
+
+def test_only_a_failed_command_is_retried(run: Run, here: Desk) -> None:
+    [command] = here.publish(here.video())
+    assert run("commands", "retry", str(command.id)).code == 1
+    here.execute("UPDATE publisher.publish_command SET state = 'failed'")
+    assert run("commands", "retry", str(command.id)).code == 0
+    assert here.command(command.id).state == "scheduled"
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+def test_tail_follows_from_a_position_until_ctrl_c(here: Desk) -> None:
+    here.publish(here.video(), here.video(status="failed"))
+    here.events()
+    with tail("--from", "2", "--json") as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["sequence"] == "2"
+        here.publish(here.video())
+        here.events()
+        assert json.loads(process.stdout.readline())["sequence"] == "3"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_tail_tells_of_a_gap_on_stderr(here: Desk) -> None:
+    here.publish(*(here.video() for _ in range(3)))
+    here.events()
+    here.redis.xtrim("video.events", minid="3-0", approximate=False)
+    with tail("--from", "1") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "positions 1 to 2 are not on the stream" in process.stderr.readline()
+        assert "video.published" in process.stdout.readline()
+
+
+def test_rebuild_makes_the_stream_anew(run: Run, here: Desk) -> None:
+    here.publish(here.video())
+    before = here.events()
+    here.redis.xadd("video.events", {"event": "{}"}, id="99-0")
+    assert run("events", "rebuild", PUBLIC_BASE_URL=BASE_URL).code == 0
+    assert here.events() == before
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def test_the_secret_is_alone_on_stdout(run: Run, here: Desk) -> None:
+    done = run("keys", "create", "--workspace", "1", "--scope", "publish", "--name", "ci")
+    caller = access.identify(here.engine, done.out.strip())
+    assert caller is not None
+    assert (caller.scope, caller.workspace_id) == (Scope.PUBLISH, 1)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_key_is_for_one_workspace_or_for_all(run: Run) -> None:
+    make = ("keys", "create", "--scope", "read", "--name", "ci")
+    assert run(*make).code == 2
+    assert run(*make, "--workspace", "1", "--all-workspaces").code == 2
+    assert run(*make, "--all-workspaces").code == 0
+    assert "no workspace 77" in run(*make, "--workspace", "77").complaint
+
+
+def test_keys_are_listed_without_their_secrets_and_revoked(run: Run, here: Desk) -> None:
+    secret = access.create_key(here.engine, name="ci", scope=Scope.READ, workspace_id=None)
+    done = run("keys", "list", "--json")
+    key = json.loads(done.out)
+    assert secret not in done.out
+    assert run("keys", "revoke", key["id"]).code == 0
+    assert access.identify(here.engine, secret) is None
+    assert run("keys", "revoke", key["id"]).code == 1
+
+
+# --- status --------------------------------------------------------------------------------------
+
+
+def test_status_counts(run: Run, here: Desk) -> None:
+    here.publish(here.video(), here.video(status="failed"))
+    here.accept(here.video())
+    health.leave_heartbeat(here.redis)
+    seen = json.loads(run("status", "--json").out)
+    assert seen["healthy"] is True
+    assert seen["commands"] == {"published": 1, "rejected": 1, "scheduled": 1}
+    assert (seen["due"], seen["position"], seen["stream_position"]) == (1, 2, 0)
+    assert seen["set_aside_messages"] == 0
+    assert seen["oldest_due_seconds"] > 0
+
+
+@pytest.mark.usefixtures("here")
+def test_status_is_unhealthy_without_a_worker(run: Run) -> None:
+    done = run("status")
+    assert done.code == 1
+    assert "worker" in done.complaint
+    assert "✓ database" in done.out
+
+
+def test_status_tells_what_it_can_when_all_is_away(run: Run) -> None:
+    done = run(
+        "status",
+        DATABASE_URL=f"postgresql://me:secret@{NOBODY_LISTENS}/videos",
+        REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0",
+    )
+    assert done.code == 1
+    assert "database, redis, broker, worker, stream" in done.complaint
+    assert "unknown" in done.out
+
+
+# --- tools ---------------------------------------------------------------------------------------
+
+
+def celery(*arguments: str, **environment: str) -> Done:
+    """Run a Celery process that is expected to end by itself."""
+    ours = {"DATABASE_URL", "REDIS_URL", "BROKER_URL"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app", *arguments],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k not in ours} | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def tail(*arguments: str) -> Generator[subprocess.Popen[str]]:
+    """`publish-worker events tail` as a process."""
+    code = "from worker.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "events", "tail", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def in_the_background(work: Callable[[], int]) -> Generator[None]:
+    """Carry out one command as soon as there is one."""
+    thread = threading.Thread(target=lambda: wait_until(work, "a command to carry out"))
+    thread.start()
+    yield
+    thread.join()

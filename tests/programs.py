@@ -1,0 +1,124 @@
+"""`publish-worker` as a process of its own, with everything that it starts in sight."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent
+ENTRY = "from worker.cli import main; main()"
+OURS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "API_PORT", "PUBLIC_BASE_URL", "DATA_DIR")
+
+
+class Program:
+    """One `publish-worker …` and its family."""
+
+    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
+        self.log = log
+        inherited = {name: value for name, value in os.environ.items() if name not in OURS}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", ENTRY, *arguments],
+                cwd=ROOT,
+                env=inherited | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.family: set[psutil.Process] = set()
+
+    @property
+    def said(self) -> str:
+        """Everything that it has printed."""
+        return self.log.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it lives; notes its family as it looks."""
+        if self.process.poll() is not None:
+            return False
+        self.family.update(psutil.Process(self.process.pid).children(recursive=True))
+        return True
+
+    def wait_for(self, pattern: str, timeout: float = 60) -> str:
+        """Wait until it has printed something; return the first group, or all of it."""
+        found = wait_until(
+            lambda: re.search(pattern, self.said) or not self.is_running,
+            f"{pattern!r} from {self.process.args!r}",
+            timeout,
+        )
+        assert isinstance(found, re.Match), self.said[-5000:]
+        return found.group(found.lastindex or 0)
+
+    def member(self, *words: str) -> psutil.Process:
+        """The eldest of the family whose command line has these words."""
+        assert self.is_running
+        [found, *_] = sorted(
+            (one for one in self.family if all(word in one.cmdline() for word in words)),
+            key=psutil.Process.create_time,
+        )
+        return found
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Send a signal, and return the exit code."""
+        if self.is_running:
+            self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until it ends, and return the exit code."""
+        wait_until(lambda: not self.is_running, f"the end of {self.process.args!r}", 60)
+        return self.process.returncode
+
+    def left(self) -> list[psutil.Process]:
+        """What it started and did not end."""
+        return [
+            one for one in self.family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+        ]
+
+
+class Up(Program):
+    """`publish-worker up`."""
+
+    def wait_until_ready(self) -> httpx.Client:
+        """A client with the development key, once everything runs."""
+        self.wait_for("Everything runs")
+        key = self.wait_for(r"Key +(pw_\S+)")
+        url = self.wait_for(r"API +(http://\S+)/api/v1")
+        return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"})
+
+
+@contextmanager
+def program_folder() -> Generator[Path]:
+    """A folder that the engines can enter, root's too; nothing of a program outlives it."""
+    path = Path(tempfile.mkdtemp(prefix="pw-test-up-", dir="/var/tmp"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def running(program: Program) -> Generator[Program]:
+    """End it and its family, whatever the test did."""
+    try:
+        yield program
+    finally:
+        program.is_running  # noqa: B018 - notes the family
+        program.process.kill()
+        program.process.wait()
+        for one in program.left():
+            one.kill()

@@ -1,0 +1,100 @@
+"""`publish-worker`, the command line: each command translates, calls one function and prints.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 refused, failed or unhealthy;
+2 the command line makes no sense; 3 accepted, but not finished within `--wait`.
+"""
+
+from typing import Annotated
+
+import typer
+
+from db.migrate import migrate as bring_up_to_date
+from worker import logs
+from worker.cli import commands, enqueue, events, keys, status
+from worker.cli.opening import database
+from worker.preflight import one_clear_line
+from worker.settings import LogFormat
+
+app = typer.Typer(
+    name="publish-worker",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("enqueue")(enqueue.enqueue)
+app.command("status")(status.status)
+app.add_typer(commands.app, name="commands")
+app.add_typer(events.app, name="events")
+app.add_typer(keys.app, name="keys")
+
+
+@app.callback(
+    epilog="Settings come from the environment: DATABASE_URL, REDIS_URL, BROKER_URL, "
+    "PUBLIC_BASE_URL, … Without them the engines of a running `publish-worker up` in this folder "
+    "are used.  Try: [bold]publish-worker demo[/bold]"
+)
+def publish_worker() -> None:
+    """Take videos from finished draft to published, once, and tell everyone who listens."""
+    logs.configure(LogFormat.CONSOLE, "WARNING")
+
+
+@app.command()
+def up(
+    *,
+    with_platform: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-platform/--without-platform",
+            help="Make the platform's own tables too. On our own engines: yes, else: no.",
+            show_default=False,
+        ),
+    ] = None,
+    sample: Annotated[
+        bool | None,
+        typer.Option(
+            "--sample/--no-sample",
+            help="Load the sample workspaces into an empty platform. On our own engines: yes, "
+            "else: no.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run everything here: engines, API, worker and beat. Ctrl-C ends it; the data stays.
+
+    With DATABASE_URL and REDIS_URL set, no engine is started and those are used.
+    """
+    from worker.up import up as run  # noqa: PLC0415 - what it needs, only a checkout has
+
+    raise typer.Exit(run(with_platform=with_platform, sample=sample))
+
+
+@app.command()
+def demo() -> None:
+    """Watch videos being published, start to finish, on engines and data of its own."""
+    from worker.demo import demo as show  # noqa: PLC0415 - what it needs, only a checkout has
+
+    raise typer.Exit(show())
+
+
+@app.command()
+def migrate(
+    *,
+    with_platform: Annotated[
+        bool,
+        typer.Option(
+            "--with-platform",
+            help="Make the platform's own tables too, where no platform has made them.",
+        ),
+    ] = False,
+) -> None:
+    """Bring the database up to date; safe to run twice, and from two hosts at once."""
+    with database(migrated=False) as engine:
+        bring_up_to_date(engine, with_platform=with_platform)
+    typer.echo("The database is up to date.", err=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; what can be explained in one line is."""
+    with one_clear_line():
+        app(arguments)

@@ -1,0 +1,60 @@
+"""`publish-worker status`: whether everything is alive, and how much is where."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from worker.app import closing, process
+from worker.cli.printing import console, print_json, print_table
+from worker.preflight import check_settings, complain
+from worker.settings import resolve
+from worker.status import Status, survey
+
+UNKNOWN = "unknown"
+
+
+def status(
+    *, as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False
+) -> None:
+    """Tell whether everything works and how much is where; exit code 1 if something does not."""
+    check_settings(resolve())
+    try:
+        with closing(process()) as here:
+            seen = survey(here.engine, here.redis, here.settings.broker())
+    finally:
+        process.cache_clear()
+    if as_json:
+        print_json({"healthy": seen.healthy, **asdict(seen)})
+    else:
+        _print(seen)
+    if not seen.healthy:
+        sick = ", ".join(check.name for check in seen.checks if not check.ok)
+        complain(f"unhealthy: {sick}.")
+        raise typer.Exit(1)
+
+
+def _print(seen: Status) -> None:
+    for check in seen.checks:
+        mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
+        console().print(f"{mark} [bold]{check.name:<9}[/] {check.detail}")
+    print()
+    print_table(
+        ["state", "commands"],
+        [[state, f"{count:,}"] for state, count in sorted((seen.commands or {}).items())]
+        or [["none yet" if seen.commands is not None else UNKNOWN, ""]],
+    )
+    print()
+    age = (
+        ""
+        if seen.oldest_due_seconds is None
+        else f", the oldest for {seen.oldest_due_seconds:.1f} s"
+    )
+    print(f"due now              {_known(seen.due)}{age}")
+    print(f"last position        {_known(seen.position)}")
+    print(f"on the stream        {_known(seen.stream_position)}")
+    print(f"set-aside messages   {_known(seen.set_aside_messages)}")
+
+
+def _known(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"

@@ -1,0 +1,85 @@
+"""`publish-worker demo`: real engines, real processes, and what happens as it happens."""
+
+import signal
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy.exc import DBAPIError
+
+from worker.demo import curtain
+from worker.demo.scenes import SCENES
+from worker.demo.screen import Screen
+from worker.demo.stage import Stage, set_stage
+from worker.demo.watch import Failed
+from worker.health import examine
+
+WRONG = (Failed, httpx.HTTPError, DBAPIError, KeyError, ValueError)
+"""What a scene raises when the answer is not what it should be."""
+
+
+def demo() -> int:
+    """Play all scenes; return 0 if everything was as it should be, else 1."""
+    console = Console(highlight=False)
+    screen = Screen(console)
+    begun = time.monotonic()
+    console.print("Starting PostgreSQL, Valkey, the API, a worker and beat …")
+    with _sigterm_as_interrupt(), set_stage(screen) as stage:
+        try:
+            _play(stage)
+        except WRONG as error:
+            _show_failure(stage, error, console)
+            return 1
+        findings = curtain.compare(stage)
+        stage.findings.extend(findings)
+        curtain.sum_up(stage, findings, time.monotonic() - begun, console)
+        if all(finding.ok for finding in stage.findings):
+            return 0
+        _show_last_words(stage, console)
+    return 1
+
+
+def _play(stage: Stage) -> None:
+    stage.watch.wait(lambda: _is_healthy(stage), "the worker, beat and the API to be ready")
+    for number, scene in enumerate(SCENES, start=1):
+        stage.subscriber.mark()
+        with stage.screen.scene(number, scene.title, scene.about):
+            scene.play(stage)
+
+
+def _is_healthy(stage: Stage) -> bool:
+    broker = stage.settings.broker()
+    worker = all(check.ok for check in examine(stage.engine, stage.redis, broker))
+    return worker and stage.studio.is_ready()
+
+
+def _show_failure(stage: Stage, error: Exception, console: Console) -> None:
+    said = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx.HTTPStatusError):
+        said = f"{said}\n{error.response.text}"
+    _show_last_words(stage, console)
+    console.print(Text(f"✗ {said}", "bold red"), soft_wrap=True)
+
+
+def _show_last_words(stage: Stage, console: Console) -> None:
+    for name, lines in stage.watch.last_words().items():
+        console.rule(Text(f"the last lines of {name}", "dim"), align="left")
+        console.print(Text("\n".join(lines) or "(nothing)", "dim"), soft_wrap=True)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Generator[None]:
+    """So that SIGTERM, like Ctrl-C, ends everything that was started."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,64 @@
+"""Status: health, and how much is where; for people at a terminal."""
+
+from dataclasses import dataclass
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+
+from db import inbox, outbox
+from db.errors import PASSING
+from db.session import transaction
+from worker.health import Check, examine
+from worker.relay import last_position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What was seen; None where the part that knows is away."""
+
+    checks: list[Check]
+    commands: dict[str, int] | None
+    """How many are in each state."""
+    due: int | None
+    oldest_due_seconds: float | None
+    """How long the oldest due command has been waiting; None also when none is due."""
+    position: int | None
+    """The last one given to an event."""
+    stream_position: int | None
+    """The last one on the stream; behind `position` while there is something to relay."""
+    set_aside_messages: int | None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every part of the path works."""
+        return all(check.ok for check in self.checks)
+
+
+def survey(engine: Engine, redis: Redis, broker_url: str) -> Status:
+    """Look at everything; what is away is told, not raised."""
+    checks = examine(engine, redis, broker_url)
+    try:
+        with transaction(engine) as tx:
+            counts = inbox.count(tx)
+            position, _ = outbox.ends(tx)
+            set_aside = inbox.count_set_aside(tx)
+    except PASSING:
+        counts, position, set_aside = None, None, None
+    return Status(
+        checks=checks,
+        commands={each.state.value: each.count for each in counts} if counts is not None else None,
+        due=sum(each.due for each in counts) if counts is not None else None,
+        oldest_due_seconds=max((each.oldest_due_seconds or 0 for each in counts or ()), default=0)
+        or None,
+        position=position,
+        stream_position=_stream_position(redis),
+        set_aside_messages=set_aside,
+    )
+
+
+def _stream_position(redis: Redis) -> int | None:
+    try:
+        return last_position(redis)
+    except RedisError:
+        return None

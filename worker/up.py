@@ -1,0 +1,220 @@
+"""`publish-worker up`: everything on this machine, until Ctrl-C.
+
+With neither DATABASE_URL nor REDIS_URL set it brings engines of its own, whose data stays.
+"""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from sqlalchemy import Engine
+
+from db.migrate import migrate
+from db.sample import load_sample
+from db.session import connect, transaction
+from schemas.access import Scope
+from worker.access import create_key, identify
+from worker.embedded import data_dir, engines
+from worker.preflight import check_settings, complain
+from worker.processes import Child, at, children, listen
+from worker.settings import Settings, SettingsError
+
+KEY_FILE = "development-key"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COLOURS = {"api": "cyan", "worker": "green", "beat": "magenta"}
+LOOK_EVERY_SECONDS = 0.2
+
+USAGE = """
+Everything runs. Ctrl-C ends it{data}.
+
+  API      {base_url}/api/v1, described at {base_url}/docs
+{key}
+  Publish a video:
+    curl -sX POST {base_url}/api/v1/videos/{video}/publish/ \\
+      -H 'Authorization: Bearer {secret}' -H 'Prefer: wait=5'
+
+  In another terminal, in this folder:
+    {here}publish-worker events tail --from 1
+    {here}publish-worker status
+"""
+
+
+def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
+    """Run everything until a signal comes or a process ends; return the exit code.
+
+    Unless said otherwise the platform's tables and the sample are made on engines of our own, and
+    on no others.
+    """
+    console = Console(highlight=False)
+    with ExitStack() as stack, suppress(KeyboardInterrupt):
+        stack.enter_context(_interruptible())
+        settings, home = _with_engines(Settings(), stack, console)
+        ours = home is not None
+        engine = connect(settings.database(), platform_schema=settings.platform_schema)
+        stack.callback(engine.dispose)
+        sample = ours if sample is None else sample
+        _prepare(
+            engine,
+            console,
+            with_platform=sample or (ours if with_platform is None else with_platform),
+            sample=sample,
+        )
+        key = _development_key(engine, home) if home else None
+        return _run(settings, home, key, console)
+    return 0
+
+
+def _with_engines(
+    settings: Settings, stack: ExitStack, console: Console
+) -> tuple[Settings, Path | None]:
+    """The settings with both URLs, and the data directory if the engines are our own."""
+    given = [settings.database_url, settings.redis_url]
+    if any(given):
+        if not all(given):
+            raise SettingsError(
+                "Only one of DATABASE_URL and REDIS_URL is set: set both, or neither for engines "
+                "of our own."
+            )
+        check_settings(settings)
+        return settings, None
+    home = data_dir(settings.data_dir)
+    console.print(f"Starting PostgreSQL and Valkey in {home} …", soft_wrap=True)
+    found = stack.enter_context(engines(home))
+    urls = {"database_url": found.database_url, "redis_url": found.redis_url}
+    return settings.model_copy(update=urls), home
+
+
+def _prepare(engine: Engine, console: Console, *, with_platform: bool, sample: bool) -> None:
+    migrate(engine, with_platform=with_platform)
+    if sample:
+        with transaction(engine) as tx:
+            loaded = load_sample(tx)
+        console.print(f"Loaded {loaded} sample videos." if loaded else "The data is still there.")
+
+
+def _development_key(engine: Engine, home: Path) -> str:
+    """The key of the last start, as long as it is valid; its file is for the owner's eyes only."""
+    path = home / KEY_FILE
+    if path.exists():
+        secret = path.read_text().strip()
+        if identify(engine, secret):
+            return secret
+    secret = create_key(engine, name="development", scope=Scope.ADMIN, workspace_id=None)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(f"{secret}\n")
+    return secret
+
+
+def _run(settings: Settings, home: Path | None, key: str | None, console: Console) -> int:
+    ended: SimpleQueue[Child | None] = SimpleQueue()  # its put may be called by a signal handler
+    with listen(settings) as listener, _signals_into(ended):
+        wanted, settings = settings.api_port, at(settings, listener)
+        if wanted not in (0, settings.api_port):
+            console.print(f"Port {wanted} is taken: the API is on port {settings.api_port}.")
+        with children(settings, listener, lambda _: subprocess.PIPE) as started:
+            for child in started:
+                _in_background(_print_lines, child, console)
+                _in_background(_report_end, child, ended)
+            _in_background(_tell_when_ready, settings, home, key, console)
+            first = ended.get()
+            if first is None:
+                console.print("\nEnding; what is in hand is finished first …")
+    if first is None:
+        return 0
+    complain(f"{first.fate}, so everything was ended.")
+    return 1
+
+
+def _print_lines(child: Child, console: Console) -> None:
+    if child.process.stdout is None:
+        return
+    for line in child.process.stdout:
+        prefix = f"{datetime.now().astimezone():%H:%M:%S} {child.name:<6} │ "
+        text = line.decode(errors="replace").rstrip("\n")
+        console.print(Text.assemble((prefix, COLOURS[child.name]), text), soft_wrap=True)
+
+
+def _report_end(child: Child, ended: SimpleQueue[Child | None]) -> None:
+    child.process.wait()
+    ended.put(child)
+
+
+def _tell_when_ready(
+    settings: Settings, home: Path | None, key: str | None, console: Console
+) -> None:
+    pause = threading.Event()
+    while not _is_ready(settings):
+        pause.wait(LOOK_EVERY_SECONDS)
+    console.print(_usage(settings, home, key), markup=False, soft_wrap=True)
+
+
+def _is_ready(settings: Settings) -> bool:
+    """Whether the API, the database, Redis, the worker and beat all work."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)  # noqa: S104
+    connection = HTTPConnection(host, settings.api_port, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200  # noqa: PLR2004
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _usage(settings: Settings, home: Path | None, key: str | None) -> str:
+    kept = f"  Key      {key}\n           (kept in {home}/{KEY_FILE})\n"
+    make = "  Key      make one: publish-worker keys create --all-workspaces --scope publish\n"
+    return USAGE.format(
+        base_url=settings.public_base_url,
+        data=f"; the data stays in {home}" if home else "",
+        key=kept if key else make,
+        secret=key or "$KEY",
+        video=7 if home else "{id}",
+        here=".venv/bin/" if Path(".venv/bin/publish-worker").exists() else "",
+    )
+
+
+def _in_background(work: Any, *arguments: Any) -> None:
+    threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    """The first signal raises KeyboardInterrupt; later ones do not disturb what that sets off."""
+
+    def interrupt(*_: object) -> None:
+        _on_signal(signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    _on_signal(interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_into(ended: SimpleQueue[Child | None]) -> Generator[None]:
+    """Signals end the wait in an orderly way; once the block has ended they are ignored."""
+    _on_signal(lambda *_: ended.put(None))
+    try:
+        yield
+    finally:
+        _on_signal(signal.SIG_IGN)
+
+
+def _on_signal(handler: Any) -> None:
+    for number in ENDING:
+        signal.signal(number, handler)
