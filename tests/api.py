@@ -18,6 +18,13 @@ from worker.app import Process
 from worker.settings import Settings
 from worker.wake import Waker
 
+CALLERS: dict[str, tuple[Scope, int | None]] = {
+    "publish": (Scope.PUBLISH, 1),
+    "read": (Scope.READ, 1),
+    "elsewhere": (Scope.ADMIN, 2),
+    "everywhere": (Scope.ADMIN, None),
+}
+
 
 @dataclass
 class Api(Desk):
@@ -30,7 +37,8 @@ class Api(Desk):
         assert self.client is not None
         headers = dict(request.pop("headers", {}))
         if key is not None:
-            headers["Authorization"] = f"Bearer {self.keys.get(key, key)}"
+            secret = key if key not in CALLERS else self.keys[key]
+            headers["Authorization"] = f"Bearer {secret}"
         return self.client.request(method, path, headers=headers, **request)
 
     def get(self, path: str, key: str | None = "publish", **request: Any) -> Any:
@@ -47,12 +55,7 @@ class Api(Desk):
         if not hasattr(self, "_keys"):
             self._keys = {
                 name: create_key(self.engine, name=name, scope=scope, workspace_id=workspace_id)
-                for name, scope, workspace_id in (
-                    ("publish", Scope.PUBLISH, 1),
-                    ("read", Scope.READ, 1),
-                    ("elsewhere", Scope.ADMIN, 2),
-                    ("everywhere", Scope.ADMIN, None),
-                )
+                for name, (scope, workspace_id) in CALLERS.items()
             }
         return self._keys
 

@@ -75,7 +75,10 @@ class Correlation:
 
 
 class BodyLimit:
-    """Reads the body before anybody else does, and refuses one that is too large."""
+    """Reads the body before anybody else does, and refuses one that is too large.
+
+    FastAPI's own limit answers in plain text, and every error here is a problem.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from db.errors import UNREACHABLE
 from schemas.problem import FieldError, Problem
-from worker.api.middleware import correlation_id
+from worker.api.middleware import CORRELATION, correlation_id
 from worker.commands import CommandEnded, CommandNotFailed, NoSuchCommand
 from worker.enqueue import KeyReused, NoSuchVideo, RequestInvalid
 
@@ -104,7 +104,10 @@ def install(app: FastAPI) -> None:
 
     async def bug(request: Request, error: Exception) -> JSONResponse:
         log.error("request.failed", exc_info=error)
-        return answer(request, _BUG)
+        answered = answer(request, _BUG)
+        # This one is sent from outside our own middleware.
+        answered.headers[CORRELATION] = correlation_id(request.scope)
+        return answered
 
     app.add_exception_handler(ApiProblem, api_problem)
     app.add_exception_handler(RequestValidationError, validation)
@@ -171,6 +174,7 @@ def _from_http(error: HTTPException) -> ApiProblem:
         400: ("malformed-request", "Malformed request", "The body cannot be read."),
         404: ("no-such-page", "No such page", "There is nothing at this address."),
         405: ("method-not-allowed", "Method not allowed", "This address has other methods."),
+        413: ("body-too-large", "Body too large", "Nothing was done; send at most 1 MiB at once."),
     }
     kind, title, detail = known.get(
         error.status_code, ("request-refused", "Request refused", str(error.detail))

@@ -1,0 +1,129 @@
+"""The OpenAPI 3.1 document: valid, complete, and kept to by the API itself."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from openapi_spec_validator import validate
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.api import Api
+from worker.api.application import create_app
+
+METHODS = {"get", "post", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app().openapi()
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (path, method, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    ]
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+def test_every_route_of_the_design_is_there_once(document: dict[str, Any]) -> None:
+    assert {(path, method) for path, method, _ in operations(document)} == {
+        ("/api/v1/videos/{video_id}/publish/", "post"),
+        ("/api/v1/videos/{video_id}/publish/", "get"),
+        ("/api/v1/videos/{video_id}/", "get"),
+        ("/api/v1/publish-commands", "post"),
+        ("/api/v1/publish-commands", "get"),
+        ("/api/v1/publish-commands/{command_id}", "get"),
+        ("/api/v1/publish-commands/{command_id}", "patch"),
+        ("/api/v1/publish-commands/{command_id}", "delete"),
+        ("/api/v1/publish-commands/{command_id}/retry", "post"),
+        ("/api/v1/schemas/{event_type}/{version}", "get"),
+        ("/v/{path}", "get"),
+        ("/healthz", "get"),
+        ("/readyz", "get"),
+    }
+
+
+def test_every_operation_has_words_and_an_id_of_its_own(document: dict[str, Any]) -> None:
+    found = [operation for _, _, operation in operations(document)]
+    assert all(operation["summary"] and operation["description"] for operation in found)
+    assert len({operation["operationId"] for operation in found}) == len(found)
+
+
+def test_every_error_is_a_problem_with_an_example(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        errors = {
+            status: response
+            for status, response in operation["responses"].items()
+            if status >= "400" and path != "/readyz"
+        }
+        assert errors or path in ("/healthz", "/readyz"), (path, method)
+        for status, response in errors.items():
+            problem = response["content"]["application/problem+json"]
+            assert problem["example"]["status"] == int(status)
+            assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_route_below_the_api_asks_for_a_key(document: dict[str, Any]) -> None:
+    for path, method, operation in operations(document):
+        if path.startswith("/api/v1/") and "schemas" not in path:
+            assert operation["security"] == [{"HTTPBearer": []}], (path, method)
+            assert "401" in operation["responses"]
+
+
+def test_the_publish_endpoint_is_called_as_the_platform_calls_it(
+    document: dict[str, Any],
+) -> None:
+    publish = document["paths"]["/api/v1/videos/{video_id}/publish/"]["post"]
+    assert publish["operationId"] == "publish-create"
+    assert {"200", "202", "400", "401", "403", "404", "409", "413", "415", "422", "503"} <= set(
+        publish["responses"]
+    )
+    assert {"Location", "Idempotency-Replayed", "Preference-Applied"} == set(
+        publish["responses"]["202"]["headers"]
+    )
+
+
+def test_the_api_keeps_to_its_own_document(api: Api) -> None:
+    """Schemathesis makes requests from the document, valid and not, and checks every answer."""
+    assert api.client is not None
+    for columns in ({}, {"status": "failed"}, {"status": "not_started"}):
+        api.publish(api.video(**columns))
+    schema = schemathesis.openapi.from_asgi("/openapi.json", api.client.app)
+    headers = {"Authorization": f"Bearer {api.keys['publish']}"}
+    checks = [
+        not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_schema_conformance,
+    ]
+
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path == "/readyz":  # red here, since no worker runs
+            continue
+
+        @given(case=operation.as_strategy())
+        @settings(
+            max_examples=25,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        def try_out(case: Any) -> None:
+            case.call_and_validate(headers=headers, checks=checks)
+
+        try_out()
