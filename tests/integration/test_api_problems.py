@@ -116,7 +116,15 @@ def test_a_thousand_commands_are_accepted_and_one_more_is_not(api: Api) -> None:
     assert api.value("SELECT count(*) FROM publisher.publish_command") == 1000
 
 
-@pytest.mark.parametrize("body", [{}, {"commands": []}, {"commands": [{}]}, {"command": []}])
+NO_COMMANDS: list[dict[str, Any]] = [
+    {},
+    {"commands": []},
+    {"commands": [{}]},
+    {"command": []},
+]
+
+
+@pytest.mark.parametrize("body", NO_COMMANDS)
 def test_a_bulk_without_commands_is_invalid(api: Api, body: Any) -> None:
     assert_problem(api.post("/publish-commands", json=body), 422, "invalid-request")
 
