@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import psutil
 
 from tests.waiting import wait_until
+
+P = TypeVar("P", bound="Program")
 
 ROOT = Path(__file__).parent.parent
 ENTRY = "from worker.cli import main; main()"
@@ -38,6 +41,7 @@ class Program:
                 start_new_session=True,
             )
         self.family: set[psutil.Process] = set()
+        self.clients: list[httpx.Client] = []
 
     @property
     def said(self) -> str:
@@ -49,7 +53,8 @@ class Program:
         """Whether it lives; notes its family as it looks."""
         if self.process.poll() is not None:
             return False
-        self.family.update(psutil.Process(self.process.pid).children(recursive=True))
+        with suppress(psutil.NoSuchProcess):
+            self.family.update(psutil.Process(self.process.pid).children(recursive=True))
         return True
 
     def wait_for(self, pattern: str, timeout: float = 60) -> str:
@@ -62,14 +67,13 @@ class Program:
         assert isinstance(found, re.Match), self.said[-5000:]
         return found.group(found.lastindex or 0)
 
-    def member(self, *words: str) -> psutil.Process:
-        """The eldest of the family whose command line has these words."""
+    def member(self, word: str) -> psutil.Process:
+        """The eldest of the family with this word on its command line."""
         assert self.is_running
-        [found, *_] = sorted(
-            (one for one in self.family if all(word in one.cmdline() for word in words)),
+        return min(
+            (one for one in self.family if word in command_line(one)),
             key=psutil.Process.create_time,
         )
-        return found
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal, and return the exit code."""
@@ -84,9 +88,15 @@ class Program:
 
     def left(self) -> list[psutil.Process]:
         """What it started and did not end."""
-        return [
-            one for one in self.family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE
-        ]
+        return [one for one in self.family if command_line(one)]
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Its words; none if it has ended, or merely waits to be buried."""
+    try:
+        return process.cmdline() if process.is_running() else []
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 class Up(Program):
@@ -97,7 +107,9 @@ class Up(Program):
         self.wait_for("Everything runs")
         key = self.wait_for(r"Key +(pw_\S+)")
         url = self.wait_for(r"API +(http://\S+)/api/v1")
-        return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"})
+        client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+        self.clients.append(client)
+        return client
 
 
 @contextmanager
@@ -112,13 +124,16 @@ def program_folder() -> Generator[Path]:
 
 
 @contextmanager
-def running(program: Program) -> Generator[Program]:
+def running(program: P) -> Generator[P]:
     """End it and its family, whatever the test did."""
     try:
         yield program
     finally:
         program.is_running  # noqa: B018 - notes the family
+        for client in program.clients:
+            client.close()
         program.process.kill()
         program.process.wait()
         for one in program.left():
-            one.kill()
+            with suppress(psutil.NoSuchProcess):
+                one.kill()

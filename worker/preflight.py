@@ -8,7 +8,6 @@ import psycopg
 from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedColumn, UndefinedTable
 from pydantic import ValidationError
 from redis import Redis
-from redis.connection import parse_url
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -50,7 +49,7 @@ def check_database_url(settings: Settings) -> None:
 def check_redis_url(settings: Settings) -> None:
     """Raise SettingsError unless REDIS_URL is there and can be understood."""
     try:
-        parse_url(settings.redis())
+        Redis.from_url(settings.redis()).close()  # connects to nothing yet
     except ValueError:
         raise SettingsError(
             "REDIS_URL is no Redis URL; it looks like redis://:password@host:6379/0."

@@ -12,19 +12,20 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from worker.settings import Settings, SettingsError
 
 PROCESSES = ("api", "worker", "beat")
 WORKER_PROCESSES = 2
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 20.0
 """For the batch in hand: `worker.publish` hands over after five seconds."""
 
 _GUARD = """
 while read -r pid; do [ "$pid" = stop ] && exit; pids="$pids $pid"; done
 kill -TERM $pids
-sleep 20
+sleep 3
 for pid in $pids; do kill -KILL -- "-$pid"; done
 """
 _AS_ROOT = "ignore:You're running the worker with superuser privileges"
@@ -60,6 +61,7 @@ def listen(settings: Settings) -> socket.socket:
     if "api_port" not in settings.model_fields_set:
         ports.append(0)
     family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+    refused = ""
     for port in ports:
         try:
             return socket.create_server((settings.api_host, port), family=family)
@@ -107,6 +109,29 @@ def children(
             yield started
         finally:
             _end(started)
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """The first signal raises KeyboardInterrupt; later ones do not disturb what that sets off."""
+
+    def interrupt(*_: object) -> None:
+        on_ending_signal(signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in ENDING}
+    on_ending_signal(interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def on_ending_signal(handler: Any) -> None:
+    """Let this handle every signal that asks us to end."""
+    for number in ENDING:
+        signal.signal(number, handler)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -25,11 +25,10 @@ from schemas.access import Scope
 from worker.access import create_key, identify
 from worker.embedded import data_dir, engines
 from worker.preflight import check_settings, complain
-from worker.processes import Child, at, children, listen
+from worker.processes import Child, at, children, interruptible, listen, on_ending_signal
 from worker.settings import Settings, SettingsError
 
 KEY_FILE = "development-key"
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COLOURS = {"api": "cyan", "worker": "green", "beat": "magenta"}
 LOOK_EVERY_SECONDS = 0.2
 
@@ -56,7 +55,7 @@ def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
     """
     console = Console(highlight=False)
     with ExitStack() as stack, suppress(KeyboardInterrupt):
-        stack.enter_context(_interruptible())
+        stack.enter_context(interruptible())
         settings, home = _with_engines(Settings(), stack, console)
         ours = home is not None
         engine = connect(settings.database(), platform_schema=settings.platform_schema)
@@ -189,32 +188,14 @@ def _in_background(work: Any, *arguments: Any) -> None:
 
 
 @contextmanager
-def _interruptible() -> Generator[None]:
-    """The first signal raises KeyboardInterrupt; later ones do not disturb what that sets off."""
-
-    def interrupt(*_: object) -> None:
-        _on_signal(signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in ENDING}
-    _on_signal(interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _signals_into(ended: SimpleQueue[Child | None]) -> Generator[None]:
     """Signals end the wait in an orderly way; once the block has ended they are ignored."""
-    _on_signal(lambda *_: ended.put(None))
+
+    def end(*_: object) -> None:
+        ended.put(None)
+
+    on_ending_signal(end)
     try:
         yield
     finally:
-        _on_signal(signal.SIG_IGN)
-
-
-def _on_signal(handler: Any) -> None:
-    for number in ENDING:
-        signal.signal(number, handler)
+        on_ending_signal(signal.SIG_IGN)

@@ -23,6 +23,16 @@ def folder() -> Generator[Path]:
         yield path
 
 
+@pytest.fixture(scope="module")
+def running_up() -> Generator[Up]:
+    """One that runs all the while, for tests that only look on."""
+    with program_folder() as path:
+        program = Up(path / "log", "up", DATA_DIR=str(path / "data"))
+        with running(program):
+            program.wait_until_ready()
+            yield program
+
+
 @pytest.fixture
 def up(folder: Path) -> Generator[StartUp]:
     """Start `publish-worker up` on a data directory of the test's own."""
@@ -55,9 +65,9 @@ def test_it_publishes_ends_without_a_trace_and_finds_its_data_again(up: StartUp)
     assert second.left() == []
 
 
-def test_the_development_key_is_for_its_owner_only(up: StartUp, folder: Path) -> None:
-    up().wait_until_ready()
-    assert (folder / "data" / "development-key").stat().st_mode & 0o777 == 0o600
+def test_the_development_key_is_for_its_owner_only(running_up: Up) -> None:
+    key = running_up.log.parent / "data" / "development-key"
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
 def test_two_at_the_same_time(up: StartUp) -> None:
@@ -68,21 +78,19 @@ def test_two_at_the_same_time(up: StartUp) -> None:
     assert clients[1].get(VIDEO).json()["is_draft"] is True
 
 
-def test_a_second_one_in_the_same_place_is_refused(up: StartUp) -> None:
-    up().wait_until_ready()
-    second = up()
+def test_a_second_one_in_the_same_place_is_refused(up: StartUp, running_up: Up) -> None:
+    second = up(DATA_DIR=str(running_up.log.parent / "data"))
     assert second.ended() == 1
     assert "publish-worker: another process has the engines up" in second.said
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [("api", ["worker.serve"]), ("worker", ["worker"]), ("beat", ["beat"])],
+    ("name", "word"), [("api", "worker.serve"), ("worker", "worker"), ("beat", "beat")]
 )
-def test_when_one_process_dies_all_end(up: StartUp, name: str, words: list[str]) -> None:
+def test_when_one_process_dies_all_end(up: StartUp, name: str, word: str) -> None:
     program = up()
     program.wait_until_ready()
-    program.member(*words).kill()
+    program.member(word).kill()
     assert program.ended() == 1
     assert f"{name} was ended by SIGKILL, so everything was ended." in program.said
     assert program.left() == []
@@ -104,9 +112,9 @@ def test_it_may_be_ended_while_it_starts(up: StartUp) -> None:
     assert "Traceback" not in program.said
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_an_error(up: StartUp) -> None:
-    port = str(up().wait_until_ready().base_url.port)
-    other = up(data="other", API_PORT=port)
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error(up: StartUp, running_up: Up) -> None:
+    port = str(running_up.wait_until_ready().base_url.port)
+    other = up(API_PORT=port)
     assert other.ended() == 1
     assert f"publish-worker: The API cannot listen on 127.0.0.1:{port}" in other.said
 

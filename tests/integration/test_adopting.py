@@ -1,4 +1,4 @@
-"""The SQL of docs/adopting.md, run as it stands there: the whole path over a Django platform's tables.
+"""The SQL of docs/adopting.md, run as it stands there: the whole path over Django's tables.
 
 The worker's role has the rights that the page grants and no others.
 """
@@ -35,7 +35,8 @@ from worker.settings import Settings
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "adopting.md"
 DJANGO = Path(__file__).parent / "django_platform.sql"
-BLOCKS = dict(re.findall(r"^```sql\n-- (\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+SQL_BLOCK = re.compile(r"^```sql\n-- (\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS: dict[str, str] = dict(SQL_BLOCK.findall(PAGE.read_text()))
 NOT_READ = {("section", "internal_notes")}
 SAME_TO_US = {"character varying": "text", "integer": "bigint"}
 MINE = {"django", "publish_worker"}
@@ -87,7 +88,9 @@ def database(running: Engines) -> Generator[str]:
         _forget_roles(admin)
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     with psycopg.connect(libpq(running.database_url, name), autocommit=True) as admin:
-        admin.execute("CREATE ROLE django; GRANT CREATE ON SCHEMA public TO django; SET ROLE django")
+        admin.execute(
+            "CREATE ROLE django; GRANT CREATE ON SCHEMA public TO django; SET ROLE django"
+        )
         admin.execute(DJANGO.read_text())  # pyright: ignore[reportArgumentType, reportCallIssue]
     yield name
     with psycopg.connect(server, autocommit=True) as admin:
@@ -111,9 +114,11 @@ def adopted(running: Engines, database: str, redis: Redis) -> Generator[Adopted]
         made.run("roles")
         made.run("views", "django")
         made.run("rights", "django")
-        migrate(engine)
-        yield made
-    engine.dispose()
+        try:
+            migrate(engine)
+            yield made
+        finally:
+            engine.dispose()
 
 
 def edits(video_id: int, **fields: Any) -> PublishRequest:
@@ -122,7 +127,7 @@ def edits(video_id: int, **fields: Any) -> PublishRequest:
     return PublishRequest(video_id=video_id, video=VideoInput.model_validate(body))
 
 
-def test_migrating_makes_nothing_outside_our_schema(running: Engines, adopted: Adopted) -> None:
+def test_migrating_makes_nothing_outside_our_schema(adopted: Adopted) -> None:
     adopted.admin.execute("DROP SCHEMA publisher CASCADE")
     adopted.admin.execute("CREATE SCHEMA publisher AUTHORIZATION publish_worker")
     before = adopted.relations()
@@ -167,7 +172,9 @@ def test_the_release_and_the_event_are_right(adopted: Adopted) -> None:
     assert data["owner"] == {"id": 1, "username": "ada", "full_name": "Ada Byron"}
     metrics = data["metrics"]
     assert (metrics["section_count"], metrics["script_words"], metrics["views"]) == (2, 8, 0)
-    assert data["custom_url"] == adopted.desk.value("SELECT custom_url FROM publisher.video_release")
+    assert data["custom_url"] == adopted.desk.value(
+        "SELECT custom_url FROM publisher.video_release"
+    )
 
 
 def test_the_resource_is_readable(adopted: Adopted) -> None:
@@ -255,10 +262,11 @@ def test_without_a_grant_a_command_waits_for_it(adopted: Adopted) -> None:
 
 def test_a_serial_id_of_the_tags_needs_its_sequence_too(adopted: Adopted) -> None:
     adopted.admin.execute("""
+    SET ROLE django;
     ALTER TABLE videos_video_tags ALTER id DROP IDENTITY;
     CREATE SEQUENCE videos_video_tags_id_seq START 100 OWNED BY videos_video_tags.id;
-    ALTER SEQUENCE videos_video_tags_id_seq OWNER TO django;
     ALTER TABLE videos_video_tags ALTER id SET DEFAULT nextval('videos_video_tags_id_seq');
+    RESET ROLE;
     """)
     accepted = adopted.desk.accept(edits(1, title="One", tags=[3]))
     with pytest.raises(PASSING):
@@ -291,7 +299,7 @@ def test_the_views_have_every_column_that_is_read_in_a_type_that_fits(
         ours = tx.execute(query, ("public", [])).fetchall()
     theirs = adopted.rows(query, "publish_platform", [])
 
-    def plain(rows: list[tuple[Any, ...]]) -> set[tuple[str, str, str]]:
+    def plain(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
         return {(table, column, SAME_TO_US.get(kind, kind)) for table, column, kind in rows}
 
     declared = {row for row in plain(ours) if row[:2] not in NOT_READ}

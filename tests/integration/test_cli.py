@@ -52,7 +52,11 @@ Run = Callable[..., Done]
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `publish-worker` in this process."""
-    monkeypatch.setattr("worker.logs.configure", lambda *_: None)
+
+    def leave_the_logs_to_pytest(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("worker.logs.configure", leave_the_logs_to_pytest)
 
     def publish_worker(*arguments: str, **environment: str) -> Done:
         for name, value in environment.items():

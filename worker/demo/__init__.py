@@ -1,10 +1,6 @@
 """`publish-worker demo`: real engines, real processes, and what happens as it happens."""
 
-import signal
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
 
 import httpx
 from rich.console import Console
@@ -17,6 +13,7 @@ from worker.demo.screen import Screen
 from worker.demo.stage import Stage, set_stage
 from worker.demo.watch import Failed
 from worker.health import examine
+from worker.processes import interruptible
 
 WRONG = (Failed, httpx.HTTPError, DBAPIError, KeyError, ValueError)
 """What a scene raises when the answer is not what it should be."""
@@ -28,7 +25,7 @@ def demo() -> int:
     screen = Screen(console)
     begun = time.monotonic()
     console.print("Starting PostgreSQL, Valkey, the API, a worker and beat …")
-    with _sigterm_as_interrupt(), set_stage(screen) as stage:
+    with interruptible(), set_stage(screen) as stage:
         try:
             _play(stage)
         except WRONG as error:
@@ -61,6 +58,7 @@ def _show_failure(stage: Stage, error: Exception, console: Console) -> None:
     said = str(error) if isinstance(error, Failed) else f"{type(error).__name__}: {error}"
     if isinstance(error, httpx.HTTPStatusError):
         said = f"{said}\n{error.response.text}"
+    said = stage.watch.who_died() or said
     _show_last_words(stage, console)
     console.print(Text(f"✗ {said}", "bold red"), soft_wrap=True)
 
@@ -69,17 +67,3 @@ def _show_last_words(stage: Stage, console: Console) -> None:
     for name, lines in stage.watch.last_words().items():
         console.rule(Text(f"the last lines of {name}", "dim"), align="left")
         console.print(Text("\n".join(lines) or "(nothing)", "dim"), soft_wrap=True)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Generator[None]:
-    """So that SIGTERM, like Ctrl-C, ends everything that was started."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -30,14 +30,19 @@ class Api:
             return False
 
     def call(
-        self, method: str, path: str, *, body: Any = None, show: bool = True, **headers: str
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        show: bool = True,
     ) -> httpx.Response:
-        """One request; header names with underscores for hyphens."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        """One request."""
         begun = time.monotonic()
-        answer = self._client.request(method, path, json=body, headers=named)
+        answer = self._client.request(method, path, json=body, headers=headers)
         if show:
-            self._screen.say(self._line(answer, named, time.monotonic() - begun))
+            self._screen.say(self._line(answer, headers or {}, time.monotonic() - begun))
         return answer
 
     def enter(self, *video_ids: int) -> list[dict[str, Any]]:
@@ -53,10 +58,13 @@ class Api:
         path = f"/api/v1/videos/{video_id}/"
         return self.call("GET", path, show=False).raise_for_status().json()
 
-    def publish(self, video_id: int, *, body: Any = None, **headers: str) -> dict[str, Any]:
+    def publish(
+        self, video_id: int, *, body: Any = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         """Enqueue one video; return the command."""
         path = f"/api/v1/videos/{video_id}/publish/"
-        command = self.call("POST", path, body=body, **headers).raise_for_status().json()
+        answer = self.call("POST", path, body=body, headers=headers)
+        command = answer.raise_for_status().json()
         self._screen.step(video_id, "accepted")
         return command
 

@@ -60,7 +60,7 @@ def at_once(stage: Stage) -> None:
     """
     stage.studio.enter(ATTENTION)
     path = f"/api/v1/videos/{ATTENTION}/publish/"
-    answer = stage.studio.call("POST", path, Prefer="wait=10").raise_for_status()
+    answer = stage.studio.call("POST", path, headers={"Prefer": "wait=5"}).raise_for_status()
     stage.screen.step(ATTENTION, "accepted")
     stage.await_events([ATTENTION])
     video = answer.json()
@@ -144,13 +144,13 @@ def edited(stage: Stage) -> None:
 def replayed(stage: Stage) -> None:
     """An answer got lost and the client asks again: with an Idempotency-Key that is harmless."""
     stage.studio.enter(GIT)
-    key = f"demo-{secrets.token_hex(4)}"
-    first = stage.studio.publish(GIT, Idempotency_Key=key)
+    key = {"Idempotency-Key": f"demo-{secrets.token_hex(4)}"}
+    first = stage.studio.publish(GIT, headers=key)
     path = f"/api/v1/videos/{GIT}/publish/"
-    again = stage.studio.call("POST", path, Idempotency_Key=key).json()
+    again = stage.studio.call("POST", path, headers=key).json()
     stage.check(again["id"] == first["id"], "the same command, not a second one")
     path = f"/api/v1/videos/{PAPER}/publish/"
-    other = stage.studio.call("POST", path, Idempotency_Key=key)
+    other = stage.studio.call("POST", path, headers=key)
     stage.check(other.is_client_error, f"for another request: {other.json()['detail']}")
     stage.studio.outcome(first["id"])
     stage.await_events([GIT])

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from worker.settings import LogFormat, Settings
 
 PLACE = "/var/tmp"  # noqa: S108 - for mkdtemp; as root the engines can enter no home
 CROWD = 500
+REMOVALS = 20
 STUDIO, HARBOUR = 1, 2
 """The sample's workspaces."""
 
@@ -111,9 +113,18 @@ def set_stage(screen: Screen) -> Generator[Stage]:
 
 def _home(stack: ExitStack) -> Path:
     home = Path(tempfile.mkdtemp(prefix="publish-worker-demo-", dir=PLACE))
-    stack.callback(shutil.rmtree, home, ignore_errors=True)
+    stack.callback(_remove, home)
     home.chmod(0o755)  # the engines, as nobody, must be able to enter; what is inside is closed
     return home
+
+
+def _remove(home: Path) -> None:
+    """All of it; an initdb that was interrupted may still be writing for a moment."""
+    for _ in range(REMOVALS):
+        shutil.rmtree(home, ignore_errors=True)
+        if not home.exists():
+            return
+        time.sleep(0.1)
 
 
 def _settings(home: Path, stack: ExitStack) -> Settings:

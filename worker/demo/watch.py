@@ -34,15 +34,20 @@ class Watch:
         pause = threading.Event()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (found := look()):
-            for child in self.processes:
-                if child.has_ended:
-                    raise Failed(f"{child.fate}.")
-            if self.subscriber.error:
-                raise Failed(f"The subscriber ended: {self.subscriber.error!r}")
+            if died := self.who_died():
+                raise Failed(died)
             if time.monotonic() > deadline:
                 raise Failed(f"Waited {PATIENCE_SECONDS:.0f} s in vain for {what}.")
             pause.wait(LOOK_EVERY_SECONDS)
         return found
+
+    def who_died(self) -> str | None:
+        """Which of the processes, or the subscriber, has ended."""
+        for child in self.processes:
+            if child.has_ended:
+                return f"{child.fate}."
+        error = self.subscriber.error
+        return f"The subscriber ended: {error!r}." if error else None
 
     def last_words(self) -> dict[str, list[str]]:
         """The last lines that each process logged."""

@@ -1,0 +1,1 @@
+"""Measures this project and its peer on the same work, on real engines, with real processes."""

@@ -1,0 +1,94 @@
+"""`make bench`: measure, show a table beside the goals, keep the numbers as JSON.
+
+    make bench                                  all of it: about six minutes on two cores
+    make bench ARGS="--quick"                   a fifth of the work, to see that it runs
+    make bench ARGS="--only throughput --runs 5"
+
+Exits with 1 when a goal is missed (but not with --quick, which is too short to tell).
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import latency, memory, throughput
+from bench.report import Row, latency_row, memory_row, show, throughput_rows
+from bench.stage import Stage, stage
+from worker import logs
+from worker.settings import LogFormat
+
+OUTPUT = Path("build/bench.json")
+Part = Callable[[Stage, int, bool], tuple[list[Row], Any]]
+
+
+def main() -> int:
+    """Measure what was asked for; 0 when every goal is met."""
+    asked = _arguments()
+    logs.configure(LogFormat.JSON, "WARNING")
+    console = Console()
+    rows: list[Row] = []
+    numbers: dict[str, Any] = {}
+    with stage(videos=4_100 if asked.quick else 20_100) as ready:
+        for name, part in PARTS.items():
+            if asked.only in (None, name):
+                console.print(f"measuring {name} …", style="dim")
+                part_rows, numbers[name] = part(ready, asked.runs, asked.quick)
+                rows += part_rows
+    show(console, rows)
+    _keep(asked.output, numbers)
+    console.print(f"numbers: {asked.output}", style="dim")
+    return int(not asked.quick and not all(row.met for row in rows))
+
+
+def _throughput(ready: Stage, runs: int, quick: bool) -> tuple[list[Row], Any]:
+    commands, peer_commands = (4_000, 400) if quick else (20_000, 2_000)
+    result = throughput.measure(ready, runs=runs, commands=commands, peer_commands=peer_commands)
+    return throughput_rows(result), asdict(result) | {"ratio": result.ratio}
+
+
+def _latency(ready: Stage, _runs: int, quick: bool) -> tuple[list[Row], Any]:
+    results = latency.measure(ready, requests=50 if quick else 200)
+    return [latency_row(result) for result in results], [asdict(result) for result in results]
+
+
+def _memory(ready: Stage, _runs: int, quick: bool) -> tuple[list[Row], Any]:
+    rounds, commands = (4, 2_000) if quick else (10, 10_000)
+    result = memory.measure(ready, rounds=rounds, commands=commands)
+    return [memory_row(result)], asdict(result) | {"growth": result.growth}
+
+
+PARTS: dict[str, Part] = {"throughput": _throughput, "latency": _latency, "memory": _memory}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="a fifth of the work")
+    parser.add_argument("--only", choices=PARTS, help="one of the measurements")
+    parser.add_argument("--runs", type=int, default=3, help="of the throughput; 3 unless said")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"{OUTPUT} unless said")
+    return parser.parse_args()
+
+
+def _keep(output: Path, numbers: dict[str, Any]) -> None:
+    conditions = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(conditions | numbers, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

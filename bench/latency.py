@@ -1,0 +1,143 @@
+"""Latency at low load: from just before a request to its event in a subscriber's hands."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import Queue
+from statistics import median, quantiles
+
+import httpx
+from redis import Redis
+
+from bench import ours
+from bench.processes import ROOT, free_port, python, wait_for
+from bench.stage import WORKSPACE, Run, Stage
+from schemas.access import Scope
+from schemas.command import PublishRequest
+from worker.access import create_key
+from worker.enqueue import enqueue
+from worker.subscribe import Received, follow
+
+GOAL_MS = 25.0
+WARM_UP = 20
+PAUSE_SECONDS = (0.03, 0.13)
+"""Between two requests, at random, so that they meet the sweeps at every phase."""
+HTTP = "POST /api/v1/videos/{id}/publish/"
+PYTHON = "enqueue() in Python"
+
+Publish = Callable[[int], None]
+Arrivals = Queue[tuple[int, float]]
+"""Each event's video, and when it arrived."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Milliseconds of each request, in order."""
+
+    door: str
+    milliseconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """Half are faster."""
+        return median(self.milliseconds)
+
+    def percentile(self, number: int) -> float:
+        """So many of a hundred are faster."""
+        return quantiles(self.milliseconds, n=100)[number - 1]
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is reached."""
+        return self.median <= GOAL_MS
+
+
+def measure(stage: Stage, *, requests: int) -> list[Latency]:
+    """Measure both doors, one request at a time; HTTP only once there is an API."""
+    with stage.run() as run, ours.worker(run), _subscriber(run) as arrivals:
+        ids = iter(run.video_ids)
+        doors = [_door(PYTHON, _in_python(run), ids, arrivals, requests)]
+        if (ROOT / "worker" / "api").exists():
+            with _over_http(run) as publish:
+                doors.append(_door(HTTP, publish, ids, arrivals, requests))
+        done = sum(len(door.milliseconds) + WARM_UP for door in doors)
+        ours.check(run, run.video_ids[:done])
+    return doors
+
+
+def _door(
+    name: str, publish: Publish, ids: Iterator[int], arrivals: Arrivals, requests: int
+) -> Latency:
+    times = [_time(publish, next(ids), arrivals) for _ in range(WARM_UP + requests)]
+    return Latency(door=name, milliseconds=times[WARM_UP:])
+
+
+def _time(publish: Publish, video_id: int, arrivals: Arrivals) -> float:
+    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is no secret
+    started = time.perf_counter()
+    publish(video_id)
+    arrived, at = arrivals.get(timeout=30)
+    if arrived != video_id:
+        raise ours.Incorrect(f"published {video_id}, heard of {arrived}")
+    return 1_000 * (at - started)
+
+
+@contextmanager
+def _subscriber(run: Run) -> Generator[Arrivals]:
+    """Follow the stream from a thread of its own, with a blocking read, as subscribers do."""
+    arrivals: Arrivals = Queue()
+    stop = threading.Event()
+
+    def listen() -> None:
+        with Redis.from_url(run.environment["REDIS_URL"]) as redis:
+            for received in follow(redis, after=0):
+                if isinstance(received, Received):
+                    arrivals.put((int(received.event["subject"]), time.perf_counter()))
+                if stop.is_set():
+                    return
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        yield arrivals
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _in_python(run: Run) -> Publish:
+    waking = ours.waker(run)
+
+    def publish(video_id: int) -> None:
+        enqueue(run.engine, waking, [PublishRequest(video_id=video_id)], ours.ORIGIN)
+
+    return publish
+
+
+@contextmanager
+def _over_http(run: Run) -> Generator[Publish]:
+    """A real API process, and a client that keeps its connection."""
+    key = create_key(run.engine, name="bench", scope=Scope.PUBLISH, workspace_id=WORKSPACE)
+    port = free_port()
+    server = ["uvicorn", "worker.api:app", "--port", str(port), "--log-level", "warning"]
+    base = f"http://127.0.0.1:{port}"
+    with (
+        python(server, "api", run.environment, run.logs),
+        httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}) as client,
+    ):
+        wait_for(lambda: _healthy(client), "the API")
+
+        def publish(video_id: int) -> None:
+            client.post(f"/api/v1/videos/{video_id}/publish/").raise_for_status()
+
+        yield publish
+
+
+def _healthy(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz").is_success
+    except httpx.TransportError:
+        return False

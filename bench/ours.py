@@ -1,0 +1,79 @@
+"""This project as it runs in production: worker and beat, and a producer in Python."""
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Engine
+
+from bench.processes import python, wait_for
+from bench.stage import Run
+from db.session import transaction
+from schemas.command import PublishRequest, Trigger
+from worker.app import send_wake_up
+from worker.enqueue import Origin, enqueue
+from worker.health import HEARTBEAT
+from worker.relay import STREAM, last_position
+from worker.wake import Waker, impatient
+
+PER_CALL = 500
+ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench")
+
+# Every way in which the run could be wrong, each a count that must be the number given.
+CHECK = """
+SELECT (SELECT count(*) FROM publisher.publish_command WHERE state = 'published') AS published,
+       (SELECT count(*) FROM video v JOIN publisher.video_release r ON r.video_id = v.id
+        WHERE NOT v.is_draft AND v.id = ANY(%(ids)s)) AS released,
+       (SELECT count(DISTINCT video_id) FROM publisher.outbox_event
+        WHERE type = 'video.published') AS videos_with_event,
+       (SELECT count(*) FROM publisher.outbox_event) AS events,
+       (SELECT max(position) FROM publisher.outbox_event) AS last_position
+"""
+
+
+class Incorrect(Exception):
+    """A run was fast and wrong."""
+
+
+@contextmanager
+def worker(run: Run, concurrency: int = 2) -> Generator[int]:
+    """Worker and beat, warmed up as far as the heartbeat; gives the worker's process id."""
+    celery = ["celery", "-A", "worker.app"]
+    with ExitStack() as stack:
+        pid = stack.enter_context(
+            python([*celery, "worker", "-c", str(concurrency)], "worker", run.environment, run.logs)
+        )
+        stack.enter_context(python([*celery, "beat"], "beat", run.environment, run.logs))
+        wait_for(lambda: run.redis.exists(HEARTBEAT) == 1, "the worker's heartbeat")
+        yield pid
+
+
+def waker(run: Run) -> Waker:
+    """Wakes the worker as any producer does."""
+    return Waker(redis=impatient(run.environment["REDIS_URL"]), send=send_wake_up)
+
+
+def enqueue_all(engine: Engine, waking: Waker, video_ids: Sequence[int]) -> None:
+    """Enqueue 500 videos at a time."""
+    rest = iter(video_ids)
+    while batch := [PublishRequest(video_id=video_id) for video_id in islice(rest, PER_CALL)]:
+        enqueue(engine, waking, batch, ORIGIN)
+
+
+def wait_for_position(run: Run, position: int, seconds: float = 120) -> None:
+    """Wait until the stream has reached a position."""
+    wait_for(lambda: last_position(run.redis) >= position, f"event {position}", seconds)
+
+
+def check(run: Run, video_ids: Sequence[int]) -> None:
+    """Every video published once, one event each, positions without gap, all on the stream."""
+    wanted = len(video_ids)
+    with transaction(run.engine) as tx:
+        counts = tx.execute(CHECK, {"ids": list(video_ids)}).fetchone()
+    if counts != (wanted,) * 5:
+        raise Incorrect(f"expected {wanted} of each, found {counts}")
+    entries: Any = run.redis.xrange(STREAM)
+    ids = [entry_id for entry_id, _ in entries]
+    if ids != [f"{position}-0".encode() for position in range(1, wanted + 1)]:
+        raise Incorrect(f"the stream's {len(ids)} ids are not 1 to {wanted} without gap")

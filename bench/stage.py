@@ -1,0 +1,117 @@
+"""What a measurement stands on: durable engines, and for each run a fresh database and stream."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from redis import Redis
+from sqlalchemy import Engine
+
+from bench.processes import Logs
+from db.migrate import migrate
+from db.sample import load_sample, multiply_ready
+from db.session import connect, transaction
+from worker.embedded import DATABASE, Engines, engines
+
+WORKSPACE = 1
+"""The sample workspace whose ready videos are copied."""
+RUN_DATABASE = "bench_run"
+CLONE = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run's database and stream, both as new, and the drafts that wait in it."""
+
+    engine: Engine
+    redis: Redis
+    environment: dict[str, str]
+    """Of the processes that take part."""
+    video_ids: list[int]
+    logs: Logs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Engines that stay up for all runs, and the filled database that each run gets a copy of."""
+
+    found: Engines
+    video_ids: list[int]
+    home: Path
+
+    @contextmanager
+    def run(self) -> Generator[Run]:
+        """Set everything back to the start; drop what the run left at its end."""
+        self._administer(DROP.format(sql.Identifier(RUN_DATABASE)))
+        self._administer(CLONE.format(sql.Identifier(RUN_DATABASE), sql.Identifier(DATABASE)))
+        database_url = _named(self.found.database_url, RUN_DATABASE)
+        engine = connect(database_url)
+        with Redis.from_url(self.found.redis_url) as redis:
+            redis.flushall()
+            yield Run(
+                engine=engine,
+                redis=redis,
+                environment=environment(database_url, self.found.redis_url),
+                video_ids=self.video_ids,
+                logs=Logs(self.home / "logs"),
+            )
+        engine.dispose()
+        self._administer(DROP.format(sql.Identifier(RUN_DATABASE)))
+
+    def _administer(self, statement: sql.Composed) -> None:
+        url = _named(self.found.database_url, "postgres").replace("+psycopg", "")
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute(statement)
+
+
+@contextmanager
+def stage(videos: int) -> Generator[Stage]:
+    """Start the engines, durable as in production, and fill a database with ready drafts."""
+    home = Path(tempfile.mkdtemp(prefix="pw-bench-", dir="/var/tmp"))
+    home.chmod(0o755)  # as root the engines run as `nobody`
+    (home / "logs").mkdir()
+    try:
+        with engines(home / "data", durable=True) as found:
+            ids = _fill(found.database_url, videos)
+            # This process is a producer too: its Celery app reads the same settings.
+            os.environ.update(environment(found.database_url, found.redis_url))
+            yield Stage(found=found, video_ids=ids, home=home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def environment(database_url: str, redis_url: str) -> dict[str, str]:
+    """The settings of every process that takes part; logs as in production."""
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "BROKER_URL": redis_url,
+        "PUBLIC_BASE_URL": "https://videos.example.com",
+        "LOG_FORMAT": "json",
+    }
+
+
+def _fill(database_url: str, videos: int) -> list[int]:
+    engine = connect(database_url)
+    migrate(engine, with_platform=True)
+    with transaction(engine) as tx:
+        tx.execute("SET LOCAL statement_timeout = 0")
+        load_sample(tx)
+        ids = multiply_ready(tx, workspace_id=WORKSPACE, count=videos)
+    with transaction(engine) as tx:
+        tx.autocommit = True
+        tx.execute("VACUUM ANALYZE")  # as autovacuum leaves tables that have been there a while
+        tx.autocommit = False
+    engine.dispose()
+    return ids
+
+
+def _named(url: str, name: str) -> str:
+    return url.replace(f"/{DATABASE}?", f"/{name}?")
