@@ -45,6 +45,9 @@ def python(
         yield process.pid
         if process.poll() is not None:
             raise RuntimeError(f"{name} ended by itself:\n{logs.tail(name)}")
+    except TimeoutError as error:
+        error.add_note(f"{name} said last:\n{logs.tail(name)}")
+        raise
     finally:
         process.terminate()
         try:
