@@ -96,7 +96,7 @@ beat_schedule = {
     "relay": {"task": "events.relay", "schedule": 1.0, "options": {"expires": 2.0}},
     "prune": {"task": "maintenance.prune", "schedule": 3600.0, "options": {"expires": 600.0}},
 }
-# The schedule above is all there is to remember, so it is kept in memory, not in a file.
-beat_scheduler = "celery.beat:Scheduler"
+# Kept in memory, not in a file, and with short pauses while the broker is away.
+beat_scheduler = "worker.scheduler:Scheduler"
 # How long beat may sleep: it must notice a broker that comes back within a second.
 beat_max_loop_interval = 1.0

@@ -79,15 +79,16 @@ class Celeries:
 
     def worker(self, concurrency: int = 1) -> Celery:
         """Start a worker and wait until it consumes."""
-        worker = self._start("worker", f"--concurrency={concurrency}")
+        worker = self.start("worker", f"--concurrency={concurrency}")
         worker.wait_for("ready.")
         return worker
 
     def beat(self) -> Celery:
         """Start beat."""
-        return self._start("beat")
+        return self.start("beat")
 
-    def _start(self, kind: str, *arguments: str) -> Celery:
+    def start(self, kind: str, *arguments: str) -> Celery:
+        """Start a worker or beat without waiting for anything."""
         log = self.folder / f"{kind}-{len(self.started)}.log"
         name = f"--hostname={kind}{len(self.started)}@%h"
         named = (*arguments, name) if kind == "worker" else arguments

@@ -29,18 +29,8 @@ class Consumer(CeleryConsumer):
         super().__init__(*args, **{**kwargs, **_SILENT})
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Wait for the broker for ever, asking at least once a second.
-
-        Celery's pauses grow to half a minute; nothing here may wait that long for a Redis that is
-        back already.
-        """
-        conn.ensure_connection(
-            _tell_away,
-            interval_start=0.2,
-            interval_step=0.2,
-            interval_max=1.0,
-            callback=maybe_shutdown,
-        )
+        """Wait for the broker, in short pauses."""
+        connect_soon(conn, callback=maybe_shutdown)
         self.first_connection_attempt = False
         return conn
 
@@ -63,6 +53,16 @@ class Consumer(CeleryConsumer):
         """A body that is not what its content type says."""
         super().on_decode_error(message, exc)
         keep([message.headers, message.body], f"undecodable body: {exc}")
+
+
+def connect_soon(connection: Any, **options: Any) -> Any:
+    """Wait for the broker for ever, asking at least once a second.
+
+    Celery's pauses grow to half a minute; nothing here may wait that long for a Redis that is back.
+    """
+    return connection.ensure_connection(
+        _tell_away, interval_start=0.2, interval_step=0.2, interval_max=1.0, **options
+    )
 
 
 def _tell_away(error: Exception, pause: float) -> None:

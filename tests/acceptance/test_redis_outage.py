@@ -86,6 +86,29 @@ def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
     waker.redis.close()
 
 
+def test_a_crew_that_starts_before_redis_waits_for_it(
+    tmp_path: Path, engine: Engine, database_url: str, valkey: Valkey
+) -> None:
+    set_up(engine)
+    desk = Desk(engine=engine, redis=valkey.client)
+    valkey.kill()
+    with celeries(tmp_path, database_url, valkey.url) as crew:
+        starting = [crew.start("worker", "--concurrency=1"), crew.start("beat")]
+        for celery in starting:
+            celery.wait_for("broker.away")
+        enqueue_without_redis(desk, valkey)
+        valkey.start()
+        wait_until(lambda: on_stream(valkey) == 1, "the event")
+        assert all(celery.is_running for celery in starting)
+
+
+def enqueue_without_redis(desk: Desk, valkey: Valkey) -> None:
+    waker = Waker(redis=impatient(valkey.url), send=lambda: None)
+    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    enqueue(desk.engine, waker, [PublishRequest(video_id=desk.video())], origin)
+    waker.redis.close()
+
+
 def on_stream(valkey: Valkey) -> int:
     try:
         return valkey.client.xlen("video.events")

@@ -119,6 +119,23 @@ def test_a_message_that_makes_no_sense_is_set_aside_and_the_worker_goes_on(
     assert worker.is_running
 
 
+def test_every_log_line_is_json_and_one_id_leads_through_them(
+    desk: Desk, celery: Celeries, send_task: SendTask
+) -> None:
+    worker = celery.worker()
+    kwargs = {"video_id": desk.video(), "correlation_id": "c-7"}
+    send_task("publish.enqueue", kwargs=kwargs)
+    wait_until(lambda: published(desk) == 1, "the video to be published")
+    worker.stop()
+    lines = [line for line in worker.log.read_text().splitlines() if line.startswith("{")]
+    told = [json.loads(line) for line in lines]
+    assert {line["event"] for line in told if line.get("correlation_id") == "c-7"} == {
+        "commands.accepted",
+        "command.settled",
+    }
+    assert any(line["logger"].startswith("celery.") for line in told)
+
+
 def test_the_sweep_finds_what_no_message_told_of(desk: Desk, celery: Celeries) -> None:
     desk.accept(desk.video())
     celery.worker()
