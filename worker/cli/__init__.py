@@ -19,10 +19,14 @@ app = typer.Typer(
     name="publish-worker",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("enqueue")(enqueue.enqueue)
+app.command(
+    "enqueue",
+    epilog="Examples: `publish-worker enqueue 7 8 9 --wait 10`, "
+    "`publish-worker enqueue 7 --edits-file video.json --publish-before 2026-12-01T18:00:00Z`",
+)(enqueue.enqueue)
 app.command("status")(status.status)
 app.add_typer(commands.app, name="commands")
 app.add_typer(events.app, name="events")
@@ -32,7 +36,7 @@ app.add_typer(keys.app, name="keys")
 @app.callback(
     epilog="Settings come from the environment: DATABASE_URL, REDIS_URL, BROKER_URL, "
     "PUBLIC_BASE_URL, … Without them the engines of a running `publish-worker up` in this folder "
-    "are used.  Try: [bold]publish-worker demo[/bold]"
+    "are used. Try `publish-worker demo`."
 )
 def publish_worker() -> None:
     """Take videos from finished draft to published, once, and tell everyone who listens."""

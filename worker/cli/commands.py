@@ -19,7 +19,11 @@ from worker.cli.opening import database, everything
 from worker.cli.printing import moment, print_json, print_table
 from worker.preflight import complain
 
-app = typer.Typer(no_args_is_help=True, help="See, change, cancel and retry publish commands.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="See, change, cancel and retry publish commands.",
+)
 
 CommandId = Annotated[UUID, typer.Argument(help="As `commands list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, one command per line.")]
@@ -43,7 +47,7 @@ LATEST_MOMENT = typer.Option(
 )
 
 
-@app.command("list", epilog="Example:  publish-worker commands list --state failed")
+@app.command("list", epilog="Example: `publish-worker commands list --state failed`")
 def list_(
     *,
     state: Annotated[CommandState | None, typer.Option(help="Only those in this state.")] = None,

@@ -10,14 +10,18 @@ from worker.cli.opening import everything
 from worker.cli.printing import console, print_json
 from worker.preflight import complain
 
-app = typer.Typer(no_args_is_help=True, help="Follow the events, or make their stream anew.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Follow the events, or make their stream anew.",
+)
 
 COLOURS = {"video.published": "green", "video.publish_cancelled": "yellow"}
 
 
 @app.command(
-    epilog="Examples:  publish-worker events tail --from 1   "
-    "publish-worker events tail --json | jq .data.url"
+    epilog="Examples: `publish-worker events tail --from 1`, "
+    "`publish-worker events tail --json | jq .data.url`"
 )
 def tail(
     *,

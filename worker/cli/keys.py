@@ -11,11 +11,13 @@ from worker.cli.opening import database
 from worker.cli.printing import moment, print_json, print_table
 from worker.preflight import complain
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Make, list and revoke API keys."
+)
 
 
 @app.command(
-    epilog="Example:  KEY=$(publish-worker keys create --workspace 1 --scope publish --name ci)"
+    epilog="Example: `KEY=$(publish-worker keys create --workspace 1 --scope publish --name ci)`"
 )
 def create(
     *,

@@ -56,7 +56,7 @@ def sum_up(stage: Stage, findings: list[Finding], seconds: float, console: Conso
     facts = Table.grid(padding=(0, 2))
     facts.add_row("commands", outcomes)
     facts.add_row("events", f"{len(stage.subscriber.seen)} received, {_latency(stage)}")
-    facts.add_row("time", f"{seconds:.0f} s, engines, API, worker and beat started and ended")
+    facts.add_row("time", f"{seconds:.0f} s, the start of engines, API, worker and beat included")
     parts = [facts, Text(), *(_line(finding) for finding in findings), Text(), _verdict(stage)]
     width = None if console.is_terminal else 110
     console.print(

@@ -1,0 +1,9 @@
+"""What may go wrong with an embedded engine."""
+
+
+class EngineError(Exception):
+    """An embedded engine could not be started; says what failed, what its log says, what to do."""
+
+
+class EnginesAlreadyRunning(EngineError):
+    """Another live process serves this directory; `running` gives its engines."""
