@@ -58,6 +58,7 @@ def _open() -> Process:
         logs.configure(settings.log_format, settings.log_level)
         opened = this_process()
         check_database(opened.engine)
+        opened.waker.wake()  # opens the way to the broker, so that no caller waits for that
     except Exception as error:
         explained = explain(error)
         if explained is None:
