@@ -68,7 +68,8 @@ task_acks_late = False
 # A worker takes one message more than it works on: wake-ups are not worth hoarding.
 worker_prefetch_multiplier = 1
 
-# SIGTERM: finish the batch in hand; SIGQUIT, or ten seconds later: re-queue what is unacknowledged.
+# SIGTERM: finish the tasks in hand, a run at most its five seconds; SIGQUIT: ten seconds for that,
+# then re-queue what is unacknowledged.
 worker_soft_shutdown_timeout = 10.0
 worker_enable_soft_shutdown_on_idle = False
 

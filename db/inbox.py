@@ -61,14 +61,6 @@ WHERE id = %(id)s AND state IN ('scheduled', 'waiting')
 FOR UPDATE
 """
 
-# Whether anything is due.
-ANY_DUE = """
-SELECT EXISTS (
-    SELECT FROM publisher.publish_command
-    WHERE state IN ('scheduled', 'waiting') AND due_at <= now()
-)
-"""
-
 _COLUMNS = """id, video_id, workspace_id, state, reason, detail, trigger, edits, accepted_at,
        due_at, publish_before, attempts, finished_at, correlation_id"""
 
@@ -203,12 +195,6 @@ def hold(tx: Connection, command_id: UUID) -> ClaimedCommand | None:
     """Take one command, waiting for whoever holds it; None if it has ended by then."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         return cursor.execute(HOLD, {"id": command_id}).fetchone()
-
-
-def any_due(tx: Connection) -> bool:
-    """Whether anything is due."""
-    row = tx.execute(ANY_DUE).fetchone()
-    return bool(row and row[0])
 
 
 def show(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[CommandRow]:

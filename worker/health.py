@@ -15,11 +15,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from db import inbox
+from db import inbox, publication
 from db.errors import PASSING
 from db.migrate import is_migrated
 from db.session import transaction
-from worker.relay import StreamAhead
+from worker.relay import StreamUnfit
 from worker.relay import check as check_stream
 
 HEARTBEAT = "publish-worker:heartbeat"
@@ -66,7 +66,8 @@ def _database(engine: Engine) -> Check:
                 name="database", ok=False, detail="Not migrated: run `publish-worker migrate`."
             )
         with transaction(engine) as tx:
-            inbox.any_due(tx)
+            inbox.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
+            publication.read_facts(tx, [])
     except PASSING as error:
         return Check(name="database", ok=False, detail=type(error).__name__)
     return Check(name="database", ok=True, detail="Answers, and is migrated.")
@@ -107,7 +108,7 @@ def _worker(redis: Redis) -> Check:
 def _stream(engine: Engine, redis: Redis) -> Check:
     try:
         check_stream(engine, redis)
-    except StreamAhead as error:
+    except StreamUnfit as error:
         return Check(name="stream", ok=False, detail=" ".join(str(error).split()))
     except (RedisError, *PASSING):
         return Check(name="stream", ok=False, detail="Unknown: Redis or the database is away.")

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from db import idempotency, inbox, outbox
 from db.session import Connection, transaction
-from worker.relay import STREAM, last_position
+from worker.relay import STREAM, tip
 from worker.settings import Settings
 
 LIMIT = 5_000
@@ -34,7 +34,7 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
 
     The stream loses only what is older than its age; the outbox only what is on the stream, or was.
     """
-    relayed = last_position(redis)
+    relayed = tip(redis).position
     outbox_age = timedelta(days=max(settings.outbox_keep_days, settings.stream_keep_days))
     command_age = timedelta(days=settings.command_keep_days)
     pruned = Pruned(

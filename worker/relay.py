@@ -6,11 +6,13 @@ relay's progress is the stream's last ID: there is no cursor to lose. See docs/a
 """
 
 import json
+from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
 from db import outbox
@@ -51,46 +53,68 @@ return at
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class StreamAhead(Exception):
-    """The stream has positions that the outbox never gave out: it belongs to another database, or
+class StreamUnfit(Exception):
+    """The stream is no projection of this outbox; `publish-worker events rebuild` makes it anew."""
+
+
+class StreamAhead(StreamUnfit):
+    """The stream has events that this outbox never recorded: it belongs to another database, or
     the database was restored from a backup. `publish-worker events rebuild` makes it anew.
     """
 
 
-class StreamGap(Exception):
+class StreamGap(StreamUnfit):
     """The stream ends before the oldest event that the outbox still has, as an old copy of Redis
     would: what lies between is gone. `publish-worker events rebuild` makes the stream anew.
     """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tip:
+    """The stream's end: the last position that is, or was, on it, and the event there.
+
+    Position 0: there is no stream. No event: it has been trimmed.
+    """
+
+    position: int
+    event_id: str | None
+
+
 def relay_or_later(engine: Engine, redis: Redis, base_url: str) -> None:
-    """Relay now if Redis is there; if not, the sweep relays once it is back."""
+    """Relay if the stream is there and fits; publishing does not depend on it.
+
+    The sweep relays once Redis is back; a stream that does not fit shows in `/readyz`.
+    """
     try:
         relay(engine, redis, base_url)
     except RedisError as error:
         log.warning("relay.postponed", error=str(error))
+    except StreamUnfit as error:
+        log.error("relay.refused", error=" ".join(str(error).split()))  # noqa: TRY400 - says it all
 
 
 def relay(engine: Engine, redis: Redis, base_url: str) -> int:
     """Append every event that is not on the stream yet; return how many this call read.
 
     Safe to run any number of times at once. No transaction is open while Redis is talked to.
-    Raises RedisError when Redis is away; what was appended stays, the rest is for the next call.
+    Raises RedisError when Redis is away (what was appended stays, the rest is for the next call),
+    and StreamUnfit rather than append to a stream that is not this outbox's.
     """
     append = redis.register_script(APPEND)
     read = 0
     while True:
-        at = last_position(redis)
+        end = tip(redis)
         with transaction(engine) as tx:
-            events = outbox.after(tx, at, BATCH)
+            events = outbox.after(tx, end.position - 1, BATCH + 1)
+        events = _behind(end, events)
         if not events:
             return read
-        arguments: list[str | int] = [at]
+        arguments: list[str | int] = [end.position]
         for event in events:
             arguments += (event.position, cloud_event(event, base_url))
         reached = int(append(keys=[STREAM], args=arguments))
         if reached < 0:
-            log.warning("relay.stream_lost", last_seen=at, next="read again from the start")
+            log.warning("relay.stream_lost", last=end.position, next="read again from the start")
             continue
         if reached < events[-1].position:
             raise StreamGap(StreamGap.__doc__)
@@ -99,19 +123,47 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
             return read
 
 
-def last_position(redis: Redis) -> int:
-    """The last position that is, or was, on the stream; 0 when there is no stream."""
-    if not redis.exists(STREAM):
-        return 0
-    return int(redis.xinfo_stream(STREAM)["last-generated-id"].split(b"-")[0])
+def tip(redis: Redis) -> Tip:
+    """Look at the stream's end."""
+    try:
+        stream: dict[str, Any] = redis.xinfo_stream(STREAM)
+    except ResponseError:  # no such key
+        return Tip(position=0, event_id=None)
+    last_id, last = stream["last-generated-id"], stream["last-entry"]
+    position = int(last_id.split(b"-")[0])
+    if not last or last[0] != last_id:
+        return Tip(position=position, event_id=None)
+    return Tip(position=position, event_id=_event_id(last[1]))
+
+
+def _event_id(fields: dict[bytes, bytes]) -> str:
+    """The id of the event in an entry; of what is no event of ours, nothing that we know."""
+    try:
+        return str(json.loads(fields[FIELD.encode()])["id"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def check(engine: Engine, redis: Redis) -> None:
-    """Raise StreamAhead if the stream cannot be a projection of this outbox."""
+    """Raise StreamUnfit if the stream cannot be a projection of this outbox."""
+    end = tip(redis)
     with transaction(engine) as tx:
-        last, _ = outbox.ends(tx)
-    if last_position(redis) > last:
+        last, oldest = outbox.ends(tx)
+        at_the_end = outbox.after(tx, end.position - 1, 1)
+    _behind(end, at_the_end)
+    if end.position > last:
         raise StreamAhead(StreamAhead.__doc__)
+    if end.position and oldest is not None and oldest > end.position + 1:
+        raise StreamGap(StreamGap.__doc__)
+
+
+def _behind(end: Tip, events: list[RecordedEvent]) -> list[RecordedEvent]:
+    """The events behind the stream's end; the one at its end, if still known, must be the same."""
+    if not events or events[0].position != end.position:
+        return events
+    if end.event_id is not None and str(events[0].id) != end.event_id:
+        raise StreamAhead(StreamAhead.__doc__)
+    return events[1:]
 
 
 def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:

@@ -10,7 +10,7 @@ from db import inbox, outbox
 from db.errors import PASSING
 from db.session import transaction
 from worker.health import Check, examine
-from worker.relay import last_position
+from worker.relay import tip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,6 @@ def survey(engine: Engine, redis: Redis, broker_url: str) -> Status:
 
 def _stream_position(redis: Redis) -> int | None:
     try:
-        return last_position(redis)
+        return tip(redis).position
     except RedisError:
         return None

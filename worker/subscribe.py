@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from worker.relay import FIELD, STREAM, last_position
+from worker.relay import FIELD, STREAM, tip
 
 BLOCK_MS = 500
 """How long one read waits; short, so that a stop is noticed."""
@@ -37,7 +37,7 @@ def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missin
     Positions have no gaps, so a missing one is noticed and told as `Missing`, never passed over.
     Yields None whenever there was nothing for half a second, so that a caller may stop.
     """
-    at = last_position(redis) if after is None else after
+    at = tip(redis).position if after is None else after
     while True:
         answer: Any = redis.xread({STREAM: f"{at}-0"}, count=COUNT, block=BLOCK_MS)
         if not answer:

@@ -106,21 +106,51 @@ def test_a_stream_that_knows_more_than_the_outbox_is_noticed(told: Desk) -> None
         relay.check(told.engine, told.redis)
 
 
+def test_a_database_restored_to_an_earlier_point_is_noticed_even_when_it_has_caught_up(
+    told: Desk,
+) -> None:
+    """Positions are given out again, to other events: none of them may go missing in silence."""
+    relayed(told)
+    told.execute("DELETE FROM publisher.outbox_event WHERE position > 27")
+    told.execute("UPDATE publisher.event_position SET position = 27")
+    told.publish(*(told.video() for _ in range(5)))
+    with pytest.raises(StreamAhead):
+        relay.check(told.engine, told.redis)
+    with pytest.raises(StreamAhead):
+        relayed(told)
+    relay.rebuild(told.engine, told.redis, BASE_URL)
+    relay.check(told.engine, told.redis)
+    assert ids(told.redis) == expected(1, 32)
+
+
+def test_a_stream_that_does_not_fit_does_not_keep_anybody_from_publishing(told: Desk) -> None:
+    told.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
+    video = told.video()
+    told.accept(video)
+    relay.relay_or_later(told.engine, told.redis, BASE_URL)
+    told.run()
+    assert told.value("SELECT is_draft FROM video WHERE id = %s", video) is False
+
+
 def test_a_gap_is_refused_rather_than_passed_over(told: Desk) -> None:
     """An old copy of Redis that ends before the oldest event that the outbox still has."""
     told.redis.xadd(STREAM, {"event": "{}"}, id="3-0")
     told.execute("DELETE FROM publisher.outbox_event WHERE position < 10")
+    with pytest.raises(StreamGap):
+        relay.check(told.engine, told.redis)
     with pytest.raises(StreamGap):
         relayed(told)
     assert ids(told.redis) == ["3-0"]
 
 
 def test_no_transaction_is_open_while_redis_is_talked_to(told: Desk) -> None:
-    def check_idle(*_: object) -> int:
-        assert told.engine.pool.checkedout() == 0  # pyright: ignore[reportAttributeAccessIssue]
-        return 0
+    look = relay.tip
 
-    with patch.object(relay, "last_position", check_idle):
+    def check_idle(redis: Redis) -> relay.Tip:
+        assert told.engine.pool.checkedout() == 0  # pyright: ignore[reportAttributeAccessIssue]
+        return look(redis)
+
+    with patch.object(relay, "tip", check_idle):
         relayed(told)
 
 
@@ -149,7 +179,7 @@ def test_a_stream_trimmed_to_nothing_still_knows_its_position(told: Desk) -> Non
     relayed(told)
     age_events(told, days=60)
     maintenance.prune(told.engine, told.redis, Settings())
-    assert relay.last_position(told.redis) == 30
+    assert relay.tip(told.redis).position == 30
     told.publish(told.video())
     relayed(told)
     assert ids(told.redis) == ["31-0"]

@@ -15,6 +15,8 @@ from schemas.problem import Problem
 MAX_BODY = 1024 * 1024
 """Bytes: a thousand commands, or one Video with all its sections, are well below."""
 CORRELATION = "x-correlation-id"
+_QUIET = ("/healthz", "/readyz")
+"""Asked every few seconds: no news."""
 _SANE = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
@@ -65,7 +67,8 @@ class Correlation:
         try:
             await self._app(scope, receive, answer)
         finally:
-            log.info(
+            tell = log.debug if scope["path"].startswith(_QUIET) else log.info
+            tell(
                 "request.handled",
                 method=scope["method"],
                 path=scope["path"],

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from db.migrate import migrate as bring_up_to_date
+from db.sample import load_sample
+from db.session import transaction
 from worker import logs
 from worker.cli import commands, enqueue, events, keys, status
 from worker.cli.opening import database
@@ -91,10 +93,16 @@ def migrate(
             help="Make the platform's own tables too, where no platform has made them.",
         ),
     ] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Load the sample workspaces into an empty platform.")
+    ] = False,
 ) -> None:
     """Bring the database up to date; safe to run twice, and from two hosts at once."""
     with database(migrated=False) as engine:
         bring_up_to_date(engine, with_platform=with_platform)
+        if sample:
+            with transaction(engine) as tx:
+                load_sample(tx)
     typer.echo("The database is up to date.", err=True)
 
 
