@@ -19,7 +19,7 @@ up: $(STAMP) ## run everything: engines, API, worker and scheduler; Ctrl-C ends 
 	@$(BIN)/publish-worker up $(ARGS)
 
 test: $(STAMP) ## run the tests; for some of them: make test ARGS="tests/unit -k slug"
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP) ## check format, style, types and import directions
 	$(BIN)/ruff format --check

@@ -36,6 +36,7 @@ class Outcomes:
         self._waiting: dict[UUID, list[asyncio.Event]] = {}
         self._somebody_new = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def wait(self, command_id: UUID, seconds: float) -> bool:
         """Wait until the command has ended; False if that takes longer than `seconds`."""
@@ -59,14 +60,16 @@ class Outcomes:
             del self._waiting[command_id]
 
     async def stop(self) -> None:
-        """Look no longer."""
+        """Look no longer; a look that has begun is waited for, with its connection."""
+        self._stopped = True
+        self._somebody_new.set()
         if self._looking:
-            self._looking.cancel()
+            await self._looking
 
     async def _look(self) -> None:
         """Look while anybody waits, the less often the longer nothing happened."""
         pause = SHORTEST
-        while self._waiting:
+        while self._waiting and not self._stopped:
             for command_id in await self._finished():
                 for event in self._waiting.get(command_id, ()):
                     event.set()
