@@ -14,7 +14,7 @@ from schemas.command import PublishRequest, Trigger
 from worker.app import send_wake_up
 from worker.enqueue import Origin, enqueue
 from worker.health import HEARTBEAT
-from worker.relay import STREAM, tip
+from worker.relay import STREAM
 from worker.wake import Waker, impatient
 
 PER_CALL = 500
@@ -62,8 +62,8 @@ def enqueue_all(engine: Engine, waking: Waker, video_ids: Sequence[int]) -> None
 
 
 def wait_for_position(run: Run, position: int, seconds: float = 120) -> None:
-    """Wait until the stream has reached a position."""
-    wait_for(lambda: tip(run.redis).position >= position, f"event {position}", seconds)
+    """Wait until the stream has reached a position; as it began empty, its length tells."""
+    wait_for(lambda: run.redis.xlen(STREAM) >= position, f"event {position}", seconds)
 
 
 def check(run: Run, video_ids: Sequence[int]) -> None:

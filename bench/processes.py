@@ -64,7 +64,7 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.003)
+        time.sleep(0.005)
 
 
 def children(pid: int) -> list[int]:
