@@ -1,6 +1,6 @@
 """`make bench`: measure, show a table beside the goals, keep the numbers as JSON.
 
-    make bench                                  all of it: about six minutes on two cores
+    make bench                                  all of it: about four minutes on two cores
     make bench ARGS="--quick"                   a fifth of the work, to see that it runs
     make bench ARGS="--only throughput --runs 5"
 

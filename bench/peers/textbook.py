@@ -85,7 +85,7 @@ def publish_video(video_id: int) -> None:
 
 
 def _transaction(video_id: int) -> bytes | None:
-    """One transaction, through psycopg: an ORM would cost a third more."""
+    """One transaction, through psycopg: an ORM would only add to it."""
     with database().transaction():
         tx = database()
         row = tx.execute(LOCK, (video_id,)).fetchone()
