@@ -24,9 +24,9 @@ SELECT counter.position - %(count)s + event.nth, event.id, event.type, event.vid
        event.workspace_id, event.occurred_at, event.revision, event.command_id,
        event.correlation_id, event.traceparent, event.data
 FROM counter,
-     ROWS FROM (jsonb_to_recordset(%(events)s::jsonb) AS (
+     ROWS FROM (json_to_recordset(%(events)s::json) AS (
          id uuid, type text, video_id bigint, workspace_id bigint, occurred_at timestamptz,
-         revision int, command_id uuid, correlation_id text, traceparent text, data jsonb
+         revision int, command_id uuid, correlation_id text, traceparent text, data json
      )) WITH ORDINALITY AS event
          (id, type, video_id, workspace_id, occurred_at, revision, command_id,
           correlation_id, traceparent, data, nth)

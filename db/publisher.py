@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -123,7 +124,8 @@ class OutboxEvent(Publisher):
     command_id: Mapped[UUID]
     correlation_id: Mapped[str]
     traceparent: Mapped[str | None]
-    data: Mapped[dict[str, Any]]
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """Kept as it was written: it is read whole or not at all, so nothing is gained by jsonb."""
 
 
 class EventPosition(Publisher):

@@ -1,5 +1,6 @@
 """Publish: what becomes of a command, and what is written with it."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -241,6 +242,17 @@ def test_a_section_may_be_added_while_its_video_is_being_published(desk: Desk) -
     video = desk.video()
     with desk.holding("SELECT FROM video WHERE id = %s FOR NO KEY UPDATE", video):
         desk.execute('INSERT INTO section (video_id, "order") VALUES (%s, 1)', video)
+
+
+def test_a_batch_of_many_megabytes_goes_through(desk: Desk) -> None:
+    """More than the pipe to the server holds: neither side may wait for the other."""
+    videos = [desk.video(description="wave " * 8_000) for _ in range(200)]
+    desk.accept(*videos)
+    running = threading.Thread(target=desk.run, daemon=True)
+    running.start()
+    running.join(timeout=60)
+    assert not running.is_alive()
+    assert desk.value("SELECT count(*) FROM video WHERE is_draft") == 0
 
 
 @pytest.mark.parametrize("edits", [False, True])

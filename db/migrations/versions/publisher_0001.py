@@ -72,7 +72,7 @@ def upgrade() -> None:
         sa.Column("command_id", sa.Uuid(), nullable=False),
         sa.Column("correlation_id", sa.Text(), nullable=False),
         sa.Column("traceparent", sa.Text(), nullable=True),
-        sa.Column("data", JSONB(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
         sa.CheckConstraint(
             "type IN ('video.published', 'video.publish_rejected', 'video.publish_expired', 'video.publish_cancelled', 'video.publish_failed')",
             name=op.f("ck_outbox_event_type"),
