@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+FIRST_YEAR, LAST_YEAR = 1900, 9000
 
 
 class Frozen(BaseModel):
@@ -55,6 +56,13 @@ def _written(value: object) -> object:
     return value
 
 
+def _within_reach(time: datetime) -> datetime:
+    """Refuse years at either end of the calendar, where one zone's time is nobody's in another."""
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise ValueError(f"must lie in the years {FIRST_YEAR} to {LAST_YEAR}")
+    return time
+
+
 Text = Annotated[str, StringConstraints(strict=True), AfterValidator(_storable)]
 Name = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=255), AfterValidator(_storable)
@@ -70,7 +78,7 @@ Uri = Annotated[
     AfterValidator(_absolute),
     Field(json_schema_extra={"format": "uri"}),
 ]
-Time = Annotated[AwareDatetime, BeforeValidator(_written)]
+Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_within_reach)]
 """RFC 3339 with an offset; a naive time is refused where it enters."""
 Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX)]
 Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX)]

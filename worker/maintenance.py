@@ -43,10 +43,11 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
             engine,
             lambda tx: outbox.prune(tx, age=outbox_age, relayed=relayed, limit=LIMIT),
         ),
-        commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
+        # Keys before the commands that they stand for: none may lead nowhere.
         idempotency_keys=_in_steps(
             engine, lambda tx: idempotency.prune(tx, age=command_age, limit=LIMIT)
         ),
+        commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
     )
     log.info("maintenance.pruned", **vars(pruned))
     return pruned

@@ -143,13 +143,14 @@ def _back_off(engine: Engine, command_id: UUID, error: Exception) -> list[Decisi
 
 
 def _tell(decision: Decision) -> None:
-    if decision.finished_at is None and decision.state is not CommandState.WAITING:
-        return
-    log.info(
-        "command.settled",
-        state=decision.state,
-        command_id=str(decision.command_id),
-        video_id=decision.video_id,
-        correlation_id=decision.correlation_id,
-        reason=decision.reason,
-    )
+    known = {
+        "command_id": str(decision.command_id),
+        "video_id": decision.video_id,
+        "correlation_id": decision.correlation_id,
+        "reason": decision.reason,
+    }
+    if decision.finished_at is not None:
+        log.info("command.settled", state=decision.state, **known)
+    elif decision.state is CommandState.WAITING:
+        tell = log.info if decision.checks == 1 else log.debug  # the first time is news
+        tell("command.waits", until=decision.due_at.isoformat(), **known)

@@ -271,6 +271,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"titel": "misspelt"}, "/titel"),
     ({"publish_before": "soon"}, "/publish_before"),
     ({"publish_before": "2026-11-24T10:00:00"}, "/publish_before"),
+    ({"publish_before": "0001-01-01T00:00:00+14:00"}, "/publish_before"),
+    ({"publish_before": "9999-12-31T23:59:59-14:00"}, "/publish_before"),
 ]
 
 

@@ -12,6 +12,12 @@ from worker.resource import current_path
 router = APIRouter(tags=["addresses"])
 
 
+@router.get("/", include_in_schema=False)
+async def home() -> RedirectResponse:
+    """Lead whoever opens the API in a browser to its description."""
+    return RedirectResponse("/docs")
+
+
 @router.get(
     "/v/{path:path}",
     operation_id="redirect",

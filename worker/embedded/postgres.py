@@ -62,8 +62,8 @@ def _initialise(start: Starter, data: Path, initdb: Path) -> None:
 
 
 def database_url(sockets: Path) -> str:
-    """Our database, as SQLAlchemy spells it."""
-    return f"postgresql+psycopg://postgres@/{DATABASE}?host={sockets}&port=5432"
+    """Our database, as libpq spells it."""
+    return f"postgresql://postgres@/{DATABASE}?host={sockets}&port=5432"
 
 
 def _connect(sockets: Path) -> psycopg.Connection:

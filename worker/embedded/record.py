@@ -21,7 +21,7 @@ _SOCKET_BASE = "/tmp"  # noqa: S108 -- mkdtemp makes it private; a socket's path
 class Engines:
     """Where the two engines answer."""
 
-    database_url: str  # postgresql+psycopg://postgres@/publish_worker?host=<socket directory>&…
+    database_url: str  # postgresql://postgres@/publish_worker?host=<socket directory>&…
     redis_url: str  # redis://:<password>@127.0.0.1:<port>/0
 
 
