@@ -1,21 +1,15 @@
-"""Which driver errors mean what: turned into ours at the edge, told apart by type."""
+"""Which driver errors mean what: told apart by SQLSTATE, turned into ours at the edge."""
 
 import psycopg
 from psycopg import errors
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, OperationalError)
-"""The database is away, or this connection is: what was not committed did not happen."""
+DATABASE_ERRORS = (psycopg.Error, OperationalError, PoolTimeout)
+"""Everything that may come out of a statement, or of the wait for a connection."""
 
-PASSING = (
-    *UNREACHABLE,
-    errors.InsufficientPrivilege,
-    errors.InvalidSchemaName,
-    errors.UndefinedColumn,
-    errors.UndefinedFunction,
-    errors.UndefinedTable,
-)
-"""Not the fault of any row: trying again later, or after a migration or a GRANT, may help."""
+_AWAY = ("08", "53", "57P", "25006")
+"""How the SQLSTATE begins: connections, resources, shutdowns, a standby not writable yet."""
 
 
 class DatabaseUnavailable(Exception):
@@ -24,3 +18,29 @@ class DatabaseUnavailable(Exception):
 
 class NotMigrated(Exception):
     """The database has not our tables, or not in this version: run `publish-worker migrate`."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database, or this connection, is away: what was not committed did not happen.
+
+    psycopg's OperationalError is wider than that: a row too large for an index, a deadlock or a
+    statement that took too long are the fault of what was asked.
+    """
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, psycopg.Error):
+        state = cause.sqlstate
+        lost = isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+        return lost if state is None else state.startswith(_AWAY)
+    return isinstance(error, OperationalError | PoolTimeout)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether it is not the fault of any row: a migration or a GRANT may help, or just time."""
+    unprepared = (
+        errors.InsufficientPrivilege,
+        errors.InvalidSchemaName,
+        errors.UndefinedColumn,
+        errors.UndefinedFunction,
+        errors.UndefinedTable,
+    )
+    return is_away(error) or isinstance(error, unprepared)

@@ -16,8 +16,9 @@ from schemas.facts import ClaimedCommand
 # Accept commands.
 INSERT = """
 INSERT INTO publisher.publish_command
-    (id, video_id, workspace_id, trigger, edits, publish_before, correlation_id, traceparent)
-SELECT id, video_id, workspace_id, trigger, edits,
+    (id, video_id, workspace_id, trigger, edits, edits_bytes, publish_before, correlation_id,
+     traceparent)
+SELECT id, video_id, workspace_id, trigger, edits, coalesce(octet_length(edits::text), 0),
        coalesce(publish_before, now() + %(patience)s), correlation_id, traceparent
 FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
     id uuid, video_id bigint, workspace_id bigint, trigger text, edits jsonb,
@@ -28,21 +29,29 @@ FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
 _CLAIM = """
 WITH due AS (
     SELECT id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, publish_before,
-           checks, attempts, correlation_id, traceparent
+           checks, attempts, correlation_id, traceparent, edits_bytes
     FROM publisher.publish_command
     WHERE state IN ('scheduled', 'waiting') AND {which}
     ORDER BY due_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
+sized AS (
+    SELECT due.*, sum(edits_bytes) OVER (ORDER BY due_at, id) - edits_bytes AS bytes_before FROM due
+),
 held AS (
-    SELECT v.id FROM video v WHERE v.id IN (SELECT video_id FROM due)
+    SELECT v.id FROM video v
+    WHERE v.id IN (SELECT video_id FROM sized WHERE bytes_before < %(bytes)s)
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT due.*, due.video_id IN (SELECT id FROM held) AS video_held,
-       EXISTS (SELECT FROM video v WHERE v.id = due.video_id) AS video_exists,
+SELECT id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, publish_before,
+       checks, attempts, correlation_id, traceparent,
+       video_id IN (SELECT id FROM held) AS video_held,
+       EXISTS (SELECT FROM video v WHERE v.id = sized.video_id) AS video_exists,
        clock_timestamp() AS now
-FROM due ORDER BY due_at, id
+FROM sized
+WHERE bytes_before < %(bytes)s
+ORDER BY due_at, id
 """
 
 # Take the commands that are due, oldest first, and hold their videos' rows.
@@ -125,6 +134,9 @@ SET_ASIDE = "INSERT INTO publisher.set_aside_message (body, error) VALUES (%(bod
 # How many of them nobody has looked at and deleted.
 COUNT_SET_ASIDE = "SELECT count(*) FROM publisher.set_aside_message"
 
+MAX_BYTES = 4 * 1024 * 1024
+"""Of edits, that one claim takes; what a batch weighs, the worker and the server hold in memory."""
+
 PATIENCE = timedelta(hours=24)
 """How long a command waits for its video unless the caller says otherwise."""
 
@@ -181,13 +193,13 @@ def insert(tx: Connection, commands: Sequence[NewCommand]) -> None:
 def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
     """Take up to `limit` due commands, oldest first; what others hold is passed over."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        return cursor.execute(CLAIM_DUE, {"limit": limit}).fetchall()
+        return cursor.execute(CLAIM_DUE, {"limit": limit, "bytes": MAX_BYTES}).fetchall()
 
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """Take these commands, as far as they have not ended and nobody else holds them."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        values = {"ids": array_of(ids), "limit": len(ids)}
+        values = {"ids": array_of(ids), "limit": len(ids), "bytes": MAX_BYTES}
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
 

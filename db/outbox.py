@@ -48,16 +48,20 @@ SELECT position, (SELECT min(position) FROM publisher.outbox_event)
 FROM publisher.event_position
 """
 
-# The last position that is older than a given age (NULL: none).
-OLDER_THAN = """
-SELECT max(position) FROM publisher.outbox_event WHERE occurred_at < now() - %(age)s
+# The first position that is younger than a given age, or the next one to come: behind it nothing
+# is old. (Times need not be in the order of positions where batches overlap.)
+FIRST_YOUNG = """
+SELECT coalesce(
+    (SELECT min(position) FROM publisher.outbox_event WHERE occurred_at >= now() - %(age)s),
+    (SELECT position + 1 FROM publisher.event_position)
+)
 """
 
-# Forget old events that are on the stream, a bounded number at a time.
+# Forget events before a position, a bounded number at a time.
 PRUNE = """
 DELETE FROM publisher.outbox_event WHERE position IN (
     SELECT position FROM publisher.outbox_event
-    WHERE occurred_at < now() - %(age)s AND position <= %(relayed)s
+    WHERE position < %(before)s
     ORDER BY position LIMIT %(limit)s
 )
 """
@@ -98,12 +102,12 @@ def ends(tx: Connection) -> tuple[int, int | None]:
     return last, oldest
 
 
-def older_than(tx: Connection, age: timedelta) -> int | None:
-    """Return the last position that is older than `age`, or None."""
-    row = tx.execute(OLDER_THAN, {"age": age}).fetchone()
-    return row[0] if row else None
+def first_young(tx: Connection, age: timedelta) -> int:
+    """Return the first position that is younger than `age`, or the next one to come."""
+    row = tx.execute(FIRST_YOUNG, {"age": age}).fetchone()
+    return row[0] if row else 0
 
 
-def prune(tx: Connection, *, age: timedelta, relayed: int, limit: int) -> int:
-    """Forget up to `limit` events older than `age`, none that is not on the stream."""
-    return tx.execute(PRUNE, {"age": age, "relayed": relayed, "limit": limit}).rowcount
+def prune(tx: Connection, *, before: int, limit: int) -> int:
+    """Forget up to `limit` events before a position."""
+    return tx.execute(PRUNE, {"before": before, "limit": limit}).rowcount

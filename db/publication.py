@@ -1,6 +1,7 @@
 """The publish transaction's statements: read the facts, then write every decision at once."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from psycopg.rows import class_row
 from pydantic_core import to_json
@@ -91,16 +92,16 @@ WHERE v.id = e.video_id
 # Take away the tags that a command's list no longer has …
 REMOVE_TAGS = """
 DELETE FROM video_tag vt
-USING jsonb_to_recordset(%(edits)s::jsonb) AS e(video_id bigint, new jsonb)
-WHERE vt.video_id = e.video_id AND e.new ? 'tags' AND NOT e.new->'tags' @> to_jsonb(vt.tag_id)
+USING jsonb_to_recordset(%(tags)s::jsonb) AS e(video_id bigint, tags jsonb)
+WHERE vt.video_id = e.video_id AND NOT e.tags @> to_jsonb(vt.tag_id)
 """
 
 # … and add those that it newly has.
 ADD_TAGS = """
 INSERT INTO video_tag (video_id, tag_id)
 SELECT e.video_id, tag.id::bigint
-FROM jsonb_to_recordset(%(edits)s::jsonb) AS e(video_id bigint, new jsonb),
-     jsonb_array_elements_text(e.new->'tags') AS tag(id)
+FROM jsonb_to_recordset(%(tags)s::jsonb) AS e(video_id bigint, tags jsonb),
+     jsonb_array_elements_text(e.tags) AS tag(id)
 WHERE NOT EXISTS (
     SELECT FROM video_tag vt WHERE vt.video_id = e.video_id AND vt.tag_id = tag.id::bigint
 )
@@ -173,20 +174,25 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
     }
     with last_round_trip(tx):
         if edits:
-            for statement in (EDIT_VIDEOS, REMOVE_TAGS, ADD_TAGS):
-                tx.execute(statement, {"edits": edits})
+            tx.execute(EDIT_VIDEOS, {"edits": to_json(edits).decode()})
+            tags = to_json([_tags(edit) for edit in edits if "tags" in edit["new"]]).decode()
+            for statement in (REMOVE_TAGS, ADD_TAGS):
+                tx.execute(statement, {"tags": tags})
         tx.execute(WRITE, document)
         outbox.append(tx, [decision.event for decision in decisions if decision.event])
 
 
-def _merged_edits(decisions: Iterable[Decision]) -> str | None:
-    """Each edited video once, later commands' values over earlier ones'; None without edits."""
+def _merged_edits(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
+    """Each edited video once, later commands' values over earlier ones'."""
     merged: dict[int, dict[str, object]] = {}
     for decision in decisions:
         if decision.changes:
             merged.setdefault(decision.video_id, {}).update(decision.changes)
-    rows = [{"video_id": video_id, "new": new} for video_id, new in merged.items()]
-    return to_json(rows).decode() if rows else None
+    return [{"video_id": video_id, "new": new} for video_id, new in merged.items()]
+
+
+def _tags(edit: dict[str, Any]) -> dict[str, Any]:
+    return {"video_id": edit["video_id"], "tags": edit["new"]["tags"]}
 
 
 def _command(decision: Decision) -> dict[str, object]:

@@ -77,6 +77,8 @@ class PublishCommand(Publisher):
     detail: Mapped[str | None]
     trigger: Mapped[str]
     edits: Mapped[dict[str, Any] | None]
+    edits_bytes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    """How large they are as text: a claim takes only so much at once."""
     accepted_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     publish_before: Mapped[datetime]

@@ -34,6 +34,7 @@ def connect(database_url: str, *, platform_schema: str = "public", pool_size: in
         make_url(database_url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=10,
+        pool_timeout=CONNECT_SECONDS,
         pool_pre_ping=True,
         connect_args={"options": options, "connect_timeout": CONNECT_SECONDS},
     )

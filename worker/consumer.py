@@ -11,11 +11,10 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu.transport import redis as kombu_redis
 
-from db.errors import PASSING
+from db.errors import DATABASE_ERRORS
 from worker.app import process
 from worker.enqueue import set_aside
 
-_ENVELOPE = {"body", "properties", "headers"}
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -86,19 +85,23 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
     def _deliver(self, message: Any, queue: Any) -> None:
-        if _is_enveloped(message):
-            super()._deliver(message, queue)
+        try:
+            _check_envelope(message)
+        except (AttributeError, KeyError, TypeError):
+            keep(repr(message), "not a Kombu message")
         else:
-            keep(message, "not a Kombu message")
+            super()._deliver(message, queue)
 
 
-def _is_enveloped(message: Any) -> bool:
-    return isinstance(message, dict) and message.keys() >= _ENVELOPE  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def _check_envelope(message: Any) -> None:
+    """Touch what Kombu will; raises what Kombu would, which would end the worker."""
+    properties, headers = message["properties"], message["headers"]
+    properties["delivery_tag"], properties["delivery_info"].get, headers.get, message["body"].encode
 
 
 def keep(body: object, error: str) -> None:
     """Set a message aside, or at least log it where the database is away."""
     try:
         set_aside(process().engine, body, ValueError(error))
-    except PASSING as away:
+    except DATABASE_ERRORS as away:
         log.error("message.lost", body=repr(body)[:2000], error=error, database=str(away))  # noqa: TRY400

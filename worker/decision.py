@@ -32,6 +32,8 @@ def decide(
 ) -> Decision:
     """Decide one command, given its video's facts (None: no such video, or held by others)."""
     now = video.now if video else command.now
+    if video and video.workspace_id != command.workspace_id:
+        video = None  # moved since: what lies in another workspace does not exist for a command
     if now > command.publish_before:
         detail = "The latest moment that made sense has passed; nothing was published."
         return ended(command, CommandState.EXPIRED, now, "deadline_passed", detail)

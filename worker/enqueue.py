@@ -1,12 +1,12 @@
 """Enqueue: write publish commands to the inbox in one transaction, and wake Celery."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
 import structlog
-from pydantic_core import to_json
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
@@ -31,6 +31,7 @@ class NoSuchVideo(EnqueueRefused):
     def __init__(self, indexes: Sequence[int], video_ids: Sequence[int]) -> None:
         super().__init__(f"There is no video {', '.join(map(str, video_ids))}.")
         self.indexes = indexes
+        self.video_ids = video_ids
 
 
 class RequestInvalid(EnqueueRefused):
@@ -92,9 +93,10 @@ def enqueue(
 
 def set_aside(engine: Engine, body: object, error: Exception) -> None:
     """Keep a message from the queue that made no sense, for a person to look at."""
-    text = to_json(body, inf_nan_mode="strings").decode()
+    text = json.dumps(body, default=repr)  # ASCII, so the database holds whatever it is
+    reason = str(error).encode("ascii", "backslashreplace").decode().replace("\x00", "")
     with transaction(engine) as tx:
-        inbox.set_aside(tx, body=text, error=str(error).replace("\x00", ""))
+        inbox.set_aside(tx, body=text, error=reason)
     log.error("message.set_aside", error=str(error))
 
 
@@ -219,9 +221,8 @@ def _unknown(pointer: str, kind: str, key: int) -> FieldError:
 
 def _digest(requests: Sequence[PublishRequest]) -> bytes:
     """SHA-256 of what was asked, however the JSON was spelt."""
-    return sha256(
-        to_json([request.model_dump(mode="json", exclude_unset=True) for request in requests])
-    ).digest()
+    asked = [request.model_dump(mode="json", exclude_unset=True) for request in requests]
+    return sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
 def _in_order(tx: Connection, ids: Sequence[UUID]) -> list[CommandRow]:

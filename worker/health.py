@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from db import inbox, publication
-from db.errors import PASSING
+from db.errors import DATABASE_ERRORS
 from db.migrate import is_migrated
 from db.session import transaction
 from worker.relay import StreamUnfit
@@ -24,6 +24,8 @@ from worker.relay import check as check_stream
 
 HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
+QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
+"""A broker that takes connections and says nothing is no better than a dead one."""
 STALE_SECONDS = 10.0
 """Beat sweeps each second, and a batch takes less: ten seconds of silence are no accident."""
 
@@ -68,7 +70,7 @@ def _database(engine: Engine) -> Check:
         with transaction(engine) as tx:
             inbox.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
             publication.read_facts(tx, [])
-    except PASSING as error:
+    except DATABASE_ERRORS as error:
         return Check(name="database", ok=False, detail=type(error).__name__)
     return Check(name="database", ok=True, detail="Answers, and is migrated.")
 
@@ -83,7 +85,7 @@ def _redis(redis: Redis) -> Check:
 
 def _broker(broker_url: str) -> Check:
     try:
-        with BrokerConnection(broker_url, connect_timeout=1) as broker:
+        with BrokerConnection(broker_url, connect_timeout=1, transport_options=QUICK) as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
     except (BrokerError, OSError) as error:
         return Check(name="broker", ok=False, detail=type(error).__name__)
@@ -110,6 +112,6 @@ def _stream(engine: Engine, redis: Redis) -> Check:
         check_stream(engine, redis)
     except StreamUnfit as error:
         return Check(name="stream", ok=False, detail=" ".join(str(error).split()))
-    except (RedisError, *PASSING):
+    except (RedisError, *DATABASE_ERRORS):
         return Check(name="stream", ok=False, detail="Unknown: Redis or the database is away.")
     return Check(name="stream", ok=True, detail="Fits the outbox.")

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from db import idempotency, inbox, outbox
 from db.session import Connection, transaction
-from worker.relay import STREAM, tip
+from worker.relay import STREAM, StreamUnfit, check, tip
 from worker.settings import Settings
 
 LIMIT = 5_000
@@ -34,15 +34,10 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
 
     The stream loses only what is older than its age; the outbox only what is on the stream, or was.
     """
-    relayed = tip(redis).position
-    outbox_age = timedelta(days=max(settings.outbox_keep_days, settings.stream_keep_days))
     command_age = timedelta(days=settings.command_keep_days)
     pruned = Pruned(
         stream=trim(engine, redis, settings.stream_age()),
-        outbox=_in_steps(
-            engine,
-            lambda tx: outbox.prune(tx, age=outbox_age, relayed=relayed, limit=LIMIT),
-        ),
+        outbox=_prune_outbox(engine, redis, settings),
         # Keys before the commands that they stand for: none may lead nowhere.
         idempotency_keys=_in_steps(
             engine, lambda tx: idempotency.prune(tx, age=command_age, limit=LIMIT)
@@ -55,11 +50,25 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
 
 def trim(engine: Engine, redis: Redis, age: timedelta) -> int:
     """Take from the stream what is older than `age`, and nothing younger; return how much."""
-    with transaction(engine) as tx:
-        old = outbox.older_than(tx, age)
-    if old is None:
+    if not redis.exists(STREAM):
         return 0
-    return int(redis.xtrim(STREAM, minid=f"{old + 1}-0", approximate=False))
+    with transaction(engine) as tx:
+        young = outbox.first_young(tx, age)
+    return int(redis.xtrim(STREAM, minid=f"{young}-0", approximate=False))
+
+
+def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
+    """Forget old events, unless the stream is not this outbox's: then it says nothing of them."""
+    try:
+        check(engine, redis)
+    except StreamUnfit as error:
+        log.error("maintenance.outbox_kept", error=" ".join(str(error).split()))  # noqa: TRY400
+        return 0
+    age = timedelta(days=max(settings.outbox_keep_days, settings.stream_keep_days))
+    with transaction(engine) as tx:
+        young = outbox.first_young(tx, age)
+    before = min(young, tip(redis).position + 1)
+    return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))
 
 
 def _in_steps(engine: Engine, step: Callable[[Connection], int]) -> int:

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Engine
 
 from db import inbox, publication
-from db.errors import PASSING
+from db.errors import is_passing
 from db.session import Connection, transaction
 from schemas.command import CommandState
 from schemas.decision import Decision
@@ -55,9 +55,11 @@ def run_due(
         done += sum(decision.finished_at is not None for decision in decisions)
         if any(decision.event for decision in decisions):
             committed()
-        if len(decisions) < BATCH:
+        if not decisions:
             return done
-        wake()
+        if len(decisions) == BATCH:
+            wake()
+    wake()
     return done
 
 
@@ -88,9 +90,9 @@ def _publish_together(engine: Engine, base_url: str, claim: Claim) -> list[Decis
         try:
             decisions = decide_all(tx, commands, base_url)
             publication.write(tx, decisions)
-        except PASSING:
-            raise
         except Exception as error:
+            if is_passing(error):
+                raise
             # Whatever it is, a rule's bug included, only the culprit may suffer for it.
             raise BatchFailed([command.id for command in commands], error) from error
     return decisions

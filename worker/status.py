@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from db import inbox, outbox
-from db.errors import PASSING
+from db.errors import DATABASE_ERRORS
 from db.session import transaction
 from worker.health import Check, examine
 from worker.relay import tip
@@ -43,7 +43,7 @@ def survey(engine: Engine, redis: Redis, broker_url: str) -> Status:
             counts = inbox.count(tx)
             position, _ = outbox.ends(tx)
             set_aside = inbox.count_set_aside(tx)
-    except PASSING:
+    except DATABASE_ERRORS:
         counts, position, set_aside = None, None, None
     return Status(
         checks=checks,

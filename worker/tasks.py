@@ -1,18 +1,21 @@
 """Celery's doors: each task translates a message and calls one function."""
 
+from hashlib import sha256
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Reject
-from pydantic import ValidationError
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from db.errors import PASSING
+from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
 from worker import maintenance, publish, relay
 from worker.app import RUN_DUE, app, process
 from worker.enqueue import EnqueueRefused, Origin, enqueue, set_aside
 from worker.health import leave_heartbeat
+
+MAX_ID = 255
+"""Characters of an idempotency key."""
 
 
 @app.task(name=RUN_DUE)
@@ -61,21 +64,30 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
     The message's id is its idempotency key unless it brings one, so a doubled message counts once.
     """
     here = process()
+    body = {"args": args, "kwargs": message}
     try:
         parsed = _parse(args, message)
-        key: str = parsed.idempotency_key or str(self.request.id)
+        key = parsed.idempotency_key or _bounded(str(self.request.id))
         origin = Origin(
             trigger=Trigger.QUEUE,
-            correlation_id=parsed.correlation_id or self.request.correlation_id or key,
+            correlation_id=parsed.correlation_id or key,
             traceparent=parsed.traceparent,
             idempotency_scope="queue",
             idempotency_key=key,
         )
         _patiently(enqueue)(here.engine, here.waker, parsed.commands, origin)
-    except (ValidationError, EnqueueRefused) as error:
-        _patiently(set_aside)(here.engine, {"args": args, "kwargs": message}, error)
-    except PASSING as error:
-        raise Reject(str(error), requeue=True) from error
+    except Exception as error:
+        if is_passing(error):
+            raise Reject(str(error), requeue=True) from error
+        # Whatever is wrong with it, the message is kept: an error here would acknowledge it.
+        _patiently(set_aside)(here.engine, body, error)
+
+
+def _bounded(message_id: str) -> str:
+    """The message's id, or what stands for one that no index could hold."""
+    if len(message_id) <= MAX_ID and message_id.isprintable() and message_id.isascii():
+        return message_id
+    return sha256(message_id.encode(errors="surrogatepass")).hexdigest()
 
 
 def _parse(args: tuple[Any, ...], message: dict[str, Any]) -> QueueMessage:
@@ -85,7 +97,7 @@ def _parse(args: tuple[Any, ...], message: dict[str, Any]) -> QueueMessage:
 
 
 _patiently = retry(
-    retry=retry_if_exception_type(PASSING),
+    retry=retry_if_exception(is_passing),
     wait=wait_exponential_jitter(initial=0.1, max=5),
     stop=stop_after_delay(30),
     reraise=True,

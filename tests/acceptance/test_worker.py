@@ -82,6 +82,8 @@ def test_the_worker_relays_what_it_publishes(
         b"\xff\xfe\x00",
         b'{"hello": 1}',
         b"[]",
+        b'{"body": 1, "properties": 2, "headers": 3}',
+        b'{"body": "x", "properties": {}, "headers": {}}',
         UNDECODABLE,
     ],
 )
@@ -105,6 +107,8 @@ def test_an_entry_that_is_no_message_is_set_aside_and_the_worker_goes_on(
         ("publish.enqueue", {"kwargs": {"video_id": 999_999}}),
         ("publish.enqueue", {"kwargs": {"commands": []}}),
         ("publish.enqueue", {"args": [1]}),
+        ("publish.enqueue", {"kwargs": {"video_id": "\ud800"}}),
+        ("publish.enqueue", {"kwargs": {"video_id": 1, "idempotency_key": "x" * 256}}),
         ("no.such.task", {}),
     ],
 )

@@ -18,7 +18,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db import videos
-from db.errors import PASSING
+from db.errors import DATABASE_ERRORS
 from db.migrate import is_migrated, migrate
 from db.platform import Platform
 from db.session import connect, transaction
@@ -252,7 +252,7 @@ def test_the_role_may_do_nothing_else(adopted: Adopted, statement: str) -> None:
 def test_without_a_grant_a_command_waits_for_it(adopted: Adopted) -> None:
     adopted.admin.execute("REVOKE UPDATE ON publish_platform.video FROM publish_worker")
     accepted = adopted.desk.accept(1)
-    with pytest.raises(PASSING):
+    with pytest.raises(DATABASE_ERRORS):
         adopted.desk.run()
     adopted.run("rights", "django")
     adopted.desk.run()
@@ -269,7 +269,7 @@ def test_a_serial_id_of_the_tags_needs_its_sequence_too(adopted: Adopted) -> Non
     RESET ROLE;
     """)
     accepted = adopted.desk.accept(edits(1, title="One", tags=[3]))
-    with pytest.raises(PASSING):
+    with pytest.raises(DATABASE_ERRORS):
         adopted.desk.run()
     adopted.run("serial", "django")
     adopted.desk.run()

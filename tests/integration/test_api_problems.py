@@ -1,5 +1,6 @@
 """Bad input: a clear problem (RFC 9457), and nothing half done."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import Engine
 
 from db.session import connect
 from tests.api import Api, serving
-from worker.api.middleware import MAX_BODY
+from worker.api.middleware import MAX_BODY, BodyLimit
 
 JSON = {"Content-Type": "application/json"}
 
@@ -139,6 +140,48 @@ def test_a_query_that_makes_no_sense_is_named(api: Api, query: str) -> None:
 def test_an_idempotency_key_that_is_none_is_refused(api: Api, key: str) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", headers={"Idempotency-Key": key})
     assert_problem(answer, 422, "invalid-request")
+
+
+def test_of_many_unknown_videos_each_is_named_once(api: Api) -> None:
+    commands = [{"video_id": 10**18 + n} for n in range(1000)]
+    answer = api.post("/publish-commands", json={"commands": commands})
+    assert len(answer.content) < 200_000
+    assert answer.json()["errors"][17]["detail"] == f"There is no video {10**18 + 17}."
+
+
+def test_half_a_body_is_no_request() -> None:
+    """A client that breaks off must not publish the video as it is."""
+    told: list[Any] = []
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Any:
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def never(*_: Any) -> None:
+        told.append("called")
+
+    scope = {"type": "http", "method": "POST", "headers": [], "path": "/"}
+    asyncio.run(BodyLimit(never)(scope, receive, send))
+    assert told == []
+
+
+def test_a_body_with_text_that_is_none_is_no_bug(api: Api) -> None:
+    body = b'{"template": {"a": "\\ud800"}, "owner": {}, "title": "x", "workspace": 1}'
+    headers = {**JSON, "Idempotency-Key": "k"}
+    answer = api.post(f"/videos/{api.video()}/publish/", content=body, headers=headers)
+    assert answer.status_code < 500
+
+
+def test_a_database_that_cannot_be_written_is_away(api: Api) -> None:
+    path = f"/videos/{api.video()}/publish/"
+    name = api.value("SELECT current_database()")
+    assert api.get("/publish-commands").status_code == 200
+    api.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    api.engine.dispose()
+    assert_problem(api.post(path), 503, "database-away")
 
 
 def test_a_database_that_is_away_is_said_so(redis: Redis, redis_url: str) -> None:

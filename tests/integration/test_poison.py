@@ -1,5 +1,7 @@
 """A poisonous command never holds up its batch, and ends set aside with the error."""
 
+import random
+import string
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -8,6 +10,7 @@ import pytest
 
 from db import publication
 from tests.desk import Desk
+from tests.integration.test_publish import request
 from worker import metrics
 from worker.decision import MAX_ATTEMPTS
 
@@ -59,6 +62,15 @@ def test_several_culprits_are_each_found(poisoned: Desk) -> None:
     titles = ["poison" if n in (0, 13, 14, 49) else f"Fine {n}" for n in range(50)]
     commands = poisoned.publish(*(poisoned.video(title=title) for title in titles))
     assert [n for n, c in enumerate(commands) if c.state != "published"] == [0, 13, 14, 49]
+
+
+def test_a_row_too_large_for_an_index_is_a_culprit_too(desk: Desk) -> None:
+    """Psycopg files it under OperationalError, as if the database were away."""
+    desk.execute("CREATE INDEX ON video (description)")
+    noise = "".join(random.Random(1).choices(string.printable[:62], k=40_000))  # noqa: S311
+    huge = request(desk.video(), description=noise)
+    states = [command.state for command in desk.publish(desk.video(), huge, desk.video())]
+    assert states == ["published", "scheduled", "published"]
 
 
 def test_a_bug_in_a_rule_hurts_only_the_command_that_it_meets(

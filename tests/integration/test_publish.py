@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from db import inbox
+from db.session import transaction
 from schemas.command import PublishRequest
 from tests.desk import Desk
 from tests.platform import column
@@ -253,6 +255,27 @@ def test_a_batch_of_many_megabytes_goes_through(desk: Desk) -> None:
     running.join(timeout=60)
     assert not running.is_alive()
     assert desk.value("SELECT count(*) FROM video WHERE is_draft") == 0
+
+
+def test_a_batch_is_bounded_by_what_its_edits_weigh(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "MAX_BYTES", 100_000)
+    desk.accept(*(request(desk.video(), description="wave " * 8_000) for _ in range(9)))
+    with transaction(desk.engine) as tx:
+        assert len(inbox.claim_due(tx, 500)) == 3
+    assert desk.run() == 9
+
+
+def test_a_video_that_has_moved_to_another_workspace_is_left_alone(desk: Desk) -> None:
+    video = desk.video()
+    [command] = desk.accept(request(video, title="Hijacked")).commands
+    desk.execute("UPDATE video SET workspace_id = 2 WHERE id = %s", video)
+    desk.run()
+    assert (desk.command(command.id).state, column(desk.engine, video, "title")) == (
+        "rejected",
+        "What is light?",
+    )
 
 
 @pytest.mark.parametrize("edits", [False, True])

@@ -175,6 +175,23 @@ def test_the_stream_loses_nothing_that_is_not_yet_old(told: Desk) -> None:
     assert ids(told.redis) == expected(5, 30)
 
 
+def test_pruning_leaves_no_hole_where_times_are_not_in_the_order_of_positions(told: Desk) -> None:
+    relayed(told)
+    age_events(told, days=60, up_to=20)
+    told.execute("UPDATE publisher.outbox_event SET occurred_at = now() WHERE position = 7")
+    pruned = maintenance.prune(told.engine, told.redis, Settings())
+    assert (pruned.outbox, pruned.stream) == (6, 6)
+    told.redis.flushall()
+    relayed(told)
+    assert ids(told.redis) == expected(7, 30)
+
+
+def test_pruning_takes_nothing_on_the_word_of_a_stream_that_is_not_ours(told: Desk) -> None:
+    told.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
+    age_events(told, days=60)
+    assert maintenance.prune(told.engine, told.redis, Settings()).outbox == 0
+
+
 def test_a_stream_trimmed_to_nothing_still_knows_its_position(told: Desk) -> None:
     relayed(told)
     age_events(told, days=60)

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from db.errors import UNREACHABLE
+from db.errors import DATABASE_ERRORS, is_passing
 from schemas.problem import FieldError, Problem
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.commands import CommandEnded, CommandNotFailed, NoSuchCommand
@@ -98,7 +98,9 @@ def install(app: FastAPI) -> None:
     async def of_ours(request: Request, error: Exception) -> JSONResponse:
         return answer(request, _from_ours(error, request))
 
-    async def away(request: Request, error: Exception) -> JSONResponse:
+    async def database(request: Request, error: Exception) -> JSONResponse:
+        if not is_passing(error):
+            return await bug(request, error)
         log.error("database.away", error=str(error))
         return answer(request, _AWAY)
 
@@ -114,8 +116,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     for kind in (RequestInvalid, *_OURS):
         app.add_exception_handler(kind, of_ours)
-    for kind in UNREACHABLE:
-        app.add_exception_handler(kind, away)
+    for kind in DATABASE_ERRORS:
+        app.add_exception_handler(kind, database)
     app.add_exception_handler(Exception, bug)
 
 
@@ -147,7 +149,7 @@ def _from_ours(error: Exception, request: Request) -> ApiProblem:
     if isinstance(error, RequestInvalid):
         return invalid([_placed(each, index, request) for index, each in error.errors])
     if isinstance(error, NoSuchVideo) and _is_bulk(request):
-        return invalid([_missing(index, error) for index in error.indexes])
+        return invalid(list(map(_missing, error.indexes, error.video_ids)))
     status, kind, title = _OURS[type(error)]
     return ApiProblem(status=status, kind=kind, title=title, detail=str(error))
 
@@ -159,10 +161,9 @@ def _placed(error: FieldError, index: int, request: Request) -> FieldError:
     return error.model_copy(update={"pointer": f"/commands/{index}/video{error.pointer}"})
 
 
-def _missing(index: int, error: NoSuchVideo) -> FieldError:
-    return FieldError(
-        pointer=f"/commands/{index}/video_id", code="no_such_video", detail=str(error)
-    )
+def _missing(index: int, video_id: int) -> FieldError:
+    detail = f"There is no video {video_id}."
+    return FieldError(pointer=f"/commands/{index}/video_id", code="no_such_video", detail=detail)
 
 
 def _is_bulk(request: Request) -> bool:

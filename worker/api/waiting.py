@@ -8,7 +8,7 @@ from uuid import UUID
 from anyio import to_thread
 from sqlalchemy import Engine
 
-from db.errors import UNREACHABLE
+from db.errors import DATABASE_ERRORS
 from worker.commands import finished
 
 MAX_WAIT = 60
@@ -84,5 +84,5 @@ class Outcomes:
     async def _finished(self) -> set[UUID]:
         try:
             return await to_thread.run_sync(finished, self._engine, list(self._waiting))
-        except UNREACHABLE:
+        except DATABASE_ERRORS:
             return set()  # whoever waits gets an answer when their time is up

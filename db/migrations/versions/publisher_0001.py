@@ -98,6 +98,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("trigger", sa.Text(), nullable=False),
         sa.Column("edits", JSONB(), nullable=True),
+        sa.Column("edits_bytes", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column(
             "accepted_at",
             sa.DateTime(timezone=True),
