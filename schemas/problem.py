@@ -26,3 +26,5 @@ class Problem(Frozen):
     instance: str
     correlation_id: str
     errors: list[FieldError] | None = None
+    command: str | None = None
+    """The URL of the command that this is about."""

@@ -13,7 +13,7 @@ from worker.app import Process
 _bearer = HTTPBearer(auto_error=False, description="An API key: `publish-worker keys create`.")
 
 
-def here(request: Request) -> Process:
+async def here(request: Request) -> Process:
     """What this process works with."""
     return request.app.state.process
 
@@ -36,7 +36,7 @@ def _caller(
     return caller
 
 
-def _publisher(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
+async def _publisher(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
     if not caller.scope.includes(Scope.PUBLISH):
         raise ApiProblem(
             status=403,
@@ -47,6 +47,8 @@ def _publisher(caller: Annotated[Caller, Depends(_caller)]) -> Caller:
     return caller
 
 
+NeedsKey = Depends(_caller)
+"""For a router, so that whoever has no key hears of that before anything else is looked at."""
 Reader = Annotated[Caller, Depends(_caller)]
 """Any key: each scope may read."""
 Publisher = Annotated[Caller, Depends(_publisher)]

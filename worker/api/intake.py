@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Path, Request
 
 from schemas.base import INT64_MAX
 from schemas.command import PublishRequest, Trigger
@@ -26,7 +26,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def _origin(request: Request, caller: Publisher, key: IdempotencyKey = None) -> Origin:
+async def _origin(request: Request, caller: Publisher, key: IdempotencyKey = None) -> Origin:
     if key is not None and not (0 < len(key) <= MAX_KEY and key.isprintable()):
         detail = f"must have 1 to {MAX_KEY} printable characters"
         raise invalid([FieldError(pointer="header Idempotency-Key", code="length", detail=detail)])
@@ -40,11 +40,9 @@ def _origin(request: Request, caller: Publisher, key: IdempotencyKey = None) -> 
     )
 
 
-def _json_only(request: Request) -> None:
+async def _json_only(request: Request) -> None:
     """Refuse a body that does not say that it is JSON: a form would be misread as nothing."""
-    if request.headers.get("content-length", "0") == "0" and (
-        "transfer-encoding" not in request.headers
-    ):
+    if not await request.body():
         return
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (
@@ -68,7 +66,9 @@ def accept(process: Process, requests: Sequence[PublishRequest], origin: Origin)
     return enqueue(process.engine, process.waker, requests, origin)
 
 
-def checked_id(video_id: int) -> int:
+async def checked_id(
+    video_id: Annotated[int, Path(description="The video's id.", examples=[7])],
+) -> int:
     """An id that a database can hold; there is no video with any other."""
     if not 0 < video_id <= INT64_MAX:
         raise no_such_video(video_id)

@@ -17,6 +17,8 @@ from worker.enqueue import KeyReused, NoSuchVideo, RequestInvalid
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED, OPTIONS = "documented request", "publishing options"
 """Tags of the publish body's two shapes; not part of any pointer."""
+NAMED, MAX_ERRORS = 10, 1000
+"""How many fields the detail names, and how many errors an answer lists: one for each command."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -32,6 +34,7 @@ class ApiProblem(Exception):
         title: str,
         detail: str,
         errors: Sequence[FieldError] | None = None,
+        command: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
@@ -40,6 +43,7 @@ class ApiProblem(Exception):
         self.title = title
         self.detail = detail
         self.errors = errors
+        self.command = command
         self.headers = headers
 
 
@@ -51,13 +55,14 @@ def no_such_video(video_id: int) -> ApiProblem:
 
 def invalid(errors: Sequence[FieldError]) -> ApiProblem:
     """Some fields are wrong; nothing was done."""
-    fields = ", ".join(dict.fromkeys(error.pointer or "the body" for error in errors))
+    fields = list(dict.fromkeys(error.pointer or "the body" for error in errors))
+    more = f" and {len(fields) - NAMED} more" if len(fields) > NAMED else ""
     return ApiProblem(
         status=422,
         kind="invalid-request",
         title="Invalid request",
-        detail=f"Nothing was done. To be corrected: {fields}.",
-        errors=errors,
+        detail=f"Nothing was done. To be corrected: {', '.join(fields[:NAMED])}{more}.",
+        errors=errors[:MAX_ERRORS],
     )
 
 
@@ -71,6 +76,7 @@ def answer(request: Request, problem: ApiProblem) -> JSONResponse:
         instance=request.url.path,
         correlation_id=correlation_id(request.scope),
         errors=list(problem.errors) if problem.errors else None,
+        command=problem.command,
     )
     return JSONResponse(
         body.model_dump(mode="json", exclude_none=True),
@@ -187,12 +193,12 @@ def _from_http(error: HTTPException) -> ApiProblem:
 
 def _from_validation(error: RequestValidationError) -> ApiProblem:
     found = error.errors()
-    if any(each["type"] == "json_invalid" for each in found):
+    if found[0]["type"] == "json_invalid":
         return ApiProblem(
             status=400,
             kind="malformed-json",
             title="Malformed JSON",
-            detail="The body is no JSON. Nothing was done.",
+            detail=f"Nothing was done. The body is no JSON: {found[0]['ctx']['error']}.",
         )
     if any(each["loc"][0] == "path" for each in found):
         return _from_http(HTTPException(404))
@@ -210,7 +216,9 @@ def _from_validation(error: RequestValidationError) -> ApiProblem:
 
 def _pointer(loc: Sequence[int | str]) -> str:
     """A JSON Pointer (RFC 6901) into the body; elsewhere, where and what: `query limit`."""
-    where, *parts = [part for part in loc if part not in (DOCUMENTED, OPTIONS)]
+    where, *parts = loc
     if where != "body":
-        return " ".join(map(str, (where, *parts)))
+        return " ".join(map(str, loc))
+    if parts and parts[0] in (DOCUMENTED, OPTIONS):
+        parts = parts[1:]
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)

@@ -1,6 +1,7 @@
 """Videos: publish one, see the plan, see the whole resource."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from anyio import to_thread
 from fastapi import Body, Header, Request, Response
@@ -16,7 +17,7 @@ from schemas.command import (
 from schemas.plan import PublishPlan
 from schemas.video import Video
 from worker.api import openapi
-from worker.api.access import Here, Reader
+from worker.api.access import Here, NeedsKey, Reader
 from worker.api.intake import From, JsonOnly, VideoId, accept
 from worker.api.problems import DOCUMENTED, OPTIONS, ApiProblem, no_such_video
 from worker.api.routing import Router
@@ -28,7 +29,7 @@ from worker.enqueue import Origin
 from worker.plan import plan
 from worker.resource import Resource, read_video
 
-router = Router(tags=["videos"])
+router = Router(tags=["videos"], dependencies=[NeedsKey])
 
 
 def _shape(body: Any) -> str:
@@ -85,16 +86,18 @@ async def publish(
     if seconds is not None:
         response.headers["Preference-Applied"] = f"wait={seconds}"
         if await request.app.state.outcomes.wait(command.id, seconds):
+            found = await to_thread.run_sync(_published, process, command.id, origin)
             response.status_code = 200
-            return await to_thread.run_sync(_published, process, command.id, origin)
+            response.headers["ETag"] = found.etag
+            return found.video
         command = await to_thread.run_sync(show, process.engine, command.id, origin.workspace_id)
     base_url = process.settings.public_base_url
     response.headers["Location"] = command_url(base_url, command)
     return command_view(base_url, command)
 
 
-def _published(process: Process, command_id: Any, origin: Origin) -> Video:
-    """The Video, its command having ended well; a problem that says why, if it has not."""
+def _published(process: Process, command_id: UUID, origin: Origin) -> Resource:
+    """The video, its command having ended well; a problem that says why, if it has not."""
     command = show(process.engine, command_id, origin.workspace_id)
     if command.state not in (CommandState.PUBLISHED, CommandState.UNCHANGED):
         raise ApiProblem(
@@ -102,9 +105,9 @@ def _published(process: Process, command_id: Any, origin: Origin) -> Video:
             kind=f"publish-{command.state}",
             title=f"Publish {command.state}",
             detail=f"{command.detail} ({command.reason})",
-            headers={"Location": command_url(process.settings.public_base_url, command)},
+            command=command_url(process.settings.public_base_url, command),
         )
-    return _read(process, command.video_id, origin.workspace_id).video
+    return _read(process, command.video_id, origin.workspace_id)
 
 
 @router.get(

@@ -13,18 +13,23 @@ from worker.commands import finished
 
 MAX_WAIT = 60
 """Seconds; whoever wants to wait longer asks again."""
+DIGITS = 10
+"""A number of seconds this long is above any bound, and need not be read."""
 SHORTEST, LONGEST, GROWTH = 0.01, 0.25, 1.3
 """Seconds between looks: at once where publishing is fast, and easy on the database where not."""
 
-_WAIT = re.compile(r'\s*wait\s*=\s*"?(\d{1,6})"?\s*(?:;.*)?', re.IGNORECASE)
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+"""One of several; a comma within quotes parts nothing."""
+_WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]+)"|([0-9]+))\s*(?:;.*)?', re.IGNORECASE)
 
 
 def preferred_wait(headers: Iterable[str]) -> int | None:
     """The seconds that the caller prefers to wait, at most `MAX_WAIT`; the first one counts."""
     for header in headers:
-        for preference in header.split(","):
+        for preference in _PREFERENCE.findall(header):
             if found := _WAIT.fullmatch(preference):
-                return min(int(found.group(1)), MAX_WAIT)
+                seconds = (found.group(1) or found.group(2)).lstrip("0")
+                return min(int(seconds or 0), MAX_WAIT) if len(seconds) < DIGITS else MAX_WAIT
     return None
 
 
