@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from schemas.base import Frozen, Id, Text, Time
+from schemas.base import INT64_MAX, Frozen, Id, Text, Time
 from schemas.video import VideoEdits, VideoInput
 
 MAX_COMMANDS = 1000
@@ -126,6 +126,19 @@ class PublishCommands(Frozen):
 
     commands: list[PublishCommand]
     next: str | None = None
+
+
+class CommandFilter(Frozen):
+    """Which commands to list, and where to begin."""
+
+    video_id: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = None
+    """Only those of this video."""
+    state: CommandState | None = None
+    """Only those in this state."""
+    before: UUID | None = None
+    """The last command of the page before."""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """How many at once."""
 
 
 class CommandChange(Frozen):

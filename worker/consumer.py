@@ -95,8 +95,11 @@ class Transport(kombu_redis.Transport):
 
 def _check_envelope(message: Any) -> None:
     """Touch what Kombu will; raises what Kombu would, which would end the worker."""
-    properties, headers = message["properties"], message["headers"]
-    properties["delivery_tag"], properties["delivery_info"].get, headers.get, message["body"].encode
+    properties = message["properties"]
+    for part in (properties["delivery_info"], message["headers"]):
+        dict.keys(part)
+    str.encode(message["body"])
+    str.encode(properties["delivery_tag"])
 
 
 def keep(body: object, error: str) -> None:

@@ -163,7 +163,7 @@ def test_half_a_body_is_no_request() -> None:
     async def never(*_: Any) -> None:
         told.append("called")
 
-    scope = {"type": "http", "method": "POST", "headers": [], "path": "/"}
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": [], "path": "/"}
     asyncio.run(BodyLimit(never)(scope, receive, send))
     assert told == []
 

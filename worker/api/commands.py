@@ -5,11 +5,11 @@ from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Body, Path, Query, Response
 
 from schemas.command import (
     CommandChange,
-    CommandState,
+    CommandFilter,
     PublishCommand,
     PublishCommands,
     PublishRequests,
@@ -17,13 +17,15 @@ from schemas.command import (
 from schemas.problem import FieldError
 from worker import commands, relay
 from worker.api import openapi
-from worker.api.access import Here, Publisher, Reader
+from worker.api.access import Here, NeedsKey, Publisher, Reader
 from worker.api.intake import From, JsonOnly, accept
 from worker.api.problems import invalid
 from worker.api.routing import Router
 from worker.api.views import command_view
 
-router = Router(tags=["publish commands"])
+router = Router(tags=["publish commands"], dependencies=[NeedsKey])
+
+CommandId = Annotated[UUID, Path(description="The command's id.", examples=[openapi.COMMAND["id"]])]
 
 
 @router.post(
@@ -35,7 +37,10 @@ router = Router(tags=["publish commands"])
     responses=openapi.BULK_RESPONSES,
 )
 def create(
-    response: Response, process: Here, origin: From, body: PublishRequests
+    response: Response,
+    process: Here,
+    origin: From,
+    body: Annotated[PublishRequests, Body(openapi_examples=openapi.BULK_EXAMPLES)],
 ) -> PublishCommands:
     """Accept all of the commands, or none: each error says at which index."""
     accepted = accept(process, body.commands, origin)
@@ -54,25 +59,20 @@ def create(
 def list_commands(
     process: Here,
     caller: Reader,
-    video_id: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
-    state: CommandState | None = None,
-    before: Annotated[
-        UUID | None, Query(description="The last command of the page before.")
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    asked: Annotated[CommandFilter, Query()],
 ) -> PublishCommands:
     """List a page of commands; `next` leads to the one after."""
     page = commands.list_page(
         process.engine,
         workspace_id=caller.workspace_id,
-        video_id=video_id,
-        state=state,
-        before=before,
-        limit=limit,
+        video_id=asked.video_id,
+        state=asked.state,
+        before=asked.before,
+        limit=asked.limit,
     )
     base_url = process.settings.public_base_url
-    asked = {"video_id": video_id, "state": state, "before": page.before, "limit": limit}
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    further = asked.model_copy(update={"before": page.before})
+    query = urlencode(further.model_dump(mode="json", exclude_none=True))
     return PublishCommands(
         commands=[command_view(base_url, row) for row in page.commands],
         next=f"{base_url.rstrip('/')}/api/v1/publish-commands?{query}" if page.before else None,
@@ -83,9 +83,9 @@ def list_commands(
     "/publish-commands/{command_id}",
     operation_id="publish-commands-retrieve",
     summary="See a command",
-    responses=openapi.READ_RESPONSES,
+    responses=openapi.COMMAND_RESPONSES,
 )
-def retrieve(command_id: UUID, process: Here, caller: Reader) -> PublishCommand:
+def retrieve(command_id: CommandId, process: Here, caller: Reader) -> PublishCommand:
     """Return the command as it stands."""
     row = commands.show(process.engine, command_id, caller.workspace_id)
     return command_view(process.settings.public_base_url, row)
@@ -99,7 +99,10 @@ def retrieve(command_id: UUID, process: Here, caller: Reader) -> PublishCommand:
     responses=openapi.CHANGE_RESPONSES,
 )
 def reschedule(
-    command_id: UUID, process: Here, caller: Publisher, body: CommandChange
+    command_id: CommandId,
+    process: Here,
+    caller: Publisher,
+    body: Annotated[CommandChange, Body(openapi_examples=openapi.CHANGE_EXAMPLES)],
 ) -> PublishCommand:
     """Change `publish_before`, and ask the command again at once; `409` once it has ended."""
     if body.publish_before <= datetime.now(UTC):
@@ -117,7 +120,7 @@ def reschedule(
     summary="Cancel a command",
     responses=openapi.CHANGE_RESPONSES,
 )
-def cancel(command_id: UUID, process: Here, caller: Publisher) -> PublishCommand:
+def cancel(command_id: CommandId, process: Here, caller: Publisher) -> PublishCommand:
     """End the command as `cancelled`; `409` if it has ended otherwise."""
     row = commands.cancel(process.engine, command_id, caller.workspace_id)
     base_url = process.settings.public_base_url
@@ -131,7 +134,7 @@ def cancel(command_id: UUID, process: Here, caller: Publisher) -> PublishCommand
     summary="Retry a failed command",
     responses=openapi.CHANGE_RESPONSES,
 )
-def retry(command_id: UUID, process: Here, caller: Publisher) -> PublishCommand:
+def retry(command_id: CommandId, process: Here, caller: Publisher) -> PublishCommand:
     """Give a `failed` command new attempts, at once; `409` if it has not failed."""
     row = commands.retry(process.engine, process.waker, command_id, caller.workspace_id)
     return command_view(process.settings.public_base_url, row)

@@ -69,6 +69,74 @@ PUBLISH_EXAMPLES: dict[str, Any] = {
 }
 
 
+BULK_EXAMPLES: dict[str, Any] = {
+    "three videos": {
+        "summary": "Three videos, one of them with a deadline",
+        "value": {
+            "commands": [
+                {"video_id": 7},
+                {"video_id": 8},
+                {"video_id": 9, "publish_before": "2026-11-25T09:00:00Z"},
+            ]
+        },
+    },
+}
+CHANGE_EXAMPLES: dict[str, Any] = {
+    "later": {
+        "summary": "Wait until Thursday",
+        "value": {"publish_before": "2026-11-26T09:00:00Z"},
+    },
+}
+
+PLAN: dict[str, Any] = {
+    "video_id": 7,
+    "outcome": "waiting",
+    "readiness": {
+        "gates": [
+            {
+                "name": "status",
+                "verdict": "not_yet",
+                "reason": "generation_in_progress",
+                "detail": "Generation is in progress.",
+            }
+        ],
+        "verdict": "not_yet",
+        "reason": "generation_in_progress",
+        "detail": "Generation is in progress.",
+    },
+    "is_draft": True,
+    "custom_url": "ai-research-studio/what-is-attention-k3v9x2a7qd5mp",
+    "url": "http://localhost:8000/ai-research-studio/what-is-attention-k3v9x2a7qd5mp",
+    "revision": 0,
+    "metrics": {
+        "duration_seconds": 312,
+        "section_count": 6,
+        "script_words": 702,
+        "words_per_minute": 135.0,
+        "tag_count": 2,
+        "generation_seconds": 1200,
+        "views": 0,
+        "unique_viewers": 0,
+        "plays": 0,
+        "watch_seconds": 0,
+        "completion_rate": 0.0,
+        "likes": 0,
+        "bookmarks": 0,
+        "shares": 0,
+        "comments": 0,
+        "computed_at": "2026-11-24T09:00:00Z",
+    },
+}
+
+
+def _answered(description: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"example": example}}}
+
+
+def _checked(name: str, detail: str, *, ok: bool) -> dict[str, Any]:
+    return {"ready": ok, "checks": [{"name": name, "ok": ok, "detail": detail}]}
+
+
 def _problem(status: int, kind: str, title: str, detail: str, **more: Any) -> dict[str, Any]:
     example = {
         "type": f"/problems/{kind}",
@@ -94,10 +162,15 @@ _MALFORMED = _problem(400, "malformed-json", "Malformed JSON", "The body is no J
 _NO_KEY = _problem(401, "not-authenticated", "Not authenticated", "Send an API key.")
 _SCOPE = _problem(403, "scope-too-low", "Scope too low", "This needs the scope 'publish'.")
 _UNKNOWN = _problem(404, "no-such-video", "No such video", "There is no video 7.")
+_NO_COMMAND = _problem(404, "no-such-command", "No such command", "There is no such command.")
 _METHOD = _problem(405, "method-not-allowed", "Method not allowed", "It has other methods.")
 _ENDED = _problem(409, "command-ended", "Command ended", "The command ended as 'published'.")
 _REJECTED = _problem(
-    409, "publish-rejected", "Publish rejected", "Generation has failed. (generation_failed)"
+    409,
+    "publish-rejected",
+    "Publish rejected",
+    "Generation has failed. (generation_failed)",
+    command=COMMAND["url"],
 )
 _TOO_LARGE = _problem(413, "body-too-large", "Body too large", "Larger than 1048576 bytes.")
 _NOT_JSON = _problem(415, "not-json", "Not JSON", "Send `Content-Type: application/json`.")
@@ -116,16 +189,50 @@ _WRITE: Responses = {**_READ, 400: _MALFORMED, 403: _SCOPE, 413: _TOO_LARGE, 415
 _REPLAYED = _header("`true` if the Idempotency-Key stood for these commands already.", "true")
 
 READ_RESPONSES: Responses = {**_READ, 404: _UNKNOWN, 422: _INVALID}
-LIST_RESPONSES: Responses = {**_READ, 422: _INVALID}
-CHANGE_RESPONSES: Responses = {**_WRITE, 404: _UNKNOWN, 409: _ENDED, 422: _INVALID}
-SCHEMA_RESPONSES: Responses = {404: _UNKNOWN, 405: _METHOD, 422: _INVALID}
+PLAN_RESPONSES: Responses = {**READ_RESPONSES, 200: _answered("The plan.", PLAN)}
+COMMAND_RESPONSES: Responses = {
+    **READ_RESPONSES,
+    200: _answered("The command as it stands.", COMMAND),
+    404: _NO_COMMAND,
+}
+LIST_RESPONSES: Responses = {
+    **_READ,
+    200: _answered("A page of commands.", {"commands": [COMMAND], "next": None}),
+    422: _INVALID,
+}
+CHANGE_RESPONSES: Responses = {
+    **_WRITE,
+    200: _answered("The command as it stands now.", COMMAND),
+    404: _NO_COMMAND,
+    409: _ENDED,
+    422: _INVALID,
+}
+HEALTH_RESPONSES: Responses = {200: _answered("It is.", {"status": "ok"})}
+READY_RESPONSES: Responses = {
+    200: _answered("It does.", _checked("worker", "Ran a sweep 0.4 s ago.", ok=True))
+}
+NOT_READY = _answered(
+    "A part of the path does not work.", _checked("redis", "ConnectionError", ok=False)
+)
+SCHEMA_RESPONSES: Responses = {
+    200: _answered(
+        "The JSON Schema.",
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"},
+    ),
+    404: _problem(404, "no-such-schema", "No such schema", "There is no such schema."),
+    405: _METHOD,
+    422: _INVALID,
+}
 REDIRECT_RESPONSES: Responses = {404: _UNKNOWN, 405: _METHOD, 422: _INVALID, 503: _AWAY}
 PUBLISH_RESPONSES: Responses = {
     **_WRITE,
     200: {
         "model": Video,
         "description": "Published within the seconds that `Prefer: wait` gave: the whole Video.",
-        "headers": {"Preference-Applied": _header("The preference that was heeded.", "wait=10")},
+        "headers": {
+            "ETag": _header("Changes with the video.", '"3f5a9c0d1e2b4a6f8c7d"'),
+            "Preference-Applied": _header("The preference that was heeded.", "wait=10"),
+        },
     },
     202: {
         "description": "Accepted: it will be carried out once the video is ready.",

@@ -1,8 +1,8 @@
 """For those who run it: health, readiness, and the schemas of the events."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Path, Response
 from pydantic import TypeAdapter
 
 from schemas.base import Frozen
@@ -17,47 +17,55 @@ from worker.relay import schema_url
 router = Router(tags=["operations"])
 
 
-class Health(Frozen):
+class Alive(Frozen):
     """The process answers."""
 
     status: str = "ok"
 
 
-class Part(Frozen):
-    """One part of the path."""
+class PathPart(Frozen):
+    """One part of the path from a request to the stream."""
 
     name: str
     ok: bool
     detail: str
 
 
-class Readiness(Frozen):
+class PathState(Frozen):
     """Whether the whole path works, part by part."""
 
     ready: bool
-    checks: list[Part]
+    checks: list[PathPart]
 
 
-@router.get("/healthz", operation_id="healthz", summary="Is this process alive?")
-async def healthz() -> Health:
+@router.get(
+    "/healthz",
+    operation_id="healthz",
+    summary="Is this process alive?",
+    responses=openapi.HEALTH_RESPONSES,
+)
+async def healthz() -> Alive:
     """Answer while the process can; says nothing of anything else."""
-    return Health()
+    return Alive()
 
 
 @router.get(
     "/readyz",
     operation_id="readyz",
     summary="Does the whole path work?",
-    responses={503: {"model": Readiness, "description": "A part of the path does not work."}},
+    responses={
+        **openapi.READY_RESPONSES,
+        503: {"model": PathState, **openapi.NOT_READY},
+    },
 )
-def readyz(response: Response, process: Here) -> Readiness:
+def readyz(response: Response, process: Here) -> PathState:
     """Ask the database, Redis, the broker, and whether a worker consumes: `503` if one does not."""
     checks = examine(process.engine, process.redis, process.settings.broker())
     ready = all(check.ok for check in checks)
     if not ready:
         response.status_code = 503
-    parts = [Part(name=check.name, ok=check.ok, detail=check.detail) for check in checks]
-    return Readiness(ready=ready, checks=parts)
+    parts = [PathPart(name=check.name, ok=check.ok, detail=check.detail) for check in checks]
+    return PathState(ready=ready, checks=parts)
 
 
 @router.get(
@@ -66,7 +74,11 @@ def readyz(response: Response, process: Here) -> Readiness:
     summary="See the JSON Schema of an event's data",
     responses=openapi.SCHEMA_RESPONSES,
 )
-def event_schema(event_type: str, version: str, process: Here) -> dict[str, Any]:
+def event_schema(
+    event_type: Annotated[str, Path(description="As in the event.", examples=["video.published"])],
+    version: Annotated[str, Path(description="As in `dataschema`.", examples=["1"])],
+    process: Here,
+) -> dict[str, Any]:
     """Return the schema that an event's `dataschema` leads to."""
     if event_type not in set(EventType) or version != str(SCHEMA_VERSION):
         detail = f"There is no schema of '{event_type}' in version '{version}'."

@@ -1,6 +1,8 @@
 """Old addresses: every URL that a video ever had leads to the one that it has now."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 from fastapi.responses import RedirectResponse
 
 from worker.api import openapi
@@ -26,7 +28,16 @@ async def home() -> RedirectResponse:
     response_class=RedirectResponse,
     responses=openapi.REDIRECT_RESPONSES,
 )
-def redirect(path: str, process: Here) -> RedirectResponse:
+def redirect(
+    path: Annotated[
+        str,
+        Path(
+            description="The path of any URL that the video ever had.",
+            examples=["ai-research-studio/what-is-attention-k3v9x2a7qd5mp"],
+        ),
+    ],
+    process: Here,
+) -> RedirectResponse:
     """Redirect to the current URL; the short id at the end of the path is what counts."""
     short_id = short_id_in(path)
     current = current_path(process.engine, short_id) if short_id else None

@@ -114,7 +114,7 @@ def _published(process: Process, command_id: UUID, origin: Origin) -> Resource:
     "/videos/{video_id}/publish/",
     operation_id="publish-plan",
     summary="See what a publish would do now",
-    responses=openapi.READ_RESPONSES,
+    responses=openapi.PLAN_RESPONSES,
 )
 def publish_plan(video_id: VideoId, process: Here, caller: Reader) -> PublishPlan:
     """Go through the gates one by one, without doing anything: the worker's own code."""
