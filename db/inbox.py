@@ -10,32 +10,49 @@ from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from db.session import Connection, array_of
-from schemas.command import CommandState
+from schemas.command import (
+    CommandFilter,
+    CommandOrder,
+    CommandState,
+    FailureCause,
+    Retried,
+)
 from schemas.facts import ClaimedCommand
 
-# Accept commands.
+# Accept commands. A time that has passed means now.
 INSERT = """
 INSERT INTO publisher.publish_command
-    (id, video_id, workspace_id, trigger, edits, edits_bytes, publish_before, correlation_id,
-     traceparent)
-SELECT id, video_id, workspace_id, trigger, edits, coalesce(octet_length(edits::text), 0),
-       coalesce(publish_before, now() + %(patience)s), correlation_id, traceparent
+    (id, action, video_id, workspace_id, trigger, edits, edits_bytes,
+     asked_for, local_time, time_zone, fold, zone_digest, due_at, publish_before, patient_until,
+     expected_revision, expected_etag, counterpart_id, correlation_id, traceparent)
+SELECT id, action, video_id, workspace_id, trigger, edits, coalesce(octet_length(edits::text), 0),
+       asked_for, local_time, time_zone, fold, zone_digest,
+       greatest(asked_for, now()), publish_before, greatest(asked_for, now()) + %(patience)s,
+       expected_revision, expected_etag, counterpart_id, correlation_id, traceparent
 FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
-    id uuid, video_id bigint, workspace_id bigint, trigger text, edits jsonb,
-    publish_before timestamptz, correlation_id text, traceparent text
+    id uuid, action text, video_id bigint, workspace_id bigint, trigger text, edits jsonb,
+    asked_for timestamptz, local_time timestamp, time_zone text, fold smallint, zone_digest text,
+    publish_before timestamptz, expected_revision int, expected_etag text, counterpart_id uuid,
+    correlation_id text, traceparent text
 )
 """
 
-_CLAIM = """
-WITH due AS (
-    SELECT id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, publish_before,
-           checks, attempts, correlation_id, traceparent, edits_bytes
-    FROM publisher.publish_command
-    WHERE state IN ('scheduled', 'waiting') AND {which}
-    ORDER BY due_at, id
-    LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-),
+_CLAIMED = """id, action, video_id, workspace_id, state, trigger, edits, accepted_at, asked_for,
+       local_time, time_zone, fold, due_at, fell_due_at, publish_before, patient_until,
+       expected_revision, expected_etag, counterpart_id, checks, attempts, correlation_id,
+       traceparent"""
+
+_WAS_PUBLISHED = """EXISTS (
+           SELECT FROM publisher.video_release r WHERE r.video_id = {command}.video_id
+       ) AS was_published"""
+
+_COUNTERPART = """CASE WHEN {command}.counterpart_id IS NOT NULL THEN (
+           SELECT other.asked_for FROM publisher.publish_command other
+           WHERE other.id = {command}.counterpart_id AND other.state <> 'cancelled'
+       ) END AS counterpart_at"""
+
+_CLAIM = f"""
+WITH {{due}},
 sized AS (
     SELECT due.*, sum(edits_bytes) OVER (ORDER BY due_at, id) - edits_bytes AS bytes_before FROM due
 ),
@@ -44,34 +61,69 @@ held AS (
     WHERE v.id IN (SELECT video_id FROM sized WHERE bytes_before < %(bytes)s)
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, publish_before,
-       checks, attempts, correlation_id, traceparent,
+SELECT {_CLAIMED},
        video_id IN (SELECT id FROM held) AS video_held,
        EXISTS (SELECT FROM video v WHERE v.id = sized.video_id) AS video_exists,
+       {_WAS_PUBLISHED.format(command="sized")},
+       {_COUNTERPART.format(command="sized")},
        clock_timestamp() AS now
 FROM sized
 WHERE bytes_before < %(bytes)s
 ORDER BY due_at, id
 """
 
-# Take the commands that are due, oldest first, and hold their videos' rows.
-CLAIM_DUE = _CLAIM.format(which="due_at <= now()")
+_OPEN = "state IN ('scheduled', 'waiting')"
+
+# Take the commands that are due, oldest first, and hold their videos' rows. After an outage those
+# that are late never fill the batch: a part of it is for what falls due now.
+CLAIM_DUE = _CLAIM.format(
+    due=f"""late AS (
+    SELECT {_CLAIMED}, edits_bytes
+    FROM publisher.publish_command
+    WHERE {_OPEN} AND due_at <= now() - %(late)s
+    ORDER BY due_at, id
+    LIMIT %(limit)s * 4 / 5
+    FOR UPDATE SKIP LOCKED
+),
+fresh AS (
+    SELECT {_CLAIMED}, edits_bytes
+    FROM publisher.publish_command
+    WHERE {_OPEN} AND due_at > now() - %(late)s AND due_at <= now()
+    ORDER BY due_at, id
+    LIMIT %(limit)s - (SELECT count(*) FROM late)
+    FOR UPDATE SKIP LOCKED
+),
+due AS (SELECT * FROM late UNION ALL SELECT * FROM fresh)"""
+)
 
 # Take these commands again, after their batch failed.
-CLAIM_THESE = _CLAIM.format(which="id = ANY(%(ids)s::uuid[])")
+CLAIM_THESE = _CLAIM.format(
+    due=f"""due AS (
+    SELECT {_CLAIMED}, edits_bytes
+    FROM publisher.publish_command
+    WHERE {_OPEN} AND id = ANY(%(ids)s::uuid[])
+    ORDER BY due_at, id
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)"""
+)
 
-# Take one command that has not ended, waiting for whoever holds it.
-HOLD = """
-SELECT id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, publish_before,
-       checks, attempts, correlation_id, traceparent, true AS video_held, true AS video_exists,
+# Take commands that have not ended, waiting for whoever holds them.
+HOLD = f"""
+SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
+       {_WAS_PUBLISHED.format(command="c")},
+       {_COUNTERPART.format(command="c")},
        clock_timestamp() AS now
-FROM publisher.publish_command
-WHERE id = %(id)s AND state IN ('scheduled', 'waiting')
+FROM publisher.publish_command c
+WHERE id = ANY(%(ids)s::uuid[]) AND {_OPEN}
+ORDER BY id
 FOR UPDATE
 """
 
-_COLUMNS = """id, video_id, workspace_id, state, reason, detail, trigger, edits, accepted_at,
-       due_at, publish_before, attempts, finished_at, correlation_id"""
+_COLUMNS = """id, action, video_id, workspace_id, state, reason, detail, trigger, edits,
+       accepted_at, asked_for, local_time, time_zone, fold, publish_before, expected_revision,
+       expected_etag, counterpart_id, due_at, fell_due_at, claimed_at, attempts, finished_at,
+       correlation_id"""
 
 # Commands by id, as far as the caller's workspace goes.
 SHOW = f"""
@@ -81,14 +133,29 @@ WHERE id = ANY(%(ids)s::uuid[])
 ORDER BY id
 """
 
-# A page of commands, newest first, before a given id.
-LIST = f"""
-SELECT {_COLUMNS} FROM publisher.publish_command
-WHERE (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
+_WANTED = """trigger <> 'canary'
+  AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
   AND (%(video_id)s::bigint IS NULL OR video_id = %(video_id)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
-  AND (%(before)s::uuid IS NULL OR id < %(before)s)
+  AND (%(action)s::text IS NULL OR action = %(action)s)
+  AND (%(due_from)s::timestamptz IS NULL OR due_at >= %(due_from)s)
+  AND (%(due_until)s::timestamptz IS NULL OR due_at < %(due_until)s)"""
+
+# A page of commands, newest first, before a given one.
+LIST_NEWEST = f"""
+SELECT {_COLUMNS} FROM publisher.publish_command
+WHERE {_WANTED} AND (%(before)s::uuid IS NULL OR id < %(before)s)
 ORDER BY id DESC
+LIMIT %(limit)s
+"""
+
+# A page of commands, the next one due first, behind a given one.
+LIST_DUE = f"""
+SELECT {_COLUMNS} FROM publisher.publish_command
+WHERE {_WANTED} AND (%(before)s::uuid IS NULL OR (due_at, id) > (
+    SELECT due_at, id FROM publisher.publish_command WHERE id = %(before)s
+))
+ORDER BY due_at, id
 LIMIT %(limit)s
 """
 
@@ -98,19 +165,83 @@ SELECT id FROM publisher.publish_command
 WHERE id = ANY(%(ids)s::uuid[]) AND finished_at IS NOT NULL
 """
 
-# Change the latest moment of a command that has not ended, and ask it again at once.
+# Give commands that are held another time, another latest moment.
 RESCHEDULE = """
-UPDATE publisher.publish_command SET publish_before = %(publish_before)s, due_at = now()
-WHERE id = %(id)s AND state IN ('scheduled', 'waiting')
+UPDATE publisher.publish_command c SET
+    asked_for = n.asked_for, local_time = n.local_time, time_zone = n.time_zone, fold = n.fold,
+    zone_digest = n.zone_digest, due_at = n.due_at, fell_due_at = NULL,
+    publish_before = n.publish_before, patient_until = n.due_at + %(patience)s,
+    state = CASE WHEN n.due_at > now() THEN 'scheduled' ELSE c.state END,
+    reason = NULL, detail = NULL
+FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
+    id uuid, asked_for timestamptz, local_time timestamp, time_zone text, fold smallint,
+    zone_digest text, due_at timestamptz, publish_before timestamptz
+)
+WHERE c.id = n.id
 """
 
+_NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
+    finished_at = NULL, fell_due_at = NULL, claimed_at = NULL,
+    publish_before = CASE WHEN publish_before IS NOT NULL
+                          THEN greatest(publish_before, now() + %(patience)s) END,
+    patient_until = now() + %(patience)s"""
+
 # Give a failed command a new set of attempts.
-RETRY = """
-UPDATE publisher.publish_command SET
-    state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
-    finished_at = NULL, due_at = now(),
-    publish_before = greatest(publish_before, now() + %(patience)s)
+RETRY = f"""
+UPDATE publisher.publish_command SET {_NEW_ATTEMPTS}, due_at = now()
 WHERE id = %(id)s AND state = 'failed'
+"""
+
+_FAILED = """state = 'failed' AND trigger <> 'canary'
+      AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)"""
+
+# Give failed commands, oldest first, new attempts; so many fall due each second.
+RETRY_ALL = f"""
+WITH failed AS MATERIALIZED (
+    SELECT id AS failed_id FROM publisher.publish_command
+    WHERE {_FAILED}
+      AND (%(cause)s::text IS NULL OR split_part(detail, ':', 1) = %(cause)s)
+    ORDER BY id LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+paced AS (
+    SELECT failed_id, row_number() OVER (ORDER BY failed_id) - 1 AS nth FROM failed
+),
+retried AS (
+    UPDATE publisher.publish_command SET {_NEW_ATTEMPTS},
+        due_at = now() + interval '1 second' * (nth / %(per_second)s::float8)
+    FROM paced WHERE id = failed_id
+    RETURNING due_at
+)
+SELECT count(*), max(due_at) FROM retried
+"""
+
+# Why commands failed: the error's type, which their details begin with.
+CAUSES = f"""
+SELECT split_part(detail, ':', 1) AS cause, count(*) AS commands,
+       max(finished_at) AS last_finished_at,
+       (array_agg(id ORDER BY finished_at DESC))[1] AS example
+FROM publisher.publish_command
+WHERE {_FAILED}
+GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100
+"""
+
+# How many open commands were computed by which version of which zone's rules.
+ZONES = """
+SELECT DISTINCT time_zone, zone_digest FROM publisher.publish_command
+WHERE state = 'scheduled' AND time_zone IS NOT NULL
+"""
+
+# Take timed commands whose instants were computed by other rules than these, to compute them again.
+HOLD_OUTDATED = f"""
+SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
+       {_WAS_PUBLISHED.format(command="c")},
+       {_COUNTERPART.format(command="c")},
+       clock_timestamp() AS now
+FROM publisher.publish_command c
+WHERE state = 'scheduled' AND time_zone = %(zone)s AND zone_digest <> %(digest)s
+ORDER BY id LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
 """
 
 # How many commands are in each state, and how old the oldest due one is.
@@ -139,6 +270,10 @@ MAX_BYTES = 4 * 1024 * 1024
 
 PATIENCE = timedelta(hours=24)
 """How long a command waits for its video unless the caller says otherwise."""
+LATE = timedelta(seconds=1)
+"""What is later than this is of an outage, and leaves room for what falls due now."""
+MAX_RETRIED = 10_000
+"""Commands that one call retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +281,36 @@ class NewCommand:
     """A command about to be accepted."""
 
     id: UUID
+    action: str
     video_id: int
     workspace_id: int
     trigger: str
     edits: dict[str, Any] | None
+    asked_for: datetime | None
+    local_time: datetime | None
+    time_zone: str | None
+    fold: int | None
+    zone_digest: str | None
     publish_before: datetime | None
+    expected_revision: int | None
+    expected_etag: str | None
+    counterpart_id: UUID | None
     correlation_id: str
     traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Another time, another latest moment, for a command that is held."""
+
+    id: UUID
+    asked_for: datetime | None
+    local_time: datetime | None
+    time_zone: str | None
+    fold: int | None
+    zone_digest: str | None
+    due_at: datetime
+    publish_before: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +318,7 @@ class CommandRow:
     """A command as it stands in the inbox."""
 
     id: UUID
+    action: str
     video_id: int
     workspace_id: int
     state: str
@@ -168,8 +327,17 @@ class CommandRow:
     trigger: str
     edits: dict[str, Any] | None
     accepted_at: datetime
+    asked_for: datetime | None
+    local_time: datetime | None
+    time_zone: str | None
+    fold: int | None
+    publish_before: datetime | None
+    expected_revision: int | None
+    expected_etag: str | None
+    counterpart_id: UUID | None
     due_at: datetime
-    publish_before: datetime
+    fell_due_at: datetime | None
+    claimed_at: datetime | None
     attempts: int
     finished_at: datetime | None
     correlation_id: str
@@ -193,7 +361,8 @@ def insert(tx: Connection, commands: Sequence[NewCommand]) -> None:
 def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
     """Take up to `limit` due commands, oldest first; what others hold is passed over."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        return cursor.execute(CLAIM_DUE, {"limit": limit, "bytes": MAX_BYTES}).fetchall()
+        values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE}
+        return cursor.execute(CLAIM_DUE, values).fetchall()
 
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
@@ -203,10 +372,10 @@ def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
 
-def hold(tx: Connection, command_id: UUID) -> ClaimedCommand | None:
-    """Take one command, waiting for whoever holds it; None if it has ended by then."""
+def hold(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
+    """Take commands by id, waiting for whoever holds them; what has ended by then is left out."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        return cursor.execute(HOLD, {"id": command_id}).fetchone()
+        return cursor.execute(HOLD, {"ids": array_of(ids)}).fetchall()
 
 
 def show(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[CommandRow]:
@@ -217,24 +386,13 @@ def show(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[
 
 
 def page(
-    tx: Connection,
-    *,
-    workspace_id: int | None,
-    video_id: int | None,
-    state: CommandState | None,
-    before: UUID | None,
-    limit: int,
+    tx: Connection, wanted: CommandFilter, *, workspace_id: int | None, limit: int
 ) -> list[CommandRow]:
-    """Read a page of commands, newest first."""
-    values = {
-        "workspace_id": workspace_id,
-        "video_id": video_id,
-        "state": state,
-        "before": before,
-        "limit": limit,
-    }
+    """Read a page of commands in the order asked for, of one workspace or all."""
+    values = wanted.model_dump(exclude={"order"}) | {"workspace_id": workspace_id, "limit": limit}
+    statement = LIST_DUE if wanted.order is CommandOrder.DUE else LIST_NEWEST
     with tx.cursor(row_factory=class_row(CommandRow)) as cursor:
-        return cursor.execute(LIST, values).fetchall()
+        return cursor.execute(statement, values).fetchall()
 
 
 def finished(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
@@ -242,18 +400,48 @@ def finished(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
     return {row[0] for row in tx.execute(FINISHED, {"ids": array_of(ids)})}
 
 
-def reschedule(tx: Connection, command_id: UUID, publish_before: datetime) -> bool:
-    """Change a command's latest moment; False if it has ended.
-
-    Waits for a transaction that holds the command at this moment.
-    """
-    values = {"id": command_id, "publish_before": publish_before}
-    return tx.execute(RESCHEDULE, values).rowcount == 1
+def reschedule(tx: Connection, changes: Sequence[Timing]) -> None:
+    """Write other times to commands that this transaction holds."""
+    values = {"changes": to_json(changes).decode(), "patience": PATIENCE}
+    tx.execute(RESCHEDULE, values)
 
 
 def retry(tx: Connection, command_id: UUID) -> bool:
     """Give a failed command new attempts; False if it is not `failed`."""
     return tx.execute(RETRY, {"id": command_id, "patience": PATIENCE}).rowcount == 1
+
+
+def retry_all(
+    tx: Connection, *, workspace_id: int | None, cause: str | None, per_second: int
+) -> Retried:
+    """Give failed commands new attempts, so many each second; at most `MAX_RETRIED` of them."""
+    values = {
+        "workspace_id": workspace_id,
+        "cause": cause,
+        "per_second": per_second,
+        "patience": PATIENCE,
+        "limit": MAX_RETRIED,
+    }
+    count, last = tx.execute(RETRY_ALL, values).fetchone() or (0, None)
+    return Retried(commands=count, last_due_at=last)
+
+
+def causes(tx: Connection, workspace_id: int | None) -> list[FailureCause]:
+    """Group the failed commands by their causes, the most frequent one first."""
+    with tx.cursor(row_factory=class_row(FailureCause)) as cursor:
+        return cursor.execute(CAUSES, {"workspace_id": workspace_id}).fetchall()
+
+
+def zones(tx: Connection) -> list[tuple[str, str]]:
+    """Return each zone that scheduled commands were told in, with the digest of its rules then."""
+    return tx.execute(ZONES).fetchall()  # pyright: ignore[reportReturnType] - two texts
+
+
+def hold_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[ClaimedCommand]:
+    """Take scheduled commands of a zone that were computed by other rules than these."""
+    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
+        values = {"zone": zone, "digest": digest, "limit": limit}
+        return cursor.execute(HOLD_OUTDATED, values).fetchall()
 
 
 def count(tx: Connection) -> list[StateCount]:

@@ -23,7 +23,9 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
         # Only if it is missing: IF NOT EXISTS asks for the right to create schemas all the same.
         if not connection.dialect.has_schema(connection, SCHEMA):
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
-        command.upgrade(configuration(connection), "heads" if with_platform else "publisher@head")
+        command.upgrade(configuration(connection), "publisher@head")
+        if with_platform:
+            command.upgrade(configuration(connection), "platform@head")
 
 
 def is_migrated(engine: Engine) -> bool:

@@ -6,9 +6,9 @@ from typing import Any
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
-from db import outbox
+from db import outbox, schedule
 from db.session import Connection, array_of, last_round_trip
-from schemas.decision import Decision
+from schemas.decision import ALREADY_PUBLISHED, Decision
 from schemas.facts import Names, VideoFacts
 
 # Everything that publishing depends on, of many videos. Run once their rows are held: a new
@@ -17,7 +17,7 @@ READ_FACTS = """
 SELECT v.id, v.uid, v.workspace_id, w.custom_url AS workspace_url,
        v.owner_id, u.username AS owner_username, u.full_name AS owner_full_name,
        v.status, v.internal_status, v.is_regenerating, v.is_active, v.deleted_at, v.video,
-       v.is_draft, v.title, v.description, v.visibility,
+       g.detail AS failure, v.is_draft, v.updated_at, v.title, v.description, v.visibility,
        v.category_id, c.name AS category, v.subcategory_id, sc.name AS subcategory,
        coalesce(tags.ids, '{}') AS tag_ids, coalesce(tags.names, '{}') AS tags,
        v.cover_image, v.thumbnail,
@@ -25,7 +25,7 @@ SELECT v.id, v.uid, v.workspace_id, w.custom_url AS workspace_url,
        sections.count AS section_count, sections.seconds AS sections_seconds,
        sections.first_at AS first_section_at, sections.last_at AS last_section_at,
        engagement.*,
-       coalesce(r.revision, 0) AS revision, r.first_published_at,
+       coalesce(r.revision, 0) AS revision, r.custom_url, r.first_published_at, r.published_at,
        clock_timestamp() AS now
 FROM video v
 JOIN workspace w ON w.id = v.workspace_id
@@ -33,6 +33,7 @@ JOIN iam_user u ON u.id = v.owner_id
 LEFT JOIN category c ON c.id = v.category_id
 LEFT JOIN subcategory sc ON sc.id = v.subcategory_id
 LEFT JOIN publisher.video_release r ON r.video_id = v.id
+LEFT JOIN publisher.video_generation g ON g.video_id = v.id
 CROSS JOIN LATERAL (
     SELECT array_agg(t.id ORDER BY t.id) AS ids, array_agg(t.name ORDER BY t.id) AS names
     FROM video_tag vt JOIN tag t ON t.id = vt.tag_id
@@ -107,34 +108,62 @@ WHERE NOT EXISTS (
 )
 """
 
-# Flip the videos, write their releases, record every command's outcome or next due time.
+# Flip the videos, write their releases, record every command's outcome or next due time. Timed
+# commands that a publication made pointless end with it: those that bring no edits, unless a
+# withdrawal comes before them. What others hold at this moment ends so at its own time.
 WRITE = """
-WITH published AS (
+WITH changed AS (
     SELECT * FROM jsonb_to_recordset(%(releases)s::jsonb) AS (
         video_id bigint, short_id text, custom_url text, metrics jsonb, revision int,
-        first_published_at timestamptz, published_at timestamptz
+        first_published_at timestamptz, published_at timestamptz, withdrawn_at timestamptz
+    )
+),
+decided AS (
+    SELECT * FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
+        id uuid, state text, reason text, detail text, due_at timestamptz,
+        checks int, attempts int, fell_due_at timestamptz, claimed_at timestamptz, ended boolean
     )
 ),
 flipped AS (
-    UPDATE video v SET is_draft = false, updated_at = published.published_at
-    FROM published WHERE v.id = published.video_id
+    UPDATE video v SET is_draft = changed.withdrawn_at IS NOT NULL,
+                       updated_at = coalesce(changed.withdrawn_at, changed.published_at)
+    FROM changed WHERE v.id = changed.video_id
 ),
 released AS (
     INSERT INTO publisher.video_release AS r
-        (video_id, short_id, custom_url, metrics, revision, first_published_at, published_at)
-    SELECT video_id, short_id, custom_url, metrics, revision, first_published_at, published_at
-    FROM published
+        (video_id, short_id, custom_url, metrics, revision, first_published_at, published_at,
+         withdrawn_at)
+    SELECT video_id, short_id, custom_url, metrics, revision, first_published_at, published_at,
+           withdrawn_at
+    FROM changed
     ON CONFLICT (video_id) DO UPDATE SET
         custom_url = excluded.custom_url, metrics = excluded.metrics,
-        revision = excluded.revision, published_at = excluded.published_at, withdrawn_at = NULL
+        revision = excluded.revision, published_at = excluded.published_at,
+        withdrawn_at = excluded.withdrawn_at
+),
+pointless AS (
+    SELECT c.id FROM publisher.publish_command c
+    WHERE c.video_id IN (SELECT video_id FROM changed WHERE withdrawn_at IS NULL)
+      AND c.state = 'scheduled' AND c.action = 'publish' AND c.due_at > now()
+      AND c.edits IS NULL AND c.id NOT IN (SELECT id FROM decided)
+      AND NOT EXISTS (
+          SELECT FROM publisher.publish_command u
+          WHERE u.video_id = c.video_id AND u.action = 'unpublish'
+            AND u.state IN ('scheduled', 'waiting') AND u.due_at <= c.due_at
+      )
+    FOR UPDATE OF c SKIP LOCKED
+),
+spared AS (
+    UPDATE publisher.publish_command c SET
+        state = 'unchanged', reason = %(pointless_reason)s, detail = %(pointless_detail)s,
+        finished_at = clock_timestamp()
+    FROM pointless WHERE c.id = pointless.id
 )
 UPDATE publisher.publish_command c SET
     state = d.state, reason = d.reason, detail = d.detail, due_at = d.due_at,
-    checks = d.checks, attempts = d.attempts, finished_at = d.finished_at
-FROM jsonb_to_recordset(%(commands)s::jsonb) AS d(
-    id uuid, state text, reason text, detail text, due_at timestamptz,
-    checks int, attempts int, finished_at timestamptz
-)
+    checks = d.checks, attempts = d.attempts, fell_due_at = d.fell_due_at,
+    claimed_at = d.claimed_at, finished_at = CASE WHEN d.ended THEN clock_timestamp() END
+FROM decided d
 WHERE c.id = d.id
 """
 
@@ -168,9 +197,12 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
     """Write every decision and commit, in one round trip; the counter is locked last."""
     releases = {d.video_id: d.release for d in decisions if d.release}
     edits = _merged_edits(decisions)
+    reason, detail = ALREADY_PUBLISHED
     document = {
         "releases": to_json(list(releases.values())).decode(),
         "commands": to_json([_command(decision) for decision in decisions]).decode(),
+        "pointless_reason": reason,
+        "pointless_detail": detail,
     }
     with last_round_trip(tx):
         if edits:
@@ -179,6 +211,7 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
             for statement in (REMOVE_TAGS, ADD_TAGS):
                 tx.execute(statement, {"tags": tags})
         tx.execute(WRITE, document)
+        schedule.tell(tx, [d.due_at for d in decisions if d.finished_at is None])
         outbox.append(tx, [decision.event for decision in decisions if decision.event])
 
 
@@ -204,5 +237,7 @@ def _command(decision: Decision) -> dict[str, object]:
         "due_at": decision.due_at,
         "checks": decision.checks,
         "attempts": decision.attempts,
-        "finished_at": decision.finished_at,
+        "fell_due_at": decision.fell_due_at,
+        "claimed_at": decision.claimed_at,
+        "ended": decision.finished_at is not None,
     }

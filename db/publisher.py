@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Text,
     Uuid,
     text,
@@ -27,7 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.platform import NAMING, one_of
 from schemas.access import Scope
-from schemas.command import CommandState, Trigger
+from schemas.command import Action, CommandState, Trigger
 from schemas.events import EventType
 
 SCHEMA = "publisher"
@@ -54,12 +55,26 @@ class PublishCommand(Publisher):
 
     __tablename__ = "publish_command"
     __table_args__ = (
+        one_of("action", Action),
         one_of("state", CommandState),
         one_of("trigger", Trigger),
+        CheckConstraint(
+            "(local_time IS NULL) = (time_zone IS NULL)"
+            " AND (local_time IS NULL OR asked_for IS NOT NULL)",
+            name="local_time",
+        ),
         CheckConstraint(
             "(finished_at IS NULL) = (state IN ('scheduled', 'waiting'))", name="outcome"
         ),
         Index("ix_publish_command_claim", "due_at", "id", postgresql_where=_open),
+        Index(
+            "ix_publish_command_zone",
+            "time_zone",
+            "zone_digest",
+            postgresql_where=text("state = 'scheduled' AND time_zone IS NOT NULL"),
+        ),
+        Index("ix_publish_command_failed", "id", postgresql_where=text("state = 'failed'")),
+        Index("ix_publish_command_canary", "id", postgresql_where=text("trigger = 'canary'")),
         Index("ix_publish_command_video", "video_id", "id"),
         Index("ix_publish_command_workspace", "workspace_id", "id"),
         Index(
@@ -70,6 +85,7 @@ class PublishCommand(Publisher):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
+    action: Mapped[str] = mapped_column(server_default="publish")
     video_id: Mapped[int]
     workspace_id: Mapped[int]
     state: Mapped[str] = mapped_column(server_default="scheduled")
@@ -80,8 +96,27 @@ class PublishCommand(Publisher):
     edits_bytes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """How large they are as text: a claim takes only so much at once."""
     accepted_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    asked_for: Mapped[datetime | None]
+    """The time that the caller asked for; None: at once."""
+    local_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=False))
+    """The same as the caller's wall clock showed it in `time_zone`, if it was said so."""
+    time_zone: Mapped[str | None]
+    fold: Mapped[int | None] = mapped_column(SmallInteger)
+    zone_digest: Mapped[str | None]
+    """Of the zone's rules by which `asked_for` was computed."""
     due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    publish_before: Mapped[datetime]
+    fell_due_at: Mapped[datetime | None]
+    """When it first fell due; what the lateness counts from, whatever postponed it since."""
+    claimed_at: Mapped[datetime | None]
+    publish_before: Mapped[datetime | None]
+    patient_until: Mapped[datetime] = mapped_column(
+        server_default=text("now() + interval '24 hours'")
+    )
+    """How long it waits for generation where nobody named a latest moment."""
+    expected_revision: Mapped[int | None] = mapped_column(Integer)
+    expected_etag: Mapped[str | None]
+    counterpart_id: Mapped[UUID | None]
+    """The other command of a window."""
     checks: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     """How often readiness said NotYet: the pauses grow with it."""
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -153,6 +188,24 @@ class VideoRelease(Publisher):
     first_published_at: Mapped[datetime]
     published_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
+
+
+class VideoGeneration(Publisher):
+    """The last report on each video's generation that counted: what is behind it comes too late."""
+
+    __tablename__ = "video_generation"
+
+    video_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    run: Mapped[int] = mapped_column(Integer)
+    """1 for the first generation, one more for each time that it is generated again."""
+    is_final: Mapped[bool]
+    """Whether the run has completed or failed."""
+    reported_at: Mapped[datetime]
+    """The report's own time, by the pipeline's clock."""
+    progress: Mapped[int] = mapped_column(Integer)
+    completed: Mapped[bool]
+    detail: Mapped[str | None]
+    """Why the run failed."""
 
 
 class ApiKey(Publisher):

@@ -16,6 +16,7 @@ IDLE_IN_TRANSACTION_MS = 5_000
 STATEMENT_MS = 60_000
 """No statement of ours takes a minute; one that does is stuck behind something."""
 CONNECT_SECONDS = 5
+UNANSWERED_MS = 10_000
 
 
 def connect(database_url: str, *, platform_schema: str = "public", pool_size: int = 5) -> Engine:
@@ -36,7 +37,11 @@ def connect(database_url: str, *, platform_schema: str = "public", pool_size: in
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
         pool_pre_ping=True,
-        connect_args={"options": options, "connect_timeout": CONNECT_SECONDS},
+        connect_args={
+            "options": options,
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": UNANSWERED_MS,  # a host that is gone says nothing, not even no
+        },
     )
 
 

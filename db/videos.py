@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg.rows import class_row, dict_row
@@ -9,10 +10,13 @@ from psycopg.rows import class_row, dict_row
 from db.session import Connection, array_of
 from schemas.video import VideoInput
 
-# Whose videos these are.
+# Whose videos these are, and in which version.
 READ_IDENTITIES = """
-SELECT v.id, v.workspace_id, v.owner_id, u.username AS owner_username, u.email AS owner_email
-FROM video v JOIN iam_user u ON u.id = v.owner_id
+SELECT v.id, v.workspace_id, v.owner_id, u.username AS owner_username, u.email AS owner_email,
+       v.updated_at, coalesce(r.revision, 0) AS revision
+FROM video v
+JOIN iam_user u ON u.id = v.owner_id
+LEFT JOIN publisher.video_release r ON r.video_id = v.id
 WHERE v.id = ANY(%(ids)s::bigint[])
 """
 
@@ -94,6 +98,8 @@ class VideoIdentity:
     owner_id: int
     owner_username: str
     owner_email: str
+    updated_at: datetime
+    revision: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,10 @@
 """The values that every boundary shares; what they refuse would fail later, in a database."""
 
+import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, TypeVar
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -11,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NaiveDatetime,
     StringConstraints,
     TypeAdapter,
 )
@@ -20,6 +24,7 @@ T = TypeVar("T")
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 FIRST_YEAR, LAST_YEAR = 1900, 9000
+_LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?")
 
 
 class Frozen(BaseModel):
@@ -56,6 +61,27 @@ def _written(value: object) -> object:
     return value
 
 
+def _written_local(value: object) -> object:
+    """Refuse numbers, dates without a time, and what has an offset."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _LOCAL.fullmatch(value):
+        raise ValueError("must be a wall-clock time without an offset, such as 2026-12-01T18:00")
+    return value
+
+
+def _zone(name: str) -> str:
+    """Refuse what the time-zone data of this machine does not know."""
+    if name not in _zones():
+        raise ValueError("must be an IANA time zone, such as Europe/Berlin")
+    return name
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
 def _within_reach(time: datetime) -> datetime:
     """Refuse years at either end of the calendar, where one zone's time is nobody's in another."""
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
@@ -80,6 +106,10 @@ Uri = Annotated[
 ]
 Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_within_reach)]
 """RFC 3339 with an offset; a naive time is refused where it enters."""
+LocalTime = Annotated[NaiveDatetime, BeforeValidator(_written_local), AfterValidator(_within_reach)]
+"""Wall-clock time without an offset, `2026-12-01T18:00`; the zone is said beside it."""
+ZoneName = Annotated[str, StringConstraints(strict=True, max_length=64), AfterValidator(_zone)]
+"""An IANA time zone."""
 Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX)]
 Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX)]
 Flag = Annotated[bool, Field(strict=True)]

@@ -6,8 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from schemas.command import CommandState
-from schemas.events import EventType, PublishEnded, VideoPublished
+from schemas.events import EventData, EventType
 from schemas.metrics import Metrics
+
+ALREADY_PUBLISHED = (
+    "already_published",
+    "The video was published already, and the command changes nothing.",
+)
+"""The reason and the detail of a command that came, or became, too late to matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +27,8 @@ class Release:
     revision: int
     first_published_at: datetime
     published_at: datetime
+    withdrawn_at: datetime | None = None
+    """When it was withdrawn; None: it is out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +44,7 @@ class NewEvent:
     command_id: UUID
     correlation_id: str
     traceparent: str | None
-    data: VideoPublished | PublishEnded
+    data: EventData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +60,8 @@ class Decision:
     due_at: datetime
     checks: int
     attempts: int
+    fell_due_at: datetime | None
+    claimed_at: datetime | None
     finished_at: datetime | None
     changes: dict[str, Any] | None = None
     """The edits that differ from what the video has: column to new value, and `tags`."""

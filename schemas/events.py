@@ -11,7 +11,7 @@ from typing import Literal
 from uuid import UUID
 
 from schemas.base import Frozen, documented
-from schemas.command import Trigger
+from schemas.command import Action, Trigger
 from schemas.metrics import Metrics
 from schemas.video import Visibility
 
@@ -20,10 +20,18 @@ class EventType(StrEnum):
     """Every kind of event that goes out."""
 
     PUBLISHED = "video.published"
+    UNPUBLISHED = "video.unpublished"
+    SCHEDULED = "video.publish_scheduled"
+    RESCHEDULED = "video.publish_rescheduled"
     REJECTED = "video.publish_rejected"
     EXPIRED = "video.publish_expired"
     CANCELLED = "video.publish_cancelled"
     FAILED = "video.publish_failed"
+
+
+SetOffBy = Literal[Trigger.API, Trigger.CLI, Trigger.PIPELINE, Trigger.QUEUE, Trigger.SCHEDULE]
+"""What set a turn off: whichever came last of the call (by its door), the time that it asked for
+(`schedule`) and the end of generation (`pipeline`)."""
 
 
 @documented
@@ -63,30 +71,95 @@ class VideoPublished:
     first_publication: bool
     first_published_at: datetime
     published_at: datetime
-    trigger: Trigger
+    trigger: SetOffBy
     accepted_at: datetime
+    asked_for: datetime | None
+    """The time that the command asked for; null: at once."""
+    due_at: datetime
+    """When it could first be carried out: its time had come, and generation had ended."""
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoUnpublished:
+    """The video was withdrawn: a draft again, its URL kept for the day it comes back."""
+
+    video_id: int
+    uid: UUID
+    workspace_id: int
+    title: str
+    custom_url: str
+    url: str
+    """Where it was; leads nowhere until it is published again."""
+    revision: int
+    first_publication: bool
+    """Always false: it had been out."""
+    first_published_at: datetime
+    published_at: datetime
+    """When it last went out."""
+    unpublished_at: datetime
+    trigger: SetOffBy
+    accepted_at: datetime
+    asked_for: datetime | None
+    """The time that the command asked for; null: at once."""
     due_at: datetime
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishScheduled:
+    """A command will be carried out at a later time, or its time or latest moment was changed.
+    Emitted as it is accepted, or changed.
+    """
+
+    video_id: int
+    workspace_id: int
+    action: Action
+    first_publication: bool
+    """Whether the video had never been published when this was recorded."""
+    trigger: SetOffBy
+    accepted_at: datetime
+    asked_for: datetime | None
+    local_time: datetime | None
+    """The wall-clock time that was asked for, in `time_zone`, if it was said so."""
+    time_zone: str | None
+    due_at: datetime
+    publish_before: datetime | None
+    previously: datetime | None
+    """The time that was asked for before; null where it was not changed."""
+    scheduled_at: datetime
+    """When it was recorded."""
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishEnded:
-    """A command ended without publishing. Emitted with its outcome `rejected`, `expired`,
+    """A command ended and changed nothing. Emitted with its outcome `rejected`, `expired`,
     `cancelled` or `failed`.
     """
 
     video_id: int
     workspace_id: int
+    action: Action
     reason: str
     detail: str
-    trigger: Trigger
+    first_publication: bool
+    """Whether it would have been the video's first publication."""
+    trigger: SetOffBy
     accepted_at: datetime
+    asked_for: datetime | None
+    """The time that the command asked for; null: at once."""
     due_at: datetime
     finished_at: datetime
 
 
-EVENT_DATA: dict[EventType, type[VideoPublished] | type[PublishEnded]] = {
+EventData = VideoPublished | VideoUnpublished | PublishScheduled | PublishEnded
+
+EVENT_DATA: dict[EventType, type[EventData]] = {
     EventType.PUBLISHED: VideoPublished,
+    EventType.UNPUBLISHED: VideoUnpublished,
+    EventType.SCHEDULED: PublishScheduled,
+    EventType.RESCHEDULED: PublishScheduled,
     EventType.REJECTED: PublishEnded,
     EventType.EXPIRED: PublishEnded,
     EventType.CANCELLED: PublishEnded,
@@ -120,4 +193,4 @@ class CloudEvent(Frozen):
     causationid: UUID
     """The command's id."""
     traceparent: str | None = None
-    data: VideoPublished | PublishEnded
+    data: EventData

@@ -30,7 +30,10 @@ class VideoFacts:
     deleted_at: datetime | None
     video: str | None
     """The rendered file's URI."""
+    failure: str | None
+    """Why generation failed, as far as a report said."""
     is_draft: bool
+    updated_at: datetime
 
     # Editorial: a command may change these.
     title: str
@@ -67,7 +70,9 @@ class VideoFacts:
 
     # The release so far; revision 0 before the first publication.
     revision: int
+    custom_url: str | None
     first_published_at: datetime | None
+    published_at: datetime | None
 
     now: datetime
     """The database's clock as this was read: the one clock that all workers share."""
@@ -78,14 +83,25 @@ class ClaimedCommand:
     """A command that this transaction holds, with what carrying it out needs."""
 
     id: UUID
+    action: str = "publish"
     video_id: int
     workspace_id: int
     state: str
     trigger: str
     edits: dict[str, Any] | None
     accepted_at: datetime
+    asked_for: datetime | None = None
+    local_time: datetime | None = None
+    time_zone: str | None = None
+    fold: int | None = None
     due_at: datetime
-    publish_before: datetime
+    fell_due_at: datetime | None = None
+    """When it first fell due, if something has postponed it since."""
+    publish_before: datetime | None = None
+    patient_until: datetime
+    expected_revision: int | None = None
+    expected_etag: str | None = None
+    counterpart_id: UUID | None = None
     checks: int
     attempts: int
     correlation_id: str
@@ -93,7 +109,12 @@ class ClaimedCommand:
     video_held: bool
     """False: somebody else holds the video's row at this moment."""
     video_exists: bool
+    was_published: bool = False
+    """Whether the video has ever been published."""
+    counterpart_at: datetime | None = None
+    """The time that the other command of its window asked for, unless that one was cancelled."""
     now: datetime
+    """The database's clock at the claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,7 @@
 """Commands: shown, listed, rescheduled, cancelled, retried; for the API and the command line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -11,8 +10,19 @@ from sqlalchemy import Engine
 from db import inbox, publication
 from db.inbox import CommandRow
 from db.session import Connection, transaction
-from schemas.command import CommandState
+from schemas.command import (
+    CommandChange,
+    CommandFilter,
+    CommandState,
+    FailureCause,
+    Retried,
+    RetryRequest,
+    Trigger,
+)
+from schemas.decision import Decision
+from schemas.facts import ClaimedCommand
 from worker.decision import ended
+from worker.reschedule import changed_timing, write_timings
 from worker.wake import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -43,8 +53,16 @@ class CommandNotFailed(CommandError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Changer:
+    """Who changes a command: by which door, and in which workspace (None: all)."""
+
+    trigger: Trigger
+    workspace_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
-    """Some commands, newest first; `before` is where the next page begins, None at the end."""
+    """Some commands in the order asked for; the next page is `before` this one, if there is any."""
 
     commands: list[CommandRow]
     before: UUID | None
@@ -56,70 +74,61 @@ def show(engine: Engine, command_id: UUID, workspace_id: int | None) -> CommandR
         return _find(tx, command_id, workspace_id)
 
 
-def list_page(
-    engine: Engine,
-    *,
-    workspace_id: int | None,
-    video_id: int | None = None,
-    state: CommandState | None = None,
-    before: UUID | None = None,
-    limit: int = 50,
-) -> Page:
-    """A page of commands, newest first."""
+def list_page(engine: Engine, wanted: CommandFilter, workspace_id: int | None) -> Page:
+    """A page of commands in the order asked for; `workspace_id` is what the caller may see."""
+    if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
+        return Page(commands=[], before=None)
     with transaction(engine) as tx:
         found = inbox.page(
             tx,
-            workspace_id=workspace_id,
-            video_id=video_id,
-            state=state,
-            before=before,
-            limit=limit + 1,
+            wanted,
+            workspace_id=workspace_id if workspace_id is not None else wanted.workspace_id,
+            limit=wanted.limit + 1,
         )
-    commands = found[:limit]
-    return Page(commands=commands, before=commands[-1].id if len(found) > limit else None)
+    commands = found[: wanted.limit]
+    return Page(commands=commands, before=commands[-1].id if len(found) > wanted.limit else None)
 
 
 def reschedule(
-    engine: Engine,
-    waker: Waker,
-    command_id: UUID,
-    workspace_id: int | None,
-    publish_before: datetime,
+    engine: Engine, waker: Waker, command_id: UUID, change: CommandChange, by: Changer
 ) -> CommandRow:
-    """Change the latest moment, and ask the command again at once.
+    """Give a command another time or another latest moment, with its event.
 
-    Raises NoSuchCommand, or CommandEnded where the claim was faster.
+    Waits for a transaction that is carrying the command out: either that one publishes, or this one
+    reschedules. Raises NoSuchCommand, CommandEnded where the claim was faster, or RequestInvalid.
     """
     with transaction(engine) as tx:
-        _find(tx, command_id, workspace_id)
-        changed = inbox.reschedule(tx, command_id, publish_before)
-        command = _find(tx, command_id, workspace_id)
-    if not changed:
-        raise CommandEnded(command)
+        _find(tx, command_id, by.workspace_id)
+        held = inbox.hold(tx, [command_id])
+        if not held:
+            raise CommandEnded(_find(tx, command_id, by.workspace_id))
+        timing = changed_timing(held[0], change)
+        if timing is None:
+            return _find(tx, command_id, by.workspace_id)
+        write_timings(tx, [(held[0], timing)], by.trigger)
+    log.info("command.rescheduled", command_id=str(command_id), due_at=timing.due_at.isoformat())
     waker.wake()
-    return command
+    return show(engine, command_id, by.workspace_id)
 
 
-def cancel(engine: Engine, command_id: UUID, workspace_id: int | None) -> CommandRow:
+def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> CommandRow:
     """End a command as `cancelled`, with its event; cancelling it again changes nothing.
 
     Waits for a transaction that is carrying the command out: either that one publishes, or this one
     cancels. Raises NoSuchCommand, or CommandEnded where the claim was faster.
     """
     with transaction(engine) as tx:
-        _find(tx, command_id, workspace_id)
-        held = inbox.hold(tx, command_id)
-        if held is None:
-            command = _find(tx, command_id, workspace_id)
+        _find(tx, command_id, by.workspace_id)
+        held = inbox.hold(tx, [command_id])
+        if not held:
+            command = _find(tx, command_id, by.workspace_id)
             if command.state == CommandState.CANCELLED:
                 return command
             raise CommandEnded(command)
-        decision = ended(
-            held, CommandState.CANCELLED, held.now, "cancelled", "Somebody cancelled the command."
-        )
-        publication.write(tx, [decision])
-    log.info("command.settled", state=decision.state, command_id=str(command_id))
-    return show(engine, command_id, workspace_id)
+        publication.write(tx, [_cancelled(held[0], by.trigger)])
+    log.info("command.settled", state=CommandState.CANCELLED, command_id=str(command_id))
+    waker.wake()
+    return show(engine, command_id, by.workspace_id)
 
 
 def retry(engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | None) -> CommandRow:
@@ -134,10 +143,35 @@ def retry(engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | No
     return command
 
 
+def retry_all(
+    engine: Engine, waker: Waker, asked: RetryRequest, workspace_id: int | None
+) -> Retried:
+    """Give failed commands new attempts, oldest first, so many of them each second."""
+    with transaction(engine) as tx:
+        retried = inbox.retry_all(
+            tx, workspace_id=workspace_id, cause=asked.cause, per_second=asked.per_second
+        )
+    log.info("commands.retried", commands=retried.commands, cause=asked.cause)
+    waker.wake()
+    return retried
+
+
+def causes(engine: Engine, workspace_id: int | None) -> list[FailureCause]:
+    """Why commands failed, the most frequent cause first."""
+    with transaction(engine) as tx:
+        return inbox.causes(tx, workspace_id)
+
+
 def finished(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
     """Tell which of these commands have ended."""
     with transaction(engine) as tx:
         return inbox.finished(tx, ids)
+
+
+def _cancelled(held: ClaimedCommand, trigger: Trigger) -> Decision:
+    detail = "Somebody cancelled the command."
+    decision = ended(held, CommandState.CANCELLED, held.now, "cancelled", detail, trigger)
+    return replace(decision, fell_due_at=held.fell_due_at, claimed_at=None)
 
 
 def _find(tx: Connection, command_id: UUID, workspace_id: int | None) -> CommandRow:

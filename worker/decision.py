@@ -6,19 +6,30 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from schemas.command import CommandState, Trigger
-from schemas.decision import Decision, NewEvent, Release
-from schemas.events import EventType, Person, PublishEnded, VideoPublished
+from schemas.command import Action, CommandState, Trigger
+from schemas.decision import ALREADY_PUBLISHED, Decision, NewEvent, Release
+from schemas.events import (
+    EventData,
+    EventType,
+    Person,
+    PublishEnded,
+    PublishScheduled,
+    SetOffBy,
+    VideoPublished,
+    VideoUnpublished,
+)
 from schemas.facts import ClaimedCommand, Names, VideoFacts
 from schemas.plan import Readiness, Verdict
 from schemas.video import Visibility
 from worker import custom_url, metrics, readiness
+from worker.etag import etag, matches
 
 MAX_ATTEMPTS = 5
 LONGEST_PAUSE = timedelta(minutes=1)
 HELD_PAUSE = timedelta(milliseconds=200)
 """How long a command stands aside while somebody else holds the video's row."""
 
+NOT_PUBLISHED = ("not_published", "The video is not published, so there is nothing to withdraw.")
 _ENDED = {
     CommandState.REJECTED: EventType.REJECTED,
     CommandState.EXPIRED: EventType.EXPIRED,
@@ -34,18 +45,31 @@ def decide(
     now = video.now if video else command.now
     if video and video.workspace_id != command.workspace_id:
         video = None  # moved since: what lies in another workspace does not exist for a command
-    if now > command.publish_before:
+    latest = latest_moment(command)
+    if latest is not None and now > latest:
         detail = "The latest moment that made sense has passed; nothing was published."
-        return ended(command, CommandState.EXPIRED, now, "deadline_passed", detail)
+        return _expired(command, now, "deadline_passed", detail)
     if command.video_exists and not command.video_held:
         return _stand_aside(command, now)
-    verdict = readiness.verdict_of(video) if video else Verdict.NEVER
-    if video is None or verdict is Verdict.NEVER:
-        judged = readiness.judge(video)
-        return ended(command, CommandState.REJECTED, now, judged.reason or "", judged.detail)
+    if video is None:
+        return _rejected(command, readiness.judge(None), now)
+    if mismatch := _unexpected(command, video):
+        return ended(command, CommandState.REJECTED, now, "video_changed", mismatch)
+    if command.action == Action.UNPUBLISH:
+        return _unpublish_if_out(command, video, base_url)
+    return _publish_if_ready(command, video, names, base_url)
+
+
+def _publish_if_ready(
+    command: ClaimedCommand, video: VideoFacts, names: Names, base_url: str
+) -> Decision:
+    now = video.now
+    verdict = readiness.verdict_of(video)
+    if verdict is Verdict.NEVER:
+        return _rejected(command, readiness.judge(video), now)
     changes = changed(video, command.edits)
     if not video.is_draft and not changes:
-        return _unchanged(command, now)
+        return _unchanged(command, now, *ALREADY_PUBLISHED)
     if verdict is Verdict.NOT_YET:
         return _wait(command, readiness.judge(video), now)
     return _publish(command, edited(video, changes, names), changes, base_url)
@@ -53,13 +77,17 @@ def decide(
 
 def after(decision: Decision, video: VideoFacts, names: Names) -> VideoFacts:
     """The video's facts once the decision is written, for the next command in the batch."""
-    if decision.release is None:
+    release = decision.release
+    if release is None:
         return video
     return replace(
         edited(video, decision.changes or {}, names),
-        is_draft=False,
-        revision=decision.release.revision,
-        first_published_at=decision.release.first_published_at,
+        is_draft=release.withdrawn_at is not None,
+        updated_at=release.withdrawn_at or release.published_at,
+        revision=release.revision,
+        custom_url=release.custom_url,
+        first_published_at=release.first_published_at,
+        published_at=release.published_at,
     )
 
 
@@ -131,17 +159,25 @@ def release_of(video: VideoFacts) -> Release:
 
 
 def ended(
-    command: ClaimedCommand, state: CommandState, now: datetime, reason: str, detail: str
+    command: ClaimedCommand,
+    state: CommandState,
+    now: datetime,
+    reason: str,
+    detail: str,
+    trigger: Trigger | None = None,
 ) -> Decision:
-    """The outcomes that publish nothing, each with the event that says why."""
+    """The outcomes that change nothing, each with the event that says why and what set it off."""
     data = PublishEnded(
         video_id=command.video_id,
         workspace_id=command.workspace_id,
+        action=Action(command.action),
         reason=reason,
         detail=detail,
-        trigger=Trigger(command.trigger),
+        first_publication=not command.was_published,
+        trigger=_told(trigger or set_off_by(command)),
         accepted_at=command.accepted_at,
-        due_at=command.due_at,
+        asked_for=command.asked_for,
+        due_at=_fell_due_at(command),
         finished_at=now,
     )
     return replace(
@@ -149,7 +185,132 @@ def ended(
         reason=reason,
         detail=detail,
         finished_at=now,
-        event=_event(command, _ENDED[state], now, None, data),
+        event=event(command, _ENDED[state], now, data),
+    )
+
+
+def scheduled(
+    command: ClaimedCommand,
+    kind: EventType,
+    trigger: Trigger,
+    previously: datetime | None = None,
+) -> NewEvent | None:
+    """The event that a command has a time, or another one than `previously`."""
+    data = PublishScheduled(
+        video_id=command.video_id,
+        workspace_id=command.workspace_id,
+        action=Action(command.action),
+        first_publication=not command.was_published,
+        trigger=_told(trigger),
+        accepted_at=command.accepted_at,
+        asked_for=command.asked_for,
+        local_time=command.local_time,
+        time_zone=command.time_zone,
+        due_at=command.due_at,
+        publish_before=command.publish_before,
+        previously=previously,
+        scheduled_at=command.now,
+    )
+    return event(command, kind, command.now, data)
+
+
+def latest_moment(command: ClaimedCommand) -> datetime | None:
+    """The last moment at which it may be carried out: said, or the end of its window."""
+    ends_at = command.counterpart_at if command.action == Action.PUBLISH else None
+    return min(filter(None, (command.publish_before, ends_at)), default=None)
+
+
+def set_off_by(command: ClaimedCommand) -> Trigger:
+    """What set off that the command was carried out: whichever of its conditions came last."""
+    if command.state == CommandState.WAITING:
+        return Trigger.PIPELINE
+    if command.asked_for is not None and command.asked_for > command.accepted_at:
+        return Trigger.SCHEDULE
+    return Trigger(command.trigger)
+
+
+def event(
+    command: ClaimedCommand,
+    kind: EventType,
+    now: datetime,
+    data: EventData,
+    revision: int | None = None,
+) -> NewEvent | None:
+    """A new event about a command; of the canary's, nobody is told."""
+    if command.trigger == Trigger.CANARY:
+        return None
+    return NewEvent(
+        id=uuid7(),
+        type=kind,
+        video_id=command.video_id,
+        workspace_id=command.workspace_id,
+        occurred_at=now,
+        revision=revision,
+        command_id=command.id,
+        correlation_id=command.correlation_id,
+        traceparent=command.traceparent,
+        data=data,
+    )
+
+
+def _unexpected(command: ClaimedCommand, video: VideoFacts) -> str | None:
+    """How the video differs from what the caller expected; None if it does not."""
+    expected, etag_expected = command.expected_revision, command.expected_etag
+    if expected is not None and expected != video.revision:
+        return f"The video is at revision {video.revision}; revision {expected} was expected."
+    if etag_expected is None:
+        return None
+    if not matches(etag_expected, etag(video.id, video.revision, video.updated_at)):
+        return "The video was changed since the version that was expected."
+    return None
+
+
+def _expired(command: ClaimedCommand, now: datetime, reason: str, detail: str) -> Decision:
+    """Too late: it is the time that ends the command."""
+    return ended(command, CommandState.EXPIRED, now, reason, detail, Trigger.SCHEDULE)
+
+
+def _rejected(command: ClaimedCommand, judged: Readiness, now: datetime) -> Decision:
+    return ended(command, CommandState.REJECTED, now, judged.reason or "", judged.detail)
+
+
+def _unpublish_if_out(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Decision:
+    if video.is_draft:
+        return _unchanged(command, video.now, *NOT_PUBLISHED)
+    return _unpublish(command, video, base_url)
+
+
+def _unpublish(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Decision:
+    """Withdraw the video. One that the platform published before us gets its release only now."""
+    fresh = release_of(video)
+    release = replace(
+        fresh,
+        custom_url=video.custom_url or fresh.custom_url,
+        published_at=video.published_at or video.now,
+        withdrawn_at=video.now,
+    )
+    data = VideoUnpublished(
+        video_id=video.id,
+        uid=video.uid,
+        workspace_id=video.workspace_id,
+        title=video.title,
+        custom_url=release.custom_url,
+        url=custom_url.absolute_url(base_url, release.custom_url),
+        revision=release.revision,
+        first_publication=False,
+        first_published_at=release.first_published_at,
+        published_at=release.published_at,
+        unpublished_at=video.now,
+        trigger=_told(set_off_by(command)),
+        accepted_at=command.accepted_at,
+        asked_for=command.asked_for,
+        due_at=_fell_due_at(command),
+    )
+    return replace(
+        _unfinished(command, CommandState.UNPUBLISHED, command.due_at),
+        finished_at=video.now,
+        release=release,
+        event=event(command, EventType.UNPUBLISHED, video.now, data, release.revision),
     )
 
 
@@ -181,49 +342,51 @@ def _publish(
         first_publication=video.first_published_at is None,
         first_published_at=release.first_published_at,
         published_at=release.published_at,
-        trigger=Trigger(command.trigger),
+        trigger=_told(set_off_by(command)),
         accepted_at=command.accepted_at,
-        due_at=command.due_at,
+        asked_for=command.asked_for,
+        due_at=_fell_due_at(command),
     )
-    return Decision(
-        command_id=command.id,
-        video_id=command.video_id,
-        correlation_id=command.correlation_id,
-        state=CommandState.PUBLISHED,
-        reason=None,
-        detail=None,
-        due_at=command.due_at,
-        checks=command.checks,
-        attempts=command.attempts,
+    return replace(
+        _unfinished(command, CommandState.PUBLISHED, command.due_at),
         finished_at=video.now,
         changes=changes or None,
         release=release,
-        event=_event(command, EventType.PUBLISHED, video.now, release.revision, data),
+        event=event(command, EventType.PUBLISHED, video.now, data, release.revision),
     )
 
 
-def _unchanged(command: ClaimedCommand, now: datetime) -> Decision:
+def _unchanged(command: ClaimedCommand, now: datetime, reason: str, detail: str) -> Decision:
     return replace(
         _unfinished(command, CommandState.UNCHANGED, command.due_at),
-        reason="already_published",
-        detail="The video was published already, and the command changes nothing.",
+        reason=reason,
+        detail=detail,
         finished_at=now,
     )
 
 
 def _wait(command: ClaimedCommand, judged: Readiness, now: datetime) -> Decision:
+    """Wait for generation, but not for ever; nothing is late while it waits."""
+    if latest_moment(command) is None and now > command.patient_until:
+        detail = f"Generation had not ended when the patience of a day did: {judged.detail}"
+        return _expired(command, now, "generation_overdue", detail)
     checks = command.checks + 1
-    due_at = min(now + pause(checks), command.publish_before)
+    latest = latest_moment(command) or command.patient_until
     return replace(
-        _unfinished(command, CommandState.WAITING, due_at),
+        _unfinished(command, CommandState.WAITING, min(now + pause(checks), latest)),
         checks=checks,
         reason=judged.reason,
         detail=judged.detail,
+        fell_due_at=None,
     )
 
 
 def _stand_aside(command: ClaimedCommand, now: datetime) -> Decision:
-    return _unfinished(command, CommandState(command.state), now + HELD_PAUSE)
+    return replace(
+        _unfinished(command, CommandState(command.state), now + HELD_PAUSE),
+        reason="video_held",
+        detail="Somebody else holds the video's row at this moment.",
+    )
 
 
 def _unfinished(command: ClaimedCommand, state: CommandState, due_at: datetime) -> Decision:
@@ -237,29 +400,20 @@ def _unfinished(command: ClaimedCommand, state: CommandState, due_at: datetime) 
         due_at=due_at,
         checks=command.checks,
         attempts=command.attempts,
+        fell_due_at=_fell_due_at(command),
+        claimed_at=command.now,
         finished_at=None,
     )
 
 
-def _event(
-    command: ClaimedCommand,
-    kind: EventType,
-    now: datetime,
-    revision: int | None,
-    data: VideoPublished | PublishEnded,
-) -> NewEvent:
-    return NewEvent(
-        id=uuid7(),
-        type=kind,
-        video_id=command.video_id,
-        workspace_id=command.workspace_id,
-        occurred_at=now,
-        revision=revision,
-        command_id=command.id,
-        correlation_id=command.correlation_id,
-        traceparent=command.traceparent,
-        data=data,
-    )
+def _fell_due_at(command: ClaimedCommand) -> datetime:
+    """What its lateness counts from: no postponement of ours makes it less late."""
+    return command.fell_due_at or command.due_at
+
+
+def _told(trigger: Trigger) -> SetOffBy:
+    """The trigger as events tell it; the canary's are told to nobody."""
+    return Trigger.SCHEDULE if trigger is Trigger.CANARY else trigger
 
 
 def _column(field: str) -> str:

@@ -8,21 +8,20 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
-from uuid_utils.compat import uuid7
 
-from db import idempotency, inbox, videos
+from db import idempotency, inbox, outbox, schedule, videos
 from db.inbox import CommandRow, NewCommand
-from db.session import Connection, transaction
-from schemas.command import PublishRequest, Trigger
+from db.session import Connection, last_round_trip, transaction
+from schemas.command import Action, PublishRequest, Trigger
+from schemas.events import EventType
 from schemas.problem import FieldError
 from schemas.video import VideoInput
+from worker.decision import scheduled
+from worker.etag import etag, matches
+from worker.intent import EnqueueRefused, Intent, RequestInvalid, intended
 from worker.wake import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
-
-
-class EnqueueRefused(Exception):
-    """Nothing was enqueued."""
 
 
 class NoSuchVideo(EnqueueRefused):
@@ -34,12 +33,14 @@ class NoSuchVideo(EnqueueRefused):
         self.video_ids = video_ids
 
 
-class RequestInvalid(EnqueueRefused):
-    """Some of the requests contradict what the database has."""
+class VideoChanged(EnqueueRefused):
+    """Some of the videos are not in the version that the caller expects."""
 
-    def __init__(self, errors: Sequence[tuple[int, FieldError]]) -> None:
-        super().__init__("; ".join(error.detail for _, error in errors))
-        self.errors = errors
+    def __init__(self, indexes: Sequence[int], video_ids: Sequence[int]) -> None:
+        ids = ", ".join(map(str, video_ids))
+        super().__init__(f"Video {ids} was changed since the version that was expected.")
+        self.indexes = indexes
+        self.video_ids = video_ids
 
 
 class KeyReused(EnqueueRefused):
@@ -74,11 +75,13 @@ def enqueue(
 ) -> Accepted:
     """Accept all of the requests, or none.
 
-    Once this returns, each command is carried out once, whatever happens to Redis or Celery.
-    Raises NoSuchVideo, RequestInvalid or KeyReused; then nothing was written.
+    Once this returns, each command is carried out once, whatever happens to Redis or Celery. A
+    request with an end (`unpublish_at`) becomes two commands, one behind the other.
+    Raises NoSuchVideo, RequestInvalid, VideoChanged or KeyReused; then nothing was written.
     """
+    intents = intended(requests)
     with transaction(engine) as tx:
-        accepted = _replay(tx, requests, origin) or _accept(tx, requests, origin)
+        accepted = _replay(tx, requests, origin) or _accept(tx, requests, intents, origin)
     if not accepted.replayed:
         waker.wake()
         log.info(
@@ -113,11 +116,17 @@ def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     return Accepted(commands=_in_order(tx, command_ids), replayed=True)
 
 
-def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
+def _accept(
+    tx: Connection,
+    requests: Sequence[PublishRequest],
+    intents: Sequence[Intent],
+    origin: Origin,
+) -> Accepted:
     found = videos.read_identities(tx, [request.video_id for request in requests])
     _refuse_unknown(requests, found, origin.workspace_id)
     _refuse_contradictions(tx, requests, found)
-    commands = [_command(request, found[request.video_id], origin) for request in requests]
+    _refuse_changed(requests, found)
+    commands = [_command(intent, found[intent.request.video_id], origin) for intent in intents]
     ids = [command.id for command in commands]
     if origin.idempotency_key is not None and not idempotency.remember(
         tx,
@@ -127,20 +136,45 @@ def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
         command_ids=ids,
     ):
         # Another call with the same key committed between our look and our note.
-        return _replay(tx, requests, origin) or _accept(tx, requests, origin)
+        return _replay(tx, requests, origin) or _accept(tx, requests, intents, origin)
     inbox.insert(tx, commands)
-    return Accepted(commands=_in_order(tx, ids), replayed=False)
+    accepted = Accepted(commands=_in_order(tx, ids), replayed=False)
+    _announce(tx, [row for row in accepted.commands if row.due_at > row.accepted_at], origin)
+    return accepted
 
 
-def _command(request: PublishRequest, video: videos.VideoIdentity, origin: Origin) -> NewCommand:
-    edits = request.edits()
+def _announce(tx: Connection, timed: Sequence[CommandRow], origin: Origin) -> None:
+    """Record that these are scheduled, let the schedulers hear of them, and commit."""
+    if not timed:
+        return
+    held = inbox.hold(tx, [row.id for row in timed])
+    events = [scheduled(command, EventType.SCHEDULED, origin.trigger) for command in held]
+    with last_round_trip(tx):
+        schedule.tell(tx, [row.due_at for row in timed])
+        outbox.append(tx, [event for event in events if event])
+
+
+def _command(intent: Intent, video: videos.VideoIdentity, origin: Origin) -> NewCommand:
+    request, moment = intent.request, intent.moment
+    publishes = intent.action is Action.PUBLISH
+    edits = request.edits() if publishes else None
+    expects = intent.expects
     return NewCommand(
-        id=uuid7(),
+        id=intent.id,
+        action=intent.action,
         video_id=request.video_id,
         workspace_id=video.workspace_id,
         trigger=origin.trigger,
         edits=edits.model_dump(mode="json", exclude_unset=True) if edits else None,
-        publish_before=request.publish_before,
+        asked_for=moment.at if moment else None,
+        local_time=moment.local_time if moment else None,
+        time_zone=moment.time_zone if moment else None,
+        fold=moment.fold if moment else None,
+        zone_digest=moment.zone_digest if moment else None,
+        publish_before=request.publish_before if publishes else None,
+        expected_revision=request.expected_revision if expects else None,
+        expected_etag=request.expected_etag if expects else None,
+        counterpart_id=intent.counterpart_id,
         correlation_id=origin.correlation_id,
         traceparent=origin.traceparent,
     )
@@ -160,6 +194,26 @@ def _refuse_unknown(
     ]
     if unknown:
         raise NoSuchVideo(unknown, [requests[index].video_id for index in unknown])
+
+
+def _refuse_changed(
+    requests: Sequence[PublishRequest], found: dict[int, videos.VideoIdentity]
+) -> None:
+    """Refuse what expects another version than there is; it is asked again when carried out."""
+    changed = [
+        index
+        for index, request in enumerate(requests)
+        if not _is_expected(request, found[request.video_id])
+    ]
+    if changed:
+        raise VideoChanged(changed, [requests[index].video_id for index in changed])
+
+
+def _is_expected(request: PublishRequest, video: videos.VideoIdentity) -> bool:
+    if request.expected_revision not in (None, video.revision):
+        return False
+    current = etag(video.id, video.revision, video.updated_at)
+    return request.expected_etag is None or matches(request.expected_etag, current)
 
 
 def _refuse_contradictions(

@@ -45,15 +45,16 @@ def run_due(
 ) -> int:
     """Carry out what is due until nothing is left or the budget is used up; return how many ended.
 
-    `committed` is called after each batch that recorded events (the relay), `wake` when there is
-    probably more to do, so that other processes help.
+    `committed` is called after each batch that recorded events (the relay), and when nothing was
+    due: then the wake-up was perhaps for events that somebody else recorded. `wake` is called when
+    there is probably more to do, so that other processes help.
     """
     deadline = time.monotonic() + BUDGET_SECONDS
     done = 0
     while time.monotonic() < deadline:
         decisions = publish_batch(engine, base_url, partial(inbox.claim_due, limit=BATCH))
         done += sum(decision.finished_at is not None for decision in decisions)
-        if any(decision.event for decision in decisions):
+        if any(decision.event for decision in decisions) or not (decisions or done):
             committed()
         if not decisions:
             return done

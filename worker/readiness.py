@@ -57,7 +57,7 @@ def _status(video: VideoFacts) -> Gate:
         case CreationStatus.COMPLETED:
             return _open("status", "Generation has completed.")
         case CreationStatus.FAILED:
-            return _never("status", "generation_failed", "Generation has failed.")
+            return _never("status", "generation_failed", _failure("Generation has failed", video))
         case CreationStatus.NOT_STARTED:
             return _not_yet("status", "generation_not_started", "Generation has not started.")
         case _:
@@ -69,7 +69,8 @@ def _stage(video: VideoFacts) -> Gate:
         case InternalStatus.COMPLETED:
             return _open("internal_status", "Every stage of generation has completed.")
         case InternalStatus.FAILED:
-            return _never("internal_status", "generation_failed", "A stage of generation failed.")
+            detail = _failure("A stage of generation failed", video)
+            return _never("internal_status", "generation_failed", detail)
         case stage:
             detail = f"Generation is at the stage '{stage}'."
             return _not_yet("internal_status", "generation_in_progress", detail)
@@ -85,6 +86,10 @@ def _rendered_file(video: VideoFacts) -> Gate:
     if not video.video:
         return _not_yet("rendered_file", "file_missing", "The rendered file is not there yet.")
     return _open("rendered_file", "The rendered file is there.")
+
+
+def _failure(what: str, video: VideoFacts) -> str:
+    return f"{what}: {video.failure}" if video.failure else f"{what}."
 
 
 def _open(name: str, detail: str) -> Gate:

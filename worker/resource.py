@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Engine
@@ -10,6 +9,7 @@ from sqlalchemy import Engine
 from db import videos
 from db.session import transaction
 from schemas.video import Video
+from worker.etag import etag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,11 @@ def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> Resou
     """Read the whole Video; None if there is none in the caller's workspace."""
     with transaction(engine) as tx:
         row = videos.read_resource(tx, video_id, workspace_id)
-    return Resource(video=_video(row), etag=_etag(row)) if row else None
+    return (
+        Resource(video=_video(row), etag=etag(row["id"], row["revision"], row["updated_at"]))
+        if row
+        else None
+    )
 
 
 def current_path(engine: Engine, short_id: str) -> str | None:
@@ -44,9 +48,3 @@ def _video(row: dict[str, Any]) -> Video:
             "metrics": json.dumps(row["metrics"] or {}, separators=(",", ":")),
         }
     )
-
-
-def _etag(row: dict[str, Any]) -> str:
-    """Changes with every publication and every change that the platform dates."""
-    version = f"{row['id']}-{row['revision']}-{row['updated_at'].isoformat()}"
-    return f'"{sha256(version.encode()).hexdigest()[:20]}"'

@@ -1,14 +1,43 @@
-"""Beat's scheduler: Celery's own, in memory, but never long away from a broker that is back."""
+"""Beat's scheduler: sleeps until the next command falls due, and wakes Celery at that moment.
 
+Beside that it sends the sweeps of celeryconfig, as Celery's own does. It remembers nothing, so no
+file is written, and two or more of them at once do no harm: a wake-up too many finds nothing.
+"""
+
+from functools import cached_property
 from typing import Any
 
 from celery.beat import Scheduler as CeleryScheduler
 
+from worker.agenda import Agenda
+from worker.app import process
 from worker.consumer import connect_soon
+from worker.preflight import one_clear_line
 
 
 class Scheduler(CeleryScheduler):
-    """Sends the sweeps of celeryconfig: all there is to remember, so no file is written."""
+    """Celery's in-memory scheduler, with an agenda, and never long away from its broker."""
+
+    @cached_property
+    def agenda(self) -> Agenda:
+        """Kept from the first tick on: beat makes schedulers that it only looks at, too."""
+        with one_clear_line():
+            agenda = Agenda(process().engine)
+        agenda.start()
+        return agenda
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """Send what is due of the sweeps, then wait for the next sweep or the next command."""
+        seconds: float = super().tick(*args, **kwargs)
+        if self.agenda.wait(seconds):
+            process().waker.wake()
+        return 0.0
+
+    def close(self) -> None:
+        """Stop keeping the agenda; runs in a signal handler, so nothing is waited for."""
+        if "agenda" in self.__dict__:
+            self.agenda.stop()
+        super().close()
 
     def _ensure_connected(self) -> Any:
         return connect_soon(self.connection)

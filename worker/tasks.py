@@ -11,8 +11,9 @@ from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
 from worker import maintenance, publish, relay
 from worker.app import RUN_DUE, app, process
-from worker.enqueue import EnqueueRefused, Origin, enqueue, set_aside
+from worker.enqueue import Origin, enqueue, set_aside
 from worker.health import leave_heartbeat
+from worker.intent import EnqueueRefused
 
 MAX_ID = 255
 """Characters of an idempotency key."""

@@ -106,7 +106,7 @@ def _decide(facts: VideoFacts, workspace_id: int, now: Any) -> Decision:
         edits=None,
         accepted_at=now,
         due_at=now,
-        publish_before=facts.now,
+        patient_until=facts.now,
         checks=0,
         attempts=0,
         correlation_id="bench",

@@ -14,7 +14,8 @@ from tests.desk import Desk
 from tests.integration.test_publish import request
 from tests.statements import counted
 from worker.embedded import Engines
-from worker.enqueue import KeyReused, NoSuchVideo, Origin, RequestInvalid, enqueue
+from worker.enqueue import KeyReused, NoSuchVideo, Origin, enqueue
+from worker.intent import RequestInvalid
 from worker.wake import MARK, Waker, impatient
 
 KEYED = {"idempotency_scope": "k", "idempotency_key": "once"}

@@ -114,9 +114,25 @@ def test_a_command_past_its_latest_moment_expires_and_publishes_nothing(desk: De
     assert column(desk.engine, video, "is_draft") is True
 
 
-def test_a_command_waits_a_day_unless_the_caller_says_otherwise(desk: Desk) -> None:
+def test_a_command_waits_a_day_for_generation_unless_the_caller_says_otherwise(desk: Desk) -> None:
+    [waiting] = desk.publish(desk.video(status="in_progress"))
+    desk.execute(
+        "UPDATE publisher.publish_command SET due_at = now(), "
+        "patient_until = patient_until - interval '24 hours'"
+    )
+    desk.run()
+    given_up = desk.command(waiting.id)
+    assert (given_up.state, given_up.reason) == ("expired", "generation_overdue")
+
+
+def test_a_command_without_a_latest_moment_goes_out_however_late(desk: Desk) -> None:
     [command] = desk.accept(desk.video()).commands
-    assert command.publish_before - command.accepted_at == timedelta(hours=24)
+    desk.execute(
+        "UPDATE publisher.publish_command SET due_at = now() - interval '9 days', "
+        "patient_until = now() - interval '8 days'"
+    )
+    desk.run()
+    assert desk.command(command.id).state == "published"
 
 
 def test_a_waiting_command_is_asked_at_its_latest_moment_at_the_latest(desk: Desk) -> None:

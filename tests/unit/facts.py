@@ -21,7 +21,9 @@ READY = VideoFacts(
     is_active=True,
     deleted_at=None,
     video="https://cdn.example.com/7.mp4",
+    failure=None,
     is_draft=True,
+    updated_at=NOW - timedelta(hours=1),
     title="What is attention?",
     description=None,
     visibility="public",
@@ -50,7 +52,9 @@ READY = VideoFacts(
     shares=0,
     comments=0,
     revision=0,
+    custom_url=None,
     first_published_at=None,
+    published_at=None,
     now=NOW,
 )
 
@@ -64,6 +68,7 @@ COMMAND = ClaimedCommand(
     accepted_at=NOW,
     due_at=NOW,
     publish_before=NOW + timedelta(hours=24),
+    patient_until=NOW + timedelta(hours=24),
     checks=0,
     attempts=0,
     correlation_id="c-1",

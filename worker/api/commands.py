@@ -1,25 +1,27 @@
 """Publish commands: many at once, and each one afterwards."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
 
+from schemas.access import Caller
 from schemas.command import (
     CommandChange,
     CommandFilter,
+    FailureCauses,
     PublishCommand,
     PublishCommands,
     PublishRequests,
+    Retried,
+    RetryRequest,
+    Trigger,
 )
-from schemas.problem import FieldError
-from worker import commands, relay
+from worker import commands
 from worker.api import openapi
 from worker.api.access import Here, NeedsKey, Publisher, Reader
 from worker.api.intake import From, JsonOnly, accept
-from worker.api.problems import invalid
 from worker.api.routing import Router
 from worker.api.views import command_view
 
@@ -53,7 +55,7 @@ def create(
 @router.get(
     "/publish-commands",
     operation_id="publish-commands-list",
-    summary="List commands, newest first",
+    summary="List and search commands",
     responses=openapi.LIST_RESPONSES,
 )
 def list_commands(
@@ -62,14 +64,7 @@ def list_commands(
     asked: Annotated[CommandFilter, Query()],
 ) -> PublishCommands:
     """List a page of commands; `next` leads to the one after."""
-    page = commands.list_page(
-        process.engine,
-        workspace_id=caller.workspace_id,
-        video_id=asked.video_id,
-        state=asked.state,
-        before=asked.before,
-        limit=asked.limit,
-    )
+    page = commands.list_page(process.engine, asked, caller.workspace_id)
     base_url = process.settings.public_base_url
     further = asked.model_copy(update={"before": page.before})
     query = urlencode(further.model_dump(mode="json", exclude_none=True))
@@ -77,6 +72,36 @@ def list_commands(
         commands=[command_view(base_url, row) for row in page.commands],
         next=f"{base_url.rstrip('/')}/api/v1/publish-commands?{query}" if page.before else None,
     )
+
+
+@router.get(
+    "/publish-commands/causes",
+    operation_id="publish-commands-causes",
+    summary="See why commands failed",
+    responses=openapi.CAUSES_RESPONSES,
+)
+def causes(process: Here, caller: Reader) -> FailureCauses:
+    """Group the failed commands by the error that ended them, the most frequent one first."""
+    return FailureCauses(causes=commands.causes(process.engine, caller.workspace_id))
+
+
+@router.post(
+    "/publish-commands/retry",
+    operation_id="publish-commands-retry-all",
+    summary="Retry what failed, at a bounded rate",
+    dependencies=[JsonOnly],
+    responses=openapi.RETRY_RESPONSES,
+)
+def retry_all(
+    process: Here,
+    caller: Publisher,
+    body: Annotated[RetryRequest, Body(openapi_examples=openapi.RETRY_EXAMPLES)],
+) -> Retried:
+    """Give all failed commands new attempts, or all with the same cause, oldest first.
+
+    So many fall due each second as `per_second` says; at most 10,000 commands in one call.
+    """
+    return commands.retry_all(process.engine, process.waker, body, caller.workspace_id)
 
 
 @router.get(
@@ -94,7 +119,7 @@ def retrieve(command_id: CommandId, process: Here, caller: Reader) -> PublishCom
 @router.patch(
     "/publish-commands/{command_id}",
     operation_id="publish-commands-reschedule",
-    summary="Change a command's latest moment",
+    summary="Change a command's time or latest moment",
     dependencies=[JsonOnly],
     responses=openapi.CHANGE_RESPONSES,
 )
@@ -104,13 +129,12 @@ def reschedule(
     caller: Publisher,
     body: Annotated[CommandChange, Body(openapi_examples=openapi.CHANGE_EXAMPLES)],
 ) -> PublishCommand:
-    """Change `publish_before`, and ask the command again at once; `409` once it has ended."""
-    if body.publish_before <= datetime.now(UTC):
-        detail = "must not have passed; to give the command up, cancel it"
-        raise invalid([FieldError(pointer="/publish_before", code="past", detail=detail)])
-    row = commands.reschedule(
-        process.engine, process.waker, command_id, caller.workspace_id, body.publish_before
-    )
+    """Change `publish_at` (or `unpublish_at`) or `publish_before`; `409` once it has ended.
+
+    What is not said stays as it is. A command that waits for generation is asked again at once,
+    or at its new time.
+    """
+    row = commands.reschedule(process.engine, process.waker, command_id, body, _changer(caller))
     return command_view(process.settings.public_base_url, row)
 
 
@@ -122,10 +146,8 @@ def reschedule(
 )
 def cancel(command_id: CommandId, process: Here, caller: Publisher) -> PublishCommand:
     """End the command as `cancelled`; `409` if it has ended otherwise."""
-    row = commands.cancel(process.engine, command_id, caller.workspace_id)
-    base_url = process.settings.public_base_url
-    relay.relay_or_later(process.engine, process.waker.redis, base_url)
-    return command_view(base_url, row)
+    row = commands.cancel(process.engine, process.waker, command_id, _changer(caller))
+    return command_view(process.settings.public_base_url, row)
 
 
 @router.post(
@@ -138,3 +160,7 @@ def retry(command_id: CommandId, process: Here, caller: Publisher) -> PublishCom
     """Give a `failed` command new attempts, at once; `409` if it has not failed."""
     row = commands.retry(process.engine, process.waker, command_id, caller.workspace_id)
     return command_view(process.settings.public_base_url, row)
+
+
+def _changer(caller: Caller) -> commands.Changer:
+    return commands.Changer(trigger=Trigger.API, workspace_id=caller.workspace_id)

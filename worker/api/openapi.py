@@ -34,6 +34,7 @@ Responses = dict[int | str, dict[str, Any]]
 COMMAND: dict[str, Any] = {
     "id": "019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11",
     "url": "http://localhost:8000/api/v1/publish-commands/019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11",
+    "action": "publish",
     "video_id": 7,
     "workspace_id": 1,
     "state": "scheduled",
@@ -42,8 +43,19 @@ COMMAND: dict[str, Any] = {
     "trigger": "api",
     "edits": None,
     "accepted_at": "2026-11-24T09:00:00Z",
-    "due_at": "2026-11-24T09:00:00Z",
-    "publish_before": "2026-11-25T09:00:00Z",
+    "publish_at": "2026-12-01T17:00:00Z",
+    "publish_at_local": "2026-12-01T18:00:00",
+    "unpublish_at": None,
+    "unpublish_at_local": None,
+    "time_zone": "Europe/Berlin",
+    "fold": None,
+    "publish_before": "2026-12-02T17:00:00Z",
+    "expected_revision": None,
+    "expected_etag": None,
+    "counterpart": None,
+    "due_at": "2026-12-01T17:00:00Z",
+    "fell_due_at": None,
+    "claimed_at": None,
     "attempts": 0,
     "finished_at": None,
     "correlation_id": "8f1c0f0e-4d0a-4f3b-9d51-1f8b6a0c2e77",
@@ -51,9 +63,24 @@ COMMAND: dict[str, Any] = {
 
 PUBLISH_EXAMPLES: dict[str, Any] = {
     "as it is": {"summary": "Publish as it is (or send no body)", "value": None},
-    "with a deadline": {
-        "summary": "Options alone",
-        "value": {"publish_before": "2026-11-25T09:00:00Z"},
+    "at a time": {
+        "summary": "At a time, and not a day later",
+        "value": {
+            "publish_at": "2026-12-01T18:00:00+01:00",
+            "publish_before": "2026-12-02T18:00:00+01:00",
+        },
+    },
+    "for two weeks": {
+        "summary": "A window, by the clocks of Berlin",
+        "value": {
+            "publish_at_local": "2026-12-01T18:00",
+            "unpublish_at_local": "2026-12-15T18:00",
+            "time_zone": "Europe/Berlin",
+        },
+    },
+    "as reviewed": {
+        "summary": "Only if nobody published another version since",
+        "value": {"expected_revision": 3},
     },
     "with edits": {
         "summary": "The documented request",
@@ -69,22 +96,39 @@ PUBLISH_EXAMPLES: dict[str, Any] = {
 }
 
 
+UNPUBLISH_EXAMPLES: dict[str, Any] = {
+    "at once": {"summary": "At once (or send no body)", "value": None},
+    "at a time": {
+        "summary": "At a time",
+        "value": {"unpublish_at": "2026-12-15T18:00:00+01:00"},
+    },
+}
 BULK_EXAMPLES: dict[str, Any] = {
     "three videos": {
-        "summary": "Three videos, one of them with a deadline",
+        "summary": "One at once, one at a time, and one withdrawn",
         "value": {
             "commands": [
                 {"video_id": 7},
-                {"video_id": 8},
-                {"video_id": 9, "publish_before": "2026-11-25T09:00:00Z"},
+                {"video_id": 8, "publish_at": "2026-12-01T17:00:00Z"},
+                {"video_id": 9, "action": "unpublish"},
             ]
         },
     },
 }
 CHANGE_EXAMPLES: dict[str, Any] = {
     "later": {
-        "summary": "Wait until Thursday",
-        "value": {"publish_before": "2026-11-26T09:00:00Z"},
+        "summary": "Another time",
+        "value": {"publish_at": "2026-12-03T17:00:00Z", "publish_before": None},
+    },
+    "deadline": {
+        "summary": "Another latest moment",
+        "value": {"publish_before": "2026-12-04T17:00:00Z"},
+    },
+}
+RETRY_EXAMPLES: dict[str, Any] = {
+    "same cause": {
+        "summary": "All that one error ended, twenty a second",
+        "value": {"cause": "RaiseException", "per_second": 20},
     },
 }
 
@@ -172,6 +216,9 @@ _REJECTED = _problem(
     "Generation has failed. (generation_failed)",
     command=COMMAND["url"],
 )
+_CHANGED = _problem(
+    412, "video-changed", "Video changed", "Video 7 was changed since the version expected."
+)
 _TOO_LARGE = _problem(413, "body-too-large", "Body too large", "Larger than 1048576 bytes.")
 _NOT_JSON = _problem(415, "not-json", "Not JSON", "Send `Content-Type: application/json`.")
 _INVALID = _problem(
@@ -205,6 +252,30 @@ CHANGE_RESPONSES: Responses = {
     200: _answered("The command as it stands now.", COMMAND),
     404: _NO_COMMAND,
     409: _ENDED,
+    422: _INVALID,
+}
+CAUSES_RESPONSES: Responses = {
+    **_READ,
+    200: _answered(
+        "The causes.",
+        {
+            "causes": [
+                {
+                    "cause": "RaiseException",
+                    "commands": 12,
+                    "last_finished_at": "2026-11-24T09:00:31Z",
+                    "example": COMMAND["id"],
+                }
+            ]
+        },
+    ),
+    422: _INVALID,
+}
+RETRY_RESPONSES: Responses = {
+    **_WRITE,
+    200: _answered(
+        "What was set going.", {"commands": 12, "last_due_at": "2026-11-24T09:05:00.55Z"}
+    ),
     422: _INVALID,
 }
 HEALTH_RESPONSES: Responses = {200: _answered("It is.", {"status": "ok"})}
@@ -245,10 +316,19 @@ PUBLISH_RESPONSES: Responses = {
     },
     404: _UNKNOWN,
     409: _REJECTED,
+    412: _CHANGED,
     422: _INVALID,
+}
+UNPUBLISH_RESPONSES: Responses = {
+    **PUBLISH_RESPONSES,
+    200: {
+        **PUBLISH_RESPONSES[200],
+        "description": "Withdrawn within the seconds that `Prefer: wait` gave: the whole Video.",
+    },
 }
 BULK_RESPONSES: Responses = {
     **_WRITE,
+    412: _CHANGED,
     202: {
         "description": "All accepted.",
         "content": {"application/json": {"example": {"commands": [COMMAND], "next": None}}},

@@ -9,10 +9,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from db.errors import DATABASE_ERRORS, is_passing
+from schemas.command import PublishRequest
 from schemas.problem import FieldError, Problem
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.commands import CommandEnded, CommandNotFailed, NoSuchCommand
-from worker.enqueue import KeyReused, NoSuchVideo, RequestInvalid
+from worker.enqueue import KeyReused, NoSuchVideo, VideoChanged
+from worker.intent import RequestInvalid
 
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED, OPTIONS = "documented request", "publishing options"
@@ -144,6 +146,7 @@ _BUG = ApiProblem(
 
 _OURS: dict[type[Exception], tuple[int, str, str]] = {
     NoSuchVideo: (404, "no-such-video", "No such video"),
+    VideoChanged: (412, "video-changed", "Video changed"),
     KeyReused: (422, "idempotency-key-reused", "Idempotency key reused"),
     NoSuchCommand: (404, "no-such-command", "No such command"),
     CommandEnded: (409, "command-ended", "Command ended"),
@@ -157,19 +160,33 @@ def _from_ours(error: Exception, request: Request) -> ApiProblem:
     if isinstance(error, NoSuchVideo) and _is_bulk(request):
         return invalid(list(map(_missing, error.indexes, error.video_ids)))
     status, kind, title = _OURS[type(error)]
-    return ApiProblem(status=status, kind=kind, title=title, detail=str(error))
+    changed = error.indexes if isinstance(error, VideoChanged) and _is_bulk(request) else ()
+    return ApiProblem(
+        status=status,
+        kind=kind,
+        title=title,
+        detail=str(error),
+        errors=[_changed(index) for index in changed],
+    )
 
 
 def _placed(error: FieldError, index: int, request: Request) -> FieldError:
     """In a bulk call, an error points into its own command."""
     if not _is_bulk(request):
         return error
-    return error.model_copy(update={"pointer": f"/commands/{index}/video{error.pointer}"})
+    of_command = error.pointer.split("/")[1] in PublishRequest.model_fields
+    place = f"/commands/{index}" if of_command else f"/commands/{index}/video"
+    return error.model_copy(update={"pointer": f"{place}{error.pointer}"})
 
 
 def _missing(index: int, video_id: int) -> FieldError:
     detail = f"There is no video {video_id}."
     return FieldError(pointer=f"/commands/{index}/video_id", code="no_such_video", detail=detail)
+
+
+def _changed(index: int) -> FieldError:
+    detail = "The video was changed since the version that was expected."
+    return FieldError(pointer=f"/commands/{index}", code="video_changed", detail=detail)
 
 
 def _is_bulk(request: Request) -> bool:

@@ -1,4 +1,4 @@
-"""Videos: publish one, see the plan, see the whole resource."""
+"""Videos: publish one, withdraw it, see the plan, see the whole resource."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -8,11 +8,13 @@ from fastapi import Body, Header, Request, Response
 from pydantic import Discriminator, Tag
 
 from schemas.command import (
+    Action,
     CommandState,
     PublishBody,
     PublishCommand,
     PublishOptions,
     PublishRequest,
+    UnpublishOptions,
 )
 from schemas.plan import PublishPlan
 from schemas.video import Video
@@ -32,10 +34,23 @@ from worker.resource import Resource, read_video
 router = Router(tags=["videos"], dependencies=[NeedsKey])
 
 
+GOOD = (CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED)
+_OPTIONS = PublishOptions.model_fields.keys()
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        description="The Video's ETag: refused if it was changed since. RFC 9110.",
+        min_length=1,
+        max_length=255,
+        examples=['"3f5a9c0d1e2b4a6f8c7d"'],
+    ),
+]
+
+
 def _shape(body: Any) -> str:
     """A body of options alone needs no Video; any other is the documented request."""
-    options = PublishOptions.model_fields.keys()
-    return OPTIONS if isinstance(body, dict) and body and body.keys() <= options else DOCUMENTED
+    return OPTIONS if isinstance(body, dict) and body and body.keys() <= _OPTIONS else DOCUMENTED
 
 
 AnyBody = Annotated[
@@ -59,53 +74,110 @@ async def publish(
     process: Here,
     origin: From,
     body: Annotated[AnyBody | None, Body(openapi_examples=openapi.PUBLISH_EXAMPLES)] = None,
-    prefer: Annotated[
+    prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
         str | None, Header(description="`wait=N`: answer once it is published. RFC 7240.")
     ] = None,
+    if_match: IfMatch = None,
 ) -> PublishCommand | Video:
-    """Accept the command and answer `202`; it is carried out once the video is ready.
+    """Accept the command and answer `202`; it is carried out once the video is ready, and not
+    before `publish_at`.
 
     Without a body the video is published as it is. With one, it is the platform's documented
     request: what it says of title, description, visibility, category, subcategory, tags,
     cover_image and thumbnail is applied as the video is published. What the pipeline owns may be
     there, and is never written.
 
+    With `unpublish_at` it becomes a window: a second command, the answer's `counterpart`, withdraws
+    the video again.
+
+    With `If-Match`, or `expected_revision`, the video is published only in the version that was
+    seen: `412` if it was changed since, and `rejected` if that happens before its time comes.
+
     With `Prefer: wait=N` the answer is the whole Video once it is published, or `202` if N seconds
     did not suffice.
     """
-    asked = PublishRequest(
-        video_id=video_id,
-        video=body if isinstance(body, PublishBody) else None,
-        publish_before=body.publish_before if body else None,
+    asked = _request(
+        body, if_match, video_id, video=body if isinstance(body, PublishBody) else None
     )
+    return await _accepted(request, response, process, asked, origin)
+
+
+@router.post(
+    "/videos/{video_id}/unpublish/",
+    operation_id="unpublish-create",
+    summary="Withdraw a video",
+    status_code=202,
+    dependencies=[JsonOnly],
+    responses=openapi.UNPUBLISH_RESPONSES,
+)
+async def unpublish(
+    request: Request,
+    response: Response,
+    video_id: VideoId,
+    process: Here,
+    origin: From,
+    body: Annotated[
+        UnpublishOptions | None, Body(openapi_examples=openapi.UNPUBLISH_EXAMPLES)
+    ] = None,
+    prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
+        str | None, Header(description="`wait=N`: answer once it is withdrawn. RFC 7240.")
+    ] = None,
+    if_match: IfMatch = None,
+) -> PublishCommand | Video:
+    """Accept the withdrawal and answer `202`: at once, or at `unpublish_at`.
+
+    The video becomes a draft again. Its URL is kept for the day it comes back, and leads nowhere
+    until then.
+    """
+    asked = _request(body, if_match, video_id, action=Action.UNPUBLISH)
+    return await _accepted(request, response, process, asked, origin)
+
+
+def _request(
+    options: PublishOptions | UnpublishOptions | None,
+    if_match: str | None,
+    video_id: int,
+    **more: Any,
+) -> PublishRequest:
+    """One request, from the path, the options in the body, and `If-Match`."""
+    said = options.model_dump(include=set(_OPTIONS), exclude_unset=True) if options else {}
+    if if_match is not None:
+        said["expected_etag"] = if_match
+    return PublishRequest(video_id=video_id, **said, **more)
+
+
+async def _accepted(
+    request: Request, response: Response, process: Process, asked: PublishRequest, origin: Origin
+) -> PublishCommand | Video:
+    """The command, or the Video if the caller prefers to wait and it is done by then."""
     accepted = await to_thread.run_sync(accept, process, [asked], origin)
-    [command] = accepted.commands
+    command = accepted.commands[0]
     if accepted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    seconds = preferred_wait(request.headers.getlist("prefer")) if prefer else None
+    seconds = preferred_wait(request.headers.getlist("prefer"))
     if seconds is not None:
         response.headers["Preference-Applied"] = f"wait={seconds}"
         if await request.app.state.outcomes.wait(command.id, seconds):
-            found = await to_thread.run_sync(_published, process, command.id, origin)
+            found = await to_thread.run_sync(_done, process, command.id, origin)
             response.status_code = 200
             response.headers["ETag"] = found.etag
             return found.video
         command = await to_thread.run_sync(show, process.engine, command.id, origin.workspace_id)
     base_url = process.settings.public_base_url
-    response.headers["Location"] = command_url(base_url, command)
+    response.headers["Location"] = command_url(base_url, command.id)
     return command_view(base_url, command)
 
 
-def _published(process: Process, command_id: UUID, origin: Origin) -> Resource:
+def _done(process: Process, command_id: UUID, origin: Origin) -> Resource:
     """The video, its command having ended well; a problem that says why, if it has not."""
     command = show(process.engine, command_id, origin.workspace_id)
-    if command.state not in (CommandState.PUBLISHED, CommandState.UNCHANGED):
+    if command.state not in GOOD:
         raise ApiProblem(
             status=409,
-            kind=f"publish-{command.state}",
-            title=f"Publish {command.state}",
+            kind=f"{command.action}-{command.state}",
+            title=f"{command.action.capitalize()} {command.state}",
             detail=f"{command.detail} ({command.reason})",
-            command=command_url(process.settings.public_base_url, command),
+            command=command_url(process.settings.public_base_url, command.id),
         )
     return _read(process, command.video_id, origin.workspace_id)
 

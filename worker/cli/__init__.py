@@ -27,8 +27,13 @@ app = typer.Typer(
 app.command(
     "enqueue",
     epilog="Examples: `publish-worker enqueue 7 8 9 --wait 10`, "
-    "`publish-worker enqueue 7 --edits-file video.json --publish-before 2026-12-01T18:00:00Z`",
+    "`publish-worker enqueue 7 --publish-at-local 2026-12-01T18:00 --time-zone Europe/Berlin`",
 )(enqueue.enqueue)
+app.command(
+    "unpublish",
+    epilog="Examples: `publish-worker unpublish 7 --wait 10`, "
+    "`publish-worker unpublish 7 --unpublish-at 2026-12-15T18:00:00Z`",
+)(enqueue.unpublish)
 app.command("status")(status.status)
 app.add_typer(commands.app, name="commands")
 app.add_typer(events.app, name="events")

@@ -7,16 +7,34 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from db.inbox import CommandRow
-from schemas.base import Time
-from schemas.command import CommandState
-from worker import commands, relay
+from schemas.command import (
+    Action,
+    CommandChange,
+    CommandFilter,
+    CommandOrder,
+    CommandState,
+    RetryRequest,
+    Trigger,
+)
+from worker import commands, zones
 from worker.app import Process
 from worker.cli.opening import database, everything
 from worker.cli.printing import moment, print_json, print_table
+from worker.cli.times import (
+    Fold,
+    PublishAt,
+    PublishAtLocal,
+    PublishBefore,
+    TimeZone,
+    UnpublishAt,
+    UnpublishAtLocal,
+    moment_option,
+    understood,
+)
+from worker.intent import RequestInvalid
 from worker.preflight import complain
 
 app = typer.Typer(
@@ -26,41 +44,44 @@ app = typer.Typer(
 )
 
 CommandId = Annotated[UUID, typer.Argument(help="As `commands list` shows it.")]
+BY = commands.Changer(trigger=Trigger.CLI, workspace_id=None)
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, one command per line.")]
 
-_time = TypeAdapter[datetime](Time)
 
-
-def parse_moment(text: str) -> datetime:
-    """A time as RFC 3339 has it; a usage error otherwise."""
-    try:
-        return _time.validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter("Write a time with its offset: 2026-12-01T18:00:00Z.") from None
-
-
-LATEST_MOMENT = typer.Option(
-    "--publish-before",
-    parser=parse_moment,
-    metavar="TIME",
-    help="The latest moment that still makes sense, as 2026-12-01T18:00:00Z.",
-)
-
-
-@app.command("list", epilog="Example: `publish-worker commands list --state failed`")
-def list_(
+@app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
+def list_(  # noqa: PLR0913 - each option is one of the filter's fields
     *,
     state: Annotated[CommandState | None, typer.Option(help="Only those in this state.")] = None,
+    action: Annotated[Action | None, typer.Option(help="Only those that do this.")] = None,
     video: Annotated[int | None, typer.Option(help="Only those for this video.", min=1)] = None,
-    before: Annotated[UUID | None, typer.Option(help="Only those older than this one.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
+    workspace: Annotated[int | None, typer.Option(help="Only this workspace's.", min=1)] = None,
+    due_from: Annotated[
+        datetime | None, moment_option("--due-from", "Only those due then or later.")
+    ] = None,
+    due_until: Annotated[
+        datetime | None, moment_option("--due-until", "Only those due before.")
+    ] = None,
+    by_due: Annotated[
+        bool, typer.Option("--by-due", help="The next one due first; else the newest.")
+    ] = False,
+    before: Annotated[UUID | None, typer.Option(help="Only those behind this one.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=200)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List commands, newest first."""
+    """List and search commands."""
+    wanted = CommandFilter(
+        video_id=video,
+        workspace_id=workspace,
+        state=state,
+        action=action,
+        due_from=due_from,
+        due_until=due_until,
+        order=CommandOrder.DUE if by_due else CommandOrder.NEWEST,
+        before=before,
+        limit=limit,
+    )
     with database() as engine:
-        page = commands.list_page(
-            engine, workspace_id=None, video_id=video, state=state, before=before, limit=limit
-        )
+        page = commands.list_page(engine, wanted, None)
     print_commands(page.commands, as_json=as_json)
     if page.before:
         typer.echo(f"There are more: --before {page.before}", err=True)
@@ -77,37 +98,113 @@ def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     fields = asdict(command)
     for name, value in fields.items():
         shown = moment(value) if isinstance(value, datetime) else value
-        print(f"{name:<15} {'' if shown is None else shown}")
+        print(f"{name:<18} {'' if shown is None else shown}")
 
 
 @app.command()
 def cancel(command_id: CommandId) -> None:
     """Give a command up that has not ended; its video stays as it is."""
+    _change(lambda here: commands.cancel(here.engine, here.waker, command_id, BY))
 
-    def do(here: Process) -> CommandRow:
-        command = commands.cancel(here.engine, command_id, None)
-        relay.relay_or_later(here.engine, here.waker.redis, here.settings.public_base_url)
-        return command
 
-    _change(do)
+@app.command(
+    epilog="Example: `publish-worker commands reschedule ID --publish-at-local 2026-12-01T18:00 "
+    "--time-zone Europe/Berlin`"
+)
+def reschedule(
+    command_id: CommandId,
+    *,
+    publish_at: PublishAt = None,
+    publish_at_local: PublishAtLocal = None,
+    unpublish_at: UnpublishAt = None,
+    unpublish_at_local: UnpublishAtLocal = None,
+    time_zone: TimeZone = None,
+    fold: Fold = None,
+    publish_before: PublishBefore = None,
+) -> None:
+    """Give a command another time, or another latest moment; what is not said stays."""
+    change = understood(
+        CommandChange,
+        publish_at=publish_at,
+        publish_at_local=publish_at_local,
+        unpublish_at=unpublish_at,
+        unpublish_at_local=unpublish_at_local,
+        time_zone=time_zone,
+        fold=fold,
+        publish_before=publish_before,
+    )
+    _change(lambda here: commands.reschedule(here.engine, here.waker, command_id, change, BY))
+
+
+@app.command(
+    epilog="Examples: `publish-worker commands retry ID`, "
+    "`publish-worker commands retry --all --cause RaiseException --per-second 20`"
+)
+def retry(
+    command_id: Annotated[
+        UUID | None, typer.Argument(help="As `commands list` shows it; or else --all.")
+    ] = None,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="Retry every failed command.")] = False,
+    cause: Annotated[
+        str | None, typer.Option(help="With --all: only those; see `commands causes`.")
+    ] = None,
+    per_second: Annotated[
+        int, typer.Option(help="With --all: so many fall due each second.", min=1, max=1000)
+    ] = 50,
+) -> None:
+    """Give a failed command new attempts, or all of them, at a bounded rate."""
+    if (command_id is None) is not all_:
+        raise typer.BadParameter("Say either a command's id or --all.")
+    if command_id is not None:
+        found = command_id
+        _change(lambda here: commands.retry(here.engine, here.waker, found, None))
+        return
+    asked = RetryRequest(cause=cause, per_second=per_second)
+    with everything() as here:
+        retried = commands.retry_all(here.engine, here.waker, asked, None)
+    last = f"; the last falls due at {moment(retried.last_due_at)}" if retried.commands else ""
+    typer.echo(f"{retried.commands} commands have new attempts{last}.", err=True)
 
 
 @app.command()
-def reschedule(
-    command_id: CommandId, *, publish_before: Annotated[datetime, LATEST_MOMENT]
-) -> None:
-    """Change a command's latest moment, and ask it again at once."""
-    if publish_before <= datetime.now(publish_before.tzinfo):
-        raise typer.BadParameter("That has passed; to give the command up, cancel it.")
-    _change(
-        lambda here: commands.reschedule(here.engine, here.waker, command_id, None, publish_before)
+def causes() -> None:
+    """Show why commands failed, the most frequent cause first."""
+    with database() as engine:
+        found = commands.causes(engine, None)
+    print_table(
+        ["cause", "commands", "last", "example"],
+        [
+            [each.cause, str(each.commands), moment(each.last_finished_at), str(each.example)]
+            for each in found
+        ],
     )
 
 
 @app.command()
-def retry(command_id: CommandId) -> None:
-    """Give a failed command new attempts."""
-    _change(lambda here: commands.retry(here.engine, here.waker, command_id, None))
+def recompute() -> None:
+    """Compute the instants of local times anew, after the time-zone data was updated.
+
+    The worker does the same each hour. What moves is listed, and has its event.
+    """
+    with everything() as here:
+        moved = zones.recompute(here.engine)
+        here.waker.wake()
+    print_table(
+        ["command", "video", "zone", "local time", "was", "is"],
+        [
+            [
+                str(each.command_id),
+                str(each.video_id),
+                each.time_zone,
+                each.local_time.isoformat(),
+                moment(each.before),
+                moment(each.after),
+            ]
+            for each in moved
+        ],
+    )
+    typer.echo(f"{len(moved)} commands moved.", err=True)
 
 
 def print_commands(rows: Sequence[CommandRow], *, as_json: bool) -> None:
@@ -117,14 +214,15 @@ def print_commands(rows: Sequence[CommandRow], *, as_json: bool) -> None:
             print_json(to_jsonable_python(asdict(row)))
         return
     print_table(
-        ["id", "video", "state", "reason", "accepted", "ended", "detail"],
+        ["id", "video", "action", "state", "reason", "due", "ended", "detail"],
         [
             [
                 str(row.id),
                 str(row.video_id),
+                row.action,
                 row.state,
                 row.reason or "",
-                moment(row.accepted_at),
+                moment(row.due_at),
                 moment(row.finished_at),
                 row.detail or "",
             ]
@@ -137,7 +235,7 @@ def attempt(change: Callable[[], CommandRow]) -> CommandRow:
     """What `change` returns; if the command was left as it is, one line and exit code 1."""
     try:
         return change()
-    except commands.CommandError as error:
+    except (commands.CommandError, RequestInvalid) as error:
         complain(str(error))
         raise typer.Exit(1) from None
 

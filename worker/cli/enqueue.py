@@ -1,11 +1,10 @@
-"""`publish-worker enqueue`: accept videos for publication, and wait for them if asked to."""
+"""`publish-worker enqueue` and `unpublish`: accept commands, and wait for them if asked to."""
 
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -13,25 +12,51 @@ from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from db.inbox import CommandRow
-from schemas.command import MAX_COMMANDS, CommandState, PublishRequest, Trigger
+from schemas.command import MAX_COMMANDS, Action, CommandState, PublishRequest, Trigger
 from schemas.video import VideoInput
 from worker import commands
 from worker.app import Process
-from worker.cli.commands import LATEST_MOMENT, AsJson, print_commands
+from worker.cli.commands import AsJson, print_commands
 from worker.cli.opening import everything
-from worker.enqueue import EnqueueRefused, Origin
+from worker.cli.times import (
+    ExpectedRevision,
+    Fold,
+    PublishAt,
+    PublishAtLocal,
+    PublishBefore,
+    TimeZone,
+    UnpublishAt,
+    UnpublishAtLocal,
+    understood,
+)
+from worker.enqueue import Origin
 from worker.enqueue import enqueue as accept
+from worker.intent import EnqueueRefused
 from worker.preflight import complain
 
 LOOK_EVERY_SECONDS = 0.05
-GOOD = {CommandState.PUBLISHED, CommandState.UNCHANGED}
+GOOD = {CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED}
 NOT_FINISHED = 3
 
 
-def enqueue(
-    video_ids: Annotated[list[int], typer.Argument(metavar="VIDEO_ID...", min=1)],
+VideoIds = Annotated[list[int], typer.Argument(metavar="VIDEO_ID...", min=1)]
+Wait = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Wait for the outcomes, but no longer.", min=0),
+]
+
+
+def enqueue(  # noqa: PLR0913 - each option is one of the request's fields
+    video_ids: VideoIds,
     *,
-    publish_before: Annotated[datetime | None, LATEST_MOMENT] = None,
+    publish_at: PublishAt = None,
+    publish_at_local: PublishAtLocal = None,
+    unpublish_at: UnpublishAt = None,
+    unpublish_at_local: UnpublishAtLocal = None,
+    time_zone: TimeZone = None,
+    fold: Fold = None,
+    publish_before: PublishBefore = None,
+    expected_revision: ExpectedRevision = None,
     edits_file: Annotated[
         Path | None,
         typer.Option(
@@ -42,24 +67,62 @@ def enqueue(
             allow_dash=True,
         ),
     ] = None,
-    wait: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Wait for the outcomes, but no longer.", min=0),
-    ] = None,
+    wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish videos as soon as they are ready: all of them are accepted, or none.
+    """Publish videos as soon as they are ready, or at a time: all are accepted, or none.
 
-    Exit code 1 if they are refused or (with --wait) one of them was not published; 3 if --wait
-    was not long enough.
+    With --unpublish-at too, each is published for that long. Exit code 1 if they are refused or
+    (with --wait) one of them was not published; 3 if --wait was not long enough.
     """
+    _enqueue(
+        video_ids,
+        wait,
+        as_json=as_json,
+        video=_edits(edits_file) if edits_file else None,
+        publish_at=publish_at,
+        publish_at_local=publish_at_local,
+        unpublish_at=unpublish_at,
+        unpublish_at_local=unpublish_at_local,
+        time_zone=time_zone,
+        fold=fold,
+        publish_before=publish_before,
+        expected_revision=expected_revision,
+    )
+
+
+def unpublish(
+    video_ids: VideoIds,
+    *,
+    unpublish_at: UnpublishAt = None,
+    unpublish_at_local: UnpublishAtLocal = None,
+    time_zone: TimeZone = None,
+    fold: Fold = None,
+    expected_revision: ExpectedRevision = None,
+    wait: Wait = None,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw videos at once, or at a time: they become drafts again, their URLs are kept.
+
+    Exit codes as those of `enqueue`.
+    """
+    _enqueue(
+        video_ids,
+        wait,
+        as_json=as_json,
+        action=Action.UNPUBLISH,
+        unpublish_at=unpublish_at,
+        unpublish_at_local=unpublish_at_local,
+        time_zone=time_zone,
+        fold=fold,
+        expected_revision=expected_revision,
+    )
+
+
+def _enqueue(video_ids: list[int], wait: float | None, *, as_json: bool, **said: Any) -> None:
     if len(video_ids) > MAX_COMMANDS:
         raise typer.BadParameter(f"At most {MAX_COMMANDS} videos at once.")
-    video = _edits(edits_file) if edits_file else None
-    requests = [
-        PublishRequest(video_id=video_id, video=video, publish_before=publish_before)
-        for video_id in video_ids
-    ]
+    requests = [understood(PublishRequest, video_id=video_id, **said) for video_id in video_ids]
     origin = Origin(trigger=Trigger.CLI, correlation_id=str(uuid7()))
     with everything() as here:
         try:

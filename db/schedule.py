@@ -1,0 +1,80 @@
+"""The schedule: what falls due next, and word of what falls due sooner (LISTEN and NOTIFY)."""
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from db.session import Connection
+
+CHANNEL = "publisher_due"
+"""Also known to the function that the trigger on videos calls (publisher_0002)."""
+HORIZON = timedelta(seconds=3)
+"""How far ahead the schedule is read, each second; only what falls due sooner needs a word."""
+
+# The next times at which commands fall due, and the clock that they go by.
+UPCOMING = """
+SELECT extract(epoch FROM clock_timestamp())::float8,
+       array(
+           SELECT extract(epoch FROM due_at)::float8 FROM publisher.publish_command
+           WHERE state IN ('scheduled', 'waiting')
+             AND due_at > now() AND due_at <= now() + %(horizon)s
+           ORDER BY due_at LIMIT %(limit)s
+       )
+"""
+
+# Say that a command falls due at a time (seconds since 1970); heard once this is committed.
+TELL = "SELECT pg_notify(%(channel)s, %(due)s)"
+
+LISTEN = f"LISTEN {CHANNEL}"
+
+LIMIT = 1_000
+"""Due times that are read at once; the rest is read when these have come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upcoming:
+    """The times at which commands fall due, soonest first, in seconds since 1970."""
+
+    now: float
+    """The database's clock as this was read."""
+    due: list[float]
+
+
+def tell(tx: Connection, due: Iterable[datetime]) -> None:
+    """Let the schedulers hear of the soonest of these times, if it is too soon to be read."""
+    soonest = min(due, default=None)
+    if soonest is not None and soonest <= datetime.now(UTC) + HORIZON:
+        tx.execute(TELL, {"channel": CHANNEL, "due": repr(soonest.timestamp())})
+
+
+@contextmanager
+def listening(engine: Engine) -> Generator[Connection]:
+    """A connection of its own that hears of what falls due sooner."""
+    pooled = engine.raw_connection()
+    driver: Any = pooled.driver_connection
+    pooled.detach()
+    try:
+        driver.autocommit = True
+        driver.execute(LISTEN)
+        yield driver
+    finally:
+        driver.close()
+
+
+def upcoming(connection: Connection) -> Upcoming:
+    """Read what falls due within the horizon."""
+    row = connection.execute(UPCOMING, {"horizon": HORIZON, "limit": LIMIT}).fetchone()
+    now, due = row or (0.0, [])
+    return Upcoming(now=now, due=due)
+
+
+def heard(connection: Connection, seconds: float) -> list[float | None]:
+    """Wait for word, at most so long; each is a time, or None for now."""
+    return [
+        float(word.payload) if word.payload else None
+        for word in connection.notifies(timeout=seconds, stop_after=1)
+    ]

@@ -1,0 +1,96 @@
+"""The agenda: when the next command falls due, kept by a thread that reads and hears of it.
+
+It reads the coming seconds once a second, and hears at once of what falls due sooner. Whatever it
+misses, the sweep finds: nothing here is needed for anything but punctuality.
+"""
+
+import threading
+import time
+from heapq import heappop, heappush
+
+import structlog
+from sqlalchemy import Engine
+
+from db import schedule
+from db.errors import DATABASE_ERRORS
+from db.session import Connection
+
+READ_EVERY_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+"""After the database was away."""
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+class Agenda:
+    """Knows the coming due times by this machine's steady clock."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._changed = threading.Condition()
+        self._due: list[float] = []
+        """A heap of `time.monotonic()`."""
+        self._offset = 0.0
+        """The database's clock minus ours."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="agenda", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read and hear."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within a second; nobody need wait for that."""
+        self._stop.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something falls due, at most so long; True if something has.
+
+        What has fallen due is forgotten: whoever is told, acts.
+        """
+        until = time.monotonic() + seconds
+        with self._changed:
+            while not self._take_due():
+                now = time.monotonic()
+                if now >= until:
+                    return False
+                self._changed.wait(min(until, self._due[0] if self._due else until) - now)
+            return True
+
+    def _take_due(self) -> bool:
+        now = time.monotonic()
+        taken = False
+        while self._due and self._due[0] <= now:
+            heappop(self._due)
+            taken = True
+        return taken
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with schedule.listening(self._engine) as connection:
+                    self._follow(connection)
+            except DATABASE_ERRORS as error:
+                log.warning("agenda.database_away", error=str(error).strip())
+                self._stop.wait(RETRY_SECONDS)
+
+    def _follow(self, connection: Connection) -> None:
+        while not self._stop.is_set():
+            self._note(schedule.upcoming(connection))
+            again = time.monotonic() + READ_EVERY_SECONDS
+            while (left := again - time.monotonic()) > 0 and not self._stop.is_set():
+                self._hear(schedule.heard(connection, left))
+
+    def _note(self, upcoming: schedule.Upcoming) -> None:
+        """Replace what is known: whatever was changed or cancelled is gone from it."""
+        self._offset = upcoming.now - time.monotonic()
+        with self._changed:
+            self._due = [due - self._offset for due in upcoming.due]  # sorted, so a heap
+            self._changed.notify()
+
+    def _hear(self, due: list[float | None]) -> None:
+        now = time.monotonic()
+        with self._changed:
+            for each in due:
+                heappush(self._due, now if each is None else each - self._offset)
+            self._changed.notify()

@@ -1,0 +1,114 @@
+"""Intents: the commands that a request comes to, its times made out, before anything is looked up.
+
+A publish with an end is two of them, counterparts of each other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from schemas.command import Action, CommandChange, PublishRequest
+from schemas.problem import FieldError
+from worker.timing import LocalTimeError, Moment, publication_moment, withdrawal_moment
+
+_TIMES = (("publish_at", publication_moment), ("unpublish_at", withdrawal_moment))
+
+
+class EnqueueRefused(Exception):
+    """Nothing was enqueued."""
+
+
+class RequestInvalid(EnqueueRefused):
+    """Some of the requests contradict themselves, or what the database has."""
+
+    def __init__(self, errors: Sequence[tuple[int, FieldError]]) -> None:
+        super().__init__("; ".join(error.detail for _, error in errors))
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A command about to be made."""
+
+    id: UUID
+    request: PublishRequest
+    action: Action
+    moment: Moment | None
+    """When; None: at once."""
+    counterpart_id: UUID | None = None
+
+    @property
+    def expects(self) -> bool:
+        """Whether the request's expectations are about this one: a window's end follows its own
+        beginning, which is no surprise.
+        """
+        return self.action is self.request.action
+
+
+def intended(requests: Sequence[PublishRequest]) -> list[Intent]:
+    """The commands of these requests, in order. Raises RequestInvalid for times without sense."""
+    now = datetime.now(UTC)
+    intents: list[Intent] = []
+    errors: list[tuple[int, FieldError]] = []
+    for index, request in enumerate(requests):
+        try:
+            intents += _of(request, now)
+        except RequestInvalid as invalid:
+            errors += [(index, error) for _, error in invalid.errors]
+    if errors:
+        raise RequestInvalid(errors)
+    return intents
+
+
+def asked_moments(said: PublishRequest | CommandChange) -> tuple[Moment | None, Moment | None]:
+    """When to publish and when to unpublish, as far as said. Raises RequestInvalid."""
+    found: list[Moment | None] = []
+    errors: list[FieldError] = []
+    for name, moment_of in (
+        ("publish_at", publication_moment),
+        ("unpublish_at", withdrawal_moment),
+    ):
+        try:
+            found.append(moment_of(said))
+        except LocalTimeError as error:
+            errors.append(FieldError(pointer=f"/{name}_local", code=error.code, detail=str(error)))
+    if errors:
+        raise RequestInvalid([(0, error) for error in errors])
+    return found[0], found[1]
+
+
+def _of(request: PublishRequest, now: datetime) -> list[Intent]:
+    begin, end = asked_moments(request)
+    if request.action is Action.UNPUBLISH:
+        return [Intent(id=uuid7(), request=request, action=Action.UNPUBLISH, moment=end)]
+    if request.publish_before and begin and request.publish_before <= begin.at:
+        raise _out_of_order("/publish_before", "must be later than publish_at")
+    first = Intent(id=uuid7(), request=request, action=Action.PUBLISH, moment=begin)
+    if end is None:
+        return [first]
+    if end.at <= max(now, begin.at if begin else now):
+        raise _out_of_order("/unpublish_at", "must lie in the future, and later than publish_at")
+    second = Intent(
+        id=uuid7(),
+        request=request,
+        action=Action.UNPUBLISH,
+        moment=end,
+        counterpart_id=first.id,
+    )
+    return [
+        Intent(
+            id=first.id,
+            request=request,
+            action=Action.PUBLISH,
+            moment=begin,
+            counterpart_id=second.id,
+        ),
+        second,
+    ]
+
+
+def _out_of_order(pointer: str, detail: str) -> RequestInvalid:
+    return RequestInvalid([(0, FieldError(pointer=pointer, code="order", detail=detail))])

@@ -1,0 +1,144 @@
+"""Other times for commands: changed by a caller, or computed anew by a zone's new rules."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from db import inbox, outbox, schedule
+from db.inbox import Timing
+from db.session import Connection, last_round_trip
+from schemas.command import Action, CommandChange, CommandState, Trigger
+from schemas.events import EventType
+from schemas.facts import ClaimedCommand
+from schemas.problem import FieldError
+from worker.decision import scheduled
+from worker.intent import RequestInvalid, asked_moments
+from worker.timing import Moment, cached_digest
+
+
+def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
+    """What the change comes to; None if it says what is so already. Raises RequestInvalid."""
+    moment = _moment(command, change)
+    says_time = bool(change.model_fields_set - {"publish_before"})
+    before = (
+        change.publish_before
+        if "publish_before" in change.model_fields_set
+        else command.publish_before
+    )
+    timing = Timing(
+        id=command.id,
+        asked_for=moment.at if moment else None,
+        local_time=moment.local_time if moment else None,
+        time_zone=moment.time_zone if moment else None,
+        fold=moment.fold if moment else None,
+        zone_digest=moment.zone_digest if moment else None,
+        due_at=_due_at(command, moment, says_time=says_time),
+        publish_before=before,
+    )
+    _check(command, timing, change)
+    return None if _is_so_already(command, timing) else timing
+
+
+def write_timings(
+    tx: Connection, changes: Sequence[tuple[ClaimedCommand, Timing]], trigger: Trigger
+) -> None:
+    """Write other times to commands that are held, with their events, and commit."""
+    events = [
+        scheduled(
+            _with(command, timing),
+            EventType.RESCHEDULED,
+            trigger,
+            command.asked_for if command.asked_for != timing.asked_for else None,
+        )
+        for command, timing in changes
+    ]
+    timings = [timing for _, timing in changes]
+    with last_round_trip(tx):
+        inbox.reschedule(tx, timings)
+        schedule.tell(tx, [timing.due_at for timing in timings])
+        outbox.append(tx, [event for event in events if event])
+
+
+def _moment(command: ClaimedCommand, change: CommandChange) -> Moment | None:
+    """The time that the command has from now on."""
+    begin, end = asked_moments(change)
+    said = change.model_fields_set - {"publish_before", "time_zone", "fold"}
+    wanted, other = "publish_at", "unpublish_at"
+    if command.action == Action.UNPUBLISH:
+        wanted, other = other, wanted
+        if change.publish_before is not None:
+            raise _wrong("/publish_before", "action", "the command unpublishes; it has none")
+    if foreign := sorted(name for name in said if name.startswith(other)):
+        detail = f"the command {_verb(command)}; say {wanted}"
+        raise _wrong(f"/{foreign[0]}", "action", detail)
+    if not said:
+        return _as_it_is(command)
+    return end if command.action == Action.UNPUBLISH else begin
+
+
+def _as_it_is(command: ClaimedCommand) -> Moment | None:
+    if command.asked_for is None:
+        return None
+    return Moment(
+        at=command.asked_for,
+        local_time=command.local_time,
+        time_zone=command.time_zone,
+        fold=command.fold,
+        zone_digest=cached_digest(command.time_zone) if command.time_zone else None,
+    )
+
+
+def _due_at(command: ClaimedCommand, moment: Moment | None, *, says_time: bool) -> datetime:
+    """When it falls due; what is due or waits already is asked again at once."""
+    if says_time:
+        return max(moment.at, command.now) if moment else command.now
+    is_ahead = command.state == CommandState.SCHEDULED and command.due_at > command.now
+    return command.due_at if is_ahead else command.now
+
+
+def _check(command: ClaimedCommand, timing: Timing, change: CommandChange) -> None:
+    before = timing.publish_before
+    if change.publish_before is not None and change.publish_before <= command.now:
+        detail = "must not have passed; to give the command up, cancel it"
+        raise _wrong("/publish_before", "past", detail)
+    if before is not None and before <= timing.due_at:
+        pointer = "/publish_before" if change.publish_before else "/publish_at"
+        raise _wrong(pointer, "order", "publish_before must be later than publish_at")
+    other = command.counterpart_at
+    if other is None:
+        return
+    if command.action == Action.PUBLISH and timing.due_at >= other:
+        raise _wrong("/publish_at", "order", f"the window ends before, at {other.isoformat()}")
+    if command.action == Action.UNPUBLISH and timing.due_at <= other:
+        raise _wrong("/unpublish_at", "order", f"the window begins later, at {other.isoformat()}")
+
+
+def _is_so_already(command: ClaimedCommand, timing: Timing) -> bool:
+    return (
+        command.state == CommandState.SCHEDULED
+        and command.due_at == timing.due_at
+        and command.asked_for == timing.asked_for
+        and command.local_time == timing.local_time
+        and command.time_zone == timing.time_zone
+        and command.publish_before == timing.publish_before
+    )
+
+
+def _with(command: ClaimedCommand, timing: Timing) -> ClaimedCommand:
+    return replace(
+        command,
+        asked_for=timing.asked_for,
+        local_time=timing.local_time,
+        time_zone=timing.time_zone,
+        fold=timing.fold,
+        due_at=timing.due_at,
+        publish_before=timing.publish_before,
+    )
+
+
+def _verb(command: ClaimedCommand) -> str:
+    return "unpublishes" if command.action == Action.UNPUBLISH else "publishes"
+
+
+def _wrong(pointer: str, code: str, detail: str) -> RequestInvalid:
+    return RequestInvalid([(0, FieldError(pointer=pointer, code=code, detail=detail))])
