@@ -96,8 +96,12 @@ beat_schedule = {
     "publish": {"task": "publish.run_due", "schedule": 1.0, "options": {"expires": 2.0}},
     "relay": {"task": "events.relay", "schedule": 1.0, "options": {"expires": 2.0}},
     "prune": {"task": "maintenance.prune", "schedule": 3600.0, "options": {"expires": 600.0}},
+    # Time-zone data is updated a few times a year, at short notice.
+    "zones": {"task": "maintenance.recompute", "schedule": 3600.0, "options": {"expires": 600.0}},
+    "canary": {"task": "maintenance.canary", "schedule": 60.0, "options": {"expires": 20.0}},
 }
-# Kept in memory, not in a file, and with short pauses while the broker is away.
+# Ours sleeps until the next command falls due; kept in memory, with short pauses while the broker
+# is away.
 beat_scheduler = "worker.scheduler:Scheduler"
 # How long beat may sleep: it must notice a broker that comes back within a second.
 beat_max_loop_interval = 1.0

@@ -248,7 +248,7 @@ FOR UPDATE SKIP LOCKED
 COUNT = """
 SELECT state, count(*), count(*) FILTER (WHERE due_at <= now()),
        extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now()))
-FROM publisher.publish_command GROUP BY state
+FROM publisher.publish_command WHERE trigger <> 'canary' GROUP BY state
 """
 
 # Forget commands that ended long ago, a bounded number at a time.

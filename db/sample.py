@@ -8,9 +8,10 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 from psycopg.types.json import Jsonb
 
+from db.canary import VIDEO_ID
 from db.session import Connection
 
 CATALOGUE = (
@@ -30,8 +31,8 @@ VIDEOS = ("videos-ready", "videos-titles", "videos-unready", "videos-published",
 NUMBERED = (*CATALOGUE, "video", "section")
 """Tables whose ids come from an identity sequence."""
 
-# Whether a platform is there already: a workspace comes before anything else.
-HAS_WORKSPACE = "SELECT EXISTS (SELECT FROM workspace)"
+# Whether a platform is there already: a workspace comes before anything else; the canary's is ours.
+HAS_WORKSPACE = "SELECT EXISTS (SELECT FROM workspace WHERE id < %(canary)s)"
 
 # The rows of one table as they are written; keys without a column (a video's sections) are skipped.
 INSERT_ROWS = SQL("""
@@ -71,7 +72,9 @@ INSERT_ENGAGEMENT = """
 """
 
 # Let the next insert count on from the explicit ids; put together with one such query per table.
-ADVANCE_SEQUENCE = SQL("SELECT setval(pg_get_serial_sequence({name}, 'id'), max(id)) FROM {table}")
+ADVANCE_SEQUENCE = SQL(
+    "SELECT setval(pg_get_serial_sequence({name}, 'id'), max(id)) FROM {table} WHERE id < {canary}"
+)
 
 # Copies of a workspace's ready videos, in turn, each with its own tags and sections: the first
 # round is take 2. A later call goes on where the last one stopped, and copies no copy.
@@ -130,7 +133,7 @@ def load_sample(connection: Connection) -> int:
 
     The caller commits.
     """
-    if connection.execute(HAS_WORKSPACE).fetchone() == (True,):
+    if connection.execute(HAS_WORKSPACE, {"canary": VIDEO_ID}).fetchone() == (True,):
         return 0
     for table in CATALOGUE:
         _insert(connection, table, _read(table))
@@ -162,5 +165,8 @@ def _insert(connection: Connection, table: str, rows: list[dict[str, Any]]) -> N
 
 
 def _advance_sequences(connection: Connection) -> None:
-    each = (ADVANCE_SEQUENCE.format(name=name, table=Identifier(name)) for name in NUMBERED)
+    each = (
+        ADVANCE_SEQUENCE.format(name=name, table=Identifier(name), canary=Literal(VIDEO_ID))
+        for name in NUMBERED
+    )
     connection.execute(SQL(" UNION ALL ").join(each))

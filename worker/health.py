@@ -2,7 +2,7 @@
 
 Every `publish.run_due` leaves a heartbeat in Redis, and beat sends one each second. So a fresh
 heartbeat shows that beat, the broker and a worker that consumes all work; a process that merely
-exists shows nothing.
+exists shows nothing. That commands go out in time, the canary shows (worker.canary).
 """
 
 import time
@@ -19,6 +19,7 @@ from db import inbox, publication
 from db.errors import DATABASE_ERRORS
 from db.migrate import is_migrated
 from db.session import transaction
+from worker import canary
 from worker.relay import StreamUnfit
 from worker.relay import check as check_stream
 
@@ -57,6 +58,7 @@ def examine(engine: Engine, redis: Redis, broker_url: str) -> list[Check]:
         _redis(redis),
         _broker(broker_url),
         _worker(redis),
+        _schedule(engine),
         _stream(engine, redis),
     ]
 
@@ -105,6 +107,14 @@ def _worker(redis: Redis) -> Check:
         detail = f"The last sweep ran {age:.0f} s ago: is the worker or beat down?"
         return Check(name="worker", ok=False, detail=detail)
     return Check(name="worker", ok=True, detail=f"Ran a sweep {max(age, 0):.1f} s ago.")
+
+
+def _schedule(engine: Engine) -> Check:
+    try:
+        ok, detail = canary.judge(engine)
+    except DATABASE_ERRORS:
+        return Check(name="schedule", ok=False, detail="Unknown: the database is away.")
+    return Check(name="schedule", ok=ok, detail=detail)
 
 
 def _stream(engine: Engine, redis: Redis) -> Check:

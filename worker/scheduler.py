@@ -4,6 +4,7 @@ Beside that it sends the sweeps of celeryconfig, as Celery's own does. It rememb
 file is written, and two or more of them at once do no harm: a wake-up too many finds nothing.
 """
 
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +26,11 @@ class Scheduler(CeleryScheduler):
             agenda = Agenda(process().engine)
         agenda.start()
         return agenda
+
+    def setup_schedule(self) -> None:
+        """Take the sweeps from celeryconfig; the canary flies at once, so that health is known."""
+        super().setup_schedule()
+        self.schedule["canary"].last_run_at = datetime.fromtimestamp(0, UTC)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due of the sweeps, then wait for the next sweep or the next command."""

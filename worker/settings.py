@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     """How long an event stays in the outbox, from which a lost stream is rebuilt."""
     command_keep_days: Annotated[float, Field(gt=0)] = 30
     """How long a finished command can be asked for."""
+    canary_video_id: Annotated[int, Field(ge=1)] | None = None
+    """A hidden video, in a workspace of its own, that is published and withdrawn in turn, once a
+    minute, to see that scheduling works; where the platform's tables are ours, it has one."""
 
     def database(self) -> str:
         """`DATABASE_URL`, or a clear error."""

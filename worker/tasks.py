@@ -9,7 +9,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
-from worker import maintenance, publish, relay
+from worker import canary, maintenance, publish, relay, zones
 from worker.app import RUN_DUE, app, process
 from worker.enqueue import Origin, enqueue, set_aside
 from worker.health import leave_heartbeat
@@ -50,6 +50,21 @@ def prune() -> None:
     """Forget what is old."""
     here = process()
     maintenance.prune(here.engine, here.redis, here.settings)
+
+
+@app.task(name="maintenance.recompute")
+def recompute() -> None:
+    """Compute the instants of local times anew where a zone's rules have changed."""
+    here = process()
+    if zones.recompute(here.engine):
+        here.waker.wake()
+
+
+@app.task(name="maintenance.canary")
+def fly_canary() -> None:
+    """Send the canary: a publication of our own that shows that scheduling works."""
+    here = process()
+    canary.fly(here.engine, here.waker, here.settings.canary_video_id)
 
 
 @app.task(

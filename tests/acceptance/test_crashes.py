@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
+from db.canary import VIDEO_ID as CANARY
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from tests.desk import Desk, ids
@@ -98,15 +99,19 @@ def wake(send_task: SendTask) -> None:
 
 
 def published(desk: Desk) -> int:
-    return desk.value("SELECT count(*) FROM publisher.video_release")
+    return desk.value("SELECT count(*) FROM publisher.video_release WHERE video_id < %s", CANARY)
 
 
 def assert_each_once(desk: Desk, videos: list[int]) -> None:
     """Every video published once, one event for each, positions without gap, all on the stream."""
-    states = desk.rows("SELECT state, count(*) FROM publisher.publish_command GROUP BY state")
+    states = desk.rows(
+        "SELECT state, count(*) FROM publisher.publish_command WHERE video_id < %s GROUP BY state",
+        CANARY,
+    )
     assert states == [("published", COMMANDS)]
-    assert desk.value("SELECT count(*) FROM video WHERE is_draft") == 0
-    assert desk.value("SELECT max(revision) FROM publisher.video_release") == 1
+    assert desk.value("SELECT count(*) FROM video WHERE is_draft AND id < %s", CANARY) == 0
+    revision = "SELECT max(revision) FROM publisher.video_release WHERE video_id < %s"
+    assert desk.value(revision, CANARY) == 1
     wait_until(lambda: on_the_stream(desk.redis) == COMMANDS, "all events on the stream")
     assert ids(desk.redis) == [f"{position}-0" for position in range(1, COMMANDS + 1)]
     subjects = Counter(int(event["subject"]) for event in desk.events())

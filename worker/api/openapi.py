@@ -278,6 +278,22 @@ RETRY_RESPONSES: Responses = {
     ),
     422: _INVALID,
 }
+_SPREAD = {"median": 7.2, "p90": 11.9, "p95": 16.3, "p99": 41.0, "max": 88.4}
+PUNCTUALITY_RESPONSES: Responses = {
+    **_READ,
+    200: _answered(
+        "The percentiles.",
+        {
+            "window_seconds": 3600,
+            "since": "2026-11-24T08:00:00Z",
+            "commands": 1204,
+            "lateness": _SPREAD,
+            "waiting": _SPREAD,
+            "working": _SPREAD,
+        },
+    ),
+    422: _INVALID,
+}
 HEALTH_RESPONSES: Responses = {200: _answered("It is.", {"status": "ok"})}
 READY_RESPONSES: Responses = {
     200: _answered("It does.", _checked("worker", "Ran a sweep 0.4 s ago.", ok=True))

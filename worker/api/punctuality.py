@@ -1,0 +1,32 @@
+"""Punctuality over HTTP: lateness percentiles over a window."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from schemas.punctuality import Punctuality
+from worker import punctuality
+from worker.api import openapi
+from worker.api.access import Here, NeedsKey, Reader
+from worker.api.routing import Router
+
+WEEK = 7 * 24 * 3600
+
+router = Router(tags=["operations"], dependencies=[NeedsKey])
+
+
+@router.get(
+    "/punctuality",
+    operation_id="punctuality",
+    summary="See how late commands are carried out",
+    responses=openapi.PUNCTUALITY_RESPONSES,
+)
+def measure(
+    process: Here,
+    caller: Reader,
+    window: Annotated[
+        int, Query(description="The last so many seconds.", ge=1, le=WEEK, examples=[3600])
+    ] = 3600,
+) -> Punctuality:
+    """Give percentiles of the lateness, in milliseconds, of the commands that the key can see."""
+    return punctuality.measure(process.engine, seconds=window, workspace_id=caller.workspace_id)
