@@ -95,6 +95,7 @@ enable_utc = True
 beat_schedule = {
     "publish": {"task": "publish.run_due", "schedule": 1.0, "options": {"expires": 2.0}},
     "relay": {"task": "events.relay", "schedule": 1.0, "options": {"expires": 2.0}},
+    "reports": {"task": "generation.take", "schedule": 1.0, "options": {"expires": 2.0}},
     "prune": {"task": "maintenance.prune", "schedule": 3600.0, "options": {"expires": 600.0}},
     # Time-zone data is updated a few times a year, at short notice.
     "zones": {"task": "maintenance.recompute", "schedule": 3600.0, "options": {"expires": 600.0}},

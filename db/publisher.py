@@ -206,6 +206,9 @@ class VideoGeneration(Publisher):
     completed: Mapped[bool]
     detail: Mapped[str | None]
     """Why the run failed."""
+    file_run: Mapped[int | None] = mapped_column(Integer)
+    """Of the report that named the rendered file; None: none did."""
+    file_reported_at: Mapped[datetime | None]
 
 
 class ApiKey(Publisher):

@@ -17,9 +17,10 @@ from db.session import connect
 from worker import logs
 from worker.preflight import check_database, check_settings, one_clear_line
 from worker.settings import Settings, resolve
-from worker.wake import Waker, impatient, patient
+from worker.wake import REPORTS_MARK, Waker, impatient, patient
 
 RUN_DUE = "publish.run_due"
+TAKE_REPORTS = "generation.take"
 WAKE_EXPIRES = 60.0
 """Seconds; the sweep is there long before, so an old wake-up says nothing."""
 
@@ -55,6 +56,15 @@ def process() -> Process:
 def send_wake_up() -> None:
     """Send the message that there may be work; no state is in it."""
     app.send_task(RUN_DUE, expires=WAKE_EXPIRES)
+
+
+def reports_waker(here: Process) -> Waker:
+    """Wakes whoever takes generation reports off their stream."""
+
+    def send() -> None:
+        app.send_task(TAKE_REPORTS, expires=WAKE_EXPIRES)
+
+    return Waker(redis=here.waker.redis, send=send, mark=REPORTS_MARK)
 
 
 @signals.celeryd_init.connect

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from db import idempotency, inbox, outbox
 from db.session import Connection, transaction
+from worker import reports
 from worker.relay import STREAM, StreamUnfit, check, tip
 from worker.settings import Settings
 
@@ -24,19 +25,21 @@ class Pruned:
     """How much was forgotten."""
 
     stream: int
+    reports: int
     outbox: int
     commands: int
     idempotency_keys: int
 
 
 def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
-    """Trim the stream by age, then the outbox, finished commands and idempotency keys.
+    """Trim the streams by age, then the outbox, finished commands and idempotency keys.
 
     The stream loses only what is older than its age; the outbox only what is on the stream, or was.
     """
     command_age = timedelta(days=settings.command_keep_days)
     pruned = Pruned(
         stream=trim(engine, redis, settings.stream_age()),
+        reports=reports.trim(redis, settings.stream_age()),
         outbox=_prune_outbox(engine, redis, settings),
         # Keys before the commands that they stand for: none may lead nowhere.
         idempotency_keys=_in_steps(

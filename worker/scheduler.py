@@ -1,7 +1,8 @@
 """Beat's scheduler: sleeps until the next command falls due, and wakes Celery at that moment.
 
-Beside that it sends the sweeps of celeryconfig, as Celery's own does. It remembers nothing, so no
-file is written, and two or more of them at once do no harm: a wake-up too many finds nothing.
+It hears generation reports come in, too, and wakes Celery for them; and it sends the sweeps of
+celeryconfig, as Celery's own does. It remembers nothing, so no file is written, and two or more of
+them at once do no harm: a wake-up too many finds nothing.
 """
 
 from datetime import UTC, datetime
@@ -11,8 +12,9 @@ from typing import Any
 from celery.beat import Scheduler as CeleryScheduler
 
 from worker.agenda import Agenda
-from worker.app import process
+from worker.app import process, reports_waker
 from worker.consumer import connect_soon
+from worker.hearing import Hearing
 from worker.preflight import one_clear_line
 
 
@@ -27,6 +29,13 @@ class Scheduler(CeleryScheduler):
         agenda.start()
         return agenda
 
+    @cached_property
+    def hearing(self) -> Hearing:
+        """Kept from the first tick on, too."""
+        hearing = Hearing(process().redis, reports_waker(process()).wake)
+        hearing.start()
+        return hearing
+
     def setup_schedule(self) -> None:
         """Take the sweeps from celeryconfig; the canary flies at once, so that health is known."""
         super().setup_schedule()
@@ -35,14 +44,16 @@ class Scheduler(CeleryScheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due of the sweeps, then wait for the next sweep or the next command."""
         seconds: float = super().tick(*args, **kwargs)
-        if self.agenda.wait(seconds):
+        agenda, _ = self.agenda, self.hearing
+        if agenda.wait(seconds):
             process().waker.wake()
         return 0.0
 
     def close(self) -> None:
-        """Stop keeping the agenda; runs in a signal handler, so nothing is waited for."""
-        if "agenda" in self.__dict__:
-            self.agenda.stop()
+        """Stop the threads; runs in a signal handler, so nothing is waited for."""
+        for part in ("agenda", "hearing"):
+            if part in self.__dict__:
+                self.__dict__[part].stop()
         super().close()
 
     def _ensure_connected(self) -> Any:

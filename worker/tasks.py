@@ -9,8 +9,8 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
-from worker import canary, maintenance, publish, relay, zones
-from worker.app import RUN_DUE, app, process
+from worker import canary, maintenance, publish, relay, reports, zones
+from worker.app import RUN_DUE, TAKE_REPORTS, app, process, reports_waker
 from worker.enqueue import Origin, enqueue, set_aside
 from worker.health import leave_heartbeat
 from worker.intent import EnqueueRefused
@@ -43,6 +43,15 @@ def relay_events() -> None:
     """The sweep of the outbox: relay what is not on the stream yet."""
     here = process()
     relay.relay_or_later(here.engine, here.redis, here.settings.public_base_url)
+
+
+@app.task(name=TAKE_REPORTS)
+def take_reports() -> None:
+    """The wake-up: take generation reports off their stream; what they make due, goes out."""
+    here = process()
+    reports_waker(here).arrived()
+    if reports.take_or_later(here.engine, here.redis):
+        here.waker.wake()
 
 
 @app.task(name="maintenance.prune")

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 MARK = "publish-worker:wake"
+REPORTS_MARK = "publish-worker:wake:reports"
 MARK_MS = 1_000
 """A lost wake-up delays work by no more than this, or the next sweep."""
 TIMEOUT_SECONDS = 0.25
@@ -50,12 +51,13 @@ class Waker:
 
     redis: Redis
     send: Callable[[], None]
-    """Sends the Celery message `publish.run_due`."""
+    """Sends the Celery message `publish.run_due`, or another one under another mark."""
+    mark: str = MARK
 
     def wake(self) -> None:
         """Say that there may be work, unless that has just been said."""
         try:
-            if self.redis.set(MARK, 1, nx=True, px=MARK_MS):
+            if self.redis.set(self.mark, 1, nx=True, px=MARK_MS):
                 self.send()
         except (RedisError, BrokerError, OSError) as error:
             log.warning("wake.not_sent", error=str(error), consequence="the sweep will wake Celery")
@@ -63,6 +65,6 @@ class Waker:
     def arrived(self) -> None:
         """Forget the mark, before looking for work: what comes in from now on wakes again."""
         try:
-            self.redis.delete(MARK)
+            self.redis.delete(self.mark)
         except RedisError as error:
             log.warning("wake.mark_kept", error=str(error), consequence="it expires by itself")

@@ -24,6 +24,7 @@ from db.platform import Platform
 from db.session import connect, transaction
 from schemas.access import Scope
 from schemas.command import PublishRequest
+from schemas.generation import GenerationReport, ReportKind
 from schemas.video import VideoInput
 from tests.conftest import libpq, named
 from tests.desk import Desk
@@ -31,6 +32,7 @@ from worker.access import create_key
 from worker.embedded import Engines
 from worker.health import examine
 from worker.maintenance import prune
+from worker.reports import apply
 from worker.settings import Settings
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "adopting.md"
@@ -203,6 +205,37 @@ def test_a_video_that_django_holds_stands_aside_and_holds_up_no_other(adopted: A
     adopted.desk.make_due()
     adopted.desk.run()
     assert adopted.desk.command(held.id).state == "published"
+
+
+def test_the_end_of_generation_is_heard_at_once(adopted: Adopted) -> None:
+    adopted.run("trigger")
+    adopted.admin.execute("SET ROLE django")
+    adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
+    [waiting] = adopted.desk.publish(1)
+    assert waiting.state == "waiting"
+    adopted.admin.execute("UPDATE videos_video SET status = 'completed' WHERE id = 1")
+    adopted.admin.execute("RESET ROLE")
+    adopted.desk.run()
+    assert adopted.desk.command(waiting.id).state == "published"
+
+
+def test_what_django_saves_without_a_turn_calls_nothing(adopted: Adopted) -> None:
+    adopted.run("trigger")
+    adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
+    [waiting] = adopted.desk.publish(1)
+    adopted.admin.execute("UPDATE videos_video SET status = status, title = 'Other' WHERE id = 1")
+    assert adopted.desk.command(waiting.id).due_at == waiting.due_at
+
+
+def test_reports_need_the_grant_for_them(adopted: Adopted) -> None:
+    adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
+    report = GenerationReport(kind=ReportKind.COMPLETED)
+    with pytest.raises(InsufficientPrivilege):
+        apply(adopted.desk.engine, [(1, report)], None)
+    adopted.run("reports")
+    [state] = apply(adopted.desk.engine, [(1, report)], None)
+    assert state is not None
+    assert state.applied
 
 
 def test_django_may_add_a_section_meanwhile(adopted: Adopted) -> None:

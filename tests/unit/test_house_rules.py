@@ -14,7 +14,9 @@ SOURCES = sorted(
 )
 REDIS_KEYS = {
     "video.events": "the relay: trimmed by age in worker.maintenance",
+    "video.generation": "pipelines: trimmed by age in worker.reports",
     "publish-worker:wake": "expires",
+    "publish-worker:wake:reports": "expires",
     "publish-worker:heartbeat": "expires",
     "publish-worker:celery:": "Kombu",
 }
@@ -54,7 +56,7 @@ def test_nothing_is_opened_at_import() -> None:
 
 def test_every_redis_key_has_an_expiry_or_an_owner() -> None:
     """A key of ours is a constant in the code; each is known here with what ends it."""
-    pattern = re.compile(r'"((?:publish-worker:|video\.events$)[a-z:.-]*)"')
+    pattern = re.compile(r'"(publish-worker:[a-z:.-]*|video\.(?:events|generation))"')
     found = {
         match
         for path in [*SOURCES, ROOT / "celeryconfig.py"]

@@ -8,7 +8,15 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from worker import logs
-from worker.api import commands, generation, operations, problems, redirects, videos
+from worker.api import (
+    commands,
+    generation,
+    operations,
+    problems,
+    punctuality,
+    redirects,
+    videos,
+)
 from worker.api.middleware import BodyLimit, Correlation
 from worker.api.openapi import DESCRIPTION, TAGS, document
 from worker.api.waiting import Outcomes
@@ -39,7 +47,7 @@ def create_app(process: Process | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for part in (videos, generation, commands):
+    for part in (videos, generation, commands, punctuality):
         app.include_router(part.router, prefix="/api/v1")
     for part in (operations, redirects):
         app.include_router(part.router)

@@ -127,6 +127,8 @@ def upgrade() -> None:
         sa.Column("progress", sa.Integer(), nullable=False),
         sa.Column("completed", sa.Boolean(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("file_run", sa.Integer(), nullable=True),
+        sa.Column("file_reported_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("video_id", name=op.f("pk_video_generation")),
         schema=SCHEMA,
     )

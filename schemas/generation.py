@@ -1,0 +1,190 @@
+"""Generation reports: what a pipeline says of a video's generation, and where the video stands."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import StringConstraints as Constraints
+
+from schemas.base import INT32_MAX, INT64_MAX, Frozen, Name, Text, Time, Uri
+from schemas.video import InternalStatus
+
+MAX_RUN = 1_000_000
+TYPE_PREFIX = "video.generation."
+_RFC_3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+
+
+class ReportKind(StrEnum):
+    """What is reported."""
+
+    PROGRESSED = "progressed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+def _rfc_3339(value: object) -> object:
+    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
+        raise ValueError("must be an RFC 3339 time with an offset, such as 2026-11-24T09:00:00Z")
+    return value
+
+
+ReportTime = Annotated[Time, BeforeValidator(_rfc_3339)]
+"""By the pipeline's clock."""
+Run = Annotated[int, Field(strict=True, ge=1, le=MAX_RUN)]
+Progress = Annotated[int, Field(strict=True, ge=0, le=100)]
+Seconds = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
+Detail = Annotated[Text, Constraints(max_length=2000)]
+
+_BELONGS = {
+    "internal_status": ReportKind.PROGRESSED,
+    "generation_progress": ReportKind.PROGRESSED,
+    "video": ReportKind.COMPLETED,
+    "duration": ReportKind.COMPLETED,
+    "detail": ReportKind.FAILED,
+}
+
+
+class ReportData(Frozen):
+    """What a report may say beside its kind and its time."""
+
+    run: Run = 1
+    """1 for the first generation, one more for each time that it is generated again, after a
+    failure too: reports of a run that another one has followed come too late."""
+    internal_status: InternalStatus | None = None
+    """`progressed` only: the stage that the run has reached; it never goes back within a run."""
+    generation_progress: Progress | None = None
+    """`progressed` only: percent; it never falls within a run."""
+    video: Uri | None = None
+    """`completed` only: where the rendered file is; without it, what was known of it stays."""
+    duration: Seconds | None = None
+    """`completed` only, beside `video`: the file's length in seconds; without it the video is as
+    long as its sections."""
+    detail: Detail | None = None
+    """`failed` only: why, for people."""
+
+
+class GenerationReport(ReportData):
+    """How far the generation of a video is. Sent by pipelines that do not share the database."""
+
+    kind: ReportKind
+    time: ReportTime | None = None
+    """When it came to that, RFC 3339; without it, now. Two reports of the same kind and run with
+    the same time are the same report."""
+
+    @model_validator(mode="after")
+    def _says_what_belongs_to_its_kind(self) -> Self:
+        _check(self.kind, self)
+        return self
+
+
+class GenerationEventType(StrEnum):
+    """The types of the events that pipelines put on the stream `video.generation`."""
+
+    PROGRESSED = "video.generation.progressed"
+    COMPLETED = "video.generation.completed"
+    FAILED = "video.generation.failed"
+
+    @property
+    def kind(self) -> ReportKind:
+        """What such an event reports."""
+        return ReportKind(self.removeprefix(TYPE_PREFIX))
+
+
+class GenerationEvent(BaseModel):
+    """A report as it comes on the stream: CloudEvents 1.0, structured JSON.
+
+    Extension attributes may be there, as CloudEvents allows; they are not looked at.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    specversion: Literal["1.0"]
+    id: Annotated[Text, Constraints(min_length=1)]
+    source: Annotated[Text, Constraints(min_length=1)]
+    type: GenerationEventType
+    subject: Annotated[Text, Constraints(pattern=r"^[1-9][0-9]{0,18}$")]
+    """The video's id."""
+    time: ReportTime
+    datacontenttype: Name | None = None
+    data: ReportData
+
+    @model_validator(mode="after")
+    def _is_a_report(self) -> Self:
+        if self.video_id > INT64_MAX:
+            raise ValueError("subject must be a video's id")
+        _check(self.type.kind, self.data)
+        return self
+
+    @property
+    def video_id(self) -> int:
+        """The video that it is about."""
+        return int(self.subject)
+
+    @property
+    def report(self) -> GenerationReport:
+        """The same as a report."""
+        said = self.data.model_dump(exclude_unset=True)
+        return GenerationReport(kind=self.type.kind, time=self.time, **said)
+
+
+class GenerationState(Frozen):
+    """Where a video's generation stands, a report having been heard."""
+
+    video_id: int
+    applied: bool
+    """Whether the report changed anything; false is no error, and sending it again changes
+    nothing."""
+    reason: str | None
+    """Why it did not: `behind` (a later report has counted), `repeated` (it was known)."""
+    run: int
+    status: str
+    internal_status: str
+    generation_progress: int
+    is_regenerating: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationFacts:
+    """A video's row as far as generation goes, and what is kept of the reports that counted."""
+
+    video_id: int
+    workspace_id: int
+    status: str
+    internal_status: str
+    generation_progress: int
+    is_regenerating: bool
+    video: str | None
+    duration: int | None
+
+    # Of the last report that counted; None: none ever did.
+    run: int | None = None
+    is_final: bool | None = None
+    reported_at: datetime | None = None
+    progress: int | None = None
+    completed: bool | None = None
+    detail: str | None = None
+    file_run: int | None = None
+    """Of the report that named the rendered file; None: none did."""
+    file_reported_at: datetime | None = None
+
+
+def _check(kind: ReportKind, data: ReportData) -> None:
+    """Refuse what does not belong to a report of this kind."""
+    foreign = [
+        field
+        for field, owner in _BELONGS.items()
+        if owner is not kind and getattr(data, field) is not None
+    ]
+    if foreign:
+        raise ValueError(f"a '{kind}' report takes no {', '.join(foreign)}")
+    if data.internal_status in (InternalStatus.COMPLETED, InternalStatus.FAILED):
+        raise ValueError(
+            f"internal_status is a stage here; '{data.internal_status}' is a report of its own kind"
+        )
+    if data.duration is not None and data.video is None:
+        raise ValueError("duration is the rendered file's: name the file too, as video")
