@@ -26,6 +26,17 @@ SELECT extract(epoch FROM clock_timestamp())::float8,
        )
 """
 
+# When the next command falls due that is not due yet.
+NEXT_DUE = """
+SELECT min(due_at) FROM publisher.publish_command
+WHERE state IN ('scheduled', 'waiting') AND due_at > now() AND trigger <> 'canary'
+"""
+
+# Whether a trigger on the platform's videos calls our function.
+HEARS_GENERATION = """
+SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'publisher.video_turned'::regproc)
+"""
+
 # Say that a command falls due at a time (seconds since 1970); heard once this is committed.
 TELL = "SELECT pg_notify(%(channel)s, %(due)s)"
 
@@ -70,6 +81,18 @@ def upcoming(connection: Connection) -> Upcoming:
     row = connection.execute(UPCOMING, {"horizon": HORIZON, "limit": LIMIT}).fetchone()
     now, due = row or (0.0, [])
     return Upcoming(now=now, due=due)
+
+
+def next_due(tx: Connection) -> datetime | None:
+    """When the next command falls due that is not due yet."""
+    row = tx.execute(NEXT_DUE).fetchone()
+    return row[0] if row else None
+
+
+def hears_generation(tx: Connection) -> bool:
+    """Whether the end of generation makes waiting commands due at once."""
+    row = tx.execute(HEARS_GENERATION).fetchone()
+    return bool(row and row[0])
 
 
 def heard(connection: Connection, seconds: float) -> list[float | None]:

@@ -1,12 +1,13 @@
 """Status: health, and how much is where; for people at a terminal."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from db import inbox, outbox
+from db import inbox, outbox, schedule
 from db.errors import DATABASE_ERRORS
 from db.session import transaction
 from worker.health import Check, examine
@@ -23,6 +24,11 @@ class Status:
     due: int | None
     oldest_due_seconds: float | None
     """How long the oldest due command has been waiting; None also when none is due."""
+    next_due_at: datetime | None
+    """When the next command falls due that is not due yet; None also when there is none."""
+    hears_generation: bool | None
+    """Whether a trigger on the platform's videos makes waiting commands due; else they are asked
+    again each minute (docs/adopting.md)."""
     position: int | None
     """The last one given to an event."""
     stream_position: int | None
@@ -41,16 +47,19 @@ def survey(engine: Engine, redis: Redis, broker_url: str) -> Status:
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)
+            next_due, hears = schedule.next_due(tx), schedule.hears_generation(tx)
             position, _ = outbox.ends(tx)
             set_aside = inbox.count_set_aside(tx)
     except DATABASE_ERRORS:
-        counts, position, set_aside = None, None, None
+        counts, next_due, hears, position, set_aside = None, None, None, None, None
     return Status(
         checks=checks,
         commands={each.state.value: each.count for each in counts} if counts is not None else None,
         due=sum(each.due for each in counts) if counts is not None else None,
         oldest_due_seconds=max((each.oldest_due_seconds or 0 for each in counts or ()), default=0)
         or None,
+        next_due_at=next_due,
+        hears_generation=hears,
         position=position,
         stream_position=_stream_position(redis),
         set_aside_messages=set_aside,

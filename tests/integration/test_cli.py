@@ -440,7 +440,7 @@ def test_status_tells_what_it_can_when_all_is_away(run: Run) -> None:
         REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0",
     )
     assert done.code == 1
-    assert "database, redis, broker, worker, stream" in done.complaint
+    assert "database, redis, broker, worker, schedule, stream" in done.complaint
     assert "unknown" in done.out
 
 

@@ -4,14 +4,20 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from pydantic_core import to_jsonable_python
 
 from worker.app import closing, process
-from worker.cli.printing import console, print_json, print_table
+from worker.cli.printing import console, moment, print_json, print_table
 from worker.preflight import check_settings, complain
 from worker.settings import resolve
 from worker.status import Status, survey
 
 UNKNOWN = "unknown"
+HEARD = {
+    True: "heard at once",
+    False: "asked for each minute (docs/adopting.md has the trigger)",
+    None: UNKNOWN,
+}
 
 
 def status(
@@ -25,7 +31,7 @@ def status(
     finally:
         process.cache_clear()
     if as_json:
-        print_json({"healthy": seen.healthy, **asdict(seen)})
+        print_json(to_jsonable_python({"healthy": seen.healthy, **asdict(seen)}))
     else:
         _print(seen)
     if not seen.healthy:
@@ -51,6 +57,8 @@ def _print(seen: Status) -> None:
         else f", the oldest for {seen.oldest_due_seconds:.1f} s"
     )
     print(f"due now              {_known(seen.due)}{age}")
+    print(f"next due             {moment(seen.next_due_at) or 'nothing'}")
+    print(f"end of generation    {HEARD[seen.hears_generation]}")
     print(f"last position        {_known(seen.position)}")
     print(f"on the stream        {_known(seen.stream_position)}")
     print(f"set-aside messages   {_known(seen.set_aside_messages)}")
