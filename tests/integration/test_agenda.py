@@ -1,0 +1,105 @@
+"""The agenda: what falls due next, read once a second and heard of at once."""
+
+import threading
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from db import schedule
+from db.session import transaction
+from schemas.command import PublishRequest
+from tests.desk import Desk
+from tests.waiting import wait_until
+from worker.agenda import Agenda
+
+FAR = 30.0
+"""Seconds that no test waits; what is awaited comes long before."""
+
+
+@pytest.fixture
+def agenda(desk: Desk) -> Generator[Agenda]:
+    """An agenda that listens already."""
+    made = Agenda(desk.engine)
+    made.start()
+    wait_until(lambda: listeners(desk) == 1, "the agenda to listen")
+    yield made
+    made.stop()
+
+
+def listeners(desk: Desk) -> int:
+    return desk.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND (query ~ '^LISTEN' OR query ~ 'due_at <= now\\(\\) \\+')"
+    )
+
+
+def soon(milliseconds: int) -> datetime:
+    return datetime.now(UTC) + timedelta(milliseconds=milliseconds)
+
+
+def test_it_wakes_when_a_command_falls_due_and_not_before(desk: Desk, agenda: Agenda) -> None:
+    request = PublishRequest(video_id=desk.video(), publish_at=soon(400))
+    [command] = desk.accept(request).commands
+    assert agenda.wait(FAR)
+    now = desk.value("SELECT clock_timestamp()")
+    assert now >= command.due_at
+    assert desk.run() == 1
+
+
+def test_it_hears_of_an_earlier_time_while_it_waits(desk: Desk, agenda: Agenda) -> None:
+    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(60_000)))
+    woken: list[bool] = []
+    waiting = threading.Thread(target=lambda: woken.append(agenda.wait(FAR)))
+    waiting.start()
+    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(300)))
+    waiting.join()
+    assert woken == [True]
+    assert desk.run() == 1
+
+
+def test_it_hears_of_the_end_of_generation(desk: Desk, agenda: Agenda) -> None:
+    video = desk.video(status="in_progress")
+    desk.publish(video)
+    desk.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
+    assert agenda.wait(FAR)
+    assert desk.run() == 1
+
+
+def test_what_was_cancelled_is_forgotten(desk: Desk, agenda: Agenda) -> None:
+    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(2_500)))
+    desk.execute("DELETE FROM publisher.publish_command")
+    assert not agenda.wait(4)
+
+
+def test_it_comes_back_to_a_database_that_was_away(desk: Desk, agenda: Agenda) -> None:
+    desk.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    wait_until(lambda: listeners(desk) == 1, "the agenda to listen again")
+    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(400)))
+    assert agenda.wait(FAR)
+    assert desk.run() == 1
+
+
+def test_far_times_are_told_to_nobody(desk: Desk) -> None:
+    url = desk.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as ear:
+        ear.execute(sql.SQL("LISTEN {}").format(sql.Identifier(schedule.CHANNEL)))
+        desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(3_600_000)))
+        near = soon(1_000)
+        desk.accept(PublishRequest(video_id=desk.video(), publish_at=near))
+        heard = [word.payload for word in ear.notifies(timeout=FAR, stop_after=1)]
+    assert [float(each) for each in heard] == [near.timestamp()]
+
+
+def test_the_next_due_time_is_the_soonest(desk: Desk) -> None:
+    far, near = soon(90_000), soon(60_000)
+    for at in (far, near):
+        desk.accept(PublishRequest(video_id=desk.video(), publish_at=at))
+    with transaction(desk.engine) as tx:
+        assert schedule.next_due(tx) == near
+        assert schedule.hears_generation(tx)

@@ -1,0 +1,72 @@
+"""Punctuality: what each command keeps of its times, and percentiles over them."""
+
+from datetime import timedelta
+
+from tests.api import Api
+from tests.desk import Desk
+from worker import punctuality
+
+LATE = timedelta(seconds=30)
+
+
+def test_a_command_keeps_when_it_was_due_claimed_and_done(desk: Desk) -> None:
+    [command] = desk.publish(desk.video())
+    assert command.fell_due_at == command.due_at == command.accepted_at
+    assert command.claimed_at is not None
+    assert command.finished_at is not None
+    assert command.accepted_at <= command.claimed_at <= command.finished_at
+
+
+def test_what_postpones_a_command_makes_it_no_less_late(desk: Desk) -> None:
+    video = desk.video()
+    [command] = desk.accept(video).commands
+    desk.execute("UPDATE publisher.publish_command SET due_at = due_at - %s", LATE)
+    with desk.holding("UPDATE video SET title = title WHERE id = %s", video):
+        desk.run()  # stands aside
+    desk.make_due()
+    desk.run()
+    done = desk.command(command.id)
+    assert done.state == "published"
+    assert done.fell_due_at == command.due_at - LATE
+
+
+def test_waiting_for_generation_is_not_lateness(desk: Desk) -> None:
+    video = desk.video(status="in_progress")
+    [command] = desk.publish(video)
+    assert command.fell_due_at is None
+    desk.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
+    desk.run()
+    done = desk.command(command.id)
+    assert done.fell_due_at is not None
+    assert done.fell_due_at > command.accepted_at
+
+
+def test_percentiles_are_of_the_commands_that_were_carried_out(desk: Desk) -> None:
+    desk.accept(*[desk.video() for _ in range(10)])
+    desk.execute(
+        "UPDATE publisher.publish_command SET due_at = due_at - interval '100 s' "
+        "WHERE id = (SELECT id FROM publisher.publish_command LIMIT 1)"
+    )
+    desk.run()
+    cancelled = desk.video(status="in_progress")
+    desk.publish(cancelled)
+    seen = punctuality.measure(desk.engine, seconds=60, workspace_id=None)
+    assert seen.commands == 10
+    assert seen.lateness.max is not None
+    assert seen.lateness.median is not None
+    assert seen.lateness.max >= 100_000 > seen.lateness.median
+    assert seen.waiting.max is not None
+    assert seen.working.max is not None
+    assert seen.working.max < seen.waiting.max
+
+
+def test_an_empty_window_has_no_percentiles(desk: Desk) -> None:
+    seen = punctuality.measure(desk.engine, seconds=60, workspace_id=None)
+    assert (seen.commands, seen.lateness.p99) == (0, None)
+
+
+def test_a_key_sees_the_punctuality_of_its_own_workspace(api: Api) -> None:
+    api.publish(api.video(), api.video(workspace_id=2))
+    assert api.get("/punctuality").json()["commands"] == 1
+    assert api.get("/punctuality", "everywhere").json()["commands"] == 2
+    assert api.get("/punctuality?window=0").status_code == 422
