@@ -16,7 +16,13 @@ app = typer.Typer(
     help="Follow the events, or make their stream anew.",
 )
 
-COLOURS = {"video.published": "green", "video.publish_cancelled": "yellow"}
+COLOURS = {
+    "video.published": "green",
+    "video.unpublished": "blue",
+    "video.publish_scheduled": "magenta",
+    "video.publish_rescheduled": "magenta",
+    "video.publish_cancelled": "yellow",
+}
 
 
 @app.command(

@@ -10,7 +10,15 @@ from rich.text import Text
 from worker.demo.screen import Screen
 from worker.demo.watch import Watch
 
-ENDED = {"published", "unchanged", "rejected", "expired", "cancelled", "failed"}
+ENDED = {
+    "published",
+    "unpublished",
+    "unchanged",
+    "rejected",
+    "expired",
+    "cancelled",
+    "failed",
+}
 
 
 class Api:

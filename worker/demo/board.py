@@ -18,11 +18,18 @@ COLOURS = {
     "draft": "dim",
     "accepted": "cyan",
     "waiting": "yellow",
+    "scheduled": "magenta",
     "published": "bold green",
+    "unpublished": "bold blue",
     "unchanged": "blue",
     "rejected": "bold red",
 }
-BEFORE_THE_END = ("accepted", "waiting")
+KINDS = {
+    "video.published": "green",
+    "video.unpublished": "blue",
+    "video.publish_scheduled": "magenta",
+}
+BEFORE_THE_END = ("accepted", "scheduled", "waiting")
 
 
 @dataclass
@@ -112,17 +119,20 @@ def way(states: list[str]) -> Text:
 
 def kind(seen: Seen) -> Text:
     """The event's type in its outcome's colour."""
-    return Text(seen.type, "green" if seen.type == "video.published" else "red")
+    return Text(seen.type, KINDS.get(seen.type, "red"))
 
 
 def says(seen: Seen) -> Text:
     """The point of the event: the URL, or why not."""
-    return Text(seen.data.get("url") or f"{seen.data['reason']}: {seen.data['detail']}")
+    data = seen.data
+    if not seen.is_due:
+        return Text(f"{data['action']} at {data['due_at']}")
+    return Text(data.get("url") or f"{data['reason']}: {data['detail']}")
 
 
 def after(seen: Seen) -> str:
     """How long after the command was due."""
-    return f"{seen.latency * 1000:,.0f} ms"
+    return f"{seen.latency * 1000:,.0f} ms" if seen.is_due else "ahead"
 
 
 def end_of(url: str) -> str:

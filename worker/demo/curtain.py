@@ -16,7 +16,11 @@ from worker.demo.stage import Finding, Stage
 from worker.status import Status, survey
 from worker.subscribe import Received, follow
 
-EVENT_OF = {"published": "video.published", "rejected": "video.publish_rejected"}
+EVENT_OF = {
+    "published": "video.published",
+    "unpublished": "video.unpublished",
+    "rejected": "video.publish_rejected",
+}
 MOST_EVENTS = 10_000
 
 
@@ -66,9 +70,10 @@ def sum_up(stage: Stage, findings: list[Finding], seconds: float, console: Conso
 
 def _one_event_each(stage: Stage, status: Status) -> bool:
     """`unchanged` is told to nobody."""
-    told = Counter(seen.type for seen in stage.subscriber.seen)
+    outcomes = [seen for seen in stage.subscriber.seen if seen.is_due]
+    told = Counter(seen.type for seen in outcomes)
     commands = Counter(status.commands or {})
-    causes = {seen.command_id for seen in stage.subscriber.seen}
+    causes = {seen.command_id for seen in outcomes}
     return len(causes) == told.total() and told == Counter(
         {kind: commands[outcome] for outcome, kind in EVENT_OF.items()}
     )
@@ -87,7 +92,8 @@ def _late(stage: Stage, count: int) -> list[str]:
 def _latency(stage: Stage) -> str:
     """Of the videos that were published one by one: a batch is measured by its rate."""
     crowd = set(stage.crowd)
-    each = [seen.latency * 1000 for seen in stage.subscriber.seen if seen.video_id not in crowd]
+    single = [seen for seen in stage.subscriber.seen if seen.is_due and seen.video_id not in crowd]
+    each = [seen.latency * 1000 for seen in single]
     return f"a median of {median(each):.0f} ms after the command was due"
 
 

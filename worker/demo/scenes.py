@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.text import Text
 from worker.demo import pipeline
 from worker.demo.stage import Stage
 
-ATTENTION, GIT, PAPER = 7, 4, 43
+ATTENTION, GIT, LIBRARY, PAPER = 7, 4, 5, 43
 MERGING, FAILED = 35, 36
 STRANGE = range(9, 29)
 TWINS = (26, 27)
@@ -94,11 +95,33 @@ def not_yet(stage: Stage) -> None:
     waiting = stage.studio.until(command["id"], {"waiting"})
     stage.screen.say(Text(f"it waits: {waiting['detail']}", "yellow"))
     pipeline.complete(stage.engine, MERGING)
+    completed = time.time()
     stage.screen.say(Text("the pipeline: UPDATE video SET status = 'completed' …", "yellow"))
+    [seen] = stage.await_events([MERGING])
     ended = stage.studio.outcome(command["id"])
-    stage.await_events([MERGING])
-    stage.check(ended["state"] == "published", "it went out by itself")
+    ms = 1000 * (seen.at - completed)
+    stage.check(ended["state"] == "published", f"it went out by itself, {ms:.0f} ms after that")
     stage.check(ended["attempts"] == 0, "and the waiting cost it no attempt")
+
+
+@scene("For one second, by the clock")
+def window(stage: Stage) -> None:
+    """Published at one moment and withdrawn at another, both asked for in one call: the scheduler
+    sleeps until each, and wakes Celery then.
+    """
+    stage.studio.enter(LIBRARY)
+    begin = datetime.now(UTC) + timedelta(seconds=1.5)
+    end = begin + timedelta(seconds=1)
+    body = {"publish_at": begin.isoformat(), "unpublish_at": end.isoformat()}
+    command = stage.studio.publish(LIBRARY, body=body)
+    stage.check(command["state"] == "scheduled", f"scheduled for {begin:%H:%M:%S.%f} UTC")
+    out, back = stage.await_types("video.published", "video.unpublished")
+    late, late_back = 1000 * out.lateness("published_at"), 1000 * back.lateness("unpublished_at")
+    punctual = f"out {late:.0f} ms after its moment, withdrawn {late_back:.0f} ms after its own"
+    stage.check(late >= 0 and late_back >= 0, punctual)
+    video = stage.studio.video(LIBRARY)
+    kept = video["is_draft"] and video["custom_url"] == out.data["custom_url"]
+    stage.check(kept, f"a draft again, its URL kept: {video['custom_url']}")
 
 
 @scene("Strange titles")

@@ -85,12 +85,12 @@ class Screen:
             row = self.board.videos.get(seen.video_id)
             if row:
                 row.advance(seen.type.removeprefix("video.").removeprefix("publish_"))
-                row.url = seen.data.get("custom_url", "")
+                row.url = seen.data.get("custom_url", row.url)
             self._plainly(
                 Text.assemble(
                     *(f"event {seen.position:<4} ", kind(seen), f"  video {seen.video_id:<4} "),
                     *(f"{self.board.title(seen)[:TITLE_SHOWN]}  ", says(seen)),
-                    (f"  after {after(seen)}", "dim"),
+                    (f"  after {after(seen)}" if seen.is_due else "", "dim"),
                 )
             )
 

@@ -72,6 +72,15 @@ class Stage:
         )
         return self.subscriber.news
 
+    def await_types(self, *types: str) -> list[Seen]:
+        """This scene's first event of each of these types, in their order, once all are here."""
+
+        def look() -> list[Seen] | None:
+            news = {seen.type: seen for seen in reversed(self.subscriber.news)}
+            return [news[each] for each in types] if news.keys() >= set(types) else None
+
+        return self.watch.wait(look, " and ".join(types))
+
 
 @contextmanager
 def set_stage(screen: Screen) -> Generator[Stage]:

@@ -43,9 +43,19 @@ class Seen:
         return self.event["data"]
 
     @property
+    def is_due(self) -> bool:
+        """Whether the command was due by then: else the event only says that it will be."""
+        return "scheduled_at" not in self.data
+
+    @property
     def latency(self) -> float:
         """Seconds from when the command was due to when the event was here."""
         return self.at - datetime.fromisoformat(self.data["due_at"]).timestamp()
+
+    def lateness(self, done: str) -> float:
+        """Seconds from the time that was asked for to the one in the event's field `done`."""
+        asked, at = self.data["asked_for"], self.data[done]
+        return (datetime.fromisoformat(at) - datetime.fromisoformat(asked)).total_seconds()
 
 
 class Subscriber:
