@@ -53,8 +53,12 @@ _COUNTERPART = """CASE WHEN {command}.counterpart_id IS NOT NULL THEN (
 
 _CLAIM = f"""
 WITH {{due}},
+ranked AS (
+    SELECT due.*, row_number() OVER (PARTITION BY is_late ORDER BY due_at, id) AS nth FROM due
+),
 sized AS (
-    SELECT due.*, sum(edits_bytes) OVER (ORDER BY due_at, id) - edits_bytes AS bytes_before FROM due
+    SELECT ranked.*, sum(edits_bytes) OVER (ORDER BY nth, due_at, id) - edits_bytes AS bytes_before
+    FROM ranked
 ),
 held AS (
     SELECT v.id FROM video v
@@ -78,7 +82,7 @@ _OPEN = "state IN ('scheduled', 'waiting')"
 # that are late never fill the batch: a part of it is for what falls due now.
 CLAIM_DUE = _CLAIM.format(
     due=f"""late AS (
-    SELECT {_CLAIMED}, edits_bytes
+    SELECT {_CLAIMED}, edits_bytes, true AS is_late
     FROM publisher.publish_command
     WHERE {_OPEN} AND due_at <= now() - %(late)s
     ORDER BY due_at, id
@@ -86,7 +90,7 @@ CLAIM_DUE = _CLAIM.format(
     FOR UPDATE SKIP LOCKED
 ),
 fresh AS (
-    SELECT {_CLAIMED}, edits_bytes
+    SELECT {_CLAIMED}, edits_bytes, false AS is_late
     FROM publisher.publish_command
     WHERE {_OPEN} AND due_at > now() - %(late)s AND due_at <= now()
     ORDER BY due_at, id
@@ -99,7 +103,7 @@ due AS (SELECT * FROM late UNION ALL SELECT * FROM fresh)"""
 # Take these commands again, after their batch failed.
 CLAIM_THESE = _CLAIM.format(
     due=f"""due AS (
-    SELECT {_CLAIMED}, edits_bytes
+    SELECT {_CLAIMED}, edits_bytes, false AS is_late
     FROM publisher.publish_command
     WHERE {_OPEN} AND id = ANY(%(ids)s::uuid[])
     ORDER BY due_at, id
@@ -169,15 +173,21 @@ WHERE id = ANY(%(ids)s::uuid[]) AND finished_at IS NOT NULL
 RESCHEDULE = """
 UPDATE publisher.publish_command c SET
     asked_for = n.asked_for, local_time = n.local_time, time_zone = n.time_zone, fold = n.fold,
-    zone_digest = n.zone_digest, due_at = n.due_at, fell_due_at = NULL,
+    zone_digest = CASE WHEN n.time_zone IS NOT NULL THEN coalesce(n.zone_digest, c.zone_digest) END,
+    due_at = n.due_at, fell_due_at = NULL,
     publish_before = n.publish_before, patient_until = n.due_at + %(patience)s,
-    state = CASE WHEN n.due_at > now() THEN 'scheduled' ELSE c.state END,
+    state = CASE WHEN n.due_at > clock_timestamp() THEN 'scheduled' ELSE c.state END,
     reason = NULL, detail = NULL
 FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
     id uuid, asked_for timestamptz, local_time timestamp, time_zone text, fold smallint,
     zone_digest text, due_at timestamptz, publish_before timestamptz
 )
 WHERE c.id = n.id
+"""
+
+# Ask a command that waits again at once.
+ASK_AGAIN = """
+UPDATE publisher.publish_command SET due_at = now() WHERE id = %(id)s AND state = 'waiting'
 """
 
 _NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
@@ -309,6 +319,7 @@ class Timing:
     time_zone: str | None
     fold: int | None
     zone_digest: str | None
+    """None: as it was."""
     due_at: datetime
     publish_before: datetime | None
 
@@ -404,6 +415,11 @@ def reschedule(tx: Connection, changes: Sequence[Timing]) -> None:
     """Write other times to commands that this transaction holds."""
     values = {"changes": to_json(changes).decode(), "patience": PATIENCE}
     tx.execute(RESCHEDULE, values)
+
+
+def ask_again(tx: Connection, command_id: UUID) -> None:
+    """Ask a command that waits for generation again at once."""
+    tx.execute(ASK_AGAIN, {"id": command_id})
 
 
 def retry(tx: Connection, command_id: UUID) -> bool:

@@ -150,6 +150,7 @@ pointless AS (
           SELECT FROM publisher.publish_command u
           WHERE u.video_id = c.video_id AND u.action = 'unpublish'
             AND u.state IN ('scheduled', 'waiting') AND u.due_at <= c.due_at
+            AND u.id NOT IN (SELECT id FROM decided WHERE ended)
       )
     FOR UPDATE OF c SKIP LOCKED
 ),

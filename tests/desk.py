@@ -4,18 +4,21 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 from redis import Redis
 from sqlalchemy import Engine
+from typer.testing import CliRunner, Result
 
 from db import inbox
 from db.inbox import CommandRow
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from tests.platform import make_video
-from worker import publish
+from worker import cli, publish
 from worker.enqueue import Accepted, Origin, enqueue
 from worker.relay import STREAM, relay
 from worker.wake import Waker
@@ -72,6 +75,27 @@ class Desk:
         self.execute(
             "UPDATE publisher.publish_command SET due_at = now() WHERE finished_at IS NULL"
         )
+
+    def let_pass(self, **time: float) -> None:
+        """Let so much time pass: everything that commands were told lies that much earlier."""
+        shifted = ("accepted_at", "asked_for", "due_at", "publish_before", "patient_until")
+        moves = ", ".join(f"{column} = {column} - %(time)s" for column in shifted)
+        with transaction(self.engine) as tx:
+            tx.execute(f"UPDATE publisher.publish_command SET {moves}", {"time": timedelta(**time)})  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def states(self, *commands: CommandRow) -> list[str]:
+        """What has become of commands by now."""
+        return [self.command(command.id).state for command in commands]
+
+    def command_line(self, *arguments: str) -> Result:
+        """Run `publish-worker` on these engines."""
+        broker = self.redis.connection_pool.connection_kwargs
+        environment = {
+            "DATABASE_URL": self.engine.url.render_as_string(hide_password=False),
+            "REDIS_URL": f"redis://{broker['host']}:{broker['port']}/{broker.get('db', 0)}",
+        }
+        with patch("worker.logs.configure"):
+            return CliRunner().invoke(cli.app, arguments, env=environment)
 
     def execute(self, statement: str, *values: Any) -> None:
         """Run one statement, as the platform or a person would."""

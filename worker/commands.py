@@ -22,6 +22,7 @@ from schemas.command import (
 from schemas.decision import Decision
 from schemas.facts import ClaimedCommand
 from worker.decision import ended
+from worker.intent import RequestInvalid
 from worker.reschedule import changed_timing, write_timings
 from worker.wake import Waker
 
@@ -97,16 +98,24 @@ def reschedule(
     Waits for a transaction that is carrying the command out: either that one publishes, or this one
     reschedules. Raises NoSuchCommand, CommandEnded where the claim was faster, or RequestInvalid.
     """
-    with transaction(engine) as tx:
-        _find(tx, command_id, by.workspace_id)
-        held = inbox.hold(tx, [command_id])
-        if not held:
-            raise CommandEnded(_find(tx, command_id, by.workspace_id))
-        timing = changed_timing(held[0], change)
-        if timing is None:
-            return _find(tx, command_id, by.workspace_id)
-        write_timings(tx, [(held[0], timing)], by.trigger)
-    log.info("command.rescheduled", command_id=str(command_id), due_at=timing.due_at.isoformat())
+    try:
+        with transaction(engine) as tx:
+            _find(tx, command_id, by.workspace_id)
+            held = inbox.hold(tx, [command_id])
+            if not held:
+                raise CommandEnded(_find(tx, command_id, by.workspace_id))
+            timing = changed_timing(held[0], change)
+            if timing is None:
+                inbox.ask_again(tx, command_id)
+            else:
+                write_timings(tx, [(held[0], timing)], by.trigger)
+                due_at = timing.due_at.isoformat()
+                log.info("command.rescheduled", command_id=str(command_id), due_at=due_at)
+    except RequestInvalid:
+        # While we held it, the end of generation may have passed it over (publisher.video_turned).
+        with transaction(engine) as tx:
+            inbox.ask_again(tx, command_id)
+        raise
     waker.wake()
     return show(engine, command_id, by.workspace_id)
 

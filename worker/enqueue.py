@@ -79,9 +79,8 @@ def enqueue(
     request with an end (`unpublish_at`) becomes two commands, one behind the other.
     Raises NoSuchVideo, RequestInvalid, VideoChanged or KeyReused; then nothing was written.
     """
-    intents = intended(requests)
     with transaction(engine) as tx:
-        accepted = _replay(tx, requests, origin) or _accept(tx, requests, intents, origin)
+        accepted = _replay(tx, requests, origin) or _accept(tx, requests, origin)
     if not accepted.replayed:
         waker.wake()
         log.info(
@@ -116,12 +115,8 @@ def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     return Accepted(commands=_in_order(tx, command_ids), replayed=True)
 
 
-def _accept(
-    tx: Connection,
-    requests: Sequence[PublishRequest],
-    intents: Sequence[Intent],
-    origin: Origin,
-) -> Accepted:
+def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
+    intents = intended(requests)
     found = videos.read_identities(tx, [request.video_id for request in requests])
     _refuse_unknown(requests, found, origin.workspace_id)
     _refuse_contradictions(tx, requests, found)
@@ -136,7 +131,7 @@ def _accept(
         command_ids=ids,
     ):
         # Another call with the same key committed between our look and our note.
-        return _replay(tx, requests, origin) or _accept(tx, requests, intents, origin)
+        return _replay(tx, requests, origin) or _accept(tx, requests, origin)
     inbox.insert(tx, commands)
     accepted = Accepted(commands=_in_order(tx, ids), replayed=False)
     _announce(tx, [row for row in accepted.commands if row.due_at > row.accepted_at], origin)

@@ -23,6 +23,8 @@ from schemas.facts import ClaimedCommand, Names
 from worker.decision import after, after_failure, decide
 
 BATCH = 500
+MUCH = BATCH * 4 // 5
+"""A batch of so many leaves more behind, probably: as many as are late may be in one."""
 BUDGET_SECONDS = 5.0
 """After this long a run hands over to the next one, so that a shutdown need not wait for ever."""
 
@@ -58,7 +60,7 @@ def run_due(
             committed()
         if not decisions:
             return done
-        if len(decisions) == BATCH:
+        if len(decisions) >= MUCH:
             wake()
     wake()
     return done

@@ -13,7 +13,7 @@ from schemas.facts import ClaimedCommand
 from schemas.problem import FieldError
 from worker.decision import scheduled
 from worker.intent import RequestInvalid, asked_moments
-from worker.timing import Moment, cached_digest
+from worker.timing import Moment
 
 
 def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
@@ -77,6 +77,7 @@ def _moment(command: ClaimedCommand, change: CommandChange) -> Moment | None:
 
 
 def _as_it_is(command: ClaimedCommand) -> Moment | None:
+    """Its own time, by whatever rules that was computed: the digest stays, too."""
     if command.asked_for is None:
         return None
     return Moment(
@@ -84,7 +85,6 @@ def _as_it_is(command: ClaimedCommand) -> Moment | None:
         local_time=command.local_time,
         time_zone=command.time_zone,
         fold=command.fold,
-        zone_digest=cached_digest(command.time_zone) if command.time_zone else None,
     )
 
 
@@ -115,9 +115,7 @@ def _check(command: ClaimedCommand, timing: Timing, change: CommandChange) -> No
 
 def _is_so_already(command: ClaimedCommand, timing: Timing) -> bool:
     return (
-        command.state == CommandState.SCHEDULED
-        and command.due_at == timing.due_at
-        and command.asked_for == timing.asked_for
+        command.asked_for == timing.asked_for
         and command.local_time == timing.local_time
         and command.time_zone == timing.time_zone
         and command.publish_before == timing.publish_before

@@ -4,13 +4,14 @@ A local time that does not exist is refused with the two nearest that do; one th
 refused unless `fold` says which (PEP 495).
 """
 
+import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from zoneinfo import TZPATH, ZoneInfo
+from zoneinfo import ZoneInfo
 
 from schemas.command import CommandChange, PublicationTime, WithdrawalTime
 
@@ -136,7 +137,7 @@ def _turn(rules: ZoneInfo, before: datetime, after: datetime) -> datetime:
 
 def _rules(zone: str) -> bytes:
     """The zone's TZif data, from where `zoneinfo` takes it: the system, else the wheel."""
-    for folder in TZPATH:
+    for folder in zoneinfo.TZPATH:
         path = Path(folder) / zone
         if path.is_file():
             return path.read_bytes()

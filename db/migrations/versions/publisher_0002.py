@@ -43,8 +43,10 @@ CHECKS_AFTER = {
 VIDEO_TURNED = """
 CREATE FUNCTION publisher.video_turned() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, publisher AS $$
+DECLARE
+    turned_at timestamptz := clock_timestamp();
 BEGIN
-    UPDATE publisher.publish_command SET due_at = clock_timestamp()
+    UPDATE publisher.publish_command SET due_at = turned_at
     WHERE id IN (
         SELECT id FROM publisher.publish_command
         WHERE video_id = NEW.id AND state = 'waiting'

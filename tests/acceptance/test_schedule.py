@@ -1,0 +1,213 @@
+"""Timed and automatic publication by real beat and worker processes, through every downtime."""
+
+import signal
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from psycopg import sql
+
+from db.inbox import CommandRow
+from schemas.command import PublishRequest
+from tests.conftest import libpq
+from tests.desk import Desk
+from tests.processes import Celeries
+from tests.waiting import wait_until
+
+COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"
+
+OURS = "SELECT * FROM publisher.publish_command WHERE trigger <> 'canary'"
+
+
+def test_what_falls_due_goes_out_in_the_order_of_its_time_and_never_before(
+    desk: Desk, celery: Celeries
+) -> None:
+    celery.worker()
+    celery.beat()
+    commands = scheduled(desk, 20)
+    wait_until(lambda: published(desk) == 20, "all to be published")
+    assert_each_once(desk, commands)
+    early = "SELECT count(*) FROM publisher.publish_command WHERE claimed_at < asked_for"
+    assert desk.value(early) == 0
+
+
+def test_beat_is_killed_and_comes_back_across_due_times(desk: Desk, celery: Celeries) -> None:
+    celery.worker()
+    beat = celery.beat()
+    commands: list[CommandRow] = []
+    for _ in range(3):
+        commands += scheduled(desk, 20)
+        total, end = len(commands), last(commands)
+        wait_until(lambda at=total: published(desk) > at - 20, "the first to be published")
+        beat.kill()
+        wait_until(lambda at=end: datetime.now(UTC) > at, "the last due time to pass")
+        beat = celery.beat()
+        wait_until(lambda at=total: published(desk) == at, "all to be published")
+    assert_each_once(desk, commands)
+
+
+def test_two_beats_do_no_harm(desk: Desk, celery: Celeries) -> None:
+    celery.worker(concurrency=2)
+    beats = [celery.beat(), celery.beat()]
+    commands = scheduled(desk, 30)
+    wait_until(lambda: published(desk) == 30, "all to be published")
+    assert_each_once(desk, commands, ordered=False)
+    assert all(beat.is_running for beat in beats)
+
+
+def test_one_of_two_beats_suffices(desk: Desk, celery: Celeries) -> None:
+    celery.worker()
+    beats = [celery.beat(), celery.beat()]
+    commands = scheduled(desk, 30)
+    wait_until(lambda: published(desk) >= 5, "five to be published")
+    beats[0].kill()
+    wait_until(lambda: published(desk) == 30, "all to be published")
+    assert_each_once(desk, commands)
+
+
+def test_a_worker_that_was_away_at_the_due_times_makes_up_for_them(
+    desk: Desk, celery: Celeries
+) -> None:
+    celery.beat()
+    commands = scheduled(desk, 20)
+    wait_until(lambda: overdue(desk) == 20, "all due times to pass")
+    assert published(desk) == 0
+    celery.worker()
+    wait_until(lambda: published(desk) == 20, "all to be published")
+    assert_each_once(desk, commands)
+
+
+def test_a_database_that_was_away_at_the_due_times_is_caught_up_with(
+    desk: Desk, celery: Celeries, database_url: str
+) -> None:
+    celery.worker()
+    celery.beat()
+    commands = scheduled(desk, 20)
+    wait_until(lambda: published(desk) >= 2, "the first ones")
+    with away(desk, database_url):
+        wait_until(lambda: datetime.now(UTC) > last(commands), "the last due time to pass")
+    wait_until(lambda: published(desk) == 20, "all to be published", timeout=40)
+    assert_each_once(desk, commands)
+    assert all(process.is_running for process in celery.started)
+
+
+def test_a_valkey_that_is_emptied_just_before_the_due_time_delays_nothing(
+    desk: Desk, celery: Celeries
+) -> None:
+    celery.worker()
+    celery.beat()
+    commands = scheduled(desk, 1)
+    just_before = last(commands) - timedelta(milliseconds=30)
+    wait_until(lambda: datetime.now(UTC) > just_before, "the moment before", every=0.001)
+    desk.redis.flushall()
+    wait_until(lambda: published(desk) == 1, "the video to be published")
+    assert_each_once(desk, commands)
+
+
+def test_beat_ends_at_once_when_asked_to(desk: Desk, celery: Celeries) -> None:
+    desk.accept(PublishRequest(video_id=desk.video(), publish_at=ahead(3600)))
+    beat = celery.beat()
+    wait_until(lambda: listens(desk), "beat to hear of what falls due")
+    assert beat.stop(signal.SIGTERM, timeout=5) == 0
+
+
+def test_beat_ends_at_once_with_its_database_away(
+    desk: Desk, celery: Celeries, database_url: str
+) -> None:
+    beat = celery.beat()
+    wait_until(lambda: listens(desk), "beat to hear of what falls due")
+    with away(desk, database_url):
+        beat.wait_for("agenda.database_away")
+        assert beat.stop(signal.SIGTERM, timeout=5) == 0
+
+
+def test_the_row_that_turns_completed_is_published_by_itself(desk: Desk, celery: Celeries) -> None:
+    celery.worker()
+    celery.beat()
+    video = desk.video(status="in_progress", internal_status="rendering")
+    [command] = desk.accept(video).commands
+    wait_until(lambda: desk.command(command.id).state == "waiting", "the command to wait")
+    desk.execute(COMPLETED, video)
+    wait_until(lambda: published(desk) == 1, "the video to be published")
+    assert [event["data"]["trigger"] for event in desk.events()] == ["pipeline"]
+
+
+def test_a_time_that_comes_within_the_pipelines_transaction_waits_for_its_end(
+    desk: Desk, celery: Celeries
+) -> None:
+    celery.worker()
+    celery.beat()
+    video = desk.video(status="in_progress", internal_status="rendering")
+    [command] = scheduled(desk, 1, video)
+    with desk.holding(COMPLETED, video):
+        wait_until(lambda: desk.command(command.id).reason == "video_held", "the time to come")
+        assert published(desk) == 0
+    wait_until(lambda: published(desk) == 1, "the video to be published")
+    assert_each_once(desk, [command])
+
+
+def scheduled(desk: Desk, count: int, *videos: int) -> list[CommandRow]:
+    """Accept commands that fall due one after the other, 50 ms apart, from half a second on."""
+    wanted = videos or [desk.video() for _ in range(count)]
+    first = ahead(0.5)
+    return desk.accept(
+        *(
+            PublishRequest(video_id=video, publish_at=first + nth * timedelta(milliseconds=50))
+            for nth, video in enumerate(wanted)
+        )
+    ).commands
+
+
+def assert_each_once(desk: Desk, commands: list[CommandRow], *, ordered: bool = True) -> None:
+    """Every command published once, with one event for it, in the order of the due times."""
+    wait_until(lambda: len(publications(desk)) >= len(commands), "all events on the stream")
+    told, asked = publications(desk), [command.video_id for command in commands]
+    assert (told if ordered else sorted(told)) == (asked if ordered else sorted(asked))
+    assert Counter(desk.states(*commands)) == {"published": len(commands)}
+    assert {e.get("videorevision", 1) for e in desk.events()} == {1}
+
+
+def publications(desk: Desk) -> list[int]:
+    return [int(e["subject"]) for e in desk.events() if e["type"] == "video.published"]
+
+
+def published(desk: Desk) -> int:
+    return desk.value(f"SELECT count(*) FROM ({OURS} AND state = 'published')")
+
+
+def overdue(desk: Desk) -> int:
+    return desk.value(f"SELECT count(*) FROM ({OURS} AND finished_at IS NULL AND due_at <= now())")
+
+
+def listens(desk: Desk) -> bool:
+    """Whether a scheduler reads the schedule in this test's database."""
+    return desk.value(
+        "SELECT count(*) > 0 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND query LIKE '%%clock_timestamp%%'"
+        " AND pid <> pg_backend_pid()"
+    )
+
+
+def ahead(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def last(commands: list[CommandRow]) -> datetime:
+    return max(command.due_at for command in commands)
+
+
+@contextmanager
+def away(desk: Desk, database_url: str) -> Generator[None]:
+    """The database throws everybody out, and lets nobody in until the end of the block."""
+    name = str(desk.engine.url.database)
+    allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    throw_out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    server = libpq(database_url.replace(name, "publish_worker"), "postgres")
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        admin.execute(throw_out, [name])
+        yield
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+    desk.engine.dispose()

@@ -1,0 +1,249 @@
+"""Any sequence of calls, turns of generation and crashes: one outcome for each command, and each
+video in the state that its events tell.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db import outbox
+from db.session import Connection, transaction
+from schemas.command import Action, CommandChange, PublishRequest, Trigger
+from schemas.decision import NewEvent
+from tests.desk import Desk, ids
+from tests.integration.test_publish import request
+from worker.commands import Changer, CommandEnded, cancel, reschedule
+from worker.intent import RequestInvalid
+
+SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
+VIDEOS = 2
+TURNS = {
+    "begins": "status = 'in_progress', internal_status = 'rendering'",
+    "completes": "status = 'completed', internal_status = 'completed', is_regenerating = false",
+    "fails": "status = 'failed'",
+    "begins again": "is_regenerating = true",
+}
+OUTCOME_EVENTS = {
+    "video.published": "published",
+    "video.unpublished": "unpublished",
+    "video.publish_rejected": "rejected",
+    "video.publish_expired": "expired",
+    "video.publish_cancelled": "cancelled",
+    "video.publish_failed": "failed",
+}
+
+video = st.integers(0, VIDEOS - 1)
+hours = st.sampled_from([None, -1, 1, 3, 6])
+which = st.integers(0, 9)
+step = st.one_of(
+    st.tuples(st.just("enqueue"), video, st.sampled_from([None, "First", "Second"]), hours),
+    st.tuples(st.just("window"), video, hours, st.sampled_from([2, 5])),
+    st.tuples(st.just("unpublish"), video, hours),
+    st.tuples(st.just("reschedule"), which, st.sampled_from([-1, 1, 4])),
+    st.tuples(st.just("cancel"), which),
+    st.tuples(st.just("generation"), video, st.sampled_from(sorted(TURNS))),
+    st.tuples(st.just("time passes"), st.sampled_from([1, 2, 5])),
+    st.tuples(st.just("run")),
+    st.tuples(st.just("run")),
+    st.tuples(st.just("crash"), st.sampled_from(["away", "killed", "bug"]), st.integers(1, 3)),
+)
+
+
+class Bug(Exception):
+    """Something of ours that nobody foresaw."""
+
+
+@dataclass
+class Crash:
+    """Takes the place of the last statement of a transaction, and fails as often as it is told."""
+
+    desk: Desk
+    append: Callable[[Connection, list[NewEvent]], None]
+    kind: str = ""
+    times: int = 0
+
+    def __call__(self, tx: Connection, events: list[NewEvent]) -> None:
+        if self.times <= 0:
+            self.append(tx, events)
+            return
+        self.times -= 1
+        if self.kind == "bug":
+            raise Bug
+        if self.kind == "away":
+            raise psycopg.OperationalError("the connection is lost")
+        with transaction(self.desk.engine) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 1000)", (tx.info.backend_pid,))
+        self.append(tx, events)
+
+
+@dataclass
+class Story:
+    """Two videos, and what happens to them."""
+
+    desk: Desk
+    crash: Crash
+    videos: list[int] = field(default_factory=list[int])
+
+    def __post_init__(self) -> None:
+        self.videos = [self.desk.video() for _ in range(VIDEOS)]
+
+    def tell(self, name: str, *said: Any) -> None:
+        """Let one thing happen; it may be refused, or crash, and then nothing has happened."""
+        before = self.written()
+        try:
+            getattr(self, f"_{name.replace(' ', '_')}")(*said)
+        except (CommandEnded, RequestInvalid):
+            assert self.written() == before
+        except (psycopg.OperationalError, Bug):
+            pass  # whatever was not committed did not happen; `check` looks at what was
+
+    def written(self) -> tuple[int, int]:
+        read = "SELECT (SELECT count(*) FROM publisher.publish_command), position"
+        [row] = self.desk.rows(f"{read} FROM publisher.event_position")
+        return row[0], row[1]
+
+    def commands(self) -> list[tuple[Any, ...]]:
+        read = "SELECT id, state, finished_at FROM publisher.publish_command"
+        return self.desk.rows(f"{read} WHERE video_id = ANY(%s) ORDER BY id", self.videos)
+
+    def _enqueue(self, nth: int, title: str | None, at: float | None) -> None:
+        said = request(self.videos[nth], title=title) if title else None
+        asked = said or PublishRequest(video_id=self.videos[nth])
+        self.desk.accept(asked.model_copy(update={"publish_at": ahead(at)}))
+
+    def _window(self, nth: int, at: float | None, length: float) -> None:
+        begin, end = ahead(at), ahead(max(at or 0, 0) + length)
+        request = PublishRequest(video_id=self.videos[nth], publish_at=begin, unpublish_at=end)
+        self.desk.accept(request)
+
+    def _unpublish(self, nth: int, at: float | None) -> None:
+        video = self.videos[nth]
+        asked = PublishRequest(video_id=video, action=Action.UNPUBLISH, unpublish_at=ahead(at))
+        self.desk.accept(asked)
+
+    def _reschedule(self, which: int, at: float) -> None:
+        if commands := self.commands():
+            command = self.desk.command(commands[which % len(commands)][0])
+            change = CommandChange.model_validate({f"{command.action}_at": ahead(at)})
+            reschedule(self.desk.engine, self.desk.waker, command.id, change, SOMEBODY)
+
+    def _cancel(self, which: int) -> None:
+        if commands := self.commands():
+            command_id = commands[which % len(commands)][0]
+            cancel(self.desk.engine, self.desk.waker, command_id, SOMEBODY)
+
+    def _generation(self, nth: int, turn: str) -> None:
+        self.desk.execute(f"UPDATE video SET {TURNS[turn]} WHERE id = %s", self.videos[nth])
+
+    def _time_passes(self, hours: float) -> None:
+        self.desk.let_pass(hours=hours)
+
+    def _run(self) -> None:
+        """Carry out what is due; nothing that is not ready goes out."""
+        unready = {row[0] for row in self.desk.rows(UNREADY, self.videos)}
+        _, before = self.written()
+        try:
+            self.desk.run()
+        finally:
+            out = self.desk.rows(PUBLISHED_SINCE, before)
+            assert not unready & {row[0] for row in out}
+
+    def _crash(self, kind: str, times: int) -> None:
+        self.crash.kind, self.crash.times = kind, times
+
+    def drain(self) -> None:
+        """Let everything come to its end."""
+        self.crash.times = 0
+        for _ in range(40):
+            self.desk.let_pass(hours=13)
+            self.desk.run()
+            if all(finished for _, _, finished in self.commands()):
+                return
+        pytest.fail(f"commands without an outcome: {self.commands()}")
+
+
+UNREADY = """
+SELECT id FROM video WHERE id = ANY(%s)
+  AND NOT (status = 'completed' AND internal_status = 'completed' AND NOT is_regenerating)
+"""
+PUBLISHED_SINCE = """
+SELECT video_id FROM publisher.outbox_event WHERE position > %s AND type = 'video.published'
+"""
+EVENTS = """
+SELECT type, video_id, command_id, revision, data FROM publisher.outbox_event
+WHERE video_id = ANY(%s) ORDER BY position
+"""
+STANDING = """
+SELECT v.is_draft, coalesce(r.revision, 0), r.withdrawn_at IS NOT NULL
+FROM video v LEFT JOIN publisher.video_release r ON r.video_id = v.id WHERE v.id = %s
+"""
+
+
+@settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(step, min_size=4, max_size=25))
+def test_whatever_happens_each_command_has_one_outcome_and_the_events_tell_the_truth(
+    desk: Desk, steps: list[tuple[Any, ...]]
+) -> None:
+    crash = Crash(desk, outbox.append)
+    with patch.object(outbox, "append", crash):
+        story = Story(desk, crash)
+        for name, *said in steps:
+            story.tell(name, *said)
+        story.drain()
+    check_commands(story)
+    for each in story.videos:
+        check_video(desk, each)
+    check_positions(desk)
+
+
+def check_commands(story: Story) -> None:
+    """Each has one outcome, and the one event of it, if people wait for it."""
+    events = story.desk.rows(EVENTS, story.videos)
+    ends = Counter((str(e[2]), OUTCOME_EVENTS[e[0]]) for e in events if e[0] in OUTCOME_EVENTS)
+    assert ends == Counter(
+        (str(command), state) for command, state, _ in story.commands() if state != "unchanged"
+    )
+    timed = Counter(e[2] for e in events if e[0] == "video.publish_scheduled")
+    assert set(timed.values()) <= {1}
+
+
+def check_video(desk: Desk, video: int) -> None:
+    """It is as its events tell, replayed: revisions without a gap, never out before its time."""
+    turns = [e for e in desk.rows(EVENTS, [video]) if e[3] is not None]
+    assert [turn[3] for turn in turns] == list(range(1, len(turns) + 1))
+    is_draft = True
+    for kind, *_, data in turns:
+        assert not (kind == "video.unpublished" and is_draft)
+        is_draft = kind == "video.unpublished"
+        if data["asked_for"]:
+            done = data["unpublished_at" if is_draft else "published_at"]
+            assert datetime.fromisoformat(data["asked_for"]) <= datetime.fromisoformat(done)
+    was_out = bool(turns)
+    assert desk.rows(STANDING, video) == [(is_draft, len(turns), was_out and is_draft)]
+
+
+def check_positions(desk: Desk) -> None:
+    """They have no gaps, in the outbox and on the stream."""
+    positions = [
+        row[0] for row in desk.rows("SELECT position FROM publisher.outbox_event ORDER BY 1")
+    ]
+    assert all(after - before == 1 for before, after in pairwise([0, *positions]))
+    desk.events()
+    assert ids(desk.redis) == [f"{position}-0" for position in positions]
+
+
+def ahead(hours: float | None) -> datetime | None:
+    return None if hours is None else datetime.now(UTC) + timedelta(hours=hours)

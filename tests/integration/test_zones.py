@@ -1,0 +1,271 @@
+"""Zones: what was told a wall-clock time keeps it, whatever a government does to the clocks."""
+
+import zoneinfo
+from collections.abc import Callable, Generator
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.inbox import CommandRow
+from schemas.command import CommandChange, PublishRequest, Trigger
+from tests.desk import Desk
+from worker import timing, zones
+from worker.commands import Changer, reschedule
+from worker.intent import RequestInvalid
+
+Rules = Callable[[str, str], None]
+SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Generator[Rules]:
+    """Gives a zone the rules of another one, in a time-zone folder in front of the others."""
+    before = zoneinfo.TZPATH
+
+    def give(zone: str, those_of: str) -> None:
+        file = tmp_path / zone
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(tzif(those_of))
+        zoneinfo.reset_tzpath(to=[str(tmp_path), *before])
+
+    yield give
+    zoneinfo.reset_tzpath(to=before)
+    zoneinfo.ZoneInfo.clear_cache()
+    timing.cached_digest.cache_clear()
+
+
+def tzif(zone: str) -> bytes:
+    """A zone's compiled rules, of the system or the wheel."""
+    for folder in zoneinfo.TZPATH:
+        if (path := Path(folder, zone)).is_file():
+            return path.read_bytes()
+    return resources.files("tzdata.zoneinfo").joinpath(*zone.split("/")).read_bytes()
+
+
+def told(desk: Desk, local: str, zone: str = "Europe/Berlin", **said: Any) -> CommandRow:
+    """A command for a wall-clock time."""
+    asked = {"video_id": desk.video(), "publish_at_local": local, "time_zone": zone, **said}
+    return desk.accept(PublishRequest.model_validate(asked)).commands[0]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def digest(desk: Desk, command: CommandRow) -> str:
+    read = "SELECT zone_digest FROM publisher.publish_command WHERE id = %s"
+    return desk.value(read, command.id)
+
+
+def moves(desk: Desk) -> list[dict[str, Any]]:
+    return [e for e in desk.events() if e["type"] == "video.publish_rescheduled"]
+
+
+# --- new rules -----------------------------------------------------------------------------------
+
+
+def test_what_moves_is_reported_and_has_its_event(desk: Desk, rules: Rules) -> None:
+    command = told(desk, "2099-12-01T18:00")
+    rules("Europe/Berlin", "Atlantic/Reykjavik")
+    [moved] = zones.recompute(desk.engine)
+    assert (moved.command_id, moved.video_id) == (command.id, command.video_id)
+    assert (moved.time_zone, moved.local_time) == ("Europe/Berlin", at("2099-12-01T18:00"))
+    assert (moved.before, moved.after) == (at("2099-12-01T17:00Z"), at("2099-12-01T18:00Z"))
+    now = desk.command(command.id)
+    assert now.asked_for == now.due_at == moved.after
+    assert (now.local_time, now.time_zone) == (moved.local_time, moved.time_zone)
+    [event] = moves(desk)
+    assert event["causationid"] == str(command.id)
+    assert event["data"]["trigger"] == "schedule"
+    assert at(event["data"]["due_at"]) == moved.after
+    assert at(event["data"]["previously"]) == moved.before
+    assert event["data"]["local_time"] == "2099-12-01T18:00:00"
+
+
+def test_it_goes_out_at_its_new_time(desk: Desk, rules: Rules) -> None:
+    local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
+    command = told(desk, local.isoformat(), "Etc/UTC")
+    rules("Etc/UTC", "Etc/GMT+5")  # five hours behind: later
+    zones.recompute(desk.engine)
+    desk.let_pass(hours=2)
+    assert desk.run() == 0
+    desk.let_pass(hours=5)
+    assert desk.run() == 1
+    assert desk.command(command.id).state == "published"
+
+
+def test_what_moves_into_the_past_goes_out_now(desk: Desk, rules: Rules) -> None:
+    local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
+    command = told(desk, local.isoformat(), "Etc/UTC")
+    rules("Etc/UTC", "Etc/GMT-5")  # five hours ahead: earlier
+    [moved] = zones.recompute(desk.engine)
+    assert moved.after == moved.before - timedelta(hours=5)
+    assert desk.run() == 1
+    assert desk.command(command.id).state == "published"
+
+
+def test_what_is_recomputed_twice_moves_once(desk: Desk, rules: Rules) -> None:
+    told(desk, "2099-12-01T18:00")
+    rules("Europe/Berlin", "Asia/Tokyo")
+    assert len(zones.recompute(desk.engine)) == 1
+    assert zones.recompute(desk.engine) == []
+    assert len(moves(desk)) == 1
+
+
+def test_rules_that_come_back_bring_the_instant_back(desk: Desk, rules: Rules) -> None:
+    command = told(desk, "2099-12-01T18:00")
+    berlin = tzif("Europe/Berlin")
+    rules("Europe/Berlin", "Asia/Tokyo")
+    zones.recompute(desk.engine)
+    Path(zoneinfo.TZPATH[0], "Europe/Berlin").write_bytes(berlin)
+    zones.recompute(desk.engine)
+    assert desk.command(command.id).due_at == command.due_at
+
+
+def test_new_rules_that_move_nothing_make_no_event(desk: Desk, rules: Rules) -> None:
+    command = told(desk, "2099-12-01T18:00")
+    old = digest(desk, command)
+    rules("Europe/Berlin", "Europe/Paris")  # another history, the same future
+    assert zones.recompute(desk.engine) == []
+    assert digest(desk, command) != old
+    assert desk.command(command.id) == command
+    assert moves(desk) == []
+
+
+def test_without_new_rules_nothing_is_touched(desk: Desk) -> None:
+    command = told(desk, "2099-12-01T18:00")
+    assert zones.recompute(desk.engine) == []
+    assert desk.command(command.id) == command
+
+
+def test_only_the_zone_with_new_rules_moves(desk: Desk, rules: Rules) -> None:
+    berlin, paris = told(desk, "2099-12-01T18:00"), told(desk, "2099-12-01T18:00", "Europe/Paris")
+    instant = desk.accept(
+        PublishRequest(video_id=desk.video(), publish_at=at("2099-12-01T17:00Z"))
+    ).commands[0]
+    rules("Europe/Berlin", "Asia/Tokyo")
+    assert [moved.command_id for moved in zones.recompute(desk.engine)] == [berlin.id]
+    assert [desk.command(each.id) for each in (paris, instant)] == [paris, instant]
+
+
+def test_only_what_is_still_to_come_moves(desk: Desk, rules: Rules) -> None:
+    done = told(desk, "2020-12-01T18:00")
+    waiting = told(desk, "2020-12-01T18:00", video_id=desk.video(status="in_progress"))
+    desk.run()
+    rules("Europe/Berlin", "Asia/Tokyo")
+    assert zones.recompute(desk.engine) == []
+    assert desk.states(done, waiting) == ["published", "waiting"]
+
+
+def test_both_ends_of_a_window_move(desk: Desk, rules: Rules) -> None:
+    beginning = told(desk, "2099-12-01T18:00", unpublish_at_local="2099-12-01T19:00")
+    rules("Europe/Berlin", "Asia/Tokyo")
+    moved = zones.recompute(desk.engine)
+    assert [each.after for each in moved] == [at("2099-12-01T09:00Z"), at("2099-12-01T10:00Z")]
+    assert beginning.counterpart_id in {each.command_id for each in moved}
+
+
+def test_a_local_time_that_the_new_rules_skip_or_repeat_is_kept(desk: Desk, rules: Rules) -> None:
+    skipped = told(desk, "2037-03-29T02:30", "Africa/Lagos")
+    twice = told(desk, "2037-10-25T02:30", "Africa/Lagos")
+    rules("Africa/Lagos", "Europe/Berlin")
+    zones.recompute(desk.engine)
+    assert desk.command(skipped.id).due_at == at("2037-03-29T01:30Z")
+    assert desk.command(twice.id).due_at == at("2037-10-25T00:30Z")
+
+
+def test_a_zone_that_this_machine_does_not_know_keeps_its_instants(desk: Desk) -> None:
+    command = told(desk, "2099-12-01T18:00")
+    desk.execute("UPDATE publisher.publish_command SET time_zone = 'Mars/Base'")
+    assert zones.recompute(desk.engine) == []
+    assert desk.command(command.id).due_at == command.due_at
+
+
+def test_many_are_recomputed_in_steps(
+    desk: Desk, rules: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zones, "BATCH", 7)
+    commands = [told(desk, "2099-12-01T18:00") for _ in range(21)]
+    rules("Europe/Berlin", "Asia/Tokyo")
+    assert {moved.command_id for moved in zones.recompute(desk.engine)} == {
+        command.id for command in commands
+    }
+    assert len(moves(desk)) == 21
+
+
+def test_a_command_whose_latest_moment_was_changed_meanwhile_still_moves(
+    desk: Desk, rules: Rules
+) -> None:
+    command = told(desk, "2099-12-01T18:00")
+    rules("Europe/Berlin", "Asia/Tokyo")
+    forget()  # as a process that starts after the update
+    change = CommandChange(publish_before=at("2100-01-01T00:00Z"))
+    reschedule(desk.engine, desk.waker, command.id, change, SOMEBODY)
+    assert [moved.command_id for moved in zones.recompute(desk.engine)] == [command.id]
+
+
+def test_the_command_line_recomputes_and_reports(desk: Desk, rules: Rules) -> None:
+    command = told(desk, "2099-12-01T18:00")
+    rules("Europe/Berlin", "Asia/Tokyo")
+    done = desk.command_line("commands", "recompute")
+    assert done.exit_code == 0
+    assert str(command.id) in done.stdout
+    assert "1 commands moved" in done.stderr
+
+
+def forget() -> None:
+    zoneinfo.ZoneInfo.clear_cache()
+    timing.cached_digest.cache_clear()
+
+
+# --- odd rules -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zone", "local", "fold", "instant"),
+    [
+        # Half an hour forward on 4 October 2026, and back on 4 April 2027.
+        ("Australia/Lord_Howe", "2026-10-04T01:59:59", None, "2026-10-03T15:29:59Z"),
+        ("Australia/Lord_Howe", "2026-10-04T02:30", None, "2026-10-03T15:30Z"),
+        ("Australia/Lord_Howe", "2027-04-04T01:45", 0, "2027-04-03T14:45Z"),
+        ("Australia/Lord_Howe", "2027-04-04T01:45", 1, "2027-04-03T15:15Z"),
+        ("Australia/Lord_Howe", "2027-04-04T02:00", None, "2027-04-03T15:30Z"),
+        # At midnight: forward on a Friday in April, back on a Friday in October.
+        ("Africa/Cairo", "2027-04-29T23:59:59", None, "2027-04-29T21:59:59Z"),
+        ("Africa/Cairo", "2027-04-30T01:00", None, "2027-04-29T22:00Z"),
+        ("Africa/Cairo", "2027-10-28T23:30", 0, "2027-10-28T20:30Z"),
+        ("Africa/Cairo", "2027-10-28T23:30", 1, "2027-10-28T21:30Z"),
+        ("Africa/Cairo", "2027-10-29T00:00", None, "2027-10-28T22:00Z"),
+        # From one side of the date line to the other, over a day that never was.
+        ("Pacific/Apia", "2011-12-29T23:59:59", None, "2011-12-30T09:59:59Z"),
+        ("Pacific/Apia", "2011-12-31T00:00", None, "2011-12-30T10:00Z"),
+        ("Pacific/Apia", "2021-04-04T03:30", 0, "2021-04-03T13:30Z"),
+        ("Pacific/Apia", "2021-04-04T03:30", 1, "2021-04-03T14:30Z"),
+    ],
+)
+def test_the_instant_that_is_stored_is_the_one_that_the_clocks_there_show(
+    desk: Desk, zone: str, local: str, fold: int | None, instant: str
+) -> None:
+    command = told(desk, local, zone, fold=fold)
+    assert (command.asked_for, command.local_time) == (at(instant), at(local))
+    shown = at(instant).astimezone(zoneinfo.ZoneInfo(zone))
+    assert (shown.replace(tzinfo=None, fold=0), shown.fold) == (at(local), fold or 0)
+
+
+@pytest.mark.parametrize(
+    ("zone", "local", "nearest"),
+    [
+        ("Australia/Lord_Howe", "2026-10-04T02:15", "2026-10-04T02:30:00"),
+        ("Africa/Cairo", "2027-04-30T00:30", "2027-04-30T01:00:00"),
+        ("Pacific/Apia", "2011-12-30T12:00", "2011-12-31T00:00:00"),
+    ],
+)
+def test_what_the_clocks_skip_is_refused_with_what_they_show_next(
+    desk: Desk, zone: str, local: str, nearest: str
+) -> None:
+    with pytest.raises(RequestInvalid, match=nearest):
+        told(desk, local, zone)
+    assert desk.value("SELECT count(*) FROM publisher.publish_command") == 0
