@@ -4,24 +4,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from uuid_utils.compat import uuid7
-
 from schemas.command import Action, CommandState, Trigger
-from schemas.decision import ALREADY_PUBLISHED, Decision, NewEvent, Release
-from schemas.events import (
-    EventData,
-    EventType,
-    Person,
-    PublishEnded,
-    PublishScheduled,
-    SetOffBy,
-    VideoPublished,
-    VideoUnpublished,
-)
+from schemas.decision import ALREADY_PUBLISHED, Decision, Release
 from schemas.facts import ClaimedCommand, Names, VideoFacts
 from schemas.plan import Readiness, Verdict
-from schemas.video import Visibility
-from worker import custom_url, metrics, readiness
+from worker import custom_url, metrics, readiness, telling
+from worker.edits import changed, edited
 from worker.etag import etag, matches
 
 MAX_ATTEMPTS = 5
@@ -30,12 +18,6 @@ HELD_PAUSE = timedelta(milliseconds=200)
 """How long a command stands aside while somebody else holds the video's row."""
 
 NOT_PUBLISHED = ("not_published", "The video is not published, so there is nothing to withdraw.")
-_ENDED = {
-    CommandState.REJECTED: EventType.REJECTED,
-    CommandState.EXPIRED: EventType.EXPIRED,
-    CommandState.CANCELLED: EventType.CANCELLED,
-    CommandState.FAILED: EventType.FAILED,
-}
 
 
 def decide(
@@ -106,39 +88,6 @@ def after_failure(command: ClaimedCommand, error: Exception) -> Decision:
     )
 
 
-def changed(video: VideoFacts, edits: dict[str, Any] | None) -> dict[str, Any]:
-    """The edits that differ from what the video has, by column (`tags` by field)."""
-    if not edits:
-        return {}
-    has = {
-        "title": video.title,
-        "description": video.description,
-        "visibility": video.visibility,
-        "category_id": video.category_id,
-        "subcategory_id": video.subcategory_id,
-        "tags": sorted(video.tag_ids),
-        "cover_image": video.cover_image,
-        "thumbnail": video.thumbnail,
-    }
-    wanted = {_column(field): value for field, value in edits.items()}
-    return {column: value for column, value in wanted.items() if has[column] != value}
-
-
-def edited(video: VideoFacts, changes: dict[str, Any], names: Names) -> VideoFacts:
-    """The video's facts with the changes applied, names looked up."""
-    if not changes:
-        return video
-    plain = {column: value for column, value in changes.items() if column != "tags"}
-    if "category_id" in changes:
-        plain["category"] = names.categories.get(changes["category_id"])
-    if "subcategory_id" in changes:
-        plain["subcategory"] = names.subcategories.get(changes["subcategory_id"])
-    if "tags" in changes:
-        plain["tag_ids"] = tuple(changes["tags"])
-        plain["tags"] = tuple(names.tags[tag] for tag in changes["tags"] if tag in names.tags)
-    return replace(video, **plain)
-
-
 def pause(times: int) -> timedelta:
     """How long to wait after having asked so often: 1 s, 2 s, 4 s … at most a minute."""
     return min(timedelta(seconds=2 ** min(times - 1, 10)), LONGEST_PAUSE)
@@ -167,90 +116,19 @@ def ended(
     trigger: Trigger | None = None,
 ) -> Decision:
     """The outcomes that change nothing, each with the event that says why and what set it off."""
-    data = PublishEnded(
-        video_id=command.video_id,
-        workspace_id=command.workspace_id,
-        action=Action(command.action),
-        reason=reason,
-        detail=detail,
-        first_publication=not command.was_published,
-        trigger=_told(trigger or set_off_by(command)),
-        accepted_at=command.accepted_at,
-        asked_for=command.asked_for,
-        due_at=_fell_due_at(command),
-        finished_at=now,
-    )
     return replace(
         _unfinished(command, state, command.due_at),
         reason=reason,
         detail=detail,
         finished_at=now,
-        event=event(command, _ENDED[state], now, data),
+        event=telling.ended(command, state, now, reason, detail, trigger),
     )
-
-
-def scheduled(
-    command: ClaimedCommand,
-    kind: EventType,
-    trigger: Trigger,
-    previously: datetime | None = None,
-) -> NewEvent | None:
-    """The event that a command has a time, or another one than `previously`."""
-    data = PublishScheduled(
-        video_id=command.video_id,
-        workspace_id=command.workspace_id,
-        action=Action(command.action),
-        first_publication=not command.was_published,
-        trigger=_told(trigger),
-        accepted_at=command.accepted_at,
-        asked_for=command.asked_for,
-        local_time=command.local_time,
-        time_zone=command.time_zone,
-        due_at=command.due_at,
-        publish_before=command.publish_before,
-        previously=previously,
-        scheduled_at=command.now,
-    )
-    return event(command, kind, command.now, data)
 
 
 def latest_moment(command: ClaimedCommand) -> datetime | None:
     """The last moment at which it may be carried out: said, or the end of its window."""
     ends_at = command.counterpart_at if command.action == Action.PUBLISH else None
     return min(filter(None, (command.publish_before, ends_at)), default=None)
-
-
-def set_off_by(command: ClaimedCommand) -> Trigger:
-    """What set off that the command was carried out: whichever of its conditions came last."""
-    if command.state == CommandState.WAITING:
-        return Trigger.PIPELINE
-    if command.asked_for is not None and command.asked_for > command.accepted_at:
-        return Trigger.SCHEDULE
-    return Trigger(command.trigger)
-
-
-def event(
-    command: ClaimedCommand,
-    kind: EventType,
-    now: datetime,
-    data: EventData,
-    revision: int | None = None,
-) -> NewEvent | None:
-    """A new event about a command; of the canary's, nobody is told."""
-    if command.trigger == Trigger.CANARY:
-        return None
-    return NewEvent(
-        id=uuid7(),
-        type=kind,
-        video_id=command.video_id,
-        workspace_id=command.workspace_id,
-        occurred_at=now,
-        revision=revision,
-        command_id=command.id,
-        correlation_id=command.correlation_id,
-        traceparent=command.traceparent,
-        data=data,
-    )
 
 
 def _unexpected(command: ClaimedCommand, video: VideoFacts) -> str | None:
@@ -289,28 +167,11 @@ def _unpublish(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Dec
         published_at=video.published_at or video.now,
         withdrawn_at=video.now,
     )
-    data = VideoUnpublished(
-        video_id=video.id,
-        uid=video.uid,
-        workspace_id=video.workspace_id,
-        title=video.title,
-        custom_url=release.custom_url,
-        url=custom_url.absolute_url(base_url, release.custom_url),
-        revision=release.revision,
-        first_publication=False,
-        first_published_at=release.first_published_at,
-        published_at=release.published_at,
-        unpublished_at=video.now,
-        trigger=_told(set_off_by(command)),
-        accepted_at=command.accepted_at,
-        asked_for=command.asked_for,
-        due_at=_fell_due_at(command),
-    )
     return replace(
         _unfinished(command, CommandState.UNPUBLISHED, command.due_at),
         finished_at=video.now,
         release=release,
-        event=event(command, EventType.UNPUBLISHED, video.now, data, release.revision),
+        event=telling.unpublished(command, video, release, base_url),
     )
 
 
@@ -318,41 +179,12 @@ def _publish(
     command: ClaimedCommand, video: VideoFacts, changes: dict[str, Any], base_url: str
 ) -> Decision:
     release = release_of(video)
-    data = VideoPublished(
-        video_id=video.id,
-        uid=video.uid,
-        workspace_id=video.workspace_id,
-        title=video.title,
-        description=video.description,
-        visibility=Visibility(video.visibility),
-        custom_url=release.custom_url,
-        url=custom_url.absolute_url(base_url, release.custom_url),
-        video=video.video or "",
-        thumbnail=video.thumbnail,
-        cover_image=video.cover_image,
-        duration=video.duration,
-        owner=Person(
-            id=video.owner_id, username=video.owner_username, full_name=video.owner_full_name
-        ),
-        category=video.category,
-        subcategory=video.subcategory,
-        tags=list(video.tags),
-        metrics=release.metrics,
-        revision=release.revision,
-        first_publication=video.first_published_at is None,
-        first_published_at=release.first_published_at,
-        published_at=release.published_at,
-        trigger=_told(set_off_by(command)),
-        accepted_at=command.accepted_at,
-        asked_for=command.asked_for,
-        due_at=_fell_due_at(command),
-    )
     return replace(
         _unfinished(command, CommandState.PUBLISHED, command.due_at),
         finished_at=video.now,
         changes=changes or None,
         release=release,
-        event=event(command, EventType.PUBLISHED, video.now, data, release.revision),
+        event=telling.published(command, video, release, base_url),
     )
 
 
@@ -400,21 +232,7 @@ def _unfinished(command: ClaimedCommand, state: CommandState, due_at: datetime) 
         due_at=due_at,
         checks=command.checks,
         attempts=command.attempts,
-        fell_due_at=_fell_due_at(command),
+        fell_due_at=telling.fell_due_at(command),
         claimed_at=command.now,
         finished_at=None,
     )
-
-
-def _fell_due_at(command: ClaimedCommand) -> datetime:
-    """What its lateness counts from: no postponement of ours makes it less late."""
-    return command.fell_due_at or command.due_at
-
-
-def _told(trigger: Trigger) -> SetOffBy:
-    """The trigger as events tell it; the canary's are told to nobody."""
-    return Trigger.SCHEDULE if trigger is Trigger.CANARY else trigger
-
-
-def _column(field: str) -> str:
-    return f"{field}_id" if field in ("category", "subcategory") else field

@@ -16,9 +16,9 @@ from schemas.command import Action, PublishRequest, Trigger
 from schemas.events import EventType
 from schemas.problem import FieldError
 from schemas.video import VideoInput
-from worker.decision import scheduled
 from worker.etag import etag, matches
 from worker.intent import EnqueueRefused, Intent, RequestInvalid, intended
+from worker.telling import scheduled
 from worker.wake import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)

@@ -11,8 +11,8 @@ from schemas.command import Action, CommandChange, CommandState, Trigger
 from schemas.events import EventType
 from schemas.facts import ClaimedCommand
 from schemas.problem import FieldError
-from worker.decision import scheduled
 from worker.intent import RequestInvalid, asked_moments
+from worker.telling import scheduled
 from worker.timing import Moment
 
 

@@ -12,7 +12,8 @@ from schemas.command import CommandState
 from schemas.events import VideoPublished
 from schemas.facts import Names, VideoFacts
 from tests.unit.facts import COMMAND, NOW, READY
-from worker.decision import LONGEST_PAUSE, after, after_failure, changed, decide, pause
+from worker.decision import LONGEST_PAUSE, after, after_failure, decide, pause
+from worker.edits import changed
 
 NAMES = Names(categories={2: "Science"}, subcategories={5: "Physics"}, tags={4: "light", 9: "war"})
 BASE = "https://videos.example"
