@@ -15,7 +15,8 @@ from worker.agenda import Agenda
 from worker.app import process, reports_waker
 from worker.consumer import connect_soon
 from worker.hearing import Hearing
-from worker.preflight import one_clear_line
+from worker.preflight import check_settings, one_clear_line
+from worker.settings import resolve
 
 
 class Scheduler(CeleryScheduler):
@@ -24,8 +25,7 @@ class Scheduler(CeleryScheduler):
     @cached_property
     def agenda(self) -> Agenda:
         """Kept from the first tick on: beat makes schedulers that it only looks at, too."""
-        with one_clear_line():
-            agenda = Agenda(process().engine)
+        agenda = Agenda(process().engine)
         agenda.start()
         return agenda
 
@@ -37,7 +37,12 @@ class Scheduler(CeleryScheduler):
         return hearing
 
     def setup_schedule(self) -> None:
-        """Take the sweeps from celeryconfig; the canary flies at once, so that health is known."""
+        """Take the sweeps from celeryconfig; the canary flies at once, so that health is known.
+
+        Beat ends with one clear line if a setting is missing; what goes away, it awaits.
+        """
+        with one_clear_line():
+            check_settings(resolve())
         super().setup_schedule()
         self.schedule["canary"].last_run_at = datetime.fromtimestamp(0, UTC)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -13,7 +14,7 @@ from db.inbox import CommandRow
 from schemas.command import PublishRequest
 from tests.conftest import libpq
 from tests.desk import Desk
-from tests.processes import Celeries
+from tests.processes import LIVE_SECONDS, Celeries, Celery
 from tests.waiting import wait_until
 
 COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"
@@ -111,6 +112,15 @@ def test_beat_ends_at_once_when_asked_to(desk: Desk, celery: Celeries) -> None:
     beat = celery.beat()
     wait_until(lambda: listens(desk), "beat to hear of what falls due")
     assert beat.stop(signal.SIGTERM, timeout=5) == 0
+
+
+def test_beat_without_a_database_url_ends_with_one_clear_line(
+    tmp_path: Path, redis_url: str
+) -> None:
+    beat = Celery(tmp_path / "log", "", redis_url, "beat")
+    assert beat.process.wait(LIVE_SECONDS) == 1
+    assert beat.says("publish-worker: DATABASE_URL is not set")
+    assert not beat.says("Traceback")
 
 
 def test_beat_ends_at_once_with_its_database_away(
