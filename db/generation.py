@@ -6,18 +6,24 @@ from typing import Any
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
-from db.session import Connection, array_of
+from db.session import Connection, array_of, wait_briefly
 from schemas.generation import GenerationFacts
 
 # Hold the videos that reports are about, in one order for everybody, so that no two batches wait
 # for each other.
-HOLD = """
+_HOLD = """
 SELECT v.id FROM video v
 WHERE v.id = ANY(%(ids)s::bigint[])
   AND (%(workspace_id)s::bigint IS NULL OR v.workspace_id = %(workspace_id)s)
 ORDER BY v.id
-FOR NO KEY UPDATE
+FOR NO KEY UPDATE{passing_over}
 """
+
+# Which of the videos that were passed over exist all the same: somebody else holds them.
+BUSY = "SELECT id FROM video WHERE id = ANY(%(ids)s::bigint[])"
+
+HOLD = _HOLD.format(passing_over="")
+HOLD_FREE = _HOLD.format(passing_over=" SKIP LOCKED")
 
 # Where these videos stand. Run once their rows are held: a statement that waits for a row sees its
 # new version, but of a joined table what was there before it waited.
@@ -81,10 +87,27 @@ def hold(
 ) -> dict[int, GenerationFacts]:
     """Hold these videos' rows and read where they stand, by id.
 
-    What does not exist in the caller's workspace is left out. Waits for whoever holds a row.
+    What does not exist in the caller's workspace is left out. Waits for whoever holds a row, but
+    not for long: then LockNotAvailable.
     """
+    wait_briefly(tx)
     asked = {"ids": array_of(video_ids), "workspace_id": workspace_id}
-    held = [row[0] for row in tx.execute(HOLD, asked)]
+    return _read(tx, [row[0] for row in tx.execute(HOLD, asked)])
+
+
+def hold_free(
+    tx: Connection, video_ids: Iterable[int]
+) -> tuple[dict[int, GenerationFacts], set[int]]:
+    """Hold those of these videos' rows that nobody else holds; return them, and the others' ids."""
+    asked = set(video_ids)
+    values = {"ids": array_of(asked), "workspace_id": None}
+    held = [row[0] for row in tx.execute(HOLD_FREE, values)]
+    passed_over = asked.difference(held)
+    busy = tx.execute(BUSY, {"ids": array_of(passed_over)}) if passed_over else ()
+    return _read(tx, held), {row[0] for row in busy}
+
+
+def _read(tx: Connection, held: Sequence[int]) -> dict[int, GenerationFacts]:
     with tx.cursor(row_factory=class_row(GenerationFacts)) as cursor:
         rows = cursor.execute(READ, {"ids": array_of(held)}).fetchall()
     return {facts.video_id: facts for facts in rows}

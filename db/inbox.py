@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
-from db.session import Connection, array_of
+from db.session import Connection, array_of, wait_briefly
 from schemas.command import (
     CommandFilter,
     CommandOrder,
@@ -49,8 +49,27 @@ _WAS_PUBLISHED = """EXISTS (
 _COUNTERPART = """CASE WHEN {command}.counterpart_id IS NOT NULL THEN (
            SELECT other.asked_for FROM publisher.publish_command other
            WHERE other.id = {command}.counterpart_id AND other.state <> 'cancelled'
-       ) END AS counterpart_at"""
+       ) END AS counterpart_at,
+       CASE WHEN {command}.counterpart_id IS NOT NULL THEN (
+           SELECT other.state FROM publisher.publish_command other
+           WHERE other.id = {command}.counterpart_id
+       ) END AS counterpart_state"""
 
+# A command's place in its video's order: when it fell due, whatever postponed it since.
+_PLACE = "(coalesce({command}.fell_due_at, {command}.due_at), {command}.id)"
+
+_OPEN = "state IN ('scheduled', 'waiting')"
+
+# No command overtakes an older one of its video: not one that stands aside or backs off …
+_NO_OLDER_POSTPONED = f"""(
+        SELECT older.id FROM publisher.publish_command older
+        WHERE older.video_id = c.video_id AND older.{_OPEN}
+          AND older.due_at > now() AND older.fell_due_at <= now()
+          AND {_PLACE.format(command="older")} < {_PLACE.format(command="c")}
+        LIMIT 1
+    ) IS NULL"""
+
+# … and not one that is due, but not in the same claim: held by another, or beyond the limit.
 _CLAIM = f"""
 WITH {{due}},
 ranked AS (
@@ -60,39 +79,47 @@ sized AS (
     SELECT ranked.*, sum(edits_bytes) OVER (ORDER BY nth, due_at, id) - edits_bytes AS bytes_before
     FROM ranked
 ),
+taken AS (
+    SELECT * FROM sized c
+    WHERE bytes_before < %(bytes)s AND (
+        SELECT older.id FROM publisher.publish_command older
+        WHERE older.video_id = c.video_id AND older.{_OPEN} AND older.id <> c.id
+          AND coalesce(older.fell_due_at, older.due_at) <= now()
+          AND {_PLACE.format(command="older")} < {_PLACE.format(command="c")}
+          AND older.id NOT IN (SELECT id FROM sized WHERE bytes_before < %(bytes)s)
+        LIMIT 1
+    ) IS NULL
+),
 held AS (
     SELECT v.id FROM video v
-    WHERE v.id IN (SELECT video_id FROM sized WHERE bytes_before < %(bytes)s)
+    WHERE v.id IN (SELECT video_id FROM taken)
     FOR NO KEY UPDATE SKIP LOCKED
 )
 SELECT {_CLAIMED},
        video_id IN (SELECT id FROM held) AS video_held,
-       EXISTS (SELECT FROM video v WHERE v.id = sized.video_id) AS video_exists,
-       {_WAS_PUBLISHED.format(command="sized")},
-       {_COUNTERPART.format(command="sized")},
+       EXISTS (SELECT FROM video v WHERE v.id = taken.video_id) AS video_exists,
+       {_WAS_PUBLISHED.format(command="taken")},
+       {_COUNTERPART.format(command="taken")},
        clock_timestamp() AS now
-FROM sized
-WHERE bytes_before < %(bytes)s
-ORDER BY due_at, id
+FROM taken
+ORDER BY {_PLACE.format(command="taken")}
 """
-
-_OPEN = "state IN ('scheduled', 'waiting')"
 
 # Take the commands that are due, oldest first, and hold their videos' rows. After an outage those
 # that are late never fill the batch: a part of it is for what falls due now.
 CLAIM_DUE = _CLAIM.format(
     due=f"""late AS (
     SELECT {_CLAIMED}, edits_bytes, true AS is_late
-    FROM publisher.publish_command
-    WHERE {_OPEN} AND due_at <= now() - %(late)s
+    FROM publisher.publish_command c
+    WHERE {_OPEN} AND due_at <= now() - %(late)s AND {_NO_OLDER_POSTPONED}
     ORDER BY due_at, id
-    LIMIT %(limit)s * 4 / 5
+    LIMIT least(%(limit)s, greatest(1, %(limit)s * 4 / 5))
     FOR UPDATE SKIP LOCKED
 ),
 fresh AS (
     SELECT {_CLAIMED}, edits_bytes, false AS is_late
-    FROM publisher.publish_command
-    WHERE {_OPEN} AND due_at > now() - %(late)s AND due_at <= now()
+    FROM publisher.publish_command c
+    WHERE {_OPEN} AND due_at > now() - %(late)s AND due_at <= now() AND {_NO_OLDER_POSTPONED}
     ORDER BY due_at, id
     LIMIT %(limit)s - (SELECT count(*) FROM late)
     FOR UPDATE SKIP LOCKED
@@ -104,7 +131,7 @@ due AS (SELECT * FROM late UNION ALL SELECT * FROM fresh)"""
 CLAIM_THESE = _CLAIM.format(
     due=f"""due AS (
     SELECT {_CLAIMED}, edits_bytes, false AS is_late
-    FROM publisher.publish_command
+    FROM publisher.publish_command c
     WHERE {_OPEN} AND id = ANY(%(ids)s::uuid[])
     ORDER BY due_at, id
     LIMIT %(limit)s
@@ -156,9 +183,10 @@ LIMIT %(limit)s
 # A page of commands, the next one due first, behind a given one.
 LIST_DUE = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
-WHERE {_WANTED} AND (%(before)s::uuid IS NULL OR (due_at, id) > (
-    SELECT due_at, id FROM publisher.publish_command WHERE id = %(before)s
-))
+WHERE {_WANTED} AND (
+    %(before)s::uuid IS NULL
+    OR (due_at, id) > (coalesce(%(before_due_at)s::timestamptz, '-infinity'), %(before)s)
+)
 ORDER BY due_at, id
 LIMIT %(limit)s
 """
@@ -174,13 +202,14 @@ RESCHEDULE = """
 UPDATE publisher.publish_command c SET
     asked_for = n.asked_for, local_time = n.local_time, time_zone = n.time_zone, fold = n.fold,
     zone_digest = CASE WHEN n.time_zone IS NOT NULL THEN coalesce(n.zone_digest, c.zone_digest) END,
-    due_at = n.due_at, fell_due_at = NULL,
+    due_at = n.due_at,
+    fell_due_at = CASE WHEN n.says_time THEN NULL ELSE c.fell_due_at END,
     publish_before = n.publish_before, patient_until = n.due_at + %(patience)s,
     state = CASE WHEN n.due_at > clock_timestamp() THEN 'scheduled' ELSE c.state END,
     reason = NULL, detail = NULL
 FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
     id uuid, asked_for timestamptz, local_time timestamp, time_zone text, fold smallint,
-    zone_digest text, due_at timestamptz, publish_before timestamptz
+    zone_digest text, due_at timestamptz, says_time boolean, publish_before timestamptz
 )
 WHERE c.id = n.id
 """
@@ -192,8 +221,6 @@ UPDATE publisher.publish_command SET due_at = now() WHERE id = %(id)s AND state 
 
 _NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
     finished_at = NULL, fell_due_at = NULL, claimed_at = NULL,
-    publish_before = CASE WHEN publish_before IS NOT NULL
-                          THEN greatest(publish_before, now() + %(patience)s) END,
     patient_until = now() + %(patience)s"""
 
 # Give a failed command a new set of attempts.
@@ -242,15 +269,15 @@ SELECT DISTINCT time_zone, zone_digest FROM publisher.publish_command
 WHERE state = 'scheduled' AND time_zone IS NOT NULL
 """
 
-# Take timed commands whose instants were computed by other rules than these, to compute them again.
+# Take timed commands whose instants were computed by these rules, to compute them again.
 HOLD_OUTDATED = f"""
 SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
        {_WAS_PUBLISHED.format(command="c")},
        {_COUNTERPART.format(command="c")},
        clock_timestamp() AS now
 FROM publisher.publish_command c
-WHERE state = 'scheduled' AND time_zone = %(zone)s AND zone_digest <> %(digest)s
-ORDER BY id LIMIT %(limit)s
+WHERE state = 'scheduled' AND time_zone = %(zone)s AND zone_digest = %(digest)s
+LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
 
@@ -321,6 +348,8 @@ class Timing:
     zone_digest: str | None
     """None: as it was."""
     due_at: datetime
+    says_time: bool
+    """Whether it is another time, and not only another latest moment."""
     publish_before: datetime | None
 
 
@@ -384,7 +413,12 @@ def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
 
 
 def hold(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
-    """Take commands by id, waiting for whoever holds them; what has ended by then is left out."""
+    """Take commands by id, waiting for whoever holds them; what has ended by then is left out.
+
+    Raises LockNotAvailable after a while: a platform's transaction that ends generation may hold
+    them for as long as it likes.
+    """
+    wait_briefly(tx)
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         return cursor.execute(HOLD, {"ids": array_of(ids)}).fetchall()
 
@@ -454,7 +488,7 @@ def zones(tx: Connection) -> list[tuple[str, str]]:
 
 
 def hold_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[ClaimedCommand]:
-    """Take scheduled commands of a zone that were computed by other rules than these."""
+    """Take scheduled commands of a zone that were computed by these rules."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         values = {"zone": zone, "digest": digest, "limit": limit}
         return cursor.execute(HOLD_OUTDATED, values).fetchall()

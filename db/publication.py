@@ -145,7 +145,8 @@ pointless AS (
     SELECT c.id FROM publisher.publish_command c
     WHERE c.video_id IN (SELECT video_id FROM changed WHERE withdrawn_at IS NULL)
       AND c.state = 'scheduled' AND c.action = 'publish' AND c.due_at > now()
-      AND c.edits IS NULL AND c.id NOT IN (SELECT id FROM decided)
+      AND c.edits IS NULL AND c.expected_revision IS NULL AND c.expected_etag IS NULL
+      AND c.id NOT IN (SELECT id FROM decided)
       AND NOT EXISTS (
           SELECT FROM publisher.publish_command u
           WHERE u.video_id = c.video_id AND u.action = 'unpublish'

@@ -73,6 +73,7 @@ class PublishCommand(Publisher):
             "zone_digest",
             postgresql_where=text("state = 'scheduled' AND time_zone IS NOT NULL"),
         ),
+        Index("ix_publish_command_open", "video_id", "due_at", postgresql_where=_open),
         Index("ix_publish_command_failed", "id", postgresql_where=text("state = 'failed'")),
         Index("ix_publish_command_canary", "id", postgresql_where=text("trigger = 'canary'")),
         Index("ix_publish_command_video", "video_id", "id"),

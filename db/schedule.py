@@ -1,11 +1,15 @@
 """The schedule: what falls due next, and word of what falls due sooner (LISTEN and NOTIFY)."""
 
+import os
+import socket
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any
 
+from psycopg import OperationalError
 from sqlalchemy import Engine
 
 from db.session import Connection
@@ -15,14 +19,16 @@ CHANNEL = "publisher_due"
 HORIZON = timedelta(seconds=3)
 """How far ahead the schedule is read, each second; only what falls due sooner needs a word."""
 
-# The next times at which commands fall due, and the clock that they go by.
+# The next times at which commands fall due, and the clock that they go by. Of times within five
+# milliseconds the last one counts: one wake-up is for all of them.
 UPCOMING = """
 SELECT extract(epoch FROM clock_timestamp())::float8,
        array(
-           SELECT extract(epoch FROM due_at)::float8 FROM publisher.publish_command
+           SELECT max(extract(epoch FROM due_at)::float8) FROM publisher.publish_command
            WHERE state IN ('scheduled', 'waiting')
              AND due_at > now() AND due_at <= now() + %(horizon)s
-           ORDER BY due_at LIMIT %(limit)s
+           GROUP BY floor(extract(epoch FROM due_at) * 200)
+           ORDER BY 1
        )
 """
 
@@ -37,13 +43,14 @@ HEARS_GENERATION = """
 SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'publisher.video_turned'::regproc)
 """
 
-# Say that a command falls due at a time (seconds since 1970); heard once this is committed.
-TELL = "SELECT pg_notify(%(channel)s, %(due)s)"
+# Say that a command falls due at a time (seconds since 1970), if that is too soon to be read; heard
+# once this is committed.
+TELL = """
+SELECT pg_notify(%(channel)s, extract(epoch FROM %(due_at)s::timestamptz)::text)
+WHERE %(due_at)s <= clock_timestamp() + %(horizon)s
+"""
 
 LISTEN = f"LISTEN {CHANNEL}"
-
-LIMIT = 1_000
-"""Due times that are read at once; the rest is read when these have come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +65,8 @@ class Upcoming:
 def tell(tx: Connection, due: Iterable[datetime]) -> None:
     """Let the schedulers hear of the soonest of these times, if it is too soon to be read."""
     soonest = min(due, default=None)
-    if soonest is not None and soonest <= datetime.now(UTC) + HORIZON:
-        tx.execute(TELL, {"channel": CHANNEL, "due": repr(soonest.timestamp())})
+    if soonest is not None:
+        tx.execute(TELL, {"channel": CHANNEL, "due_at": soonest, "horizon": HORIZON})
 
 
 @contextmanager
@@ -78,7 +85,7 @@ def listening(engine: Engine) -> Generator[Connection]:
 
 def upcoming(connection: Connection) -> Upcoming:
     """Read what falls due within the horizon."""
-    row = connection.execute(UPCOMING, {"horizon": HORIZON, "limit": LIMIT}).fetchone()
+    row = connection.execute(UPCOMING, {"horizon": HORIZON}).fetchone()
     now, due = row or (0.0, [])
     return Upcoming(now=now, due=due)
 
@@ -97,7 +104,20 @@ def hears_generation(tx: Connection) -> bool:
 
 def heard(connection: Connection, seconds: float) -> list[float | None]:
     """Wait for word, at most so long; each is a time, or None for now."""
-    return [
-        float(word.payload) if word.payload else None
-        for word in connection.notifies(timeout=seconds, stop_after=1)
-    ]
+    return [_time(word.payload) for word in connection.notifies(timeout=seconds, stop_after=1)]
+
+
+def cut_off(connection: Connection) -> None:
+    """Break a connection off that another thread waits at: that thread gets an error at once."""
+    with (
+        suppress(OSError, OperationalError),
+        socket.socket(fileno=os.dup(connection.fileno())) as s,
+    ):
+        s.shutdown(socket.SHUT_RDWR)
+
+
+def _time(payload: str) -> float | None:
+    """What was said; anybody may say anything on a channel, and what is no time means now."""
+    with suppress(ValueError):
+        return float(payload) if isfinite(float(payload)) else None
+    return None

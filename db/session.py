@@ -82,6 +82,11 @@ def last_round_trip(tx: Connection) -> Generator[None]:
         tx.execute("COMMIT")
 
 
+def wait_briefly(tx: Connection) -> None:
+    """Let this transaction wait for no lock longer than a caller would; then LockNotAvailable."""
+    tx.execute("SET LOCAL lock_timeout = '2s'")
+
+
 def driver_is_broken(driver: Any) -> bool:
     """Whether a connection is beyond a rollback."""
     return driver.closed or driver.broken

@@ -24,6 +24,9 @@ T = TypeVar("T")
 INT32_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
 FIRST_YEAR, LAST_YEAR = 1900, 9000
+_INSTANT = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
 _LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?")
 
 
@@ -56,8 +59,10 @@ def _absolute(uri: str) -> str:
 
 def _written(value: object) -> object:
     """Refuse numbers where a time is asked for: RFC 3339 or nothing."""
-    if not isinstance(value, str | datetime):
-        raise ValueError("must be an RFC 3339 time with an offset")  # noqa: TRY004 - pydantic's way
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise ValueError("must be an RFC 3339 time with an offset, such as 2026-12-01T18:00:00Z")
     return value
 
 

@@ -245,6 +245,8 @@ class CommandFilter(Frozen):
     order: CommandOrder = CommandOrder.NEWEST
     before: UUID | None = None
     """The last command of the page before."""
+    before_due_at: Time | None = None
+    """When that one was due; only in due order."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     """How many at once."""
 
@@ -262,6 +264,9 @@ class CommandChange(PublicationTime):
     def _says_something(self) -> Self:
         if not self.model_fields_set - {"time_zone", "fold"}:
             raise ValueError("say publish_at, unpublish_at, their local forms or publish_before")
+        times = self.model_fields_set - {"time_zone", "fold", "publish_before"}
+        if empty := sorted(name for name in times if getattr(self, name) is None):
+            raise ValueError(f"{empty[0]} must not be null; a time that has passed means now")
         return self
 
 

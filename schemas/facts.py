@@ -113,6 +113,7 @@ class ClaimedCommand:
     """Whether the video has ever been published."""
     counterpart_at: datetime | None = None
     """The time that the other command of its window asked for, unless that one was cancelled."""
+    counterpart_state: str | None = None
     now: datetime
     """The database's clock at the claim."""
 

@@ -18,6 +18,8 @@ from db.session import Connection
 READ_EVERY_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 """After the database was away."""
+SILENT_SECONDS = 10.0
+"""A read that takes so long gets no answer any more: the connection is cut off, and made anew."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -32,6 +34,8 @@ class Agenda:
         """A heap of `time.monotonic()`."""
         self._offset = 0.0
         """The database's clock minus ours."""
+        self._connection: Connection | None = None
+        self._read_at = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="agenda", daemon=True)
 
@@ -48,6 +52,7 @@ class Agenda:
 
         What has fallen due is forgotten: whoever is told, acts.
         """
+        self._cut_off_if_silent()
         until = time.monotonic() + seconds
         with self._changed:
             while not self._take_due():
@@ -56,6 +61,13 @@ class Agenda:
                     return False
                 self._changed.wait(min(until, self._due[0] if self._due else until) - now)
             return True
+
+    def _cut_off_if_silent(self) -> None:
+        connection = self._connection
+        if connection is not None and time.monotonic() - self._read_at > SILENT_SECONDS:
+            log.warning("agenda.cut_off", silent_for=SILENT_SECONDS)
+            self._read_at = time.monotonic()
+            schedule.cut_off(connection)
 
     def _take_due(self) -> bool:
         now = time.monotonic()
@@ -68,15 +80,19 @@ class Agenda:
     def _keep(self) -> None:
         while not self._stop.is_set():
             try:
-                with schedule.listening(self._engine) as connection:
-                    self._follow(connection)
+                with schedule.listening(self._engine) as self._connection:
+                    self._follow(self._connection)
             except DATABASE_ERRORS as error:
                 log.warning("agenda.database_away", error=str(error).strip())
-                self._stop.wait(RETRY_SECONDS)
+            except Exception:
+                log.exception("agenda.failed", consequence="it begins anew")  # a thread has nobody
+            self._connection = None
+            self._stop.wait(RETRY_SECONDS)
 
     def _follow(self, connection: Connection) -> None:
         while not self._stop.is_set():
             self._note(schedule.upcoming(connection))
+            self._read_at = time.monotonic()
             again = time.monotonic() + READ_EVERY_SECONDS
             while (left := again - time.monotonic()) > 0 and not self._stop.is_set():
                 self._hear(schedule.heard(connection, left))

@@ -51,16 +51,22 @@ def fly(engine: Engine, waker: Waker, video_id: int | None) -> bool:
     return True
 
 
-def judge(engine: Engine) -> tuple[bool, str]:
-    """Whether scheduling works, as far as the last flights tell, and what they tell."""
+def judge(engine: Engine, video_id: int | None) -> tuple[bool, str]:
+    """Whether scheduling works, as far as the last flights tell, and what they tell.
+
+    `video_id` is the operator's, as for `fly`.
+    """
     with transaction(engine) as tx:
+        if video_id is None and not canary.platform_is_ours(tx):
+            return True, "There is no canary: set CANARY_VIDEO_ID."
         flights = canary.last_flights(tx)
     if not flights:
-        return True, "No canary has flown: give it a minute, or set CANARY_VIDEO_ID."
+        return True, "No canary has flown yet: give it a minute."
     last = flights[0]
-    if last.finished_at is None and last.now - last.due_at > LATE:
-        late = (last.now - last.due_at).total_seconds()
-        return False, f"The canary is {late:.0f} s late: nothing is carried out."
+    late = last.now - last.accepted_at - AHEAD
+    if last.finished_at is None and late > LATE:
+        told = f": {last.detail}" if last.detail else ""
+        return False, f"The canary is {late.total_seconds():.0f} s late{told}"
     landed = next((each for each in flights if each.finished_at is not None), None)
     return (True, "The first canary is in the air.") if landed is None else _landing(landed)
 
@@ -78,7 +84,7 @@ def _landing(flight: Flight) -> tuple[bool, str]:
 
 
 def _has_rested(last: Flight) -> bool:
-    """Whether the next one may fly; one that is lost in the air is not waited for for ever."""
+    """Whether the next one may fly: the last one has landed, and a while ago."""
     if last.finished_at is None:
         return False
     return last.now - last.accepted_at > REST

@@ -17,6 +17,12 @@ LONGEST_PAUSE = timedelta(minutes=1)
 HELD_PAUSE = timedelta(milliseconds=200)
 """How long a command stands aside while somebody else holds the video's row."""
 
+OPENED = (None, CommandState.PUBLISHED, CommandState.UNCHANGED)
+"""What the beginning of a window has come to if there is an end to come to; None: no window."""
+NEVER_OPENED = (
+    "window_never_opened",
+    "The publication that this was to end did not take place, so there is nothing to end.",
+)
 NOT_PUBLISHED = ("not_published", "The video is not published, so there is nothing to withdraw.")
 
 
@@ -35,6 +41,8 @@ def decide(
         return _stand_aside(command, now)
     if video is None:
         return _rejected(command, readiness.judge(None), now)
+    if video.first_published_at is not None and not command.was_published:
+        command = replace(command, was_published=True)  # by one before it in this batch
     if mismatch := _unexpected(command, video):
         return ended(command, CommandState.REJECTED, now, "video_changed", mismatch)
     if command.action == Action.UNPUBLISH:
@@ -153,6 +161,8 @@ def _rejected(command: ClaimedCommand, judged: Readiness, now: datetime) -> Deci
 
 
 def _unpublish_if_out(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Decision:
+    if command.counterpart_state not in OPENED:
+        return _unchanged(command, video.now, *NEVER_OPENED)
     if video.is_draft:
         return _unchanged(command, video.now, *NOT_PUBLISHED)
     return _unpublish(command, video, base_url)
@@ -218,6 +228,7 @@ def _stand_aside(command: ClaimedCommand, now: datetime) -> Decision:
         _unfinished(command, CommandState(command.state), now + HELD_PAUSE),
         reason="video_held",
         detail="Somebody else holds the video's row at this moment.",
+        fell_due_at=None if command.state == CommandState.WAITING else telling.fell_due_at(command),
     )
 
 

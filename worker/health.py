@@ -51,14 +51,16 @@ def leave_heartbeat(redis: Redis) -> None:
         log.warning("heartbeat.not_left", error=str(error))
 
 
-def examine(engine: Engine, redis: Redis, broker_url: str) -> list[Check]:
+def examine(
+    engine: Engine, redis: Redis, broker_url: str, canary_video_id: int | None = None
+) -> list[Check]:
     """Ask every part of the path; takes at most a few seconds when parts are dead."""
     return [
         _database(engine),
         _redis(redis),
         _broker(broker_url),
         _worker(redis),
-        _schedule(engine),
+        _schedule(engine, canary_video_id),
         _stream(engine, redis),
     ]
 
@@ -109,9 +111,9 @@ def _worker(redis: Redis) -> Check:
     return Check(name="worker", ok=True, detail=f"Ran a sweep {max(age, 0):.1f} s ago.")
 
 
-def _schedule(engine: Engine) -> Check:
+def _schedule(engine: Engine, canary_video_id: int | None) -> Check:
     try:
-        ok, detail = canary.judge(engine)
+        ok, detail = canary.judge(engine, canary_video_id)
     except DATABASE_ERRORS:
         return Check(name="schedule", ok=False, detail="Unknown: the database is away.")
     return Check(name="schedule", ok=ok, detail=detail)

@@ -11,7 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.reports import STREAM
+from worker.reports import STREAM, entries_of
 
 BLOCK_MS = 1_000
 """How long one look waits; short, so that a stop is noticed."""
@@ -48,6 +48,6 @@ class Hearing:
                 self._stop.wait(RETRY_SECONDS)
                 last = "$"  # the stream may be another one by then, with lower IDs
                 continue
-            for _, entries in news or ():
+            if entries := entries_of(news):
                 last = entries[-1][0]
                 self._heard()

@@ -14,6 +14,7 @@ from schemas.command import Action, CommandChange, PublishRequest
 from schemas.problem import FieldError
 from worker.timing import LocalTimeError, Moment, publication_moment, withdrawal_moment
 
+WINDOW = "unpublish_at must lie in the future, and later than publish_at"
 _TIMES = (("publish_at", publication_moment), ("unpublish_at", withdrawal_moment))
 
 
@@ -85,12 +86,12 @@ def _of(request: PublishRequest, now: datetime) -> list[Intent]:
     if request.action is Action.UNPUBLISH:
         return [Intent(id=uuid7(), request=request, action=Action.UNPUBLISH, moment=end)]
     if request.publish_before and begin and request.publish_before <= begin.at:
-        raise _out_of_order("/publish_before", "must be later than publish_at")
+        raise _out_of_order("/publish_before", "publish_before must be later than publish_at")
     first = Intent(id=uuid7(), request=request, action=Action.PUBLISH, moment=begin)
     if end is None:
         return [first]
     if end.at <= max(now, begin.at if begin else now):
-        raise _out_of_order("/unpublish_at", "must lie in the future, and later than publish_at")
+        raise _out_of_order("/unpublish_at", WINDOW)
     second = Intent(
         id=uuid7(),
         request=request,

@@ -5,7 +5,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg.errors import InsufficientPrivilege, InvalidSchemaName, UndefinedColumn, UndefinedTable
+from psycopg.errors import (
+    InsufficientPrivilege,
+    InvalidSchemaName,
+    LockNotAvailable,
+    UndefinedColumn,
+    UndefinedTable,
+)
 from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
@@ -121,6 +127,8 @@ def _database_says(error: DBAPIError | psycopg.Error) -> str:
             return f"{NOT_MIGRATED} ({said})"
         case InsufficientPrivilege():
             return f"The database refuses: {said}. GRANT that to the user of DATABASE_URL."
+        case LockNotAvailable():
+            return "Somebody else holds the command in a transaction that takes long; try again."
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return f"The database cannot be reached: {said}. Is PostgreSQL up, DATABASE_URL right?"
         case _:

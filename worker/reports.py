@@ -8,7 +8,8 @@ What makes no sense is set aside, kept for a person to look at.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from sqlalchemy import Engine
 
 from db import generation
 from db.errors import DATABASE_ERRORS, is_passing
-from db.session import transaction
+from db.session import Connection, transaction
 from schemas.generation import GenerationEvent, GenerationFacts, GenerationReport, GenerationState
 from worker.enqueue import set_aside
 from worker.generation import Standing, hear, reason, settle, stand
@@ -85,22 +86,42 @@ def apply(
     workspace (None: in any). Raises ReportRefused if the platform's table refuses; then none was
     heard.
     """
-    if not reports:
-        return []
+    with _refusals(), transaction(engine) as tx:
+        facts = generation.hold(tx, {video_id for video_id, _ in reports}, workspace_id)
+        return _hear_all(tx, facts, reports)
+
+
+def _apply_what_is_free(
+    engine: Engine, reports: Sequence[tuple[int, GenerationReport]]
+) -> tuple[list[GenerationState | None], set[int]]:
+    """The same without waiting: return also which videos others hold, whose reports are left."""
+    with _refusals(), transaction(engine) as tx:
+        facts, busy = generation.hold_free(tx, {video_id for video_id, _ in reports})
+        return _hear_all(tx, facts, reports), busy
+
+
+def _hear_all(
+    tx: Connection,
+    facts: dict[int, GenerationFacts],
+    reports: Sequence[tuple[int, GenerationReport]],
+) -> list[GenerationState | None]:
     now = datetime.now(UTC)
+    heard = _Hearing(facts)
+    states = [heard.hear(video_id, _timed(report, now)) for video_id, report in reports]
+    generation.write(tx, facts, heard.changed())
+    applied = sum(state is not None and state.applied for state in states)
+    log.info("reports.heard", reports=len(states), applied=applied)
+    return states
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
     try:
-        with transaction(engine) as tx:
-            facts = generation.hold(tx, {video_id for video_id, _ in reports}, workspace_id)
-            heard = _Hearing(facts)
-            states = [heard.hear(video_id, _timed(report, now)) for video_id, report in reports]
-            generation.write(tx, facts, heard.changed())
+        yield
     except DATABASE_ERRORS as error:
         if _may_pass(error):
             raise
         raise ReportRefused(str(error)) from error
-    applied = sum(state is not None and state.applied for state in states)
-    log.info("reports.heard", reports=len(states), applied=applied)
-    return states
 
 
 class _Hearing:
@@ -188,7 +209,11 @@ def take_from_stream(engine: Engine, redis: Redis, *, consumer: str | None = Non
 
 def _batches(redis: Redis, consumer: str) -> Iterator[list[Entry]]:
     """What this consumer left undone, what others left behind, then what is new."""
-    for read in (_own, _abandoned, _new):
+    left = b"0"
+    while entries := _in_group(redis, lambda left=left: _own(redis, consumer, left)):
+        left = entries[-1][0]  # what is left once more, is for the next time
+        yield entries
+    for read in (_abandoned, _new):
         while entries := _in_group(redis, lambda read=read: read(redis, consumer)):
             yield entries
 
@@ -212,12 +237,12 @@ def _make_group(redis: Redis) -> None:
             raise
 
 
-def _own(redis: Redis, consumer: str) -> list[Entry]:
-    return _entries(redis.xreadgroup(GROUP, consumer, {STREAM: "0"}, count=BATCH))
+def _own(redis: Redis, consumer: str, after: bytes) -> list[Entry]:
+    return entries_of(redis.xreadgroup(GROUP, consumer, {STREAM: after}, count=BATCH))
 
 
 def _new(redis: Redis, consumer: str) -> list[Entry]:
-    return _entries(redis.xreadgroup(GROUP, consumer, {STREAM: ">"}, count=BATCH))
+    return entries_of(redis.xreadgroup(GROUP, consumer, {STREAM: ">"}, count=BATCH))
 
 
 def _abandoned(redis: Redis, consumer: str) -> list[Entry]:
@@ -230,7 +255,7 @@ def _abandoned(redis: Redis, consumer: str) -> list[Entry]:
             return [(entry_id, fields or {}) for entry_id, fields in entries]
 
 
-def _entries(answer: Any) -> list[Entry]:
+def entries_of(answer: Any) -> list[Entry]:
     """The entries of the one stream, whichever protocol the server speaks."""
     if not answer:
         return []
@@ -241,10 +266,15 @@ def _entries(answer: Any) -> list[Entry]:
 
 
 def _take(engine: Engine, redis: Redis, entries: Sequence[Entry]) -> None:
-    """Hear what makes sense, set the rest aside, and acknowledge all, in this order."""
+    """Hear what makes sense, set the rest aside, and acknowledge all of it, in this order.
+
+    Reports on videos that somebody else holds at this moment are left for the next time.
+    """
     parsed, senseless = _sort(entries)
+    left: set[bytes] = set()
     try:
-        senseless += _hear(engine, parsed)
+        unknown, left = _hear(engine, parsed)
+        senseless += unknown
     except ReportRefused as error:
         if len(entries) > 1:
             for entry in entries:  # one of them is the culprit
@@ -253,7 +283,8 @@ def _take(engine: Engine, redis: Redis, entries: Sequence[Entry]) -> None:
         senseless = [(entries[0], error)]
     for entry, error in senseless:
         _set_aside(engine, entry, error)
-    redis.xack(STREAM, GROUP, *(entry_id for entry_id, _ in entries))
+    if done := [entry_id for entry_id, _ in entries if entry_id not in left]:
+        redis.xack(STREAM, GROUP, *done)
 
 
 def _sort(entries: Sequence[Entry]) -> tuple[list[Parsed], list[Senseless]]:
@@ -275,14 +306,18 @@ def _parse(entry: Entry) -> Parsed:
     return Parsed(entry=entry, video_id=event.video_id, report=event.report)
 
 
-def _hear(engine: Engine, parsed: Sequence[Parsed]) -> list[Senseless]:
-    """Hear reports together; return those that are about no video."""
-    states = apply(engine, [(each.video_id, each.report) for each in parsed], None)
-    return [
+def _hear(engine: Engine, parsed: Sequence[Parsed]) -> tuple[list[Senseless], set[bytes]]:
+    """Hear reports together; return those that are about no video, and what is left for later."""
+    if not parsed:
+        return [], set()
+    reports = [(each.video_id, each.report) for each in parsed]
+    states, busy = _apply_what_is_free(engine, reports)
+    unknown: list[Senseless] = [
         (each.entry, NoSuchVideo(f"There is no video {each.video_id}."))
         for each, state in zip(parsed, states, strict=True)
-        if state is None
+        if state is None and each.video_id not in busy
     ]
+    return unknown, {each.entry[0] for each in parsed if each.video_id in busy}
 
 
 def _set_aside(engine: Engine, entry: Entry, error: Exception) -> None:

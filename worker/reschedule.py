@@ -33,6 +33,7 @@ def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | N
         fold=moment.fold if moment else None,
         zone_digest=moment.zone_digest if moment else None,
         due_at=_due_at(command, moment, says_time=says_time),
+        says_time=says_time,
         publish_before=before,
     )
     _check(command, timing, change)
@@ -99,7 +100,7 @@ def _due_at(command: ClaimedCommand, moment: Moment | None, *, says_time: bool) 
 def _check(command: ClaimedCommand, timing: Timing, change: CommandChange) -> None:
     before = timing.publish_before
     if change.publish_before is not None and change.publish_before <= command.now:
-        detail = "must not have passed; to give the command up, cancel it"
+        detail = "publish_before must not have passed; to give the command up, cancel it"
         raise _wrong("/publish_before", "past", detail)
     if before is not None and before <= timing.due_at:
         pointer = "/publish_before" if change.publish_before else "/publish_at"

@@ -41,9 +41,11 @@ class Status:
         return all(check.ok for check in self.checks)
 
 
-def survey(engine: Engine, redis: Redis, broker_url: str) -> Status:
+def survey(
+    engine: Engine, redis: Redis, broker_url: str, canary_video_id: int | None = None
+) -> Status:
     """Look at everything; what is away is told, not raised."""
-    checks = examine(engine, redis, broker_url)
+    checks = examine(engine, redis, broker_url, canary_video_id)
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)

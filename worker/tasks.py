@@ -65,8 +65,11 @@ def prune() -> None:
 def recompute() -> None:
     """Compute the instants of local times anew where a zone's rules have changed."""
     here = process()
-    if zones.recompute(here.engine):
+    done = zones.recompute(here.engine, publish.BUDGET_SECONDS)
+    if done.moved:
         here.waker.wake()
+    if not done.finished:
+        app.send_task(recompute.name)
 
 
 @app.task(name="maintenance.canary")

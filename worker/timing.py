@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -97,8 +97,18 @@ def instant_anyway(local: datetime, zone: str, fold: int | None) -> datetime:
 
 
 def zone_digest(zone: str) -> str:
-    """What tells one version of a zone's rules from another: a digest of its TZif data."""
-    return sha256(_rules(zone)).hexdigest()[:16]
+    """What tells one version of a zone's rules from another: `2026a:` and a digest of its data.
+
+    The release of the time-zone data stands in front, empty where nobody tells it, so that nobody
+    goes back to older rules.
+    """
+    rules, release = _rules(zone)
+    return f"{release}:{sha256(rules).hexdigest()[:16]}"
+
+
+def release_of(digest: str) -> str:
+    """The release of the time-zone data, such as `2026a`, that a digest was made of."""
+    return digest.partition(":")[0]
 
 
 def _moment(at: datetime | None, local: datetime | None, said: WithdrawalTime) -> Moment | None:
@@ -135,14 +145,27 @@ def _turn(rules: ZoneInfo, before: datetime, after: datetime) -> datetime:
     return datetime.fromtimestamp(high, UTC)
 
 
-def _rules(zone: str) -> bytes:
-    """The zone's TZif data, from where `zoneinfo` takes it: the system, else the wheel."""
+def _rules(zone: str) -> tuple[bytes, str]:
+    """The zone's TZif data and its release, from where `zoneinfo` takes it: the system, else the
+    wheel.
+    """
     for folder in zoneinfo.TZPATH:
         path = Path(folder) / zone
         if path.is_file():
-            return path.read_bytes()
+            return path.read_bytes(), _release(Path(folder))
     package, _, name = f"tzdata.zoneinfo.{zone.replace('/', '.')}".rpartition(".")
-    return resources.files(package).joinpath(name).read_bytes()
+    rules = resources.files(package).joinpath(name).read_bytes()
+    return rules, str(import_module("tzdata").IANA_VERSION)
+
+
+def _release(folder: Path) -> str:
+    """What the folder's compact source says that it is: `# version 2026a`."""
+    try:
+        with (folder / "tzdata.zi").open() as source:
+            said = source.readline().split()
+    except OSError:
+        return ""
+    return said[2] if said[:2] == ["#", "version"] and len(said) > 2 else ""  # noqa: PLR2004
 
 
 def _naive(time: datetime) -> datetime:

@@ -4,6 +4,7 @@ Governments change clocks at short notice. A command that was told a wall-clock 
 time; when the time-zone data of this machine is updated, its instant moves.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from db.session import transaction
 from schemas.command import Trigger
 from schemas.facts import ClaimedCommand
 from worker.reschedule import write_timings
-from worker.timing import cached_digest, instant_anyway
+from worker.timing import cached_digest, instant_anyway, release_of
 
 BATCH = 500
 """Commands that one transaction computes anew."""
@@ -39,60 +40,74 @@ class Moved:
     after: datetime
 
 
-def recompute(engine: Engine) -> list[Moved]:
-    """Compute the instants of every outdated command anew; return those that moved.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recomputed:
+    """What came of it."""
 
-    Each that moved has its `video.publish_rescheduled` event. Safe to run at any time and twice.
+    moved: list[Moved]
+    finished: bool
+    """Whether nothing outdated is left."""
+
+
+def recompute(engine: Engine, seconds: float | None = None) -> Recomputed:
+    """Compute the instants of outdated commands anew, until the `seconds` are over (None: all).
+
+    Each that moves has its `video.publish_rescheduled` event. What was computed by a later release
+    of the time-zone data than this machine has, is left alone. Safe to run at any time and twice.
     """
     ZoneInfo.clear_cache()  # this process may have read the rules before they were updated
     cached_digest.cache_clear()
+    deadline = None if seconds is None else time.monotonic() + seconds
     moved: list[Moved] = []
-    for zone in _outdated(engine):
-        for batch in _batches(engine, zone):
+    for zone, digest in _outdated(engine):
+        for batch in _batches(engine, zone, digest):
             moved += batch
-    for each in moved:
-        log.info(
-            "command.moved",
-            command_id=str(each.command_id),
-            video_id=each.video_id,
-            time_zone=each.time_zone,
-            before=each.before.isoformat(),
-            after=each.after.isoformat(),
-        )
-    return moved
+            if deadline is not None and time.monotonic() >= deadline:
+                return Recomputed(moved=moved, finished=False)
+    return Recomputed(moved=moved, finished=True)
 
 
-def _outdated(engine: Engine) -> list[str]:
+def _outdated(engine: Engine) -> list[tuple[str, str]]:
+    """The zones, each with a digest of rules that are not the ones here, but not newer either."""
     with transaction(engine) as tx:
         known = inbox.zones(tx)
-    return sorted({zone for zone, digest in known if digest != _digest(zone)} - {""})
+    return sorted((zone, digest) for zone, digest in known if _is_outdated(zone, digest))
 
 
-def _digest(zone: str) -> str | None:
-    """Of the zone's rules on this machine; a zone that it does not know stays as it was."""
+def _is_outdated(zone: str, digest: str) -> bool:
+    """Whether this machine knows better; of a zone that it does not know it does not."""
     try:
-        return cached_digest(zone)
+        here = cached_digest(zone)
     except (ZoneInfoNotFoundError, FileNotFoundError, ModuleNotFoundError):
         log.warning("zone.unknown", time_zone=zone, consequence="its commands keep their instants")
-        return None
+        return False
+    return digest != here and release_of(digest) <= release_of(here)
 
 
-def _batches(engine: Engine, zone: str) -> Iterator[list[Moved]]:
-    digest = _digest(zone)
-    while digest is not None:
+def _batches(engine: Engine, zone: str, digest: str) -> Iterator[list[Moved]]:
+    while True:
         with transaction(engine) as tx:
             commands = inbox.hold_outdated(tx, zone, digest, BATCH)
-            timings = [_timing(command, zone, digest) for command in commands]
-            pairs = list(zip(commands, timings, strict=True))
+            pairs = [(command, _timing(command, zone)) for command in commands]
             inbox.reschedule(tx, [t for c, t in pairs if c.asked_for == t.asked_for])
             changed = [(c, t) for c, t in pairs if c.asked_for != t.asked_for]
             write_timings(tx, changed, Trigger.SCHEDULE)
-        yield [_moved(command, timing) for command, timing in changed]
+        moved = [_moved(command, timing) for command, timing in changed]
+        for each in moved:
+            log.info(
+                "command.moved",
+                command_id=str(each.command_id),
+                video_id=each.video_id,
+                time_zone=each.time_zone,
+                before=each.before.isoformat(),
+                after=each.after.isoformat(),
+            )
+        yield moved
         if len(commands) < BATCH:
             return
 
 
-def _timing(command: ClaimedCommand, zone: str, digest: str) -> Timing:
+def _timing(command: ClaimedCommand, zone: str) -> Timing:
     local = command.local_time or command.due_at
     at = instant_anyway(local, zone, command.fold)
     return Timing(
@@ -101,8 +116,9 @@ def _timing(command: ClaimedCommand, zone: str, digest: str) -> Timing:
         local_time=command.local_time,
         time_zone=zone,
         fold=command.fold,
-        zone_digest=digest,
+        zone_digest=cached_digest(zone),
         due_at=max(at, command.now) if at != command.asked_for else command.due_at,
+        says_time=at != command.asked_for,
         publish_before=command.publish_before,
     )
 

@@ -180,7 +180,7 @@ def test_a_batch_of_any_size_costs_the_same_statements(desk: Desk, size: int) ->
     ]
     with counted() as statements:
         apply(desk.engine, batch, None)
-    assert len([text for text in statements if text != ";"]) == 5, statements  # ";": the pool's
+    assert len([text for text in statements if text != ";"]) == 6, statements  # ";": the pool's
     assert desk.value("SELECT count(*) FROM video WHERE status = 'completed'") == size
 
 
@@ -322,18 +322,24 @@ def test_while_the_database_is_away_nothing_is_acknowledged(desk: Desk) -> None:
     assert (pending(desk), len(aside(desk))) == (0, 1)
 
 
-def test_a_row_that_is_held_too_long_is_no_fault_of_the_report(desk: Desk) -> None:
+def test_a_report_on_a_row_that_is_held_is_left_for_the_next_time(desk: Desk) -> None:
     held, free = desk.video(**DRAFT), desk.video(**DRAFT)
-    put(desk, document(free), document(held))
-    with (
-        desk.holding("UPDATE video SET title = 'held' WHERE id = %s", held),
-        patch.object(reports, "transaction", hurried),
-        pytest.raises(errors.QueryCanceled),
-    ):
+    put(desk, document(held), document(free))
+    with desk.holding("UPDATE video SET title = 'held' WHERE id = %s", held):
         taken(desk)
-    assert aside(desk) == []
-    assert taken(desk) >= 1
-    assert (row(desk, held)[0], row(desk, free)[0]) == ("completed", "completed")
+        assert (row(desk, held)[0], row(desk, free)[0]) == ("not_started", "completed")
+        assert (pending(desk), aside(desk)) == (1, [])
+    taken(desk)
+    assert (row(desk, held)[0], pending(desk)) == ("completed", 0)
+
+
+def test_whoever_reports_in_person_waits_for_a_held_row_but_not_for_long(desk: Desk) -> None:
+    video = desk.video(**DRAFT)
+    with (
+        desk.holding("UPDATE video SET title = 'held' WHERE id = %s", video),
+        pytest.raises(errors.LockNotAvailable),
+    ):
+        apply(desk.engine, [(video, report())], None)
 
 
 def test_a_crash_between_commit_and_acknowledgement_changes_nothing(desk: Desk) -> None:

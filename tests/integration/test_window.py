@@ -96,10 +96,26 @@ def test_a_publication_that_comes_after_the_windows_end_expires(desk: Desk) -> N
     desk.let_pass(hours=5)
     assert desk.run() == 2
     assert desk.states(beginning, end) == ["expired", "unchanged"]
-    assert desk.command(end.id).reason == "not_published"
+    assert desk.command(end.id).reason == "window_never_opened"
     assert column(desk.engine, beginning.video_id, "is_draft") is True
     said = desk.events()[-1]
     assert (said["type"], said["data"]["trigger"]) == ("video.publish_expired", "schedule")
+
+
+@pytest.mark.parametrize("fate", ["cancelled", "rejected"])
+def test_a_window_that_never_opened_has_no_end_either(desk: Desk, fate: str) -> None:
+    """The video was out before, by another command: that is nothing for this window to end."""
+    beginning, end = window(desk)
+    desk.publish(PublishRequest(video_id=beginning.video_id))
+    desk.execute(
+        "UPDATE publisher.publish_command SET state = %s, finished_at = now() WHERE id = %s",
+        fate,
+        beginning.id,
+    )
+    desk.let_pass(hours=5)
+    desk.run()
+    assert desk.command(end.id).reason == "window_never_opened"
+    assert column(desk.engine, beginning.video_id, "is_draft") is False
 
 
 def test_generation_that_ends_after_the_windows_end_publishes_nothing(desk: Desk) -> None:

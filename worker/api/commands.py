@@ -10,6 +10,7 @@ from schemas.access import Caller
 from schemas.command import (
     CommandChange,
     CommandFilter,
+    CommandOrder,
     FailureCauses,
     PublishCommand,
     PublishCommands,
@@ -66,7 +67,9 @@ def list_commands(
     """List a page of commands; `next` leads to the one after."""
     page = commands.list_page(process.engine, asked, caller.workspace_id)
     base_url = process.settings.public_base_url
-    further = asked.model_copy(update={"before": page.before})
+    last = page.commands[-1] if page.commands else None
+    due_at = last.due_at if last and asked.order is CommandOrder.DUE else None
+    further = asked.model_copy(update={"before": page.before, "before_due_at": due_at})
     query = urlencode(further.model_dump(mode="json", exclude_none=True))
     return PublishCommands(
         commands=[command_view(base_url, row) for row in page.commands],

@@ -60,7 +60,8 @@ async def healthz() -> Alive:
 )
 def readyz(response: Response, process: Here) -> PathState:
     """Ask the database, Redis, the broker, and whether a worker consumes: `503` if one does not."""
-    checks = examine(process.engine, process.redis, process.settings.broker())
+    settings = process.settings
+    checks = examine(process.engine, process.redis, settings.broker(), settings.canary_video_id)
     ready = all(check.ok for check in checks)
     if not ready:
         response.status_code = 503

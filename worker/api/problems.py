@@ -6,6 +6,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from psycopg.errors import LockNotAvailable
 from starlette.exceptions import HTTPException
 
 from db.errors import DATABASE_ERRORS, is_passing
@@ -124,9 +125,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     for kind in (RequestInvalid, *_OURS):
         app.add_exception_handler(kind, of_ours)
+    app.add_exception_handler(LockNotAvailable, _busy)
     for kind in DATABASE_ERRORS:
         app.add_exception_handler(kind, database)
     app.add_exception_handler(Exception, bug)
+
+
+async def _busy(request: Request, _: Exception) -> JSONResponse:
+    return answer(request, _BUSY)
 
 
 _AWAY = ApiProblem(
@@ -135,6 +141,14 @@ _AWAY = ApiProblem(
     title="Database away",
     detail="The database cannot be reached; nothing was done. Try again in a few seconds.",
     headers={"Retry-After": "5"},
+)
+_BUSY = ApiProblem(
+    status=503,
+    kind="busy",
+    title="Busy",
+    detail="Somebody else holds the video or the command in a transaction that takes long; nothing "
+    "was done. Try again in a second.",
+    headers={"Retry-After": "1"},
 )
 _BUG = ApiProblem(
     status=500,

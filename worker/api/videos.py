@@ -17,11 +17,12 @@ from schemas.command import (
     UnpublishOptions,
 )
 from schemas.plan import PublishPlan
+from schemas.problem import FieldError
 from schemas.video import Video
 from worker.api import openapi
 from worker.api.access import Here, NeedsKey, Reader
 from worker.api.intake import From, JsonOnly, VideoId, accept
-from worker.api.problems import DOCUMENTED, OPTIONS, ApiProblem, no_such_video
+from worker.api.problems import DOCUMENTED, OPTIONS, ApiProblem, invalid, no_such_video
 from worker.api.routing import Router
 from worker.api.views import command_url, command_view
 from worker.api.waiting import preferred_wait
@@ -142,6 +143,9 @@ def _request(
     """One request, from the path, the options in the body, and `If-Match`."""
     said = options.model_dump(include=set(_OPTIONS), exclude_unset=True) if options else {}
     if if_match is not None:
+        if said.get("expected_etag", if_match) != if_match:
+            detail = "differs from If-Match; say one of them"
+            raise invalid([FieldError(pointer="/expected_etag", code="mismatch", detail=detail)])
         said["expected_etag"] = if_match
     return PublishRequest(video_id=video_id, **said, **more)
 

@@ -188,7 +188,7 @@ def recompute() -> None:
     The worker does the same each hour. What moves is listed, and has its event.
     """
     with everything() as here:
-        moved = zones.recompute(here.engine)
+        moved = zones.recompute(here.engine).moved
         here.waker.wake()
     print_table(
         ["command", "video", "zone", "local time", "was", "is"],

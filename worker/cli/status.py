@@ -27,7 +27,8 @@ def status(
     check_settings(resolve())
     try:
         with closing(process()) as here:
-            seen = survey(here.engine, here.redis, here.settings.broker())
+            broker, canary = here.settings.broker(), here.settings.canary_video_id
+            seen = survey(here.engine, here.redis, broker, canary)
     finally:
         process.cache_clear()
     if as_json:

@@ -46,7 +46,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, publisher AS $$
 DECLARE
     turned_at timestamptz := clock_timestamp();
 BEGIN
-    UPDATE publisher.publish_command SET due_at = turned_at
+    UPDATE publisher.publish_command SET due_at = turned_at, fell_due_at = NULL
     WHERE id IN (
         SELECT id FROM publisher.publish_command
         WHERE video_id = NEW.id AND state = 'waiting'
@@ -55,6 +55,10 @@ BEGIN
     IF FOUND THEN
         PERFORM pg_notify('publisher_due', '');
     END IF;
+    RETURN NULL;
+EXCEPTION WHEN serialization_failure THEN
+    -- A stricter isolation level, and the command was asked again since the snapshot: the
+    -- platform's transaction is not to fail for that. The command asks again by itself.
     RETURN NULL;
 END
 $$
@@ -107,6 +111,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'scheduled' AND time_zone IS NOT NULL"),
     )
     op.create_index(
+        "ix_publish_command_open",
+        COMMAND,
+        ["video_id", "due_at"],
+        schema=SCHEMA,
+        postgresql_where=sa.text("state IN ('scheduled', 'waiting')"),
+    )
+    op.create_index(
         "ix_publish_command_failed",
         COMMAND,
         ["id"],
@@ -140,7 +151,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP FUNCTION publisher.video_turned() CASCADE")
     op.drop_table("video_generation", schema=SCHEMA)
-    for index in ("canary", "failed", "zone"):
+    for index in ("canary", "failed", "open", "zone"):
         op.drop_index(f"ix_publish_command_{index}", table_name=COMMAND, schema=SCHEMA)
     for check in ("local_time", "action"):
         op.drop_constraint(op.f(f"ck_publish_command_{check}"), COMMAND, schema=SCHEMA)
