@@ -29,11 +29,14 @@ def agenda(desk: Desk) -> Generator[Agenda]:
     made.stop()
 
 
+LISTENERS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+    "AND pid <> pg_backend_pid() AND (query ~ '^LISTEN' OR query ~ 'due_at <= now\\(\\) \\+')"
+)
+
+
 def listeners(desk: Desk) -> int:
-    return desk.value(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND (query ~ '^LISTEN' OR query ~ 'due_at <= now\\(\\) \\+')"
-    )
+    return len(desk.rows(LISTENERS))
 
 
 def soon(milliseconds: int) -> datetime:
@@ -83,6 +86,40 @@ def test_it_comes_back_to_a_database_that_was_away(desk: Desk, agenda: Agenda) -
     desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(400)))
     assert agenda.wait(FAR)
     assert desk.run() == 1
+
+
+@pytest.mark.parametrize("nonsense", ["soon", "nan", "-inf", "{}"])
+def test_what_anybody_says_on_the_channel_does_not_end_it(
+    desk: Desk, agenda: Agenda, nonsense: str
+) -> None:
+    desk.execute("SELECT pg_notify('publisher_due', %s)", nonsense)
+    assert agenda.wait(FAR)  # no time means now
+    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(400)))
+    assert agenda.wait(FAR)
+    assert desk.run() == 1
+
+
+def test_it_cuts_off_a_connection_that_got_silent(
+    desk: Desk, agenda: Agenda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = desk.rows(LISTENERS)
+    monkeypatch.setattr("worker.agenda.SILENT_SECONDS", -1.0)
+    agenda.wait(0)
+    monkeypatch.undo()
+    wait_until(lambda: len(now := desk.rows(LISTENERS)) == 1 and now != before, "another one")
+
+
+def test_thousands_due_at_once_hide_nothing_behind_them(desk: Desk) -> None:
+    crowd = [PublishRequest(video_id=desk.video(), publish_at=soon(900)) for _ in range(3)]
+    desk.accept(*crowd)
+    desk.execute(
+        "INSERT INTO publisher.publish_command (id, video_id, workspace_id, trigger, due_at, "
+        "correlation_id) SELECT gen_random_uuid(), video_id, 1, 'api', due_at, 'c' "
+        "FROM publisher.publish_command, generate_series(1, 1000)"
+    )
+    with transaction(desk.engine) as tx:
+        times = schedule.upcoming(tx).due
+    assert 1 <= len(times) <= 6
 
 
 def test_far_times_are_told_to_nobody(desk: Desk) -> None:

@@ -151,6 +151,25 @@ def test_saying_what_is_so_already_of_a_command_that_waits_makes_no_event(api: A
     assert types(api) == []
 
 
+@pytest.mark.parametrize("empty", ["publish_at", "publish_at_local", "unpublish_at"])
+def test_a_time_that_is_null_is_no_time(api: Api, empty: str) -> None:
+    command = scheduled(api)
+    body = {empty: None, "publish_before": ahead(99).isoformat()}
+    assert api.call("PATCH", f"/api/v1/publish-commands/{command.id}", json=body).status_code == 422
+    assert api.command(command.id) == command
+
+
+def test_a_page_in_due_order_goes_on_where_the_last_one_ended_whatever_became_of_that_command(
+    api: Api,
+) -> None:
+    commands = [scheduled(api, hours) for hours in range(1, 7)]
+    page = api.get("/publish-commands?order=due&limit=2").json()
+    patch(api, commands[1], publish_at=ahead(99))
+    path = page["next"].partition("/api/v1")[2]
+    rest = api.get(path.replace("limit=2", "limit=50")).json()["commands"]
+    assert {each["id"] for each in rest} >= {str(each.id) for each in commands[2:]}
+
+
 def test_a_command_that_ended_cannot_be_moved(api: Api) -> None:
     [command] = api.publish(api.video())
     answer = patch(api, command, publish_at=ahead(1))

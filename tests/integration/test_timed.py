@@ -465,3 +465,12 @@ def test_a_backlog_goes_out_completely_and_each_once(desk: Desk) -> None:
 
 def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize("digits", ["2027", "20271231", "1764000000", "202712311800"])
+def test_digits_are_no_time(api: Api, digits: str) -> None:
+    """Seconds since 1970 they might be: long past, and the video would go out at once."""
+    video = api.video()
+    answer = api.post(f"/videos/{video}/publish/", json={"publish_at": digits})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/publish_at")
+    assert api.value("SELECT count(*) FROM publisher.publish_command") == 0
