@@ -30,9 +30,10 @@ lint: $(STAMP) ## check format, style, types and import directions
 bench: $(STAMP) ## measure this project and its peers on the same work
 	$(BIN)/python -m bench $(ARGS)
 
+# Extras stay in: pip takes the newest version for one that is not pinned with its extras.
 # The second file takes the first one's versions: what is tested is what the image runs.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(ARGS)
+	--no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command "make lock" $(ARGS)
 
 lock: $(STAMP) ## write the lock files from pyproject.toml; newer versions: ARGS=--upgrade
 	$(COMPILE) pyproject.toml -o requirements.lock
