@@ -20,8 +20,17 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import latency, memory, throughput
-from bench.report import Row, latency_row, memory_row, show, throughput_rows
+from bench import generation, latency, memory, outage, punctuality, throughput
+from bench.report import (
+    Row,
+    generation_row,
+    latency_row,
+    memory_row,
+    outage_rows,
+    punctuality_rows,
+    show,
+    throughput_rows,
+)
 from bench.stage import Stage, stage
 from worker import logs
 from worker.settings import LogFormat
@@ -66,7 +75,36 @@ def _memory(ready: Stage, _runs: int, quick: bool) -> tuple[list[Row], Any]:
     return [memory_row(result)], asdict(result) | {"growth": result.growth}
 
 
-PARTS: dict[str, Part] = {"throughput": _throughput, "latency": _latency, "memory": _memory}
+def _punctuality(ready: Stage, runs: int, quick: bool) -> tuple[list[Row], Any]:
+    if quick:
+        scenes = punctuality.measure(ready, runs=1, commands=1_000, seconds=8, alone=20, far=50_000)
+    else:
+        scenes = punctuality.measure(
+            ready, runs=runs, commands=10_000, seconds=60, alone=100, far=1_000_000
+        )
+    return [row for scene in scenes for row in punctuality_rows(scene)], [
+        asdict(scene) for scene in scenes
+    ]
+
+
+def _generation(ready: Stage, _runs: int, quick: bool) -> tuple[list[Row], Any]:
+    result = generation.measure(ready, videos=20 if quick else 100)
+    return [generation_row(result)], asdict(result)
+
+
+def _outage(ready: Stage, runs: int, quick: bool) -> tuple[list[Row], Any]:
+    result = outage.measure(ready, runs=1 if quick else runs, overdue=1_000 if quick else 5_000)
+    return outage_rows(result), asdict(result)
+
+
+PARTS: dict[str, Part] = {
+    "throughput": _throughput,
+    "latency": _latency,
+    "memory": _memory,
+    "punctuality": _punctuality,
+    "generation": _generation,
+    "outage": _outage,
+}
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,25 +1,22 @@
 """Latency at low load: from just before a request to its event in a subscriber's hands."""
 
 import random
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Queue
 from statistics import median, quantiles
 
 import httpx
-from redis import Redis
 
 from bench import ours
 from bench.processes import ROOT, free_port, python, wait_for
 from bench.stage import WORKSPACE, Run, Stage
+from bench.subscriber import Arrivals, subscriber
 from schemas.access import Scope
 from schemas.command import PublishRequest
 from worker.access import create_key
 from worker.enqueue import enqueue
-from worker.subscribe import Received, follow
 
 GOAL_MS = 25.0
 WARM_UP = 20
@@ -29,8 +26,6 @@ HTTP = "POST /api/v1/videos/{id}/publish/"
 PYTHON = "enqueue() in Python"
 
 Publish = Callable[[int], None]
-Arrivals = Queue[tuple[int, float]]
-"""Each event's video, and when it arrived."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +52,7 @@ class Latency:
 
 def measure(stage: Stage, *, requests: int) -> list[Latency]:
     """Measure both doors, one request at a time; HTTP only once there is an API."""
-    with stage.run() as run, ours.worker(run), _subscriber(run) as arrivals:
+    with stage.run() as run, ours.worker(run), subscriber(run) as arrivals:
         ids = iter(run.video_ids)
         doors = [_door(PYTHON, _in_python(run), ids, arrivals, requests)]
         if (ROOT / "worker" / "api").exists():
@@ -83,29 +78,6 @@ def _time(publish: Publish, video_id: int, arrivals: Arrivals) -> float:
     if arrived != video_id:
         raise ours.Incorrect(f"published {video_id}, heard of {arrived}")
     return 1_000 * (at - started)
-
-
-@contextmanager
-def _subscriber(run: Run) -> Generator[Arrivals]:
-    """Follow the stream from a thread of its own, with a blocking read, as subscribers do."""
-    arrivals: Arrivals = Queue()
-    stop = threading.Event()
-
-    def listen() -> None:
-        with Redis.from_url(run.environment["REDIS_URL"]) as redis:
-            for received in follow(redis, after=0):
-                if isinstance(received, Received):
-                    arrivals.put((int(received.event["subject"]), time.perf_counter()))
-                if stop.is_set():
-                    return
-
-    thread = threading.Thread(target=listen)
-    thread.start()
-    try:
-        yield arrivals
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _in_python(run: Run) -> Publish:

@@ -1,9 +1,11 @@
 """This project as it runs in production: worker and beat, and a producer in Python."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Engine
 
@@ -22,7 +24,8 @@ ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench")
 
 # Every way in which the run could be wrong, each a count that must be the number given.
 CHECK = """
-SELECT (SELECT count(*) FROM publisher.publish_command WHERE state = 'published') AS published,
+SELECT (SELECT count(*) FROM publisher.publish_command
+        WHERE state = 'published' AND trigger <> 'canary') AS published,
        (SELECT count(*) FROM video v JOIN publisher.video_release r ON r.video_id = v.id
         WHERE NOT v.is_draft AND v.id = ANY(%(ids)s)) AS released,
        (SELECT count(DISTINCT video_id) FROM publisher.outbox_event
@@ -59,6 +62,16 @@ def enqueue_all(engine: Engine, waking: Waker, video_ids: Sequence[int]) -> None
     rest = iter(video_ids)
     while batch := [PublishRequest(video_id=video_id) for video_id in islice(rest, PER_CALL)]:
         enqueue(engine, waking, batch, ORIGIN)
+
+
+def accept(run: Run, videos: Iterable[tuple[int, datetime | None]]) -> list[UUID]:
+    """Enqueue videos with the times they are to be published at, 500 at a time."""
+    waking = waker(run)
+    rest = (PublishRequest(video_id=video_id, publish_at=at) for video_id, at in videos)
+    ids: list[UUID] = []
+    while batch := list(islice(rest, PER_CALL)):
+        ids += [each.id for each in enqueue(run.engine, waking, batch, ORIGIN).commands]
+    return ids
 
 
 def wait_for_position(run: Run, position: int, seconds: float = 120) -> None:

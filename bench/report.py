@@ -7,8 +7,10 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from bench import generation, outage
 from bench.latency import GOAL_MS, Latency
 from bench.memory import GOAL_MIB, GROWTH_MIB, Memory
+from bench.punctuality import GOAL_IDLE_MS, GOAL_READ, GOAL_SPREAD_MS, Lateness, Scene
 from bench.throughput import GOAL, Throughput
 
 
@@ -59,6 +61,79 @@ def memory_row(result: Memory) -> Row:
         goal=f"< {GOAL_MIB:.0f}, growth < {GROWTH_MIB:.0f} MiB",
         met=result.met,
     )
+
+
+def punctuality_rows(scene: Scene) -> list[Row]:
+    """Alone, among many, and what the claims read."""
+    beside = f", {scene.far:,} others far ahead" if scene.far else ""
+    commands = scene.spread[0].commands
+    return [
+        Row(
+            what=f"due one at a time{beside}, to its commit",
+            value=f"{scene.idle_median:.1f} ms",
+            spread=_late(scene.idle),
+            goal=f"≤ {GOAL_IDLE_MS:.0f} ms",
+            met=scene.idle_median <= GOAL_IDLE_MS,
+        ),
+        Row(
+            what=f"{commands:,} due at random{beside}, 99th percentile",
+            value=f"{scene.spread_p99:.1f} ms",
+            spread=_late(scene.spread),
+            goal=f"≤ {GOAL_SPREAD_MS:.0f} ms",
+            met=scene.spread_p99 <= GOAL_SPREAD_MS,
+        ),
+        Row(
+            what=f"rows that a claim reads and does not take{beside}",
+            value=f"{scene.excess}",
+            spread=f"at most {max(each.pages for each in scene.claims):,} pages",
+            goal=f"≤ {GOAL_READ}",
+            met=scene.excess <= GOAL_READ,
+        ),
+    ]
+
+
+def generation_row(result: generation.Generation) -> Row:
+    """From the platform's commit to the event."""
+    after = median(result.after)
+    p95, p99 = result.percentile(95), result.percentile(99)
+    return Row(
+        what="generation's end, to the event",
+        value=f"{result.median:.1f} ms",
+        spread=f"p95 {p95:.1f}, p99 {p99:.1f}; from the commit's return {after:.1f} ms",
+        goal=f"≤ {generation.GOAL_MS:.0f} ms",
+        met=result.met,
+    )
+
+
+def outage_rows(result: outage.Outages) -> list[Row]:
+    """What was overdue, and what fell due meanwhile."""
+    seconds = [each.seconds for each in result.rounds]
+    start = median(each.from_start for each in result.rounds)
+    latest = [max(each.meanwhile) for each in result.rounds]
+    count = sum(len(each.meanwhile) for each in result.rounds)
+    return [
+        Row(
+            what=f"{result.rounds[0].overdue:,} overdue after an outage, until all are out",
+            value=f"{result.seconds:.2f} s",
+            spread=f"{min(seconds):.2f} to {max(seconds):.2f}; with the worker's start {start:.1f}",
+            goal=f"≤ {outage.GOAL_SECONDS:.0f} s",
+            met=result.seconds <= outage.GOAL_SECONDS,
+        ),
+        Row(
+            what="due meanwhile, the latest one",
+            value=f"{result.latest:.0f} ms",
+            spread=f"{min(latest):.0f} to {max(latest):.0f}, {count} commands",
+            goal=f"≤ {outage.GOAL_FRESH_MS:.0f} ms",
+            met=result.latest <= outage.GOAL_FRESH_MS,
+        ),
+    ]
+
+
+def _late(rounds: Sequence[Lateness]) -> str:
+    middle = median(each.median for each in rounds)
+    p95, p99 = (median(getattr(each, name) for each in rounds) for name in ("p95", "p99"))
+    largest = max(each.largest for each in rounds)
+    return f"p50 {middle:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, max {largest:.0f} ms"
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:

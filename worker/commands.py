@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db import inbox, publication
+from db import amend, claims, inbox, publication
 from db.inbox import CommandRow
 from db.session import Connection, transaction
 from schemas.command import (
@@ -101,12 +101,12 @@ def reschedule(
     try:
         with transaction(engine) as tx:
             _find(tx, command_id, by.workspace_id)
-            held = inbox.hold(tx, [command_id])
+            held = claims.hold(tx, [command_id])
             if not held:
                 raise CommandEnded(_find(tx, command_id, by.workspace_id))
             timing = changed_timing(held[0], change)
             if timing is None:
-                inbox.ask_again(tx, command_id)
+                amend.ask_again(tx, command_id)
             else:
                 write_timings(tx, [(held[0], timing)], by.trigger)
                 due_at = timing.due_at.isoformat()
@@ -114,7 +114,7 @@ def reschedule(
     except RequestInvalid:
         # While we held it, the end of generation may have passed it over (publisher.video_turned).
         with transaction(engine) as tx:
-            inbox.ask_again(tx, command_id)
+            amend.ask_again(tx, command_id)
         raise
     waker.wake()
     return show(engine, command_id, by.workspace_id)
@@ -128,7 +128,7 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Comma
     """
     with transaction(engine) as tx:
         _find(tx, command_id, by.workspace_id)
-        held = inbox.hold(tx, [command_id])
+        held = claims.hold(tx, [command_id])
         if not held:
             command = _find(tx, command_id, by.workspace_id)
             if command.state == CommandState.CANCELLED:
@@ -144,7 +144,7 @@ def retry(engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | No
     """Give a failed command new attempts. Raises NoSuchCommand or CommandNotFailed."""
     with transaction(engine) as tx:
         _find(tx, command_id, workspace_id)
-        retried = inbox.retry(tx, command_id)
+        retried = amend.retry(tx, command_id)
         command = _find(tx, command_id, workspace_id)
     if not retried:
         raise CommandNotFailed(command)
@@ -157,7 +157,7 @@ def retry_all(
 ) -> Retried:
     """Give failed commands new attempts, oldest first, so many of them each second."""
     with transaction(engine) as tx:
-        retried = inbox.retry_all(
+        retried = amend.retry_all(
             tx, workspace_id=workspace_id, cause=asked.cause, per_second=asked.per_second
         )
     log.info("commands.retried", commands=retried.commands, cause=asked.cause)
@@ -168,7 +168,7 @@ def retry_all(
 def causes(engine: Engine, workspace_id: int | None) -> list[FailureCause]:
     """Why commands failed, the most frequent cause first."""
     with transaction(engine) as tx:
-        return inbox.causes(tx, workspace_id)
+        return amend.causes(tx, workspace_id)
 
 
 def finished(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:

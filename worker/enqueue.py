@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db import idempotency, inbox, outbox, schedule, videos
+from db import claims, idempotency, inbox, outbox, schedule, videos
 from db.inbox import CommandRow, NewCommand
 from db.session import Connection, last_round_trip, transaction
 from schemas.command import Action, PublishRequest, Trigger
@@ -142,7 +142,7 @@ def _announce(tx: Connection, timed: Sequence[CommandRow], origin: Origin) -> No
     """Record that these are scheduled, let the schedulers hear of them, and commit."""
     if not timed:
         return
-    held = inbox.hold(tx, [row.id for row in timed])
+    held = claims.hold(tx, [row.id for row in timed])
     events = [scheduled(command, EventType.SCHEDULED, origin.trigger) for command in held]
     with last_round_trip(tx):
         schedule.tell(tx, [row.due_at for row in timed])

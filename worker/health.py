@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from db import inbox, publication
+from db import claims, publication
 from db.errors import DATABASE_ERRORS
 from db.migrate import is_migrated
 from db.session import transaction
@@ -72,7 +72,7 @@ def _database(engine: Engine) -> Check:
                 name="database", ok=False, detail="Not migrated: run `publish-worker migrate`."
             )
         with transaction(engine) as tx:
-            inbox.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
+            claims.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
             publication.read_facts(tx, [])
     except DATABASE_ERRORS as error:
         return Check(name="database", ok=False, detail=type(error).__name__)

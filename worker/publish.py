@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db import inbox, publication
+from db import claims, publication
 from db.errors import is_passing
 from db.session import Connection, transaction
 from schemas.command import CommandState
@@ -54,7 +54,7 @@ def run_due(
     deadline = time.monotonic() + BUDGET_SECONDS
     done = 0
     while time.monotonic() < deadline:
-        decisions = publish_batch(engine, base_url, partial(inbox.claim_due, limit=BATCH))
+        decisions = publish_batch(engine, base_url, partial(claims.claim_due, limit=BATCH))
         done += sum(decision.finished_at is not None for decision in decisions)
         if any(decision.event for decision in decisions) or not (decisions or done):
             committed()
@@ -78,7 +78,7 @@ def publish_batch(engine: Engine, base_url: str, claim: Claim) -> list[Decision]
         return [
             decision
             for half in (failure.ids[:middle], failure.ids[middle:])
-            for decision in publish_batch(engine, base_url, partial(inbox.claim_these, ids=half))
+            for decision in publish_batch(engine, base_url, partial(claims.claim_these, ids=half))
         ]
     for decision in decisions:
         _tell(decision)
@@ -130,7 +130,7 @@ def _back_off(engine: Engine, command_id: UUID, error: Exception) -> list[Decisi
     """Put the culprit off, or set it aside after its last attempt."""
     with transaction(engine) as tx:
         decisions = [
-            after_failure(command, error) for command in inbox.claim_these(tx, [command_id])
+            after_failure(command, error) for command in claims.claim_these(tx, [command_id])
         ]
         if decisions:
             publication.write(tx, decisions)

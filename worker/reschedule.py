@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from db import inbox, outbox, schedule
-from db.inbox import Timing
+from db import amend, outbox, schedule
+from db.amend import Timing
 from db.session import Connection, last_round_trip
 from schemas.command import Action, CommandChange, CommandState, Trigger
 from schemas.events import EventType
@@ -55,7 +55,7 @@ def write_timings(
     ]
     timings = [timing for _, timing in changes]
     with last_round_trip(tx):
-        inbox.reschedule(tx, timings)
+        amend.reschedule(tx, timings)
         schedule.tell(tx, [timing.due_at for timing in timings])
         outbox.append(tx, [event for event in events if event])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from db import inbox
+from db import claims
 from db.session import transaction
 from schemas.command import PublishRequest
 from tests.desk import Desk
@@ -276,10 +276,10 @@ def test_a_batch_of_many_megabytes_goes_through(desk: Desk) -> None:
 def test_a_batch_is_bounded_by_what_its_edits_weigh(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(claims, "MAX_BYTES", 100_000)
     desk.accept(*(request(desk.video(), description="wave " * 8_000) for _ in range(9)))
     with transaction(desk.engine) as tx:
-        assert len(inbox.claim_due(tx, 500)) == 3
+        assert len(claims.claim_due(tx, 500)) == 3
     assert desk.run() == 9
 
 

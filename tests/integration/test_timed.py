@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import inbox
+from db import claims
 from db.inbox import CommandRow
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
@@ -414,7 +414,7 @@ def test_what_is_overdue_goes_out_oldest_first(desk: Desk) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What falls due counts as due right now for a minute, however slow this machine is."""
-    monkeypatch.setattr(inbox, "LATE", timedelta(minutes=1))
+    monkeypatch.setattr(claims, "LATE", timedelta(minutes=1))
 
 
 def backlog(desk: Desk, late: int, fresh: int) -> tuple[list[int], list[int]]:
@@ -432,19 +432,19 @@ def backlog(desk: Desk, late: int, fresh: int) -> tuple[list[int], list[int]]:
 def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(desk: Desk) -> None:
     late, fresh = backlog(desk, late=600, fresh=20)
     with transaction(desk.engine) as tx:
-        claimed = [command.video_id for command in inbox.claim_due(tx, BATCH)]
+        claimed = [command.video_id for command in claims.claim_due(tx, BATCH)]
     assert claimed == late[:400] + fresh
 
 
 def test_what_falls_due_now_is_not_starved_by_a_backlog_that_weighs_much(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(claims, "MAX_BYTES", 100_000)
     desk.accept(*(request(desk.video(), description="wave " * 8_000) for _ in range(9)))
     desk.let_pass(hours=1)
     [fresh] = desk.accept(desk.video()).commands
     with transaction(desk.engine) as tx:
-        assert fresh.id in {command.id for command in inbox.claim_due(tx, BATCH)}
+        assert fresh.id in {command.id for command in claims.claim_due(tx, BATCH)}
 
 
 @pytest.mark.usefixtures("patient")

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from psycopg import sql
 
-from db import inbox, publication, schedule
+from db import claims, publication, schedule
 from db.inbox import CommandRow
 from db.session import transaction
 from schemas.command import PublishRequest
@@ -179,7 +179,7 @@ def test_a_completion_that_comes_while_a_batch_decides_is_not_missed(desk: Desk)
     [command] = desk.accept(video).commands
     pipeline = threading.Thread(target=desk.execute, args=(COMPLETED, video))
     with transaction(desk.engine) as tx:
-        claimed = inbox.claim_due(tx, 10)
+        claimed = claims.claim_due(tx, 10)
         pipeline.start()
         publication.write(tx, decide_all(tx, claimed, BASE_URL))
     pipeline.join()

@@ -1,0 +1,93 @@
+"""Generation's end: from a plain SQL commit that ends it to the event in a subscriber's hands."""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+import psycopg
+
+from bench import ours
+from bench.processes import wait_for
+from bench.stage import Run, Stage
+from bench.subscriber import Arrivals, subscriber
+from db.session import array_of, transaction
+
+GOAL_MS = 30.0
+WARM_UP = 10
+PAUSE_SECONDS = (0.05, 0.25)
+"""Between two videos, at random, so that they meet the sweeps at every phase."""
+
+BEGIN = "UPDATE video SET status = 'in_progress', internal_status = 'rendering' WHERE id = ANY(%s)"
+
+# As the platform would: its own connection, its own columns, and no word to anyone.
+COMPLETE = """
+UPDATE video SET status = 'completed', internal_status = 'completed', generation_progress = 100
+WHERE id = %s
+"""
+
+COUNT_WAITING = """
+SELECT count(*) FROM publisher.publish_command
+WHERE video_id = ANY(%(ids)s::bigint[]) AND state = 'waiting'
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """Milliseconds of each video, in order, until its event was there."""
+
+    before: list[float]
+    """From just before the commit was sent."""
+    after: list[float]
+    """From just after it had returned."""
+
+    @property
+    def median(self) -> float:
+        """Half are faster; from just before the commit."""
+        return median(self.before)
+
+    def percentile(self, number: int) -> float:
+        """So many of a hundred are faster; from just before the commit."""
+        return quantiles(self.before, n=100, method="inclusive")[number - 1]
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is reached."""
+        return self.median <= GOAL_MS
+
+
+def measure(stage: Stage, *, videos: int) -> Generation:
+    """All videos wait from the start; generation ends for one at a time."""
+    with stage.run() as run, subscriber(run) as arrivals:
+        ids = run.video_ids[: WARM_UP + videos]
+        url = run.environment["DATABASE_URL"]
+        with psycopg.connect(url) as platform, ours.worker(run):
+            platform.execute(BEGIN, [list(ids)])
+            platform.commit()
+            ours.accept(run, ((each, None) for each in ids))
+            wait_for(lambda: _waiting(run, ids) == len(ids), "all commands to wait")
+            times = [_time(platform, each, arrivals) for each in ids]
+        ours.check(run, ids)
+    measured = times[WARM_UP:]
+    return Generation(
+        before=[before for before, _ in measured], after=[after for _, after in measured]
+    )
+
+
+def _time(platform: psycopg.Connection, video_id: int, arrivals: Arrivals) -> tuple[float, float]:
+    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is no secret
+    platform.execute(COMPLETE, [video_id])
+    before = time.perf_counter()
+    platform.commit()
+    after = time.perf_counter()
+    arrived, at = arrivals.get(timeout=90)
+    if arrived != video_id:
+        raise ours.Incorrect(f"{video_id} was completed, heard of {arrived}")
+    return 1_000 * (at - before), 1_000 * (at - after)
+
+
+def _waiting(run: Run, ids: Sequence[int]) -> int:
+    with transaction(run.engine) as tx:
+        row = tx.execute(COUNT_WAITING, {"ids": array_of(ids)}).fetchone()
+    return row[0] if row else 0

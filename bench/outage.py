@@ -1,0 +1,98 @@
+"""After an outage: how soon what is overdue is out, and how late what falls due meanwhile."""
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from statistics import median
+from uuid import UUID
+
+from bench import ours
+from bench.punctuality import await_published, times
+from bench.stage import Run, Stage
+
+GOAL_SECONDS = 3.0
+"""From the moment that the worker first consumes until everything overdue is committed."""
+GOAL_FRESH_MS = 500.0
+"""The most that a command is late that falls due in that time."""
+EVERY_SECONDS = 0.1
+"""How often one falls due."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outage:
+    """One recovery."""
+
+    overdue: int
+    seconds: float
+    """From the worker's first sign of life until the last of them was committed."""
+    from_start: float
+    """The same from the start of its process: imports and connections included."""
+    meanwhile: list[float]
+    """How late each command was that fell due in that time, in milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outages:
+    """Several recoveries."""
+
+    rounds: list[Outage]
+
+    @property
+    def seconds(self) -> float:
+        """The median of the rounds."""
+        return median(each.seconds for each in self.rounds)
+
+    @property
+    def latest(self) -> float:
+        """How late the latest was of what fell due meanwhile; the median of the rounds."""
+        return median(max(each.meanwhile) for each in self.rounds)
+
+
+def measure(stage: Stage, *, runs: int, overdue: int) -> Outages:
+    """Let commands fall due while nobody works, then start worker and beat."""
+    return Outages(rounds=[_recover(stage, overdue) for _ in range(runs)])
+
+
+def _recover(stage: Stage, overdue: int) -> Outage:
+    with stage.run() as run:
+        videos = iter(run.video_ids)
+        late = ours.accept(run, ((each, None) for each in islice(videos, overdue)))
+        started = time.time()
+        with ours.worker(run):
+            alive = time.time()
+            with _producer(run, list(islice(videos, 1_000))) as fresh:
+                await_published(run, late)
+            await_published(run, fresh)
+        ended = max(due + lateness / 1_000 for lateness, _, due in times(run, late))
+        meanwhile = [row[0] for row in times(run, fresh) if row[2] <= ended]
+    return Outage(
+        overdue=overdue,
+        seconds=ended - alive,
+        from_start=ended - started,
+        meanwhile=meanwhile,
+    )
+
+
+@contextmanager
+def _producer(run: Run, video_ids: list[int]) -> Generator[list[UUID]]:
+    """Enqueue a command that is due now, again and again while the context lasts; gives the ids."""
+    fresh: list[UUID] = []
+    stop = threading.Event()
+
+    def enqueue() -> None:
+        for video_id in video_ids:
+            fresh.extend(ours.accept(run, [(video_id, datetime.now(UTC))]))
+            if stop.wait(EVERY_SECONDS):
+                return
+
+    thread = threading.Thread(target=enqueue)
+    thread.start()
+    try:
+        yield fresh
+    finally:
+        stop.set()
+        thread.join()

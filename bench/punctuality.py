@@ -1,0 +1,249 @@
+"""Punctuality: how late timed commands are, from the moment they fall due to their commit.
+
+Alone at random moments, and many within a minute; both again with a great many other commands in
+the table that fall due months later.
+"""
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, islice
+from statistics import median, quantiles
+from typing import Any
+from uuid import UUID
+
+from bench import ours
+from bench.processes import wait_for
+from bench.stage import WORKSPACE, Run, Stage
+from db.claims import CLAIM_DUE, LATE, MAX_BYTES
+from db.session import array_of, transaction
+from worker.publish import BATCH
+
+GOAL_SPREAD_MS = 100.0
+"""The 99th percentile, where many fall due at any time."""
+GOAL_IDLE_MS = 15.0
+"""The median, where one falls due at a time."""
+GOAL_READ = 20
+"""Rows that a claim may read beyond those that it takes."""
+LEAD = timedelta(seconds=10)
+"""From before the first call that enqueues until the first command falls due."""
+PAUSE_SECONDS = (0.1, 0.4)
+"""Between two lone commands, at random, so that they meet the sweeps at every phase."""
+
+# From due to committed, and from due to claimed, in milliseconds. The caller's time counts, not
+# what the worker made of it. PostgreSQL notes the time of a commit just before it flushes it.
+MEASURE = """
+SELECT 1000 * extract(epoch FROM pg_xact_commit_timestamp(xmin) - due)::float8,
+       1000 * extract(epoch FROM claimed_at - due)::float8,
+       extract(epoch FROM due)::float8
+FROM (
+    SELECT *, xmin, greatest(asked_for, accepted_at) AS due FROM publisher.publish_command
+) command
+WHERE id = ANY(%(ids)s::uuid[]) AND state = 'published'
+ORDER BY due
+"""
+
+COUNT_PUBLISHED = """
+SELECT count(*) FROM publisher.publish_command
+WHERE id = ANY(%(ids)s::uuid[]) AND state = 'published'
+"""
+
+# Commands of other videos, due in two to six months, as years of planning would leave them.
+PLAN_AHEAD = """
+INSERT INTO publisher.publish_command
+    (id, video_id, workspace_id, trigger, asked_for, due_at, patient_until, correlation_id)
+SELECT uuidv7(), 1000000000 + n, %(workspace_id)s, 'api', due_at, due_at,
+       due_at + interval '1 day', 'bench-far'
+FROM generate_series(1, %(count)s) n,
+     LATERAL (
+         SELECT now() + interval '60 days'
+                + interval '120 days' * ((n * 7919::bigint %% %(count)s) / %(count)s::float8)
+                AS due_at
+     ) planned
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lateness:
+    """What a group of commands came to, in milliseconds from due to committed."""
+
+    commands: int
+    median: float
+    p95: float
+    p99: float
+    largest: float
+    claimed: float
+    """The median from due to claimed: what the way to the worker costs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What one claim read of the inbox."""
+
+    taken: int
+    read: int
+    pages: int
+    """Buffers, hit or read, of everything that the statement did."""
+    milliseconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Rounds beside so many commands that are far away."""
+
+    far: int
+    spread: list[Lateness]
+    idle: list[Lateness]
+    claims: list[Claim]
+    """Per round two: of a full batch before it, and of nothing after it."""
+
+    @property
+    def spread_p99(self) -> float:
+        """The median of the rounds."""
+        return median(each.p99 for each in self.spread)
+
+    @property
+    def idle_median(self) -> float:
+        """The median of the rounds."""
+        return median(each.median for each in self.idle)
+
+    @property
+    def excess(self) -> int:
+        """The most rows that a claim read beyond those that it took."""
+        return max(each.read - each.taken for each in self.claims)
+
+
+def measure(
+    stage: Stage, *, runs: int, commands: int, seconds: float, alone: int, far: int
+) -> list[Scene]:
+    """Measure each of `runs` rounds on a fresh database: without, and with others far away."""
+    return [
+        _scene(stage, runs=runs, commands=commands, seconds=seconds, alone=alone, far=count)
+        for count in (0, far)
+    ]
+
+
+def lateness(run: Run, ids: Sequence[UUID]) -> Lateness:
+    """How late these commands were. Raises Incorrect unless each was published."""
+    rows = times(run, ids)
+    late = [row[0] for row in rows]
+    hundredths = quantiles(late, n=100, method="inclusive")
+    return Lateness(
+        commands=len(late),
+        median=median(late),
+        p95=hundredths[94],
+        p99=hundredths[98],
+        largest=max(late),
+        claimed=median(row[1] for row in rows),
+    )
+
+
+def times(run: Run, ids: Sequence[UUID]) -> list[tuple[float, float, float]]:
+    """Each command's way to its commit and to its claim in ms, and its due time since 1970."""
+    with transaction(run.engine) as tx:
+        rows: Any = tx.execute(MEASURE, {"ids": array_of(ids)}).fetchall()
+    if len(rows) != len(ids):
+        raise ours.Incorrect(f"of {len(ids)} commands {len(rows)} were published")
+    return rows
+
+
+def await_published(run: Run, ids: Sequence[UUID], seconds: float = 120) -> None:
+    """Wait until all of these are published."""
+
+    def done() -> bool:
+        time.sleep(0.05)  # the count costs the server something
+        with transaction(run.engine) as tx:
+            return tx.execute(COUNT_PUBLISHED, {"ids": array_of(ids)}).fetchone() == (len(ids),)
+
+    wait_for(done, f"{len(ids)} publications", seconds)
+
+
+def _scene(
+    stage: Stage, *, runs: int, commands: int, seconds: float, alone: int, far: int
+) -> Scene:
+    scene = Scene(far=far, spread=[], idle=[], claims=[])
+    for _ in range(runs):
+        with stage.run() as run:
+            _plan_ahead(run, far)
+            videos = iter(run.video_ids)
+            first = ours.accept(run, ((each, None) for each in islice(videos, BATCH)))
+            scene.claims.append(_explain(run))
+            with ours.worker(run):
+                await_published(run, first)
+                scene.idle.append(_idle(run, list(islice(videos, alone))))
+                scene.spread.append(_spread(run, list(islice(videos, commands)), seconds))
+            scene.claims.append(_explain(run))
+    return scene
+
+
+def _idle(run: Run, video_ids: Sequence[int]) -> Lateness:
+    """One at a time, at random moments."""
+    pauses = accumulate(random.uniform(*PAUSE_SECONDS) for _ in video_ids)  # noqa: S311
+    return _timed(run, video_ids, list(pauses))
+
+
+def _spread(run: Run, video_ids: Sequence[int], seconds: float) -> Lateness:
+    """Many, at random over so many seconds."""
+    return _timed(run, video_ids, [random.uniform(0, seconds) for _ in video_ids])  # noqa: S311
+
+
+def _timed(run: Run, video_ids: Sequence[int], offsets: Sequence[float]) -> Lateness:
+    start = datetime.now(UTC) + LEAD
+    moments = (start + timedelta(seconds=offset) for offset in offsets)
+    ids = ours.accept(run, zip(video_ids, moments, strict=True))
+    if datetime.now(UTC) > start:
+        raise ours.Incorrect("enqueuing was not over when the first command fell due")
+    time.sleep(max(offsets) + LEAD.total_seconds())
+    await_published(run, ids)
+    return lateness(run, ids)
+
+
+def _plan_ahead(run: Run, count: int) -> None:
+    """Fill the table, and leave it as autovacuum would."""
+    with transaction(run.engine) as tx:
+        tx.execute("SET LOCAL statement_timeout = 0")
+        if count:
+            tx.execute(PLAN_AHEAD, {"count": count, "workspace_id": WORKSPACE})
+    with transaction(run.engine) as tx:
+        tx.autocommit = True
+        tx.execute("VACUUM ANALYZE publisher.publish_command")
+        tx.autocommit = False
+
+
+def _explain(run: Run) -> Claim:
+    """Claim as the worker does, and undo it."""
+    values = {"limit": BATCH, "bytes": MAX_BYTES, "late": LATE}
+    statement: Any = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM_DUE}"
+    with transaction(run.engine) as tx:
+        row: Any = tx.execute(statement, values).fetchone()
+        tx.rollback()
+    [explained] = row[0]
+    plan = explained["Plan"]
+    return Claim(
+        taken=round(plan["Actual Rows"]),
+        read=sum(_rows_read(node) for node in _nodes(plan)),
+        pages=plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
+        milliseconds=explained["Execution Time"],
+    )
+
+
+def _nodes(plan: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    yield plan
+    for each in plan.get("Plans", ()):
+        yield from _nodes(each)
+
+
+def _rows_read(node: dict[str, Any]) -> int:
+    """The rows of the inbox that a scan looked at, those that it threw away included.
+
+    Not counted: that each command's place in its video's order is looked up, by an index on open
+    commands, which shows the command itself once more.
+    """
+    if node.get("Relation Name") != "publish_command" or "Scan" not in node["Node Type"]:
+        return 0
+    if node.get("Alias", "").startswith("older"):
+        return 0
+    seen = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+    return round(node["Actual Loops"] * sum(node.get(each, 0) for each in seen))

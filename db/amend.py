@@ -1,0 +1,136 @@
+"""Changes to commands that were accepted: another time, new attempts; one or many at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+from pydantic_core import to_json
+
+from db.inbox import PATIENCE
+from db.session import Connection
+from schemas.command import FailureCause, Retried
+
+# Give commands that are held another time, another latest moment.
+RESCHEDULE = """
+UPDATE publisher.publish_command c SET
+    asked_for = n.asked_for, local_time = n.local_time, time_zone = n.time_zone, fold = n.fold,
+    zone_digest = CASE WHEN n.time_zone IS NOT NULL THEN coalesce(n.zone_digest, c.zone_digest) END,
+    due_at = n.due_at,
+    fell_due_at = CASE WHEN n.says_time THEN NULL ELSE c.fell_due_at END,
+    publish_before = n.publish_before, patient_until = n.due_at + %(patience)s,
+    state = CASE WHEN n.due_at > clock_timestamp() THEN 'scheduled' ELSE c.state END,
+    reason = NULL, detail = NULL
+FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
+    id uuid, asked_for timestamptz, local_time timestamp, time_zone text, fold smallint,
+    zone_digest text, due_at timestamptz, says_time boolean, publish_before timestamptz
+)
+WHERE c.id = n.id
+"""
+
+# Ask a command that waits again at once.
+ASK_AGAIN = """
+UPDATE publisher.publish_command SET due_at = now() WHERE id = %(id)s AND state = 'waiting'
+"""
+
+_NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
+    finished_at = NULL, fell_due_at = NULL, claimed_at = NULL,
+    patient_until = now() + %(patience)s"""
+
+# Give a failed command a new set of attempts.
+RETRY = f"""
+UPDATE publisher.publish_command SET {_NEW_ATTEMPTS}, due_at = now()
+WHERE id = %(id)s AND state = 'failed'
+"""
+
+_FAILED = """state = 'failed' AND trigger <> 'canary'
+      AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)"""
+
+# Give failed commands, oldest first, new attempts; so many fall due each second.
+RETRY_ALL = f"""
+WITH failed AS MATERIALIZED (
+    SELECT id AS failed_id FROM publisher.publish_command
+    WHERE {_FAILED}
+      AND (%(cause)s::text IS NULL OR split_part(detail, ':', 1) = %(cause)s)
+    ORDER BY id LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+paced AS (
+    SELECT failed_id, row_number() OVER (ORDER BY failed_id) - 1 AS nth FROM failed
+),
+retried AS (
+    UPDATE publisher.publish_command SET {_NEW_ATTEMPTS},
+        due_at = now() + interval '1 second' * (nth / %(per_second)s::float8)
+    FROM paced WHERE id = failed_id
+    RETURNING due_at
+)
+SELECT count(*), max(due_at) FROM retried
+"""
+
+# Why commands failed: the error's type, which their details begin with.
+CAUSES = f"""
+SELECT split_part(detail, ':', 1) AS cause, count(*) AS commands,
+       max(finished_at) AS last_finished_at,
+       (array_agg(id ORDER BY finished_at DESC))[1] AS example
+FROM publisher.publish_command
+WHERE {_FAILED}
+GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100
+"""
+
+MAX_RETRIED = 10_000
+"""Commands that one call retries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Another time, another latest moment, for a command that is held."""
+
+    id: UUID
+    asked_for: datetime | None
+    local_time: datetime | None
+    time_zone: str | None
+    fold: int | None
+    zone_digest: str | None
+    """None: as it was."""
+    due_at: datetime
+    says_time: bool
+    """Whether it is another time, and not only another latest moment."""
+    publish_before: datetime | None
+
+
+def reschedule(tx: Connection, changes: Sequence[Timing]) -> None:
+    """Write other times to commands that this transaction holds."""
+    values = {"changes": to_json(changes).decode(), "patience": PATIENCE}
+    tx.execute(RESCHEDULE, values)
+
+
+def ask_again(tx: Connection, command_id: UUID) -> None:
+    """Ask a command that waits for generation again at once."""
+    tx.execute(ASK_AGAIN, {"id": command_id})
+
+
+def retry(tx: Connection, command_id: UUID) -> bool:
+    """Give a failed command new attempts; False if it is not `failed`."""
+    return tx.execute(RETRY, {"id": command_id, "patience": PATIENCE}).rowcount == 1
+
+
+def retry_all(
+    tx: Connection, *, workspace_id: int | None, cause: str | None, per_second: int
+) -> Retried:
+    """Give failed commands new attempts, so many each second; at most `MAX_RETRIED` of them."""
+    values = {
+        "workspace_id": workspace_id,
+        "cause": cause,
+        "per_second": per_second,
+        "patience": PATIENCE,
+        "limit": MAX_RETRIED,
+    }
+    count, last = tx.execute(RETRY_ALL, values).fetchone() or (0, None)
+    return Retried(commands=count, last_due_at=last)
+
+
+def causes(tx: Connection, workspace_id: int | None) -> list[FailureCause]:
+    """Group the failed commands by their causes, the most frequent one first."""
+    with tx.cursor(row_factory=class_row(FailureCause)) as cursor:
+        return cursor.execute(CAUSES, {"workspace_id": workspace_id}).fetchall()
