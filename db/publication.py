@@ -63,6 +63,9 @@ CROSS JOIN LATERAL (
 WHERE v.id = ANY(%(ids)s::bigint[])
 """
 
+# Let this transaction's statements keep the plan that is good whatever their parameters.
+KEEP_PLANS = "SET LOCAL plan_cache_mode = force_generic_plan"
+
 # The names behind the ids that a batch's edits refer to.
 READ_NAMES = """
 SELECT 'category', id, name FROM category WHERE id = ANY(%(categories)s::bigint[])
@@ -171,9 +174,15 @@ WHERE c.id = d.id
 
 
 def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts]:
-    """Read the facts of many videos in one statement, by id."""
+    """Read the facts of many videos in one statement, by id.
+
+    Planning so many joins takes longer than reading a video, so the plan is kept.
+    """
     with tx.cursor(row_factory=class_row(VideoFacts), binary=True) as cursor:
-        rows = cursor.execute(READ_FACTS, {"ids": array_of(video_ids)}).fetchall()
+        with tx.pipeline():
+            tx.execute(KEEP_PLANS)
+            cursor.execute(READ_FACTS, {"ids": array_of(video_ids)})
+        rows = cursor.fetchall()
     return {facts.id: facts for facts in rows}
 
 

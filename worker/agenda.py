@@ -98,10 +98,16 @@ class Agenda:
                 self._hear(schedule.heard(connection, left))
 
     def _note(self, upcoming: schedule.Upcoming) -> None:
-        """Replace what is known: whatever was changed or cancelled is gone from it."""
+        """Replace what is known of the time to come: what was changed or cancelled is gone from it.
+
+        What has come already and was not taken yet, stays: it is in no reading any more.
+        """
         self._offset = upcoming.now - time.monotonic()
         with self._changed:
-            self._due = [due - self._offset for due in upcoming.due]  # sorted, so a heap
+            now = time.monotonic()
+            passed = sorted(due for due in self._due if due <= now)
+            coming = [due - self._offset for due in upcoming.due]
+            self._due = [*passed, *(due for due in coming if due > now)]  # sorted, so a heap
             self._changed.notify()
 
     def _hear(self, due: list[float | None]) -> None:

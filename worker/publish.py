@@ -22,7 +22,8 @@ from schemas.decision import Decision
 from schemas.facts import ClaimedCommand, Names
 from worker.decision import after, after_failure, decide
 
-BATCH = 500
+BATCH = 250
+"""As large as a batch gains by; what falls due after an outage waits for the one in hand."""
 MUCH = BATCH * 4 // 5
 """A batch of so many leaves more behind, probably: as many as are late may be in one."""
 BUDGET_SECONDS = 5.0

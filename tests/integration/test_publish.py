@@ -297,7 +297,7 @@ def test_a_video_that_has_moved_to_another_workspace_is_left_alone(desk: Desk) -
 @pytest.mark.parametrize("edits", [False, True])
 def test_the_number_of_statements_does_not_grow_with_the_batch(desk: Desk, edits: bool) -> None:
     counts: list[int] = []
-    for size in (1, 10, 400):
+    for size in (1, 10, BATCH - 1):
         videos = [desk.video() for _ in range(size)]
         desk.accept(*(request(v, title=f"New {v}", tags=[1, 2]) if edits else v for v in videos))
         with counted() as statements:

@@ -377,7 +377,7 @@ def test_a_request_that_comes_twice_is_scheduled_once(desk: Desk) -> None:
 
 def test_the_number_of_statements_does_not_grow_with_the_timed_commands(desk: Desk) -> None:
     counts: list[int] = []
-    for size in (1, 300):
+    for size in (1, BATCH // 2):
         with transaction(desk.engine) as tx:
             videos = make_ready_videos(tx, size)
         said = {"publish_at_local": "2099-12-01T18:00", "unpublish_at": "2100-01-01T00:00Z"}
@@ -391,7 +391,7 @@ def test_the_number_of_statements_does_not_grow_with_the_timed_commands(desk: De
 
 def test_the_number_of_statements_does_not_grow_with_what_falls_due(desk: Desk) -> None:
     counts: list[int] = []
-    for size in (1, 300):
+    for size in (1, BATCH // 2):
         with transaction(desk.engine) as tx:
             videos = make_ready_videos(tx, size)
         desk.accept(*(PublishRequest(video_id=v, publish_at=ahead(1)) for v in videos))
@@ -433,7 +433,7 @@ def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(desk: Desk)
     late, fresh = backlog(desk, late=600, fresh=20)
     with transaction(desk.engine) as tx:
         claimed = [command.video_id for command in claims.claim_due(tx, BATCH)]
-    assert claimed == late[:400] + fresh
+    assert claimed == late[: BATCH * 4 // 5] + fresh
 
 
 def test_what_falls_due_now_is_not_starved_by_a_backlog_that_weighs_much(
