@@ -12,6 +12,7 @@ from schemas.command import PublishRequest
 from tests.desk import Desk
 from tests.platform import column
 from tests.statements import counted
+from worker.publish import BATCH
 
 
 def body(**fields: Any) -> dict[str, Any]:
