@@ -18,24 +18,25 @@ WITH counter AS (
     UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
 )
 INSERT INTO publisher.outbox_event
-    (position, id, type, video_id, workspace_id, occurred_at, revision, command_id,
+    (position, id, type, video_id, subject, workspace_id, occurred_at, revision, command_id,
      correlation_id, traceparent, data)
 SELECT counter.position - %(count)s + event.nth, event.id, event.type, event.video_id,
-       event.workspace_id, event.occurred_at, event.revision, event.command_id,
+       event.subject, event.workspace_id, event.occurred_at, event.revision, event.command_id,
        event.correlation_id, event.traceparent, event.data
 FROM counter,
      ROWS FROM (json_to_recordset(%(events)s::json) AS (
-         id uuid, type text, video_id bigint, workspace_id bigint, occurred_at timestamptz,
+         id uuid, type text, video_id bigint, subject text, workspace_id bigint,
+         occurred_at timestamptz,
          revision int, command_id uuid, correlation_id text, traceparent text, data json
      )) WITH ORDINALITY AS event
-         (id, type, video_id, workspace_id, occurred_at, revision, command_id,
+         (id, type, video_id, subject, workspace_id, occurred_at, revision, command_id,
           correlation_id, traceparent, data, nth)
 """
 
 # The next events behind a position, in order.
 AFTER = """
-SELECT position, id, type, video_id, workspace_id, occurred_at, revision, command_id,
-       correlation_id, traceparent, data::text AS data
+SELECT position, id, type, coalesce(subject, video_id::text) AS subject, workspace_id,
+       occurred_at, revision, command_id, correlation_id, traceparent, data::text AS data
 FROM publisher.outbox_event
 WHERE position > %(after)s
 ORDER BY position
@@ -74,11 +75,12 @@ class RecordedEvent:
     position: int
     id: UUID
     type: str
-    video_id: int
+    subject: str
+    """The video's id, or what else the event is about."""
     workspace_id: int
     occurred_at: datetime
     revision: int | None
-    command_id: UUID
+    command_id: UUID | None
     correlation_id: str
     traceparent: str | None
     data: str

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -30,10 +31,12 @@ from db.platform import NAMING, one_of
 from schemas.access import Scope
 from schemas.command import Action, CommandState, Trigger
 from schemas.events import EventType
+from schemas.webhook import DeliveryState, EndpointState
 
 SCHEMA = "publisher"
 
 _open = text("state IN ('scheduled', 'waiting')")
+_pending = text("state = 'pending'")
 
 
 class Publisher(DeclarativeBase):
@@ -47,6 +50,7 @@ class Publisher(DeclarativeBase):
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[UUID]: ARRAY(Uuid),
+        list[str]: ARRAY(Text),
     }
 
 
@@ -155,11 +159,13 @@ class OutboxEvent(Publisher):
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[UUID]
     type: Mapped[str]
-    video_id: Mapped[int]
+    video_id: Mapped[int | None]
+    subject: Mapped[str | None]
+    """What the event is about, where that is no video."""
     workspace_id: Mapped[int]
     occurred_at: Mapped[datetime]
     revision: Mapped[int | None] = mapped_column(Integer)
-    command_id: Mapped[UUID]
+    command_id: Mapped[UUID | None]
     correlation_id: Mapped[str]
     traceparent: Mapped[str | None]
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -210,6 +216,112 @@ class VideoGeneration(Publisher):
     file_run: Mapped[int | None] = mapped_column(Integer)
     """Of the report that named the rendered file; None: none did."""
     file_reported_at: Mapped[datetime | None]
+
+
+class Outlet(Publisher):
+    """How far each outlet is that does not keep that itself, as the stream does."""
+
+    __tablename__ = "outlet"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    """The last one that it has handed on."""
+
+
+class WebhookEndpoint(Publisher):
+    """Whom to tell over HTTP: an address, what of, and the secret that signs it."""
+
+    __tablename__ = "webhook_endpoint"
+    __table_args__ = (one_of("state", EndpointState), Index(None, "workspace_id", "id"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    workspace_id: Mapped[int]
+    url: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    event_types: Mapped[list[str] | None]
+    """None: all of them."""
+    secret: Mapped[str]
+    previous_secret: Mapped[str | None]
+    previous_secret_until: Mapped[datetime | None]
+    """Until then both sign."""
+    state: Mapped[str] = mapped_column(server_default="enabled")
+    disabled_reason: Mapped[str | None]
+    failing_since: Mapped[datetime | None]
+    """The first failed attempt since the last one that succeeded."""
+    after_position: Mapped[int] = mapped_column(server_default=text("0"))
+    """It is told of what lies behind: the last event before it was made, or enabled again."""
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class WebhookDelivery(Publisher):
+    """What must arrive: one event at one endpoint."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        one_of("state", DeliveryState),
+        Index(None, "endpoint_id", "position", unique=True),
+        Index(
+            "ix_webhook_delivery_due",
+            "endpoint_id",
+            "due_at",
+            "position",
+            postgresql_where=_pending,
+        ),
+        Index(
+            "ix_webhook_delivery_claimed",
+            "endpoint_id",
+            postgresql_where=text("state = 'pending' AND claimed_until IS NOT NULL"),
+        ),
+        Index(
+            "ix_webhook_delivery_video",
+            "endpoint_id",
+            "video_id",
+            "position",
+            postgresql_where=_pending,
+        ),
+        Index(
+            "ix_webhook_delivery_failed",
+            "endpoint_id",
+            "position",
+            postgresql_where=text("state = 'failed'"),
+        ),
+        Index("ix_webhook_delivery_finished", "finished_at", postgresql_using="brin"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    endpoint_id: Mapped[UUID] = mapped_column(
+        ForeignKey("publisher.webhook_endpoint.id", ondelete="CASCADE")
+    )
+    position: Mapped[int]
+    event_id: Mapped[UUID]
+    event_type: Mapped[str]
+    video_id: Mapped[int | None]
+    state: Mapped[str] = mapped_column(server_default="pending")
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    claimed_until: Mapped[datetime | None]
+    """An attempt is under way; whoever makes it has died if this has passed."""
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    finished_at: Mapped[datetime | None]
+
+
+class WebhookAttempt(Publisher):
+    """One try at a delivery."""
+
+    __tablename__ = "webhook_attempt"
+    __table_args__ = (Index(None, "delivery_id", "id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    delivery_id: Mapped[UUID] = mapped_column(
+        ForeignKey("publisher.webhook_delivery.id", ondelete="CASCADE")
+    )
+    started_at: Mapped[datetime]
+    duration_ms: Mapped[int] = mapped_column(Integer)
+    status: Mapped[int | None] = mapped_column(Integer)
+    """None: there was no answer."""
+    error: Mapped[str | None]
+    answer: Mapped[str | None]
+    """The first KiB of it."""
 
 
 class ApiKey(Publisher):

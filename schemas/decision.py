@@ -37,11 +37,13 @@ class NewEvent:
 
     id: UUID
     type: EventType
-    video_id: int
+    video_id: int | None
+    subject: str | None = None
+    """What it is about, where that is no video."""
     workspace_id: int
     occurred_at: datetime
     revision: int | None
-    command_id: UUID
+    command_id: UUID | None
     correlation_id: str
     traceparent: str | None
     data: EventData

@@ -27,6 +27,7 @@ class EventType(StrEnum):
     EXPIRED = "video.publish_expired"
     CANCELLED = "video.publish_cancelled"
     FAILED = "video.publish_failed"
+    ENDPOINT_DISABLED = "webhook.endpoint_disabled"
 
 
 SetOffBy = Literal[Trigger.API, Trigger.CLI, Trigger.PIPELINE, Trigger.QUEUE, Trigger.SCHEDULE]
@@ -153,7 +154,21 @@ class PublishEnded:
     finished_at: datetime
 
 
-EventData = VideoPublished | VideoUnpublished | PublishScheduled | PublishEnded
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointDisabled:
+    """A webhook endpoint is told nothing any more: it said that it is gone, or failed for days."""
+
+    endpoint_id: UUID
+    workspace_id: int
+    url: str
+    reason: str
+    """`gone` or `failing`."""
+    detail: str
+    disabled_at: datetime
+
+
+EventData = VideoPublished | VideoUnpublished | PublishScheduled | PublishEnded | EndpointDisabled
 
 EVENT_DATA: dict[EventType, type[EventData]] = {
     EventType.PUBLISHED: VideoPublished,
@@ -164,6 +179,7 @@ EVENT_DATA: dict[EventType, type[EventData]] = {
     EventType.EXPIRED: PublishEnded,
     EventType.CANCELLED: PublishEnded,
     EventType.FAILED: PublishEnded,
+    EventType.ENDPOINT_DISABLED: EndpointDisabled,
 }
 """The shape of each type's `data`."""
 
@@ -180,17 +196,17 @@ class CloudEvent(Frozen):
     """`/workspaces/{id}`."""
     type: EventType
     subject: str
-    """The video's id."""
+    """The video's id; of an event that is about no video, the endpoint's."""
     time: datetime
     datacontenttype: Literal["application/json"] = "application/json"
     dataschema: str
     sequence: str
     """The position: 1, 2, 3 …, without gaps."""
     partitionkey: str
-    """The video's id."""
+    """The subject: events with the same one are in order wherever they go."""
     videorevision: int | None = None
     correlationid: str
-    causationid: UUID
-    """The command's id."""
+    causationid: UUID | None = None
+    """The command's id; none where no command was the cause."""
     traceparent: str | None = None
     data: EventData
