@@ -1,0 +1,94 @@
+"""Deliveries as an endpoint's owner sees them, with the attempts at each: the statements.
+
+What makes and sends them is in db.webhook_delivery.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from db.session import Connection
+from schemas.webhook import DeliveryFilter
+
+_COLUMNS = """id, endpoint_id, position, event_id, event_type, video_id, state, attempts, due_at,
+    created_at, finished_at"""
+
+# A page of an endpoint's deliveries, the highest position first, before a given one.
+LIST = f"""
+SELECT {_COLUMNS} FROM publisher.webhook_delivery
+WHERE endpoint_id = %(endpoint_id)s
+  AND (%(state)s::text IS NULL OR state = %(state)s)
+  AND (%(before)s::bigint IS NULL OR position < %(before)s)
+ORDER BY position DESC
+LIMIT %(limit)s
+"""
+
+# One of an endpoint's deliveries.
+SHOW = f"""
+SELECT {_COLUMNS} FROM publisher.webhook_delivery
+WHERE id = %(id)s AND endpoint_id = %(endpoint_id)s
+"""
+
+# The last attempts at a delivery, the last one first.
+ATTEMPTS = """
+SELECT id, started_at, duration_ms, status, error, answer FROM publisher.webhook_attempt
+WHERE delivery_id = %(id)s
+ORDER BY started_at DESC, id DESC
+LIMIT %(limit)s
+"""
+
+MAX_ATTEMPTS = 100
+"""Attempts that are shown with a delivery."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """A delivery as it stands."""
+
+    id: UUID
+    endpoint_id: UUID
+    position: int
+    event_id: UUID
+    event_type: str
+    video_id: int | None
+    state: str
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One try at a delivery."""
+
+    id: UUID
+    started_at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    answer: str | None
+
+
+def page(
+    tx: Connection, endpoint_id: UUID, wanted: DeliveryFilter, *, limit: int
+) -> list[DeliveryRow]:
+    """Read a page of an endpoint's deliveries, the highest position first."""
+    values = wanted.model_dump(mode="json") | {"endpoint_id": endpoint_id, "limit": limit}
+    with tx.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        return cursor.execute(LIST, values).fetchall()
+
+
+def show(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRow | None:
+    """Read one of an endpoint's deliveries."""
+    values = {"id": delivery_id, "endpoint_id": endpoint_id}
+    with tx.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+        return cursor.execute(SHOW, values).fetchone()
+
+
+def attempts(tx: Connection, delivery_id: UUID) -> list[AttemptRow]:
+    """Read the last attempts at a delivery, the last one first."""
+    with tx.cursor(row_factory=class_row(AttemptRow)) as cursor:
+        return cursor.execute(ATTEMPTS, {"id": delivery_id, "limit": MAX_ATTEMPTS}).fetchall()

@@ -1,0 +1,91 @@
+"""Webhooks end to end: real Celery processes, killed with real signals in the middle of sending."""
+
+from collections import defaultdict
+from collections.abc import Generator
+
+import pytest
+from standardwebhooks import Webhook
+
+from db.session import transaction
+from schemas.command import Action, PublishRequest
+from tests import receiver as answers
+from tests.desk import Desk
+from tests.platform import make_ready_videos
+from tests.processes import Celeries
+from tests.receiver import Receiver, endpoint, receiver
+from tests.waiting import wait_until
+from worker.webhooks.signing import new_secret
+
+VIDEOS = 150
+UNDELIVERED = "SELECT count(*) FROM publisher.webhook_delivery WHERE state <> 'delivered'"
+PATHS = ("/a", "/b")
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> Generator[Receiver]:
+    monkeypatch.setenv("WEBHOOKS_ALLOW_PRIVATE", "true")
+    with receiver() as started:
+        yield started
+
+
+def publish_and_withdraw(desk: Desk, count: int) -> None:
+    """Two events of each video, put down by this process; nobody is woken."""
+    with transaction(desk.engine) as tx:
+        videos = make_ready_videos(tx, count)
+    desk.publish(*videos)
+    desk.publish(*(PublishRequest(video_id=video, action=Action.UNPUBLISH) for video in videos))
+
+
+def test_a_worker_is_killed_while_it_sends(desk: Desk, celery: Celeries, there: Receiver) -> None:
+    secrets = {path: new_secret() for path in PATHS}
+    for path, secret in secrets.items():
+        endpoint(desk, there.url(path), secret=secret)
+    publish_and_withdraw(desk, VIDEOS)
+    celery.beat()
+    first = celery.worker(concurrency=2)
+    wait_until(lambda: len(there.received) > VIDEOS, "some to arrive", every=0.001)
+    first.kill()
+    assert desk.value(UNDELIVERED), "it was killed in the middle"
+    celery.worker(concurrency=2)
+    wait_until(lambda: desk.value(UNDELIVERED) == 0, "everything to arrive", timeout=60)
+    for path, secret in secrets.items():
+        events = [
+            Webhook(secret).verify(request.body, request.headers) for request in there.at(path)
+        ]
+        assert {event["id"] for event in events} == {event["id"] for event in desk.events()}
+        assert_in_order_per_video(events)
+
+
+def assert_in_order_per_video(events: list[dict[str, str]]) -> None:
+    """What arrives again apart, as it may after a crash, each video's events come in order."""
+    seen: set[str] = set()
+    by_video: dict[str, list[int]] = defaultdict(list)
+    for event in events:
+        if event["id"] not in seen:
+            seen.add(event["id"])
+            by_video[event["partitionkey"]].append(int(event["sequence"]))
+    assert len(by_video) == VIDEOS
+    assert all(sequences == sorted(sequences) for sequences in by_video.values())
+
+
+def test_a_stop_waits_for_what_is_in_flight_and_publishing_waits_for_nobody(
+    desk: Desk, celery: Celeries, there: Receiver
+) -> None:
+    there.answers["/slow"] = answers.hangs
+    endpoint(desk, there.url("/slow"))
+    endpoint(desk, there.url("/quick"))
+    desk.publish(*(desk.video() for _ in range(5)))
+    celery.beat()
+    worker = celery.worker()
+    wait_until(lambda: len(there.at("/slow")) == 5, "the slow one to be asked")
+    video = desk.video()
+    desk.accept(video)
+    wait_until(
+        lambda: not desk.value("SELECT is_draft FROM video WHERE id = %s", video),
+        "the one process to publish while answers are awaited",
+        timeout=8,
+    )
+    wait_until(lambda: len(there.at("/quick")) == 6, "its event")
+    worker.stop(timeout=30)
+    tries = "SELECT count(*) FROM publisher.webhook_attempt WHERE status IS NULL"
+    assert desk.value(tries) >= 5, "what was in flight was written down"

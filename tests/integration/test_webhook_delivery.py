@@ -1,0 +1,732 @@
+"""Webhooks: every event reaches every endpoint that asks for it, whatever the receiver does."""
+
+import ssl
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+import httpcore
+import pytest
+from psycopg.errors import DiskFull
+from redis import Redis
+from standardwebhooks import Webhook
+
+from db import webhook_delivery
+from db.session import transaction
+from schemas.command import Action, PublishRequest
+from schemas.delivery import Attempt
+from schemas.webhook import DeliveryState
+from tests import receiver as answers
+from tests.desk import BASE_URL, Desk
+from tests.free_port import free_port
+from tests.receiver import CERTIFICATE, Received, Receiver, endpoint, receiver, says, tls
+from tests.statements import counted
+from tests.waiting import wait_until
+from worker import maintenance
+from worker.settings import Settings
+from worker.wake import impatient
+from worker.webhooks import sending, settling
+from worker.webhooks.addresses import AddressRefused, check_url
+from worker.webhooks.delivery import HOLD, PER_ENDPOINT, Courier, Rules, claim
+from worker.webhooks.fan_out import fan_out
+from worker.webhooks.retry import PAUSES
+from worker.webhooks.settling import record, settled
+from worker.webhooks.signing import new_secret
+from worker.webhooks.turn import turn
+
+RULES = Rules(base_url=BASE_URL, allow_private=True)
+MakeCourier = Callable[..., Courier]
+
+
+@pytest.fixture
+def there() -> Generator[Receiver]:
+    with receiver() as started:
+        yield started
+
+
+@pytest.fixture
+def make_courier(desk: Desk) -> Generator[MakeCourier]:
+    made: list[Courier] = []
+
+    def make(**rules: Any) -> Courier:
+        made.append(Courier(desk.engine, replace(RULES, **rules)))
+        return made[-1]
+
+    yield make
+    for courier in made:
+        courier.close()
+
+
+@pytest.fixture
+def courier(make_courier: MakeCourier) -> Courier:
+    return make_courier()
+
+
+def publish(desk: Desk, count: int = 1, **columns: Any) -> list[int]:
+    """Publish videos: as many events, already fanned out."""
+    videos = [desk.video(**columns) for _ in range(count)]
+    desk.publish(*videos)
+    fan_out(desk.engine)
+    return videos
+
+
+def states(desk: Desk, endpoint_id: UUID | None = None) -> list[str]:
+    rows = desk.rows(
+        "SELECT state FROM publisher.webhook_delivery"
+        " WHERE endpoint_id = coalesce(%s::uuid, endpoint_id) ORDER BY position",
+        endpoint_id,
+    )
+    return [row[0] for row in rows]
+
+
+def the_attempt(desk: Desk) -> tuple[int | None, str | None, str | None]:
+    """Status, error and answer of the only one."""
+    [row] = desk.rows("SELECT status, error, answer FROM publisher.webhook_attempt")
+    return row[0], row[1], row[2]
+
+
+def sequences(requests: list[Received]) -> list[int]:
+    return [int(request.event["sequence"]) for request in requests]
+
+
+def sent(statements: list[str]) -> int:
+    """How many, without the pool's question whether the connection lives."""
+    return sum(statement != ";" for statement in statements)
+
+
+def seconds_until_due(desk: Desk) -> float:
+    [[seconds]] = desk.rows(
+        "SELECT extract(epoch FROM due_at - now()) FROM publisher.webhook_delivery"
+    )
+    return float(seconds)
+
+
+def make_due(desk: Desk) -> None:
+    desk.execute("UPDATE publisher.webhook_delivery SET due_at = now() WHERE state = 'pending'")
+
+
+def state_of(desk: Desk, endpoint_id: UUID) -> tuple[str, str | None]:
+    [row] = desk.rows(
+        "SELECT state, disabled_reason FROM publisher.webhook_endpoint WHERE id = %s", endpoint_id
+    )
+    return row[0], row[1]
+
+
+# What arrives.
+
+
+def test_an_event_arrives_as_it_is_on_the_stream_and_signed(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    secret = new_secret()
+    endpoint(desk, there.url("/hook?a=b"), secret=secret)
+    publish(desk)
+    courier.deliver()
+    [request] = there.at("/hook?a=b")
+    assert Webhook(secret).verify(request.body, request.headers) == desk.events()[0]
+    assert request.id == desk.events()[0]["id"]
+    assert request.headers["content-type"] == "application/cloudevents+json"
+    assert request.headers["host"] == f"127.0.0.1:{there.port}"
+    assert states(desk) == ["delivered"]
+
+
+def test_during_a_rotation_both_secrets_sign(desk: Desk, there: Receiver, courier: Courier) -> None:
+    new, old, older = new_secret(), new_secret(), new_secret()
+    until = datetime.now(UTC) + timedelta(hours=1)
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    rotated = {"secret": new, "previous_secret": old}
+    endpoint(desk, there.url("/a"), **rotated, previous_secret_until=until)
+    endpoint(desk, there.url("/b"), **rotated, previous_secret_until=past)
+    publish(desk)
+    courier.deliver()
+    [during], [behind] = there.at("/a"), there.at("/b")
+    for secret in (new, old):
+        Webhook(secret).verify(during.body, during.headers)
+    Webhook(new).verify(behind.body, behind.headers)
+    for secret, request in ((older, during), (old, behind)):
+        with pytest.raises(Exception, match="No matching signature"):
+            Webhook(secret).verify(request.body, request.headers)
+
+
+def test_an_endpoint_hears_of_its_workspace_and_its_types_only(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url("/all"))
+    endpoint(desk, there.url("/some"), event_types=["video.unpublished", "video.publish_failed"])
+    endpoint(desk, there.url("/none"), event_types=["video.unpublished"], workspace_id=2)
+    endpoint(desk, there.url("/off"), state="disabled")
+    [video] = publish(desk)
+    desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
+    publish(desk, workspace_id=2)
+    courier.deliver()
+    heard = {path: [r.event["type"] for r in there.at(path)] for path in ("/all", "/some")}
+    assert heard == {
+        "/all": ["video.published", "video.unpublished"],
+        "/some": ["video.unpublished"],
+    }
+    assert not there.at("/none")
+    assert not there.at("/off")
+
+
+def test_a_new_endpoint_hears_of_what_comes_later_even_if_fan_out_is_behind(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url("/first"))
+    desk.publish(desk.video())  # not fanned out yet
+    endpoint(desk, there.url("/second"))
+    publish(desk)
+    courier.deliver()
+    sequences = {
+        path: [r.event["sequence"] for r in there.at(path)] for path in ("/first", "/second")
+    }
+    assert sequences == {"/first": ["1", "2"], "/second": ["2"]}
+
+
+def test_no_event_is_fanned_out_while_an_endpoint_is_being_made(
+    desk: Desk, there: Receiver
+) -> None:
+    endpoint(desk, there.url("/first"))
+    with transaction(desk.engine) as tx:
+        webhook_delivery.hear_from_now(tx)
+        desk.publish(desk.video())
+        waiting = threading.Thread(target=fan_out, args=(desk.engine,))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        tx.execute("UPDATE publisher.webhook_endpoint SET event_types = '{video.unpublished}'")
+    waiting.join()
+    assert states(desk) == []
+
+
+def test_many_at_once_fan_out_each_event_once(desk: Desk, there: Receiver) -> None:
+    for path in ("/a", "/b"):
+        endpoint(desk, there.url(path))
+    desk.publish(*(desk.video() for _ in range(30)))
+    with patch("worker.webhooks.fan_out.BATCH", 7):
+        threads = [threading.Thread(target=fan_out, args=(desk.engine,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    counts = "SELECT position, count(*) FROM publisher.webhook_delivery GROUP BY 1 ORDER BY 1"
+    assert desk.rows(counts) == [(position, 2) for position in range(1, 31)]
+
+
+# What the receiver may do.
+
+
+@pytest.mark.parametrize(
+    ("answer", "tried"),
+    [
+        (says(500, b"no\x00pe"), (500, None, "no\N{REPLACEMENT CHARACTER}pe")),
+        (says(302, location="/elsewhere"), (302, None, "")),
+        (answers.drops, (None, "Server disconnected without sending a response.", None)),
+        (
+            answers.talks_nonsense,
+            (None, "illegal status line: bytearray(b'220 mail.example ESMTP')", None),
+        ),
+        (answers.headers_without_end, (None, "Receive buffer too long", None)),
+    ],
+)
+def test_a_failed_try_is_logged_and_made_again_in_five_seconds(
+    desk: Desk, there: Receiver, courier: Courier, answer: Any, tried: tuple[Any, ...]
+) -> None:
+    there.answers["/"] = answer
+    endpoint(desk, there.url())
+    publish(desk)
+    courier.deliver()
+    assert states(desk) == ["pending"]
+    assert 4 < seconds_until_due(desk) < 6.1
+    assert the_attempt(desk) == tried
+    assert not there.at("/elsewhere")
+    there.answers.clear()
+    make_due(desk)
+    courier.deliver()
+    assert states(desk) == ["delivered"]
+    assert len({request.id for request in there.received}) == 1
+
+
+@pytest.mark.parametrize("answer", [answers.never_ends, answers.trickles])
+def test_the_status_decides_and_a_body_without_end_is_cut_off(
+    desk: Desk, there: Receiver, courier: Courier, answer: Any
+) -> None:
+    there.answers["/"] = answer
+    endpoint(desk, there.url())
+    publish(desk)
+    with patch.object(sending, "BODY_SECONDS", 0.1):
+        courier.deliver()
+    assert states(desk) == ["delivered"]
+    kept = "so far" if answer is answers.trickles else "x" * 1024
+    assert the_attempt(desk) == (200, None, kept)
+
+
+def test_whoever_answers_410_is_not_called_again(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    there.answers["/gone"] = says(410)
+    gone = endpoint(desk, there.url("/gone"))
+    endpoint(desk, there.url("/other"), event_types=["webhook.endpoint_disabled"])
+    publish(desk, count=2 * PER_ENDPOINT)
+    courier.deliver()
+    assert state_of(desk, gone) == ("disabled", "gone")
+    assert set(states(desk, gone)) == {"failed", "cancelled"}
+    fan_out(desk.engine)
+    courier.deliver()
+    [told] = there.at("/other")
+    assert told.event["subject"] == told.event["partitionkey"] == str(gone)
+    assert told.event["data"]["reason"] == "gone"
+    assert told.event["data"]["detail"] == "It answered 410."
+    assert len(there.at("/gone")) <= PER_ENDPOINT
+
+
+@pytest.mark.parametrize(("days", "state"), [(4.9, "enabled"), (5.1, "disabled")])
+def test_who_does_nothing_but_fail_for_five_days_is_not_called_again(
+    desk: Desk, there: Receiver, courier: Courier, days: float, state: str
+) -> None:
+    there.answers["/"] = says(500)
+    since = datetime.now(UTC) - timedelta(days=days)
+    failing = endpoint(desk, there.url(), failing_since=since)
+    publish(desk)
+    courier.deliver()
+    reason = "failing" if state == "disabled" else None
+    assert state_of(desk, failing) == (state, reason)
+    assert states(desk) == [("cancelled" if reason else "pending")]
+    types = [event["type"] for event in desk.events()]
+    assert types == ["video.published", *(["webhook.endpoint_disabled"] if reason else [])]
+
+
+def test_one_success_ends_the_days_of_failure(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url(), failing_since=datetime.now(UTC) - timedelta(days=9))
+    publish(desk)
+    courier.deliver()
+    assert desk.rows("SELECT state, failing_since FROM publisher.webhook_endpoint") == [
+        ("enabled", None)
+    ]
+
+
+def test_retry_after_is_respected(desk: Desk, there: Receiver, courier: Courier) -> None:
+    there.answers["/"] = says(429, retry_after="100")
+    endpoint(desk, there.url())
+    publish(desk)
+    courier.deliver()
+    assert 95 < seconds_until_due(desk) <= 100
+
+
+def test_after_the_eighth_failure_it_has_failed_for_good(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    there.answers["/"] = says(500)
+    endpoint(desk, there.url())
+    publish(desk)
+    for _ in range(len(PAUSES) + 3):
+        make_due(desk)
+        courier.deliver()
+    assert states(desk) == ["failed"]
+    assert len(there.received) == len(PAUSES) + 1
+    assert desk.value("SELECT attempts FROM publisher.webhook_delivery") == len(PAUSES) + 1
+
+
+def test_a_receiver_that_never_answers_is_given_up_and_keeps_nobody_waiting(
+    desk: Desk, there: Receiver
+) -> None:
+    courier = Courier(desk.engine, RULES)
+    there.answers["/slow"] = answers.hangs
+    slow, quick = endpoint(desk, there.url("/slow")), endpoint(desk, there.url("/quick"))
+    videos = 3 * PER_ENDPOINT
+    tried = "SELECT sum(attempts) FROM publisher.webhook_delivery WHERE endpoint_id = %s"
+    with patch.object(sending, "TIMEOUT_SECONDS", 2.0):
+        publish(desk, count=videos)
+        courier.deliver()
+        assert states(desk, quick) == ["delivered"] * videos
+        assert states(desk, slow) == ["pending"] * videos
+        assert len(there.at("/slow")) == PER_ENDPOINT, "no more than that in flight"
+        wait_until(lambda: desk.value(tried, slow), "the results, without another run")
+        courier.deliver()
+        assert len(there.at("/slow")) == PER_ENDPOINT + 1, "one at a time once it fails"
+        courier.close()
+    errors = desk.rows("SELECT DISTINCT error FROM publisher.webhook_attempt WHERE error <> ''")
+    assert errors == [("There was no answer within 2 seconds.",)]
+
+
+def test_connections_are_kept(desk: Desk, there: Receiver, courier: Courier) -> None:
+    endpoint(desk, there.url())
+    for _ in range(3):
+        publish(desk)
+        courier.deliver()
+    assert len(there.received) == 3
+    assert there.connections == 1
+
+
+# Order.
+
+
+def test_nothing_overtakes_an_earlier_event_of_the_same_video(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    there.answers["/"] = says(500)
+    endpoint(desk, there.url())
+    [video] = publish(desk)
+    courier.deliver()
+    there.answers.clear()
+    desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
+    desk.execute("UPDATE publisher.webhook_endpoint SET failing_since = NULL")
+    publish(desk)
+    courier.deliver()
+    assert states(desk) == ["pending", "pending", "delivered"]
+    make_due(desk)
+    courier.deliver()
+    assert states(desk) == ["delivered"] * 3
+    assert sequences(there.received) == [1, 3, 1, 2]
+
+
+def test_what_waits_behind_a_failed_one_is_put_off_with_it_and_due_when_it_has_ended(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    there.answers["/"] = says(500)
+    made = endpoint(desk, there.url())
+    [video] = publish(desk)
+    withdraw = PublishRequest(video_id=video, action=Action.UNPUBLISH)
+    desk.publish(withdraw)
+    fan_out(desk.engine)
+    courier.deliver()
+    desk.publish(video)
+    fan_out(desk.engine)
+    assert len(set(due_times(desk))) == 1, "behind it before it failed, and after"
+    assert claim(desk.engine, 10) == []
+    there.answers.clear()
+    first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
+    with transaction(desk.engine) as tx:
+        webhook_delivery.replay_one(tx, made, first)
+    courier.deliver()
+    assert sequences(there.received) == [1, 1, 2, 3]
+
+
+def due_times(desk: Desk) -> list[datetime]:
+    return [row[0] for row in desk.rows("SELECT due_at FROM publisher.webhook_delivery")]
+
+
+def test_many_events_of_one_video_arrive_in_order(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url())
+    video = desk.video()
+    for _ in range(5):
+        desk.publish(video)
+        desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
+    fan_out(desk.engine)
+    courier.deliver()
+    assert sequences(there.received) == list(range(1, 11))
+
+
+# Crashes, and what changes meanwhile.
+
+
+def test_what_a_dead_process_held_is_sent_again(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url())
+    publish(desk)
+    assert len(claim(desk.engine, 10)) == 1  # … and then it died
+    courier.deliver()
+    assert there.received == []
+    let_claims_expire(desk)
+    courier.deliver()
+    assert states(desk) == ["delivered"]
+
+
+def test_a_late_result_does_not_overwrite_a_later_claim(desk: Desk, there: Receiver) -> None:
+    endpoint(desk, there.url())
+    publish(desk)
+    [early] = claim(desk.engine, 10)
+    let_claims_expire(desk)
+    [late] = claim(desk.engine, 10)
+    failure = Attempt(
+        started_at=datetime.now(UTC), duration_ms=1, status=500, error=None, answer=None
+    )
+    record(desk.engine, [settled(late, replace(failure, status=200), 0.0)])
+    record(desk.engine, [settled(early, failure, 0.0)])
+    assert states(desk) == ["delivered"]
+    assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 2, "both were made"
+
+
+def test_an_endpoint_that_is_removed_meanwhile_is_no_error(desk: Desk, there: Receiver) -> None:
+    endpoint(desk, there.url())
+    publish(desk)
+    [held] = claim(desk.engine, 10)
+    desk.execute("DELETE FROM publisher.webhook_endpoint")
+    tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=410, error=None, answer="")
+    record(desk.engine, [settled(held, tried, 0.0)])
+    assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
+
+
+def test_results_that_cannot_be_written_are_sent_once_more(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url())
+    publish(desk)
+    full = DiskFull("no space left")
+    with (
+        patch.object(webhook_delivery, "settle", side_effect=full),
+        patch.object(settling, "WRITE_SECONDS", 0.1),
+    ):
+        courier.deliver()
+    assert states(desk) == ["pending"]
+    let_claims_expire(desk)
+    courier.deliver()
+    assert states(desk) == ["delivered"]
+    assert len(there.received) == 2
+
+
+def test_a_delivery_that_cannot_even_be_signed_holds_up_nobody_else(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url("/broken"), secret="whsec_")  # noqa: S106 - it is none
+    good = endpoint(desk, there.url())
+    publish(desk)
+    courier.deliver()
+    assert states(desk, good) == ["delivered"]
+    assert not there.at("/broken")
+
+
+def let_claims_expire(desk: Desk) -> None:
+    desk.execute(
+        "UPDATE publisher.webhook_delivery"
+        " SET claimed_until = claimed_until - %s, due_at = due_at - %s",
+        HOLD,
+        HOLD,
+    )
+
+
+# Addresses.
+
+
+def test_a_name_that_turns_private_is_not_connected_to(
+    desk: Desk, there: Receiver, make_courier: MakeCourier
+) -> None:
+    found = iter([["93.184.216.34"], ["127.0.0.1"]])
+
+    def resolve(_host: str, _port: int) -> list[str]:
+        return next(found)
+
+    url = f"https://rebind.example:{there.port}/"
+    check_url(url, allow_private=False, resolve=resolve)
+    endpoint(desk, url)
+    publish(desk)
+    make_courier(allow_private=False, resolve=resolve).deliver()
+    assert there.connections == 0
+    _, error, _ = the_attempt(desk)
+    assert error == "The host leads to 127.0.0.1, which is not on the internet."
+
+
+def test_one_private_address_among_public_ones_is_enough_to_refuse(
+    desk: Desk, there: Receiver, make_courier: MakeCourier
+) -> None:
+    def resolve(_host: str, _port: int) -> list[str]:
+        return ["93.184.216.34", "::ffff:127.0.0.1"]
+
+    url = f"https://mixed.example:{there.port}/"
+    with pytest.raises(AddressRefused):
+        check_url(url, allow_private=False, resolve=resolve)
+    endpoint(desk, url)
+    publish(desk)
+    make_courier(allow_private=False, resolve=resolve).deliver()
+    assert there.connections == 0
+
+
+def test_the_checked_address_itself_is_connected_to(
+    desk: Desk, there: Receiver, make_courier: MakeCourier
+) -> None:
+    asked: list[str] = []
+
+    def resolve(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    endpoint(desk, there.url(host="known-to-nobody-else.example"))
+    publish(desk)
+    make_courier(resolve=resolve).deliver()
+    assert asked == ["known-to-nobody-else.example"]
+    assert there.received[0].headers["host"] == f"known-to-nobody-else.example:{there.port}"
+
+
+def at_home(_host: str, _port: int) -> list[str]:
+    return ["127.0.0.1"]
+
+
+def test_tls_knows_the_name_though_the_address_is_connected_to(
+    desk: Desk, make_courier: MakeCourier
+) -> None:
+    trusting = ssl.create_default_context(cafile=CERTIFICATE)
+    asked: list[str] = []
+    serving = tls()
+    serving.sni_callback = lambda _socket, name, _context: asked.append(name)
+    with (
+        patch.object(httpcore, "default_ssl_context", return_value=trusting),
+        receiver(serving) as there,
+    ):
+        right = endpoint(desk, f"https://hooks.test:{there.port}/")
+        wrong = endpoint(desk, f"https://other.test:{there.port}/")
+        publish(desk)
+        make_courier(resolve=at_home).deliver()
+    assert (states(desk, right), states(desk, wrong)) == (["delivered"], ["pending"])
+    assert sorted(asked) == ["hooks.test", "other.test"]
+    errors = desk.rows("SELECT error FROM publisher.webhook_attempt WHERE status IS NULL")
+    assert "certificate is not valid for 'other.test'" in errors[0][0]
+
+
+def test_a_slow_look_up_holds_up_nobody_else(
+    desk: Desk, there: Receiver, make_courier: MakeCourier
+) -> None:
+    release = threading.Event()
+
+    def resolve(host: str, _port: int) -> list[str]:
+        if host == "slow.example":
+            release.wait(10)
+        return ["127.0.0.1"]
+
+    slow = endpoint(desk, there.url(host="slow.example"))
+    quick = endpoint(desk, there.url(host="quick.example"))
+    publish(desk, count=PER_ENDPOINT)
+    courier = make_courier(resolve=resolve)
+    courier.deliver()
+    assert states(desk, quick) == ["delivered"] * PER_ENDPOINT
+    assert "delivered" not in states(desk, slow)
+    release.set()
+
+
+# Replays.
+
+
+def test_one_delivery_is_replayed(desk: Desk, there: Receiver, courier: Courier) -> None:
+    made = endpoint(desk, there.url())
+    publish(desk, count=2)
+    courier.deliver()
+    first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
+    with transaction(desk.engine) as tx:
+        assert webhook_delivery.replay_one(tx, made, first)
+        assert not webhook_delivery.replay_one(tx, first, made), "no such delivery"
+    courier.deliver()
+    assert sequences(there.received)[2:] == [1]
+    assert len({r.id for r in there.received}) == 2
+
+
+def test_everything_behind_a_position_is_replayed_also_what_was_never_sent(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    publish(desk, count=2)
+    made = endpoint(desk, there.url())
+    publish(desk, count=3)
+    courier.deliver()
+    there.received.clear()
+    after, got = 1, 0
+    more = True
+    while more:
+        with transaction(desk.engine) as tx:
+            replayed = webhook_delivery.replay_after(tx, made, after=after, limit=3)
+        after, more = replayed.position, replayed.more
+        got += replayed.deliveries
+    courier.deliver()
+    assert got == 4
+    assert sorted(sequences(there.received)) == [2, 3, 4, 5]
+
+
+def test_everything_failed_is_replayed(desk: Desk, there: Receiver, courier: Courier) -> None:
+    made = endpoint(desk, there.url())
+    publish(desk, count=3)
+    desk.execute(
+        "UPDATE publisher.webhook_delivery SET state = 'failed', attempts = 8 WHERE position > 1"
+    )
+    with transaction(desk.engine) as tx:
+        assert webhook_delivery.replay_failed(tx, made) == 2
+    courier.deliver()
+    assert states(desk) == ["delivered"] * 3
+
+
+def test_what_is_being_tried_is_not_begun_anew(desk: Desk, there: Receiver) -> None:
+    made = endpoint(desk, there.url())
+    publish(desk)
+    [held] = claim(desk.engine, 10)
+    with transaction(desk.engine) as tx:
+        assert webhook_delivery.replay_one(tx, made, held.id)
+        webhook_delivery.replay_after(tx, made, after=0)
+    assert claim(desk.engine, 10) == []
+
+
+# Turns.
+
+
+def test_one_run_at_a_time_on_each_worker(redis: Redis) -> None:
+    with turn(redis, "worker@a") as first, turn(redis, "worker@a") as second:
+        with turn(redis, "worker@b") as elsewhere:
+            assert (first, second, elsewhere) == (True, False, True)
+        assert redis.keys() == [b"publish-worker:turn:webhooks:worker@a"]
+    assert redis.keys() == []
+
+
+def test_without_redis_everybody_has_the_turn() -> None:
+    away = impatient(f"redis://127.0.0.1:{free_port()}/0")
+    with away, turn(away, "worker@a") as first, turn(away, "worker@a") as second:
+        assert (first, second) == (True, True)
+
+
+# What is forgotten.
+
+
+def test_what_is_not_delivered_yet_stays_in_the_outbox(
+    desk: Desk, there: Receiver, courier: Courier
+) -> None:
+    endpoint(desk, there.url())
+    publish(desk, count=3)
+    courier.deliver()
+    publish(desk)
+    desk.publish(desk.video())  # not even fanned out
+    desk.events()
+    settings = Settings(stream_keep_days=1e-9, outbox_keep_days=1e-9)
+    pruned = maintenance.prune(desk.engine, desk.redis, settings)
+    assert (pruned.outbox, pruned.deliveries) == (3, 3)
+    assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
+    fan_out(desk.engine)
+    courier.deliver()
+    assert sequences(there.received) == [1, 2, 3, 4, 5]
+
+
+def test_disabled_endpoints_hold_nothing_in_the_outbox(desk: Desk, there: Receiver) -> None:
+    endpoint(desk, there.url())
+    publish(desk)
+    desk.execute("UPDATE publisher.webhook_endpoint SET state = 'disabled'")
+    with transaction(desk.engine) as tx:
+        assert webhook_delivery.needed_from(tx) is None
+
+
+# Cost.
+
+
+def test_the_number_of_statements_does_not_grow(desk: Desk, there: Receiver) -> None:
+    for path in ("/a", "/b", "/c"):
+        endpoint(desk, there.url(path))
+    desk.publish(*(desk.video() for _ in range(40)))
+    with counted() as statements:
+        assert fan_out(desk.engine) == 120
+    assert sent(statements) == 2
+    with counted() as statements:
+        claimed = claim(desk.engine, 100)
+    assert len(claimed) == 3 * PER_ENDPOINT
+    assert sent(statements) == 1
+    tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=200, error=None, answer="")
+    with counted() as statements:
+        record(desk.engine, [settled(delivery, tried, 0.0) for delivery in claimed])
+    assert sent(statements) == 2
+    assert states(desk).count(DeliveryState.DELIVERED) == len(claimed)
+
+
+def test_without_endpoints_fan_out_asks_once(desk: Desk) -> None:
+    desk.publish(desk.video())
+    with counted() as statements:
+        assert fan_out(desk.engine) == 0
+    assert sent(statements) == 1

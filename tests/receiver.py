@@ -1,0 +1,187 @@
+"""A receiver of webhooks: a real HTTP server that answers well, badly, endlessly or never."""
+
+import asyncio
+import json
+import ssl
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg import sql
+
+from db import webhook_delivery
+from db.session import transaction
+from tests.desk import Desk
+from worker.webhooks.signing import new_secret
+
+Answer = Callable[["Received", asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One request as it came."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def event(self) -> dict[str, Any]:
+        return json.loads(self.body)
+
+
+def says(status: int, body: bytes = b"", **headers: str) -> Answer:
+    """Answer with a status."""
+
+    async def answer(_: Received, writer: asyncio.StreamWriter) -> None:
+        lines = [f"HTTP/1.1 {status} Whatever", f"content-length: {len(body)}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    return answer
+
+
+async def drops(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Close the connection without a word."""
+    writer.close()
+
+
+async def hangs(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Never answer."""
+    await writer.wait_closed()
+
+
+async def never_ends(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer with a body that has no end."""
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b"400\r\n" + b"x" * 0x400 + b"\r\n")
+        await writer.drain()
+
+
+async def trickles(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer, and then leave the body open."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nso far")
+    await writer.wait_closed()
+
+
+async def headers_without_end(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Send header after header."""
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    while not writer.is_closing():
+        writer.write(b"x-more: " + b"x" * 1000 + b"\r\n")
+        await writer.drain()
+
+
+async def talks_nonsense(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer in no HTTP."""
+    writer.write(b"220 mail.example ESMTP\r\n\r\n")
+    writer.close()
+
+
+@dataclass
+class Receiver:
+    """What has come in, and what each path answers: 204 unless told otherwise."""
+
+    port: int = 0
+    received: list[Received] = field(default_factory=list[Received])
+    answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
+    connections: int = 0
+
+    def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
+        """Where a path is."""
+        return f"http://{host}:{self.port}{path}"
+
+    def at(self, path: str) -> list[Received]:
+        """What came to a path, in order."""
+        return [request for request in list(self.received) if request.path == path]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one connection."""
+        self.connections += 1
+        try:
+            async for request in _requests(reader):
+                self.received.append(request)
+                await self.answers.get(request.path, says(204))(request, writer)
+                if writer.is_closing():
+                    return
+        except (ConnectionError, asyncio.CancelledError):
+            writer.transport.abort()
+        finally:
+            writer.close()
+
+
+async def _requests(reader: asyncio.StreamReader) -> AsyncGenerator[Received]:
+    while True:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except asyncio.IncompleteReadError:
+            return
+        first, *lines = head.split("\r\n")[:-2]
+        headers = {
+            name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)
+        }
+        body = await reader.readexactly(int(headers["content-length"]))
+        yield Received(path=first.split(" ")[1], headers=headers, body=body)
+
+
+CERTIFICATE = Path(__file__).parent / "tls" / "hooks.test.pem"
+
+
+def tls() -> ssl.SSLContext:
+    """What a receiver called hooks.test speaks."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+@contextmanager
+def receiver(context: ssl.SSLContext | None = None) -> Generator[Receiver]:
+    """Receive on a free port, in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    made = Receiver()
+
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=context)
+
+    async def stop() -> None:
+        server.close()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0.01)  # for the connections to be let go
+
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def endpoint(desk: Desk, url: str, **columns: Any) -> UUID:
+    """Register an endpoint of workspace 1 that is told of what comes from now on."""
+    made = uuid4()
+    row = {"id": made, "workspace_id": 1, "url": url, "secret": new_secret(), **columns}
+    with transaction(desk.engine) as tx:
+        row.setdefault("after_position", webhook_delivery.hear_from_now(tx))
+        statement = sql.SQL("INSERT INTO publisher.webhook_endpoint ({}) VALUES ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(sql.Placeholder() * len(row)),
+        )
+        tx.execute(statement, list(row.values()))
+    return made

@@ -1,0 +1,206 @@
+"""Which addresses webhooks may go to."""
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.webhooks.addresses import AddressRefused, check_url, is_allowed, parse
+
+
+def unasked(host: str, _port: int) -> list[str]:
+    """A resolver for what must be refused, or is decided, without it."""
+    raise AssertionError(f"{host} was looked up")
+
+
+def nowhere(_host: str, _port: int) -> list[str]:
+    raise OSError("Name or service not known")
+
+
+def public(_host: str, _port: int) -> list[str]:
+    return ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hooks.example.com/",
+        "https://hooks.example.com:8443/in?key=a%20b",
+        "https://HOOKS.example.com",
+        "https://bücher.example/",
+        "https://8.8.8.8/",
+        "https://[2606:4700:4700::1111]:443/",
+        "https://[::ffff:8.8.8.8]/",
+        "https://[64:ff9b::8.8.8.8]/",
+    ],
+)
+def test_public_addresses_are_called(url: str) -> None:
+    check_url(url, allow_private=False, resolve=public)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "017700000001",
+        "127.0.0.1.",
+        "127.0.0.01",
+        "\N{FULLWIDTH DIGIT ONE}27.0.0.1",
+        "127。0。0。1",
+        "①②⑦.0.0.1",
+        "0",
+        "0.0.0.0",  # noqa: S104 - nobody listens
+        "10.0.0.1",
+        "100.64.0.1",
+        "100.100.100.200",
+        "168.63.129.16",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.192",
+        "192.168.1.1",
+        "198.18.0.1",
+        "203.0.113.7",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "256.256.256.256",
+        "1.2.3.4.5",
+        "[::]",
+        "[::1]",
+        "[::127.0.0.1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[0:0:0:0:0:ffff:a9fe:a9fe]",
+        "[64:ff9b::169.254.169.254]",
+        "[64:ff9b:1::1]",
+        "[2001:0:1::1]",
+        "[2001:db8::1]",
+        "[2002:7f00:1::]",
+        "[fc00::1]",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "[fe80::1%25eth0]",
+        "[fec0::1]",
+        "[ff02::1]",
+        "[100::1]",
+        "[::ffff:0:127.0.0.1]",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "api.localhost",
+        "printer.local",
+        "metadata.google.internal",
+        "router.lan",
+        "postgres",
+        "hooks.example.com.",
+        "hooks..example.com",
+        "-hooks.example.com",
+        "hooks_.example.com%00",
+        "%6c%6f%63%61%6c%68%6f%73%74",
+        f"{'a' * 64}.example.com",
+        "",
+    ],
+)
+def test_everything_else_is_refused_without_a_look_up(host: str) -> None:
+    with pytest.raises(AddressRefused):
+        check_url(f"https://{host}/", allow_private=False, resolve=unasked)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.com/",
+        "ftp://hooks.example.com/",
+        "file:///etc/passwd",
+        "//hooks.example.com/",
+        "hooks.example.com",
+        "https:hooks.example.com",
+        "https://user@hooks.example.com/",
+        "https://user:secret@hooks.example.com/",
+        "https://hooks.example.com@127.0.0.1/",
+        "https://hooks.example.com\\@127.0.0.1/",
+        "https://hooks.example.com/#part",
+        "https://hooks.example.com/a b",
+        "https://hooks.example.com/\r\nhost: x",
+        "\thttps://hooks.example.com/",
+        "https://hooks.example.com/ü",
+        "https://hooks.example.com:0/",
+        "https://hooks.example.com:65536/",
+        "https://hooks.example.com:x/",
+        "https://[::1/",
+        "https://hooks.example.com:/\x7f",
+        "",
+    ],
+)
+def test_odd_urls_are_refused(url: str) -> None:
+    with pytest.raises(AddressRefused):
+        check_url(url, allow_private=False, resolve=unasked)
+
+
+@pytest.mark.parametrize("found", ["10.0.0.1", "::1", "::ffff:10.0.0.1", "169.254.169.254"])
+def test_a_name_with_one_private_address_is_refused(found: str) -> None:
+    with pytest.raises(AddressRefused, match="not on the internet"):
+        check_url(
+            "https://hooks.example.com/",
+            allow_private=False,
+            resolve=lambda _host, _port: ["93.184.216.34", found],
+        )
+
+
+def test_a_name_that_leads_nowhere_yet_passes() -> None:
+    check_url("https://hooks.example.com/", allow_private=False, resolve=nowhere)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8080/", "http://127.0.0.1/", "http://[::1]/", "http://receiver:80/"]
+)
+def test_development_may_call_itself(url: str) -> None:
+    check_url(url, allow_private=True, resolve=nowhere)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "0.1.2.3", "224.0.0.1", "[fe80::1]", "127.1"])
+def test_even_development_calls_no_metadata_and_no_odd_spellings(host: str) -> None:
+    with pytest.raises(AddressRefused):
+        check_url(f"http://{host}/", allow_private=True, resolve=unasked)
+
+
+def test_a_url_is_taken_apart_into_what_is_sent() -> None:
+    target = parse("https://Bücher.Example:8443?a=b%20c", allow_private=False)
+    assert target.authority == "xn--bcher-kva.example:8443"
+    assert target.path == "/?a=b%20c"
+    assert parse("https://[2606:4700:0::1]/", allow_private=False).authority == "[2606:4700::1]"
+
+
+@given(st.integers(0, 2**32 - 1).map(IPv4Address))
+def test_nothing_that_is_not_global_is_allowed(address: IPv4Address) -> None:
+    if is_allowed(address, allow_private=False):
+        assert address.is_global
+        assert not address.is_multicast
+
+
+@given(st.integers(0, 2**32 - 1).map(IPv4Address), st.sampled_from(["::ffff:0:0", "64:ff9b::"]))
+def test_an_embedded_address_counts_as_itself(address: IPv4Address, prefix: str) -> None:
+    embedding = IPv6Address(int(IPv6Address(prefix)) | int(address))
+    assert is_allowed(embedding, allow_private=False) == is_allowed(address, allow_private=False)
+
+
+@given(st.integers(0, 2**128 - 1).map(IPv6Address))
+def test_only_global_unicast_is_allowed(address: IPv6Address) -> None:
+    embeds = address.ipv4_mapped or str(address).startswith("64:ff9b::")
+    if is_allowed(address, allow_private=False) and not embeds:
+        assert address.is_global
+        assert not address.is_multicast
+
+
+@given(st.ip_addresses(v=4))
+def test_an_address_has_one_spelling(address: IPv4Address) -> None:
+    for spelt in (str(int(address)), hex(int(address)), f"{address}."):
+        with pytest.raises(AddressRefused):
+            parse(f"https://{spelt}/", allow_private=False)

@@ -1,0 +1,130 @@
+"""When a webhook is tried again, and what tries say of an endpoint."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.delivery import Attempt, Settled
+from schemas.webhook import DeliveryState
+from worker.webhooks.retry import JITTER, LONGEST_WAIT, PAUSES, health, retry_after, verdict
+
+NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
+ENDPOINT = UUID(int=1)
+FAILED = Attempt(started_at=NOW, duration_ms=10, status=500, error=None, answer="")
+chances = st.floats(0, 1, exclude_max=True)
+
+
+def tried(status: int | None, second: int = 0, endpoint: UUID = ENDPOINT) -> Settled:
+    attempt = replace(FAILED, status=status, started_at=NOW + timedelta(seconds=second))
+    return Settled(
+        delivery_id=UUID(int=second),
+        endpoint_id=endpoint,
+        claimed_until=NOW,
+        attempt=attempt,
+        state=DeliveryState.PENDING,
+        pause=timedelta(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "pause"), list(enumerate(["5 s", "5 min", "30 min", "2 h", "5 h", "10 h", "10 h"]))
+)
+def test_the_pauses_are_those_of_the_docs(before: int, pause: str) -> None:
+    number, unit = pause.split()
+    seconds = int(number) * {"s": 1, "min": 60, "h": 3600}[unit]
+    assert verdict(FAILED, before, 0.0).pause == timedelta(seconds=seconds)
+
+
+@given(st.integers(0, 100), chances)
+def test_every_failure_is_tried_again_until_it_has_failed_for_good(
+    before: int, chance: float
+) -> None:
+    found = verdict(FAILED, before, chance)
+    if before < len(PAUSES):
+        assert found.state is DeliveryState.PENDING
+        assert PAUSES[before] <= found.pause <= PAUSES[before] * (1 + JITTER)
+    else:
+        assert found.state is DeliveryState.FAILED
+
+
+@given(st.integers(100, 599), st.integers(0, 6), chances)
+def test_only_2xx_is_a_success_and_410_ends_it(status: int, before: int, chance: float) -> None:
+    state = verdict(replace(FAILED, status=status), before, chance).state
+    assert (state is DeliveryState.DELIVERED) == (200 <= status < 300)
+    assert (state is DeliveryState.FAILED) == (status == 410)
+
+
+@given(st.timedeltas(timedelta(), timedelta(days=400)), st.integers(0, 6), chances)
+def test_the_receiver_may_ask_for_a_longer_pause_but_not_for_ever(
+    asked: timedelta, before: int, chance: float
+) -> None:
+    usual = verdict(FAILED, before, chance).pause
+    pause = verdict(replace(FAILED, retry_after=asked), before, chance).pause
+    assert pause == max(usual, min(asked, LONGEST_WAIT))
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "seconds"),
+    [
+        (429, "120", 120),
+        (503, " 120 ", 120),
+        (429, "0", 0),
+        (429, "9" * 5000, 36_000),
+        (429, "Tue, 01 Dec 2026 12:01:00 GMT", 60),
+        (429, "Tue, 01 Dec 2026 13:01:00 +0100", 60),
+        (429, "Tue, 01 Dec 2026 12:01:00 -0000", 60),
+        (429, "Tue, 01 Dec 2026 11:00:00 GMT", 0),
+        (500, "120", None),
+        (200, "120", None),
+        (429, None, None),
+        (429, "", None),
+        (429, "-1", None),
+        (429, "1.5", None),
+        (429, "soon", None),
+        (429, "²", None),
+        (429, "Tue, 99 Dec 2026 12:01:00 GMT", None),
+    ],
+)
+def test_retry_after_is_read(status: int, value: str | None, seconds: int | None) -> None:
+    expected = None if seconds is None else timedelta(seconds=seconds)
+    assert retry_after(status, value, NOW) == expected
+
+
+@given(st.text())
+def test_whatever_retry_after_says_is_no_error(value: str) -> None:
+    found = retry_after(429, value, NOW)
+    assert found is None or found >= timedelta()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "succeeded", "failing_since"),
+    [
+        ([500, None], False, 0),
+        ([500, 200], True, None),
+        ([200, 500, 500], True, 1),
+        ([500, 200, 500], True, 2),
+        ([204], True, None),
+    ],
+)
+def test_an_endpoint_fails_since_the_first_failure_behind_the_last_success(
+    statuses: list[int | None], succeeded: bool, failing_since: int | None
+) -> None:
+    results = [tried(status, second) for second, status in enumerate(statuses)]
+    [found] = health(reversed(results))
+    since = None if failing_since is None else results[failing_since].attempt.started_at
+    assert found.succeeded == succeeded
+    assert found.failing_since == (since and since + timedelta(milliseconds=10))
+
+
+def test_each_endpoint_is_judged_by_its_own_tries() -> None:
+    other = UUID(int=2)
+    found = health([tried(410), tried(200, 1, other), tried(500, 2), tried(503, 3, other)])
+    assert [(each.endpoint_id, each.gone, each.succeeded) for each in found] == [
+        (ENDPOINT, True, False),
+        (other, False, True),
+    ]
+    assert [each.detail for each in found] == ["It answered 500.", "It answered 503."]
