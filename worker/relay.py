@@ -8,6 +8,8 @@ relay's progress is the stream's last ID: there is no cursor to lose. See docs/a
 import json
 from dataclasses import dataclass
 from datetime import UTC
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 import structlog
@@ -53,7 +55,15 @@ return at
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class StreamUnfit(Exception):
+class OutletAway(Exception):
+    """Where events go cannot be reached now; they go there later."""
+
+
+class OutletUnfit(Exception):
+    """Where events go cannot be gone on with until a person has looked."""
+
+
+class StreamUnfit(OutletUnfit):
     """The stream is no projection of this outbox; `publish-worker events rebuild` makes it anew."""
 
 
@@ -80,17 +90,30 @@ class Tip:
     event_id: str | None
 
 
-def relay_or_later(engine: Engine, redis: Redis, base_url: str) -> None:
-    """Relay if the stream is there and fits; publishing does not depend on it.
+class StreamOutlet:
+    """The stream as one of the outlets (worker.outlets)."""
 
-    The sweep relays once Redis is back; a stream that does not fit shows in `/readyz`.
-    """
-    try:
-        relay(engine, redis, base_url)
-    except RedisError as error:
-        log.warning("relay.postponed", error=str(error))
-    except StreamUnfit as error:
-        log.error("relay.refused", error=" ".join(str(error).split()))  # noqa: TRY400 - says it all
+    name = "stream"
+
+    def __init__(self, engine: Engine, redis: Redis, base_url: str) -> None:
+        self._engine = engine
+        self._redis = redis
+        self._base_url = base_url
+
+    def relay(self) -> int:
+        """Append every event that is not on the stream yet; return how many."""
+        try:
+            return relay(self._engine, self._redis, self._base_url)
+        except RedisError as error:
+            raise OutletAway(str(error)) from error
+
+    def position(self) -> int:
+        """The stream's last position; StreamUnfit where it says nothing of this outbox."""
+        check(self._engine, self._redis)
+        return tip(self._redis).position
+
+    def close(self) -> None:
+        """Its connections are the process's."""
 
 
 def relay(engine: Engine, redis: Redis, base_url: str) -> int:
@@ -177,26 +200,26 @@ def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:
 
 def cloud_event(event: RecordedEvent, base_url: str) -> str:
     """The event as a CloudEvents 1.0 document in structured JSON; `data` as it is stored."""
+    # Put together by hand, as json.dumps would: a fifth of the relay's time was spent on that.
     occurred_at = event.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    envelope: dict[str, str | int] = {
-        "specversion": "1.0",
-        "id": str(event.id),
-        "source": f"/workspaces/{event.workspace_id}",
-        "type": event.type,
-        "subject": str(event.video_id),
-        "time": occurred_at,
-        "datacontenttype": "application/json",
-        "dataschema": schema_url(base_url, event.type),
-        "sequence": str(event.position),
-        "partitionkey": str(event.video_id),
-        "correlationid": event.correlation_id,
-        "causationid": str(event.command_id),
-    }
-    if event.revision is not None:
-        envelope["videorevision"] = event.revision
-    if event.traceparent is not None:
-        envelope["traceparent"] = event.traceparent
-    return f'{json.dumps(envelope)[:-1]}, "data": {event.data}}}'
+    subject = quoted(event.subject)
+    command = f', "causationid": "{event.command_id}"' if event.command_id is not None else ""
+    revision = f', "videorevision": {event.revision}' if event.revision is not None else ""
+    trace = f', "traceparent": {quoted(event.traceparent)}' if event.traceparent is not None else ""
+    return (
+        f'{{"specversion": "1.0", "id": "{event.id}", "source": "/workspaces/{event.workspace_id}"'
+        f', "type": {quoted(event.type)}, "subject": {subject}, "time": "{occurred_at}"'
+        f', "datacontenttype": "application/json"'
+        f', "dataschema": {_quoted_schema_url(base_url, event.type)}'
+        f', "sequence": "{event.position}", "partitionkey": {subject}'
+        f', "correlationid": {quoted(event.correlation_id)}{command}{revision}{trace}'
+        f', "data": {event.data}}}'
+    )
+
+
+@lru_cache(maxsize=100)
+def _quoted_schema_url(base_url: str, event_type: str) -> str:
+    return quoted(schema_url(base_url, event_type))
 
 
 def schema_url(base_url: str, event_type: str) -> str:

@@ -7,14 +7,22 @@ from rich.markup import escape
 
 from worker import relay, subscribe
 from worker.cli.opening import everything
-from worker.cli.printing import console, print_json
+from worker.cli.printing import console, moment, print_json, print_table
 from worker.preflight import complain
+from worker.subscribe import dead
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Follow the events, or make their stream anew.",
+    help="Follow the events, make their stream anew, bring back what a subscriber gave up.",
 )
+dead_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="What a group of subscribers gave up after its last try.",
+)
+app.add_typer(dead_app, name="dead")
+Group = Annotated[str, typer.Option("--group", "-g", help="The consumer group.")]
 
 COLOURS = {
     "video.published": "green",
@@ -58,6 +66,71 @@ def rebuild() -> None:
     with everything(redis=True) as here:
         count = relay.rebuild(here.engine, here.redis, here.settings.public_base_url)
     typer.echo(f"The stream was made anew with {count} events.", err=True)
+
+
+@dead_app.command(
+    name="list",
+    epilog="Examples: `publish-worker events dead list --group search`, "
+    "`publish-worker events dead list -g search --json | jq .event.data`",
+)
+def list_dead(
+    *,
+    group: Group,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+) -> None:
+    """List what a group gave up, the oldest first, with the error of the last try."""
+    with everything(redis=True) as here:
+        found = list(dead.letters(here.redis, group))
+        others = [] if found else dead.groups(here.redis)
+    for letter in found if as_json else ():
+        print_json(
+            {
+                "position": letter.position,
+                "failed_at": letter.failed_at.isoformat(),
+                "attempts": letter.attempts,
+                "error": letter.error,
+                "consumer": letter.consumer,
+                "event": letter.event,
+            }
+        )
+    if found and not as_json:
+        print_table(
+            ("position", "failed at", "tries", "type", "about", "error"),
+            [
+                (
+                    "none" if letter.position is None else str(letter.position),
+                    moment(letter.failed_at),
+                    str(letter.attempts),
+                    str(letter.event.get("type", "")),
+                    str(letter.event.get("subject", "")),
+                    letter.error,
+                )
+                for letter in found
+            ],
+        )
+    if not found:
+        elsewhere = f" These have some: {', '.join(others)}." if others else ""
+        typer.echo(f"The group {group} has no dead letters.{elsewhere}", err=True)
+
+
+@dead_app.command(
+    epilog="Examples: `publish-worker events dead redrive --group search --position 1041`, "
+    "`publish-worker events dead redrive -g search --all`"
+)
+def redrive(
+    *,
+    group: Group,
+    position: Annotated[int | None, typer.Option(help="This event.", min=1)] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every event.")] = False,
+) -> None:
+    """Deliver them again, to this group alone; their tries count from one."""
+    if (position is None) != every:
+        raise typer.BadParameter("say either --position or --all")
+    with everything(redis=True) as here:
+        count = dead.redrive(here.redis, group, position=position)
+    typer.echo(f"{count} events go to the group {group} again.", err=True)
+    if not every and not count:
+        raise typer.Exit(1)
 
 
 def _print(received: subscribe.Received | subscribe.Missing | None, *, as_json: bool) -> None:

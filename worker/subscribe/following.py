@@ -1,4 +1,4 @@
-"""Subscribe: follow the stream from a position on, in order."""
+"""Follow the stream from a position on, in order, without a group: a tail for people and tests."""
 
 import json
 from collections.abc import Iterator

