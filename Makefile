@@ -7,10 +7,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench lock clean reinstall
+.PHONY: help demo up test lint bench asyncapi lock clean reinstall
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(STAMP) ## watch a video being published, start to finish
 	@$(BIN)/publish-worker demo $(ARGS)
@@ -29,6 +29,9 @@ lint: $(STAMP) ## check format, style, types and import directions
 
 bench: $(STAMP) ## measure this project and its peers on the same work
 	$(BIN)/python -m bench $(ARGS)
+
+asyncapi: $(STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from the models
+	$(BIN)/python -m worker.asyncapi > docs/asyncapi.json
 
 # Extras stay in: pip takes the newest version for one that is not pinned with its extras.
 # The second file takes the first one's versions: what is tested is what the image runs.

@@ -1,0 +1,290 @@
+"""The AMQP outlet on a real RabbitMQ: every event, in order, whatever is away in between."""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from kombu import Connection, Message, Producer, Queue
+from pydantic import ValidationError
+from redis import Redis
+
+from db import outlet
+from tests.desk import BASE_URL, Desk, ids, stream
+from tests.free_port import free_port
+from tests.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
+from worker import amqp, maintenance, relay
+from worker.amqp import AmqpGap, AmqpOutlet
+from worker.outlets import relay_or_later, switched_on
+from worker.preflight import check_settings
+from worker.relay import OutletAway, StreamOutlet
+from worker.settings import OutletName, Settings, SettingsError
+
+pytestmark = pytest.mark.skipif(
+    SERVER is None or EPMD is None, reason="no rabbitmq-server is installed here"
+)
+
+
+@pytest.fixture(scope="module")
+def node() -> Generator[Rabbit]:
+    folder = Path(tempfile.mkdtemp(prefix="pw-test-rabbit-", dir="/var/tmp"))
+    try:
+        with rabbit(folder) as started:
+            yield started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def bus(desk: Desk, node: Rabbit) -> Generator[AmqpOutlet]:
+    """The outlet, which begins with the next event."""
+    made = AmqpOutlet(desk.engine, node.url, BASE_URL)
+    made.position()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connection(node: Rabbit) -> Generator[Connection]:
+    with node.connection() as connection:
+        yield connection
+
+
+@pytest.fixture
+def queue(connection: Connection) -> Generator[Queue]:
+    """Gets every event."""
+    bound = bind(connection, f"all-{os.urandom(4).hex()}", "#")
+    yield bound
+    bound.delete()
+
+
+def sequences(messages: list[Message]) -> list[int]:
+    return [int(document(message)["sequence"]) for message in messages]
+
+
+def document(message: Message) -> dict[str, Any]:
+    assert message.body
+    return json.loads(message.body)
+
+
+def publish(desk: Desk, count: int) -> None:
+    desk.publish(*(desk.video() for _ in range(count)))
+
+
+def test_a_message_is_the_event_under_its_own_id_and_its_type_as_routing_key(
+    desk: Desk, bus: AmqpOutlet, queue: Queue
+) -> None:
+    publish(desk, 1)
+    assert bus.relay() == 1
+    [message] = take_all(queue)
+    [event] = desk.events()
+    assert document(message) == event
+    assert message.content_type == "application/cloudevents+json"
+    properties: dict[str, Any] = message.properties
+    assert properties["message_id"] == event["id"]
+    assert properties["delivery_mode"] == 2
+    info: dict[str, Any] = message.delivery_info
+    assert (info["exchange"], info["routing_key"]) == ("video.events", "video.published")
+
+
+def test_events_come_in_order_and_once(desk: Desk, bus: AmqpOutlet, queue: Queue) -> None:
+    with patch.object(amqp, "BATCH", 7):
+        publish(desk, 30)
+        assert bus.relay() == 30
+        assert bus.relay() == 0
+    assert sequences(take_all(queue)) == list(range(1, 31))
+    assert bus.position() == 30
+
+
+def test_a_queue_gets_only_the_types_that_it_is_bound_to(
+    desk: Desk, bus: AmqpOutlet, connection: Connection
+) -> None:
+    name = f"some-{os.urandom(4).hex()}"
+    queue = bind(connection, name, "video.publish_rejected", "video.publish_failed")
+    desk.publish(desk.video(), desk.video(status="failed"), desk.video())
+    bus.relay()
+    [message] = take_all(queue)
+    assert document(message)["type"] == "video.publish_rejected"
+    queue.delete()
+
+
+def test_it_begins_with_what_comes_after_it_was_switched_on(
+    desk: Desk, node: Rabbit, queue: Queue
+) -> None:
+    publish(desk, 3)
+    late = AmqpOutlet(desk.engine, node.url, BASE_URL)
+    assert late.relay() == 0
+    publish(desk, 2)
+    assert late.relay() == 2
+    assert sequences(take_all(queue)) == [4, 5]
+    late.close()
+
+
+def test_what_was_confirmed_but_not_noted_is_sent_again_under_the_same_ids(
+    desk: Desk, bus: AmqpOutlet, queue: Queue
+) -> None:
+    """A crash after the broker has a batch, and before we remember that."""
+    publish(desk, 5)
+    with (
+        patch.object(outlet, "move", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        bus.relay()
+    assert bus.relay() == 5
+    messages = take_all(queue)
+    assert sequences(messages) == [1, 2, 3, 4, 5] * 2
+    told = [message.properties["message_id"] for message in messages]
+    assert told[:5] == told[5:]
+
+
+def test_many_relays_at_once_neither_double_nor_reorder(
+    desk: Desk, node: Rabbit, bus: AmqpOutlet, queue: Queue
+) -> None:
+    publish(desk, 60)
+    others = [AmqpOutlet(desk.engine, node.url, BASE_URL) for _ in range(4)]
+    with patch.object(amqp, "BATCH", 5):
+        threads = [threading.Thread(target=other.relay) for other in others]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        bus.relay()
+    for other in others:
+        other.close()
+    assert sequences(take_all(queue)) == list(range(1, 61))
+
+
+def test_a_position_that_somebody_else_moved_stops_us(desk: Desk, bus: AmqpOutlet) -> None:
+    """Our lock went with a connection, and another relay took over."""
+    publish(desk, 4)
+    move = outlet.move
+
+    def moved_already(tx: Any, name: str, *, position: int, to: int) -> bool:
+        move(tx, name, position=position, to=3)
+        return move(tx, name, position=position, to=to)
+
+    with patch.object(outlet, "move", moved_already):
+        assert bus.relay() == 0
+    assert bus.position() == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_broker_that_stops_and_starts_loses_nothing(
+    desk: Desk, node: Rabbit, bus: AmqpOutlet, number: signal.Signals
+) -> None:
+    name = f"kept-{os.urandom(4).hex()}"
+    with node.connection() as before:
+        bind(before, name, "#")
+    with patch.object(amqp, "LEFT_ALONE_SECONDS", 0):
+        publish(desk, 3)
+        bus.relay()
+        node.stop(number)
+        publish(desk, 3)
+        with pytest.raises(OutletAway):
+            bus.relay()
+        node.start()
+        publish(desk, 3)
+        assert bus.relay() == 6
+    with node.connection() as after:
+        queue = bind(after, name, "#")
+        messages = take_all(queue)
+        queue.delete()
+    assert sequences(messages) == list(range(1, 10))
+
+
+def test_one_that_is_away_does_not_stop_the_others(
+    desk: Desk, bus: AmqpOutlet, queue: Queue
+) -> None:
+    nowhere = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
+    away = AmqpOutlet(desk.engine, nowhere, BASE_URL)
+    on_dead_redis = StreamOutlet(desk.engine, Redis(port=1), BASE_URL)
+    publish(desk, 2)
+    relay_or_later([away, on_dead_redis, bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
+    assert len(stream(desk.redis)) == 2
+    assert sequences(take_all(queue)) == [1, 2]
+
+
+def test_one_that_is_away_is_left_alone_for_a_while(desk: Desk) -> None:
+    away = AmqpOutlet(desk.engine, f"amqp://guest:guest@127.0.0.1:{free_port()}//", BASE_URL)
+    away.position()
+    publish(desk, 1)
+    with pytest.raises(OutletAway):
+        away.relay()
+    with patch.object(away, "_hand_on") as asked:
+        assert away.relay() == 0
+    asked.assert_not_called()
+
+
+def test_no_transaction_is_open_while_the_broker_is_talked_to(desk: Desk, bus: AmqpOutlet) -> None:
+    publish_one = Producer.publish
+    state = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE starts_with(state, 'idle in') AND datname = current_database()
+    """
+
+    def check_idle(self: Producer, *body: Any, **properties: Any) -> None:
+        assert desk.value(state) == 0
+        publish_one(self, *body, **properties)
+
+    publish(desk, 1)
+    with patch.object(Producer, "publish", check_idle):
+        assert bus.relay() == 1
+
+
+def test_pruning_never_takes_what_an_outlet_has_not_handed_on(
+    desk: Desk, node: Rabbit, bus: AmqpOutlet
+) -> None:
+    settings = Settings(outlets="stream,amqp", amqp_url=node.url)
+    publish(desk, 3)
+    bus.relay()
+    publish(desk, 2)
+    relay.relay(desk.engine, desk.redis, BASE_URL)
+    desk.execute("UPDATE publisher.outbox_event SET occurred_at = now() - interval '60 days'")
+    assert maintenance.prune(desk.engine, desk.redis, settings).outbox == 3
+    bus.relay()
+    assert maintenance.prune(desk.engine, desk.redis, settings).outbox == 2
+
+
+def test_one_that_was_off_for_too_long_is_refused_rather_than_leave_a_gap(
+    desk: Desk, bus: AmqpOutlet
+) -> None:
+    publish(desk, 5)
+    desk.execute("DELETE FROM publisher.outbox_event WHERE position < 3")
+    with pytest.raises(AmqpGap):
+        bus.relay()
+    desk.execute("DELETE FROM publisher.outlet WHERE name = 'amqp'")
+    publish(desk, 1)
+    assert bus.relay() == 0  # it begins here
+
+
+def test_the_settings_say_which_are_on(desk: Desk) -> None:
+    def names(outlets: str) -> list[str]:
+        settings = Settings(outlets=outlets, amqp_url="amqp://localhost")
+        return [each.name for each in switched_on(desk.engine, desk.redis, settings)]
+
+    assert names("stream") == ["stream"]
+    assert names("stream,amqp,stream") == ["stream", "amqp"]
+    assert Settings().outlet_names() == [OutletName.STREAM]
+    with pytest.raises(ValidationError):
+        Settings(outlets="stream,kafka")
+
+
+def test_amqp_without_its_address_is_refused_before_anything_starts() -> None:
+    settings = Settings(
+        database_url="postgresql://localhost/x", redis_url="redis://localhost", outlets="amqp"
+    )
+    with pytest.raises(SettingsError, match="AMQP_URL"):
+        check_settings(settings)
+
+
+def test_the_stream_does_not_depend_on_the_order_of_outlets(desk: Desk, bus: AmqpOutlet) -> None:
+    publish(desk, 2)
+    relay_or_later([bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
+    assert ids(desk.redis) == ["1-0", "2-0"]

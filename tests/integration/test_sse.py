@@ -1,0 +1,257 @@
+"""Server-Sent Events: from a position on without a gap, live, and at nobody else's cost."""
+
+import json
+import socket
+from collections.abc import Generator
+from contextlib import ExitStack
+from unittest.mock import patch
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+
+from db.session import transaction
+from schemas.access import Scope
+from tests.desk import BASE_URL, Desk
+from tests.served import Served, served
+from tests.sse import listening
+from tests.waiting import wait_until
+from worker import live
+from worker.access import create_key, list_keys, revoke_key
+from worker.api import sse
+from worker.relay import STREAM, relay
+
+
+@pytest.fixture
+def key(platform: Engine) -> str:
+    return create_key(platform, name="reader", scope=Scope.READ, workspace_id=1)
+
+
+@pytest.fixture
+def server(platform: Engine, redis_url: str) -> Generator[Served]:
+    with served(platform, redis_url) as started:
+        yield started
+
+
+@pytest.fixture
+def url(server: Served) -> str:
+    return server.stream
+
+
+def tell(desk: Desk, count: int = 1, workspace_id: int = 1) -> None:
+    """Publish videos, and let the stream know."""
+    desk.publish(*(desk.video(workspace_id=workspace_id) for _ in range(count)))
+    relay(desk.engine, desk.redis, BASE_URL)
+
+
+def write_events(engine: Engine, count: int, size: int = 100) -> None:
+    """Put events straight into the outbox, in one transaction."""
+    statement = """
+    WITH counter AS (
+        UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
+    )
+    INSERT INTO publisher.outbox_event
+        (position, id, type, video_id, workspace_id, occurred_at, correlation_id, data)
+    SELECT position - %(count)s + n, gen_random_uuid(), 'video.published', n, 1, now(), 'c',
+           json_build_object('pad', repeat('x', %(size)s))
+    FROM counter, generate_series(1, %(count)s) n
+    """
+    with transaction(engine) as tx:
+        tx.execute(statement, {"count": count, "size": size})
+
+
+def test_an_event_has_its_position_its_type_and_its_document(
+    desk: Desk, url: str, key: str
+) -> None:
+    with listening(url, key) as heard:
+        wait_until(lambda: heard.blocks, "the greeting")
+        tell(desk)
+        wait_until(lambda: heard.positions, "the event")
+    assert heard.last.id == "1"
+    assert heard.last.event == "video.published"
+    assert json.loads(heard.last.data or "") == desk.events()[0]
+
+
+def test_it_goes_on_behind_a_position_and_then_live(desk: Desk, url: str, key: str) -> None:
+    tell(desk, 5)
+    with listening(f"{url}?after=2", key) as heard:
+        wait_until(lambda: heard.positions == [3, 4, 5], "what was before")
+        tell(desk, 2)
+        wait_until(lambda: heard.positions == [3, 4, 5, 6, 7], "what came after")
+
+
+def test_last_event_id_counts_over_after(desk: Desk, url: str, key: str) -> None:
+    tell(desk, 5)
+    with listening(f"{url}?after=0", key, **{"Last-Event-ID": "4"}) as heard:
+        wait_until(lambda: heard.positions == [5], "the last one")
+
+
+def test_without_a_position_only_what_is_new(desk: Desk, url: str, key: str) -> None:
+    tell(desk, 5)
+    with listening(url, key) as heard:
+        wait_until(lambda: heard.blocks, "the greeting")
+        assert heard.blocks[0].comment == "behind 5"
+        tell(desk)
+        wait_until(lambda: heard.positions == [6], "the new one")
+
+
+def test_who_is_far_behind_catches_up_from_the_outbox_without_a_gap(
+    desk: Desk, url: str, key: str
+) -> None:
+    write_events(desk.engine, 3_000)
+    with patch.object(live, "REMEMBERED", 100), listening(f"{url}?after=0", key) as heard:
+        wait_until(lambda: len(heard.positions) > 500, "some of it")
+        write_events(desk.engine, 500)
+        relay(desk.engine, desk.redis, BASE_URL)
+        tell(desk, 3)
+        wait_until(lambda: len(heard.positions) >= 3_503, "all of it", timeout=60)
+    assert heard.positions == list(range(1, 3_504))
+
+
+def test_only_ones_workspace_only_some_types_only_one_video(desk: Desk, url: str, key: str) -> None:
+    with ExitStack() as stack:
+        everything, other_type, one_video = (
+            stack.enter_context(listening(f"{url}?{query}", key))
+            for query in ("after=0", "after=0&type=video.publish_failed", "after=0&video_id=3")
+        )
+        tell(desk, 1, workspace_id=2)
+        tell(desk, 2)
+        wait_until(lambda: everything.positions == [2, 3], "both")
+        wait_until(lambda: one_video.positions == [3], "the one")
+        assert other_type.positions == []
+
+
+def test_the_cursor_moves_over_what_is_not_for_us(desk: Desk, url: str, key: str) -> None:
+    with patch.object(live, "HEARTBEAT_SECONDS", 0), listening(url, key) as heard:
+        wait_until(lambda: heard.blocks, "the greeting")
+        tell(desk, 4, workspace_id=2)
+        wait_until(lambda: heard.last.id == "4", "a heartbeat that says so")
+        assert heard.last.comment == "heartbeat"
+        assert heard.last.data is None
+
+
+def test_it_goes_on_while_redis_is_away(desk: Desk, key: str) -> None:
+    with (
+        served(desk.engine, "redis://127.0.0.1:1") as server,
+        listening(f"{server.stream}?after=0", key) as heard,
+    ):
+        desk.publish(desk.video())
+        wait_until(lambda: heard.positions == [1], "the event, from the outbox")
+
+
+def test_it_goes_on_while_nobody_relays(desk: Desk, url: str, key: str) -> None:
+    with listening(f"{url}?after=0", key) as heard:
+        desk.publish(desk.video())
+        wait_until(lambda: heard.positions == [1], "the event, from the outbox")
+        tell(desk, 2)
+        wait_until(lambda: heard.positions == [1, 2, 3], "the others, once each")
+
+
+def test_a_stream_with_a_hole_or_a_senseless_entry_is_filled_from_the_outbox(
+    desk: Desk, url: str, key: str, redis: Redis
+) -> None:
+    with listening(f"{url}?after=0", key) as heard:
+        wait_until(lambda: heard.blocks, "the greeting")
+        desk.publish(*(desk.video() for _ in range(4)))
+        redis.xadd(STREAM, {"nonsense": "1"}, id="1-0")
+        redis.xadd(STREAM, {"event": "nonsense"}, id="3-0")
+        wait_until(lambda: heard.positions == [1, 2, 3, 4], "all four")
+
+
+def test_what_was_pruned_is_said_to_be_gone(desk: Desk, url: str, key: str) -> None:
+    write_events(desk.engine, 3_000)
+    desk.execute("DELETE FROM publisher.outbox_event WHERE position <= 1000")
+    with listening(f"{url}?after=10", key) as heard:
+        wait_until(lambda: heard.has_ended, "the refusal")
+    assert heard.status == 410
+    assert json.loads(heard.problem)["type"] == "/problems/position-gone"
+
+
+def test_a_position_that_was_never_given_out_is_refused(url: str, key: str) -> None:
+    with listening(f"{url}?after=7", key) as heard:
+        wait_until(lambda: heard.has_ended, "the refusal")
+    assert heard.status == 409
+
+
+def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
+    desk: Desk, server: Served, url: str, key: str
+) -> None:
+    host, port = url.removeprefix("http://").partition("/")[0].split(":")
+    with patch.object(live, "BUFFER", 200), listening(f"{url}?after=0", key) as quick:
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((host, int(port)))
+        path = f"/api/v1/events/stream?after=0&access_token={key}"
+        slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: server.live_readers == 2, "both to read")
+        for told in range(100, 1_300, 100):
+            write_events(desk.engine, 100, size=20_000)
+            relay(desk.engine, desk.redis, BASE_URL)
+            wait_until(lambda told=told: len(quick.positions) == told, "all, at the quick one's")
+        slow.settimeout(20)
+        said = b""
+        while b"event: dropped" not in said or not said.endswith(b"0\r\n\r\n"):
+            said += slow.recv(1 << 20)
+        slow.close()
+    word = said[said.index(b"event: dropped") :].decode()
+    resume_after = json.loads(word.split("data: ")[1].split("\n")[0])["resume_after"]
+    whole = [int(line[4:]) for line in said.decode().split("\n") if line.startswith("id: ")]
+    assert json.loads(word.split("data: ")[1].split("\n")[0])["reason"] == "too_slow"
+    assert 0 < resume_after < 1_200
+    assert whole[:-1] == list(range(1, resume_after + 1))
+
+
+def test_a_reader_that_takes_nothing_at_all_is_given_up(
+    desk: Desk, server: Served, url: str, key: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = url.removeprefix("http://").partition("/")[0].split(":")
+    with patch.object(sse, "STUCK_SECONDS", 0.2), socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.connect((host, int(port)))
+        path = f"/api/v1/events/stream?after=0&access_token={key}"
+        stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wait_until(lambda: server.tail.live_readers == 1, "it to read")
+        write_events(desk.engine, 900, size=20_000)
+        relay(desk.engine, desk.redis, BASE_URL)
+        wait_until(lambda: "stream.stuck" in caplog.text, "the end of patience")
+        wait_until(lambda: server.tail.live_readers == 0, "nobody")
+
+
+def test_a_revoked_key_is_read_with_no_longer(desk: Desk, url: str, key: str) -> None:
+    with patch.object(live, "KEYS_SECONDS", 0), listening(url, key) as heard:
+        wait_until(lambda: heard.blocks, "the greeting")
+        [known] = list_keys(desk.engine)
+        revoke_key(desk.engine, known.id)
+        wait_until(lambda: heard.has_ended, "the end")
+    assert heard.last.event == "dropped"
+    assert json.loads(heard.last.data or "")["reason"] == "key_revoked"
+
+
+def test_the_end_of_the_server_is_told(platform: Engine, redis_url: str, key: str) -> None:
+    with ExitStack() as stack, ExitStack() as until_the_end:
+        server = until_the_end.enter_context(served(platform, redis_url))
+        heard = stack.enter_context(listening(server.stream, key))
+        wait_until(lambda: heard.blocks, "the greeting")
+        until_the_end.close()
+        wait_until(lambda: heard.has_ended, "the end")
+    assert heard.last.comment == "stopping"
+    assert 500 <= int(heard.last.retry or 0) <= 3_000
+
+
+def test_one_who_hangs_up_is_forgotten(server: Served, url: str, key: str) -> None:
+    with listening(url, key) as heard:
+        wait_until(lambda: heard.blocks and server.live_readers == 1, "the reader")
+    wait_until(lambda: server.live_readers == 0, "nobody")
+
+
+def test_a_key_in_the_url_may_only_read(desk: Desk, url: str, key: str) -> None:
+    strong = create_key(desk.engine, name="strong", scope=Scope.PUBLISH, workspace_id=1)
+    with listening(f"{url}?access_token={strong}") as refused:
+        wait_until(lambda: refused.has_ended, "the refusal")
+    assert (refused.status, json.loads(refused.problem)["type"]) == (403, "/problems/key-in-url")
+    with listening(f"{url}?access_token={key}") as heard:
+        wait_until(lambda: heard.blocks, "the greeting")
+    for query in ("", "?access_token=pw_nobodys", "?access_token="):
+        with listening(f"{url}{query}") as stranger:
+            wait_until(lambda: stranger.has_ended, "the refusal")
+        assert stranger.status == 401

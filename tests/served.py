@@ -1,0 +1,59 @@
+"""The API on a real socket, in a thread of this process: for what a test client cannot do."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from redis import Redis
+from sqlalchemy import Engine
+
+from tests.desk import BASE_URL
+from tests.free_port import free_port
+from tests.waiting import wait_until
+from worker.api.application import create_app
+from worker.app import Process
+from worker.live import Tail
+from worker.settings import Settings
+from worker.wake import Waker, patient
+
+
+@dataclass(frozen=True)
+class Served:
+    """The API as it runs."""
+
+    url: str
+    tail: Tail
+
+    @property
+    def stream(self) -> str:
+        """Where events are streamed."""
+        return f"{self.url}/api/v1/events/stream"
+
+    @property
+    def live_readers(self) -> int:
+        """How many have caught up and follow."""
+        return self.tail.live_readers
+
+
+@contextmanager
+def served(engine: Engine, redis_url: str, port: int | None = None) -> Generator[Served]:
+    """Serve until the block ends."""
+    settings = Settings(database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL)
+    waker = Waker(redis=Redis.from_url(redis_url), send=lambda: None)
+    own = Process(settings=settings, engine=engine, redis=patient(redis_url), waker=waker)
+    app = create_app(own)
+    port = port or free_port()
+    config = uvicorn.Config(app, port=port, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the API to listen")
+        yield Served(f"http://127.0.0.1:{port}", app.state.tail)
+    finally:
+        # In a thread there are no signals; what one would do first, is done here.
+        server.servers[0].get_loop().call_soon_threadsafe(app.state.tail.stop)
+        server.should_exit = True
+        thread.join()
