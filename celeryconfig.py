@@ -28,7 +28,13 @@ result_backend = None
 task_default_queue = "publish"
 # Nothing is sent to a queue, or run under a task name, that we did not declare.
 task_create_missing_queues = False
-task_queues = {"publish": {"exchange": "publish", "routing_key": "publish"}}
+task_queues = {
+    "publish": {"exchange": "publish", "routing_key": "publish"},
+    # Webhooks in a queue of their own, so that they can be given workers of their own: one started
+    # with `-Q webhooks`, the others with `-Q publish`. Without -Q a worker serves both.
+    "webhooks": {"exchange": "webhooks", "routing_key": "webhooks"},
+}
+task_routes = {"webhooks.*": {"queue": "webhooks"}}
 
 broker_transport_options = {
     # Every key that Kombu makes on Redis, so that they are told from ours and from others'.
@@ -96,6 +102,8 @@ beat_schedule = {
     "publish": {"task": "publish.run_due", "schedule": 1.0, "options": {"expires": 2.0}},
     "relay": {"task": "events.relay", "schedule": 1.0, "options": {"expires": 2.0}},
     "reports": {"task": "generation.take", "schedule": 1.0, "options": {"expires": 2.0}},
+    "fan_out": {"task": "webhooks.fan_out", "schedule": 1.0, "options": {"expires": 2.0}},
+    "deliver": {"task": "webhooks.deliver", "schedule": 1.0, "options": {"expires": 2.0}},
     "prune": {"task": "maintenance.prune", "schedule": 3600.0, "options": {"expires": 600.0}},
     # Time-zone data is updated a few times a year, at short notice.
     "zones": {"task": "maintenance.recompute", "schedule": 3600.0, "options": {"expires": 600.0}},

@@ -1,10 +1,11 @@
 """API keys: the statements."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from db.session import Connection
+from db.session import Connection, array_of
 from schemas.access import ApiKey, Caller, Scope
 
 # Make a key.
@@ -17,6 +18,11 @@ VALUES (%(id)s, %(name)s, %(digest)s, %(scope)s, %(workspace_id)s)
 FIND = """
 SELECT id, scope, workspace_id FROM publisher.api_key
 WHERE digest = %(digest)s AND revoked_at IS NULL
+"""
+
+# Which of these keys may still be used.
+VALID = """
+SELECT id FROM publisher.api_key WHERE id = ANY(%(ids)s::uuid[]) AND revoked_at IS NULL
 """
 
 # All keys, oldest first.
@@ -57,6 +63,11 @@ def find(tx: Connection, digest: bytes) -> Caller | None:
     """Look up a key by its hash; a revoked one is not found."""
     row = tx.execute(FIND, {"digest": digest}).fetchone()
     return Caller(key_id=row[0], scope=Scope(row[1]), workspace_id=row[2]) if row else None
+
+
+def valid(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
+    """Tell which of these keys have not been revoked."""
+    return {row[0] for row in tx.execute(VALID, {"ids": array_of(ids)})}
 
 
 def everything(tx: Connection) -> list[ApiKey]:

@@ -21,6 +21,7 @@ from worker.wake import Waker
 CALLERS: dict[str, tuple[Scope, int | None]] = {
     "publish": (Scope.PUBLISH, 1),
     "read": (Scope.READ, 1),
+    "admin": (Scope.ADMIN, 1),
     "elsewhere": (Scope.ADMIN, 2),
     "everywhere": (Scope.ADMIN, None),
 }
@@ -33,7 +34,7 @@ class Api(Desk):
     client: TestClient | None = None
 
     def call(self, method: str, path: str, key: str | None = "publish", **request: Any) -> Any:
-        """Call the API with one of its keys: publish, read, elsewhere (or None, or a secret)."""
+        """Call the API with one of the keys of CALLERS (or None, or a secret)."""
         assert self.client is not None
         headers = dict(request.pop("headers", {}))
         if key is not None:

@@ -1,6 +1,7 @@
 """API keys: made, looked up, revoked. The secret is shown once and stored only as its SHA-256."""
 
 import secrets
+from collections.abc import Iterable
 from hashlib import sha256
 from uuid import UUID
 
@@ -40,6 +41,12 @@ def identify(engine: Engine, secret: str) -> Caller | None:
     """Tell whose key this is; None if nobody's, or revoked."""
     with transaction(engine) as tx:
         return keys.find(tx, _digest(secret))
+
+
+def still_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
+    """Tell which of these keys have not been revoked since they were looked up."""
+    with transaction(engine) as tx:
+        return keys.valid(tx, ids)
 
 
 def list_keys(engine: Engine) -> list[ApiKey]:

@@ -1,7 +1,7 @@
 """The Celery app, and all of Celery's plumbing: the tasks know none of it."""
 
 import gc
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,12 +15,16 @@ from sqlalchemy import Engine
 
 from db.session import connect
 from worker import logs
+from worker.outlets import Outlet, switched_on
 from worker.preflight import check_database, check_settings, one_clear_line
 from worker.settings import Settings, resolve
-from worker.wake import REPORTS_MARK, Waker, impatient, patient
+from worker.wake import DELIVERIES_MARK, FAN_OUT_MARK, REPORTS_MARK, Waker, impatient, patient
+from worker.webhooks.delivery import Courier, Rules
 
 RUN_DUE = "publish.run_due"
 TAKE_REPORTS = "generation.take"
+FAN_OUT = "webhooks.fan_out"
+DELIVER = "webhooks.deliver"
 WAKE_EXPIRES = 60.0
 """Seconds; the sweep is there long before, so an old wake-up says nothing."""
 
@@ -60,11 +64,44 @@ def send_wake_up() -> None:
 
 def reports_waker(here: Process) -> Waker:
     """Wakes whoever takes generation reports off their stream."""
+    return _waker(here, TAKE_REPORTS, REPORTS_MARK)
 
+
+def fan_out_waker(here: Process) -> Waker:
+    """Wakes whoever makes webhook deliveries of new events."""
+    return _waker(here, FAN_OUT, FAN_OUT_MARK)
+
+
+def deliveries_waker(here: Process) -> Waker:
+    """Wakes whoever sends webhook deliveries."""
+    return _waker(here, DELIVER, DELIVERIES_MARK)
+
+
+def _waker(here: Process, task: str, mark: str) -> Waker:
     def send() -> None:
-        app.send_task(TAKE_REPORTS, expires=WAKE_EXPIRES)
+        app.send_task(task, expires=WAKE_EXPIRES)
 
-    return Waker(redis=here.waker.redis, send=send, mark=REPORTS_MARK)
+    return Waker(redis=here.waker.redis, send=send, mark=mark)
+
+
+@lru_cache(maxsize=1)
+def outlets() -> Sequence[Outlet]:
+    """Where this process hands events on to."""
+    here = process()
+    return switched_on(here.engine, here.redis, here.settings)
+
+
+@lru_cache(maxsize=1)
+def courier() -> Courier:
+    """This process's sender of webhooks, started when it first has any to send."""
+    here = process()
+    return Courier(
+        here.engine,
+        Rules(
+            base_url=here.settings.public_base_url,
+            allow_private=here.settings.webhooks_allow_private,
+        ),
+    )
 
 
 @signals.celeryd_init.connect
@@ -93,6 +130,13 @@ def _start_afresh(**_: Any) -> None:
         inherited = process()
         inherited.engine.dispose(close=False)
         process.cache_clear()
+
+
+@signals.worker_process_shutdown.connect
+def _finish_sending(**_: Any) -> None:
+    """What is in flight may end; what is cut off is simply sent again."""
+    if courier.cache_info().currsize:
+        courier().close()
 
 
 @signals.setup_logging.connect

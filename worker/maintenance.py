@@ -8,10 +8,11 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
-from db import idempotency, inbox, outbox
+from db import idempotency, inbox, outbox, webhook_delivery
 from db.session import Connection, transaction
 from worker import reports
-from worker.relay import STREAM, StreamUnfit, check, tip
+from worker.outlets import switched_on
+from worker.relay import STREAM, OutletUnfit
 from worker.settings import Settings
 
 LIMIT = 5_000
@@ -29,12 +30,14 @@ class Pruned:
     outbox: int
     commands: int
     idempotency_keys: int
+    deliveries: int
 
 
 def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
-    """Trim the streams by age, then the outbox, finished commands and idempotency keys.
+    """Trim the streams by age, then the outbox, deliveries, finished commands, idempotency keys.
 
-    The stream loses only what is older than its age; the outbox only what is on the stream, or was.
+    The stream loses only what is older than its age; the outbox only what is on the stream, or was,
+    and is at every endpoint or given up.
     """
     command_age = timedelta(days=settings.command_keep_days)
     pruned = Pruned(
@@ -44,6 +47,9 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
         # Keys before the commands that they stand for: none may lead nowhere.
         idempotency_keys=_in_steps(
             engine, lambda tx: idempotency.prune(tx, age=command_age, limit=LIMIT)
+        ),
+        deliveries=_in_steps(
+            engine, lambda tx: webhook_delivery.prune(tx, age=_outbox_age(settings), limit=LIMIT)
         ),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
     )
@@ -61,17 +67,21 @@ def trim(engine: Engine, redis: Redis, age: timedelta) -> int:
 
 
 def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
-    """Forget old events, unless the stream is not this outbox's: then it says nothing of them."""
+    """Forget old events that every outlet has handed on, if each can tell how far it is."""
     try:
-        check(engine, redis)
-    except StreamUnfit as error:
+        handed_on = min(outlet.position() for outlet in switched_on(engine, redis, settings))
+    except OutletUnfit as error:
         log.error("maintenance.outbox_kept", error=" ".join(str(error).split()))  # noqa: TRY400
         return 0
-    age = timedelta(days=max(settings.outbox_keep_days, settings.stream_keep_days))
     with transaction(engine) as tx:
-        young = outbox.first_young(tx, age)
-    before = min(young, tip(redis).position + 1)
+        young = outbox.first_young(tx, _outbox_age(settings))
+        needed = webhook_delivery.needed_from(tx)
+    before = min(young, handed_on + 1, young if needed is None else needed)
     return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))
+
+
+def _outbox_age(settings: Settings) -> timedelta:
+    return timedelta(days=max(settings.outbox_keep_days, settings.stream_keep_days))
 
 
 def _in_steps(engine: Engine, step: Callable[[Connection], int]) -> int:

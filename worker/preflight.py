@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from db.errors import DatabaseUnavailable, NotMigrated
 from db.migrate import is_migrated
 from worker.embedded import EngineError
-from worker.settings import Settings, SettingsError
+from worker.settings import OutletName, Settings, SettingsError
 
 NOT_MIGRATED = (
     "The database is not migrated: run `publish-worker migrate` (with --with-platform where the "
@@ -34,9 +34,11 @@ class RedisUnavailable(Exception):
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise SettingsError unless both URLs are there and can be understood."""
+    """Raise SettingsError unless the URLs that are needed are there and can be understood."""
     check_database_url(settings)
     check_redis_url(settings)
+    if OutletName.AMQP in settings.outlet_names() and not settings.amqp_url:
+        raise SettingsError("OUTLETS names amqp: set AMQP_URL to amqp://user:password@host:5672//.")
 
 
 def check_database_url(settings: Settings) -> None:

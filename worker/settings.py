@@ -18,6 +18,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class OutletName(StrEnum):
+    """Where events can go."""
+
+    STREAM = "stream"
+    AMQP = "amqp"
+
+
 class SettingsError(Exception):
     """A setting is missing or makes no sense."""
 
@@ -35,6 +42,12 @@ class Settings(BaseSettings):
     """Redis 7 or Valkey 8 or newer, `redis://…`: the stream, wake-up marks, the heartbeat."""
     broker_url: str | None = Field(default=None, repr=False)
     """Any Celery broker; `REDIS_URL` unless set."""
+    outlets: Annotated[str, StringConstraints(pattern=r"^(stream|amqp)(,(stream|amqp))*$")] = (
+        "stream"
+    )
+    """Where events go: `stream` (Redis), or `stream,amqp`."""
+    amqp_url: str | None = Field(default=None, repr=False)
+    """RabbitMQ, `amqp://…`, for the outlet `amqp`: a topic exchange `video.events`."""
     platform_schema: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")] = "public"
     """The Postgres schema with the platform's tables, or with views on them."""
     public_base_url: str = "http://localhost:8000"
@@ -54,6 +67,8 @@ class Settings(BaseSettings):
     canary_video_id: Annotated[int, Field(ge=1)] | None = None
     """A hidden video, in a workspace of its own, that is published and withdrawn in turn, once a
     minute, to see that scheduling works; where the platform's tables are ours, it has one."""
+    webhooks_allow_private: bool = False
+    """Whether webhooks may go to private addresses, and without TLS: for development."""
 
     def database(self) -> str:
         """`DATABASE_URL`, or a clear error."""
@@ -66,6 +81,14 @@ class Settings(BaseSettings):
     def broker(self) -> str:
         """`BROKER_URL`, or else `REDIS_URL`, or a clear error."""
         return self.broker_url or self.redis()
+
+    def outlet_names(self) -> list[OutletName]:
+        """Where events go, each once."""
+        return [OutletName(name) for name in dict.fromkeys(self.outlets.split(","))]
+
+    def amqp(self) -> str:
+        """`AMQP_URL`, or a clear error."""
+        return _required(self.amqp_url, "AMQP_URL")
 
     def stream_age(self) -> timedelta:
         """How long an event stays on the stream."""

@@ -9,11 +9,26 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
-from worker import canary, maintenance, publish, relay, reports, zones
-from worker.app import RUN_DUE, TAKE_REPORTS, app, process, reports_waker
+from worker import canary, maintenance, publish, reports, zones
+from worker.app import (
+    DELIVER,
+    FAN_OUT,
+    RUN_DUE,
+    TAKE_REPORTS,
+    app,
+    courier,
+    deliveries_waker,
+    fan_out_waker,
+    outlets,
+    process,
+    reports_waker,
+)
 from worker.enqueue import Origin, enqueue, set_aside
 from worker.health import leave_heartbeat
 from worker.intent import EnqueueRefused
+from worker.outlets import relay_or_later
+from worker.webhooks.fan_out import fan_out
+from worker.webhooks.turn import turn
 
 MAX_ID = 255
 """Characters of an idempotency key."""
@@ -35,14 +50,14 @@ def run_due() -> None:
 
 def _after_batch() -> None:
     relay_events()
+    fan_out_waker(process()).wake()
     leave_heartbeat(process().waker.redis)
 
 
 @app.task(name="events.relay")
 def relay_events() -> None:
-    """The sweep of the outbox: relay what is not on the stream yet."""
-    here = process()
-    relay.relay_or_later(here.engine, here.redis, here.settings.public_base_url)
+    """The sweep of the outbox: hand on what is not where it should go yet."""
+    relay_or_later(outlets())
 
 
 @app.task(name=TAKE_REPORTS)
@@ -52,6 +67,26 @@ def take_reports() -> None:
     reports_waker(here).arrived()
     if reports.take_or_later(here.engine, here.redis):
         here.waker.wake()
+
+
+@app.task(name=FAN_OUT)
+def fan_out_events() -> None:
+    """The wake-up after the relay, and the sweep: make the webhook deliveries of new events."""
+    here = process()
+    fan_out_waker(here).arrived()
+    if fan_out(here.engine):
+        deliveries_waker(here).wake()
+
+
+@app.task(name=DELIVER, bind=True)
+def deliver(self: Task[Any, Any]) -> None:
+    """The wake-up: send the webhook deliveries that are due; one run at a time on this worker."""
+    here = process()
+    deliveries_waker(here).arrived()
+    with turn(here.redis, str(self.request.hostname)) as mine:
+        more = mine and courier().deliver()
+    if more:
+        deliveries_waker(here).wake()
 
 
 @app.task(name="maintenance.prune")

@@ -17,6 +17,8 @@ from redis.retry import Retry
 
 MARK = "publish-worker:wake"
 REPORTS_MARK = "publish-worker:wake:reports"
+FAN_OUT_MARK = "publish-worker:wake:webhooks"
+DELIVERIES_MARK = "publish-worker:wake:deliveries"
 MARK_MS = 1_000
 """A lost wake-up delays work by no more than this, or the next sweep."""
 TIMEOUT_SECONDS = 0.25

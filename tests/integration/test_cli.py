@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from tests.platform import column
 from tests.waiting import wait_until
 from worker import access, cli, health
 from worker.embedded import Engines
+from worker.subscribe import Subscriber
 
 ROOT = Path(__file__).parents[2]
 NOBODY_LISTENS = "127.0.0.1:1"
@@ -371,6 +373,26 @@ def test_tail_tells_of_a_gap_on_stderr(here: Desk) -> None:
         assert process.stderr is not None
         assert "positions 1 to 2 are not on the stream" in process.stderr.readline()
         assert "video.published" in process.stdout.readline()
+
+
+def test_dead_letters_are_listed_and_brought_back(run: Run, here: Desk, redis_url: str) -> None:
+    here.publish(here.video(), here.video())
+    here.events()
+    with Subscriber(redis_url, group="search", max_tries=1) as subscriber:
+        for delivery in islice(subscriber, 2):
+            delivery.fail(ValueError("no [such] index"))
+    listed = run("events", "dead", "list", "--group", "search")
+    assert listed.out.count("ValueError: no [such] index") == 2
+    as_json = run("events", "dead", "list", "-g", "search", "--json").out.splitlines()
+    assert [json.loads(line)["position"] for line in as_json] == [1, 2]
+    assert json.loads(as_json[0])["event"]["type"] == "video.published"
+    assert run("events", "dead", "redrive", "-g", "search").code == 2
+    assert run("events", "dead", "redrive", "-g", "search", "--position", "7").code == 1
+    assert run("events", "dead", "redrive", "-g", "search", "--position", "2").code == 0
+    assert "1 events" in run("events", "dead", "redrive", "-g", "search", "--all").err
+    assert "no dead letters" in run("events", "dead", "list", "-g", "search").err
+    with Subscriber(redis_url, group="search") as subscriber:
+        assert [delivery.position for delivery in islice(subscriber, 2)] == [1, 2]
 
 
 def test_rebuild_makes_the_stream_anew(run: Run, here: Desk) -> None:

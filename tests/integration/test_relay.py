@@ -11,8 +11,8 @@ from redis import Redis
 from db import outbox
 from db.session import transaction
 from tests.desk import BASE_URL, Desk, ids, stream
-from worker import maintenance, relay
-from worker.relay import STREAM, StreamAhead, StreamGap
+from worker import maintenance, outlets, relay
+from worker.relay import STREAM, StreamAhead, StreamGap, StreamOutlet
 from worker.settings import Settings
 
 
@@ -127,7 +127,7 @@ def test_a_stream_that_does_not_fit_does_not_keep_anybody_from_publishing(told: 
     told.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
     video = told.video()
     told.accept(video)
-    relay.relay_or_later(told.engine, told.redis, BASE_URL)
+    outlets.relay_or_later([StreamOutlet(told.engine, told.redis, BASE_URL)])
     told.run()
     assert told.value("SELECT is_draft FROM video WHERE id = %s", video) is False
 

@@ -17,6 +17,10 @@ REDIS_KEYS = {
     "video.generation": "pipelines: trimmed by age in worker.reports",
     "publish-worker:wake": "expires",
     "publish-worker:wake:reports": "expires",
+    "publish-worker:wake:webhooks": "expires",
+    "publish-worker:wake:deliveries": "expires",
+    "publish-worker:turn:webhooks": "expires",
+    "publish-worker:subscriber:": "worker.subscribe: of a group, or expires; see its scripts",
     "publish-worker:heartbeat": "expires",
     "publish-worker:celery:": "Kombu",
 }

@@ -1,6 +1,7 @@
 """The ASGI application, put together; nothing is opened before it starts."""
 
 import os
+import resource
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -10,18 +11,22 @@ from fastapi import FastAPI
 from worker import logs
 from worker.api import (
     commands,
+    events,
     generation,
     operations,
     problems,
     punctuality,
     redirects,
     videos,
+    webhooks,
 )
+from worker.api.ending import on_ending_signal
 from worker.api.middleware import BodyLimit, Correlation
 from worker.api.openapi import DESCRIPTION, TAGS, document
 from worker.api.waiting import Outcomes
 from worker.app import Process, closing
 from worker.app import process as this_process
+from worker.live import Tail
 from worker.preflight import check_database, check_settings, complain, explain
 from worker.settings import resolve
 
@@ -35,7 +40,12 @@ def create_app(process: Process | None = None) -> FastAPI:
         with closing(opened):
             app.state.process = opened
             app.state.outcomes = Outcomes(opened.engine)
-            yield
+            settings = opened.settings
+            tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
+            app.state.tail = tail
+            with on_ending_signal(tail.stop):
+                yield
+            await tail.close()
             await app.state.outcomes.stop()
 
     app = FastAPI(
@@ -47,7 +57,7 @@ def create_app(process: Process | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for part in (videos, generation, commands, punctuality):
+    for part in (videos, generation, commands, events, punctuality, webhooks):
         app.include_router(part.router, prefix="/api/v1")
     for part in (operations, redirects):
         app.include_router(part.router)
@@ -64,6 +74,7 @@ def _open() -> Process:
         settings = resolve()
         check_settings(settings)
         logs.configure(settings.log_format, settings.log_level)
+        _allow_files()
         opened = this_process()
         check_database(opened.engine)
         opened.waker.wake()  # opens the way to the broker, so that no caller waits for that
@@ -74,3 +85,9 @@ def _open() -> Process:
         complain(explained)
         os._exit(1)  # an exception here becomes a traceback and exit code 3 in every ASGI server
     return opened
+
+
+def _allow_files() -> None:
+    """As many open files as this process may have: each reader of a stream is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -6,7 +6,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from schemas.events import CloudEvent
 from schemas.problem import FieldError, Problem
+from schemas.published import opened
 from schemas.video import Video
 
 DESCRIPTION = """
@@ -25,6 +27,11 @@ and in the event. A W3C `traceparent` is handed on.
 TAGS: list[dict[str, Any]] = [
     {"name": "videos", "description": "Publish one, see the plan, see the whole resource."},
     {"name": "publish commands", "description": "Many at once, and each one afterwards."},
+    {
+        "name": "webhooks",
+        "description": "Who is told over HTTP, by the Standard Webhooks specification.",
+    },
+    {"name": "events", "description": "Page by page, or as they happen (SSE)."},
     {"name": "addresses", "description": "Every URL that a video ever had."},
     {"name": "operations", "description": "For those who run it. No key needed."},
 ]
@@ -301,6 +308,10 @@ READY_RESPONSES: Responses = {
 NOT_READY = _answered(
     "A part of the path does not work.", _checked("redis", "ConnectionError", ok=False)
 )
+ASYNCAPI_RESPONSES: Responses = {
+    200: _answered("The document.", {"asyncapi": "3.0.0", "channels": {}}),
+    405: _METHOD,
+}
 SCHEMA_RESPONSES: Responses = {
     200: _answered(
         "The JSON Schema.",
@@ -342,6 +353,77 @@ UNPUBLISH_RESPONSES: Responses = {
         "description": "Withdrawn within the seconds that `Prefer: wait` gave: the whole Video.",
     },
 }
+EVENT: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "01a20cb5-5c38-747c-a12c-8c77571ea6d5",
+    "source": "/workspaces/1",
+    "type": "video.publish_rejected",
+    "subject": "7",
+    "time": "2026-11-24T08:39:01.854765Z",
+    "datacontenttype": "application/json",
+    "dataschema": "http://localhost:8000/api/v1/schemas/video.publish_rejected/1",
+    "sequence": "1001",
+    "partitionkey": "7",
+    "correlationid": COMMAND["correlation_id"],
+    "causationid": COMMAND["id"],
+    "data": {
+        "video_id": 7,
+        "workspace_id": 1,
+        "action": "publish",
+        "reason": "generation_failed",
+        "detail": "Generation has failed.",
+        "first_publication": True,
+        "trigger": "pipeline",
+        "accepted_at": "2026-11-23T15:02:11.004871Z",
+        "asked_for": None,
+        "due_at": "2026-11-24T08:39:01.85Z",
+        "finished_at": "2026-11-24T08:39:01.854765Z",
+    },
+}
+_GONE = _problem(410, "position-gone", "Position gone", "The oldest one still kept is 1000.")
+_AHEAD = _problem(409, "position-ahead", "Position ahead", "The last one is 1000.")
+_KEY_IN_URL = _problem(403, "key-in-url", "Key in URL", "In a URL only a key of scope 'read'.")
+FEED_RESPONSES: Responses = {
+    **_READ,
+    200: {
+        "description": "Events in order, none twice; maybe none, although more follows.",
+        "content": {
+            "application/cloudevents-batch+json": {
+                "schema": {"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}},
+                "example": [EVENT],
+            }
+        },
+        "headers": {
+            "Link": _header(
+                "The page behind this one (RFC 8288): it is there even while nothing is on it.",
+                '<http://localhost:8000/api/v1/events?after=1001>; rel="next"',
+            ),
+            "Events-Next-After": _header("The same as a number: say it as `after`.", "1001"),
+            "Events-Last": _header(
+                "The last position given out; equal to the former: no more now.", "1001"
+            ),
+            "Preference-Applied": _header("The preference that was heeded.", "wait=10"),
+        },
+    },
+    409: _AHEAD,
+    410: _GONE,
+    422: _INVALID,
+}
+STREAM_RESPONSES: Responses = {
+    **_READ,
+    200: {
+        "description": "Events as they happen, until either side ends it.",
+        "content": {
+            "text/event-stream": {
+                "example": "id: 1001\nevent: video.publish_rejected\ndata: {…}\n\n",
+            }
+        },
+    },
+    403: _KEY_IN_URL,
+    409: _AHEAD,
+    410: _GONE,
+    422: _INVALID,
+}
 BULK_RESPONSES: Responses = {
     **_WRITE,
     412: _CHANGED,
@@ -351,6 +433,171 @@ BULK_RESPONSES: Responses = {
         "headers": {"Idempotency-Replayed": _REPLAYED},
     },
     422: _INVALID,
+}
+
+ENDPOINT: dict[str, Any] = {
+    "id": "019f3c2a-11d0-7e55-8a0b-6c4f1d2e9b70",
+    "workspace_id": 1,
+    "url": "https://hooks.example.com/videos",
+    "description": "The search index.",
+    "event_types": ["video.published", "video.unpublished"],
+    "state": "enabled",
+    "disabled_reason": None,
+    "failing_since": None,
+    "previous_secret_until": None,
+    "created_at": "2026-11-24T09:00:00Z",
+}
+_ENDPOINT_WITH_SECRET = {
+    **ENDPOINT,
+    "secret": "whsec_VGhpcyBpcyBhbiBleGFtcGxlIGFuZCBubyBzZWNyZXQ=",
+}
+_ATTEMPT: dict[str, Any] = {
+    "started_at": "2026-11-24T09:00:01Z",
+    "duration_ms": 312,
+    "status": 503,
+    "error": None,
+    "answer": "Back in a minute.",
+}
+DELIVERY: dict[str, Any] = {
+    "id": "019f3c2b-5c1e-7b0a-9f3d-2a8e4c6d1f05",
+    "endpoint_id": ENDPOINT["id"],
+    "position": 1204,
+    "event_id": "019f3c2b-5b90-7d21-b6aa-8e1c3f5a7d94",
+    "event_type": "video.published",
+    "video_id": 7,
+    "state": "pending",
+    "attempts": 1,
+    "due_at": "2026-11-24T09:00:06Z",
+    "created_at": "2026-11-24T09:00:01Z",
+    "finished_at": None,
+}
+NEW_ENDPOINT_EXAMPLES: dict[str, Any] = {
+    "some types": {
+        "summary": "Told of what goes out and what is withdrawn",
+        "value": {
+            "url": ENDPOINT["url"],
+            "event_types": ENDPOINT["event_types"],
+            "description": ENDPOINT["description"],
+        },
+    },
+    "everything": {
+        "summary": "Told of everything in one workspace, with a key that sees several",
+        "value": {"url": ENDPOINT["url"], "workspace_id": 1},
+    },
+}
+ENDPOINT_CHANGE_EXAMPLES: dict[str, Any] = {
+    "enable": {"summary": "Enable it again", "value": {"state": "enabled"}},
+    "all types": {"summary": "Told of everything from now on", "value": {"event_types": None}},
+    "move": {
+        "summary": "Another address",
+        "value": {"url": "https://hooks.example.com/v2/videos", "description": "Moved."},
+    },
+}
+REPLAY_EXAMPLES: dict[str, Any] = {
+    "since": {"summary": "Everything from a position on", "value": {"since_position": 1200}},
+    "failed": {"summary": "Everything that failed", "value": {"failed": True}},
+}
+_SECRET_HEADERS = {"Cache-Control": _header("The secret is for the caller alone.", "no-store")}
+_ADMIN = _problem(403, "scope-too-low", "Scope too low", "This needs the scope 'admin'.")
+_NO_ENDPOINT = _problem(
+    404, "no-such-endpoint", "No such endpoint", "There is no such webhook endpoint."
+)
+_NO_DELIVERY = _problem(
+    404, "no-such-delivery", "No such delivery", "The endpoint has no such delivery."
+)
+_ENDPOINT_LIMIT = _problem(
+    409, "endpoint-limit", "Endpoint limit", "Workspace 1 has 50 endpoints, the most it may have."
+)
+_ENDPOINT_DISABLED = _problem(
+    409, "endpoint-disabled", "Endpoint disabled", "Enable the endpoint, then replay."
+)
+_TOO_MANY_TESTS = _problem(429, "too-many-tests", "Too many tests", "5 tests are under way.")
+_TOO_MANY_TESTS["headers"] = {"Retry-After": _header("Seconds to wait.", "5")}
+_ADDRESS = _problem(
+    422,
+    "invalid-request",
+    "Invalid request",
+    "Nothing was done. To be corrected: /url.",
+    errors=[
+        {
+            "pointer": "/url",
+            "code": "address_refused",
+            "detail": "The address is not a public one.",
+        }
+    ],
+)
+_OF_ENDPOINT: Responses = {**_READ, 404: _NO_ENDPOINT, 422: _INVALID}
+_BY_ADMIN: Responses = {**_OF_ENDPOINT, 403: _ADMIN}
+_BODY_BY_ADMIN: Responses = {**_WRITE, **_BY_ADMIN}
+
+NEW_ENDPOINT_RESPONSES: Responses = {
+    **_WRITE,
+    201: {
+        **_answered("Registered; keep the secret.", _ENDPOINT_WITH_SECRET),
+        "headers": {
+            "Location": _header(
+                "Where the endpoint can be asked for.",
+                f"http://localhost:8000/api/v1/webhook-endpoints/{ENDPOINT['id']}",
+            ),
+            **_SECRET_HEADERS,
+        },
+    },
+    403: _ADMIN,
+    409: _ENDPOINT_LIMIT,
+    422: _ADDRESS,
+}
+ENDPOINT_LIST_RESPONSES: Responses = {
+    **_READ,
+    200: _answered("A page of endpoints.", {"endpoints": [ENDPOINT], "next": None}),
+    422: _INVALID,
+}
+ENDPOINT_RESPONSES: Responses = {
+    **_OF_ENDPOINT,
+    200: _answered("The endpoint as it stands.", ENDPOINT),
+}
+ENDPOINT_CHANGE_RESPONSES: Responses = {
+    **_BODY_BY_ADMIN,
+    200: _answered("The endpoint as it stands now.", ENDPOINT),
+    422: _ADDRESS,
+}
+ENDPOINT_DELETE_RESPONSES: Responses = {**_BY_ADMIN, 204: {"description": "It is gone."}}
+ROTATE_RESPONSES: Responses = {
+    **_BY_ADMIN,
+    200: {
+        **_answered(
+            "The new secret; keep it.",
+            {**_ENDPOINT_WITH_SECRET, "previous_secret_until": "2026-11-25T09:00:00Z"},
+        ),
+        "headers": _SECRET_HEADERS,
+    },
+}
+TEST_RESPONSES: Responses = {
+    **_BY_ADMIN,
+    200: _answered("What came of it, be it good or bad.", {**_ATTEMPT, "delivered": False}),
+    429: _TOO_MANY_TESTS,
+}
+DELIVERY_LIST_RESPONSES: Responses = {
+    **_OF_ENDPOINT,
+    200: _answered("A page of deliveries.", {"deliveries": [DELIVERY], "next": None}),
+}
+DELIVERY_RESPONSES: Responses = {
+    **_OF_ENDPOINT,
+    200: _answered(
+        "The delivery, with its attempts.",
+        {**DELIVERY, "log": [{"id": "019f3c2b-5d02-7f6e-8b1c-4e7a9d0c3f26", **_ATTEMPT}]},
+    ),
+    404: _NO_DELIVERY,
+}
+REPLAY_RESPONSES: Responses = {
+    **_BODY_BY_ADMIN,
+    202: _answered("How many will be sent again.", {"deliveries": 37, "next_position": None}),
+    409: _ENDPOINT_DISABLED,
+}
+DELIVERY_REPLAY_RESPONSES: Responses = {
+    **_BY_ADMIN,
+    202: _answered("The delivery, pending again.", {**DELIVERY, "attempts": 0}),
+    404: _NO_DELIVERY,
+    409: _ENDPOINT_DISABLED,
 }
 
 
@@ -366,9 +613,13 @@ def document(app: FastAPI) -> dict[str, Any]:
             tags=app.openapi_tags,
         )
         _, problems = models_json_schema(
-            [(Problem, "serialization"), (FieldError, "serialization")],
+            [
+                (Problem, "serialization"),
+                (FieldError, "serialization"),
+                (CloudEvent, "serialization"),
+            ],
             ref_template="#/components/schemas/{model}",
         )
-        made["components"]["schemas"].update(problems["$defs"])
+        made["components"]["schemas"].update(opened(problems["$defs"]))
         app.openapi_schema = made
     return app.openapi_schema

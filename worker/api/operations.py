@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import Path, Response
-from pydantic import TypeAdapter
 
+from schemas import published
 from schemas.base import Frozen
-from schemas.events import EVENT_DATA, SCHEMA_VERSION, EventType
+from schemas.events import SCHEMA_VERSION, EventType
+from worker import asyncapi
 from worker.api import openapi
 from worker.api.access import Here
 from worker.api.problems import ApiProblem
@@ -70,6 +71,17 @@ def readyz(response: Response, process: Here) -> PathState:
 
 
 @router.get(
+    "/asyncapi.json",
+    operation_id="asyncapi",
+    summary="See how events come out and reports come in",
+    responses=openapi.ASYNCAPI_RESPONSES,
+)
+def asyncapi_document(process: Here) -> dict[str, Any]:
+    """Return the AsyncAPI 3.0 document: the channels, and every message on them."""
+    return asyncapi.document(process.settings.public_base_url)
+
+
+@router.get(
     "/api/v1/schemas/{event_type}/{version}",
     operation_id="event-schema",
     summary="See the JSON Schema of an event's data",
@@ -87,5 +99,5 @@ def event_schema(
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": schema_url(process.settings.public_base_url, event_type),
-        **TypeAdapter(EVENT_DATA[EventType(event_type)]).json_schema(),
+        **published.event_schema(EventType(event_type)),
     }

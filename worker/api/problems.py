@@ -15,7 +15,16 @@ from schemas.problem import FieldError, Problem
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.commands import CommandEnded, CommandNotFailed, NoSuchCommand
 from worker.enqueue import KeyReused, NoSuchVideo, VideoChanged
+from worker.feed import PositionAhead, PositionGone
 from worker.intent import RequestInvalid
+from worker.webhooks.endpoints import (
+    EndpointInvalid,
+    EndpointNotEnabled,
+    EventNotKept,
+    NoSuchDelivery,
+    NoSuchEndpoint,
+    TooManyEndpoints,
+)
 
 MEDIA_TYPE = "application/problem+json"
 DOCUMENTED, OPTIONS = "documented request", "publishing options"
@@ -123,7 +132,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiProblem, api_problem)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, http)
-    for kind in (RequestInvalid, *_OURS):
+    for kind in (RequestInvalid, EndpointInvalid, *_OURS):
         app.add_exception_handler(kind, of_ours)
     app.add_exception_handler(LockNotAvailable, _busy)
     for kind in DATABASE_ERRORS:
@@ -159,18 +168,27 @@ _BUG = ApiProblem(
 
 
 _OURS: dict[type[Exception], tuple[int, str, str]] = {
+    PositionAhead: (409, "position-ahead", "Position ahead"),
+    PositionGone: (410, "position-gone", "Position gone"),
     NoSuchVideo: (404, "no-such-video", "No such video"),
     VideoChanged: (412, "video-changed", "Video changed"),
     KeyReused: (422, "idempotency-key-reused", "Idempotency key reused"),
     NoSuchCommand: (404, "no-such-command", "No such command"),
     CommandEnded: (409, "command-ended", "Command ended"),
     CommandNotFailed: (409, "command-not-failed", "Command not failed"),
+    NoSuchEndpoint: (404, "no-such-endpoint", "No such endpoint"),
+    NoSuchDelivery: (404, "no-such-delivery", "No such delivery"),
+    TooManyEndpoints: (409, "endpoint-limit", "Endpoint limit"),
+    EndpointNotEnabled: (409, "endpoint-disabled", "Endpoint disabled"),
+    EventNotKept: (409, "event-not-kept", "Event not kept"),
 }
 
 
 def _from_ours(error: Exception, request: Request) -> ApiProblem:
     if isinstance(error, RequestInvalid):
         return invalid([_placed(each, index, request) for index, each in error.errors])
+    if isinstance(error, EndpointInvalid):
+        return invalid([error.error])
     if isinstance(error, NoSuchVideo) and _is_bulk(request):
         return invalid(list(map(_missing, error.indexes, error.video_ids)))
     status, kind, title = _OURS[type(error)]

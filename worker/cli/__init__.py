@@ -12,7 +12,7 @@ from db.migrate import migrate as bring_up_to_date
 from db.sample import load_sample
 from db.session import transaction
 from worker import logs
-from worker.cli import commands, enqueue, events, keys, punctuality, status
+from worker.cli import commands, enqueue, events, keys, punctuality, status, webhooks
 from worker.cli.opening import database
 from worker.preflight import one_clear_line
 from worker.settings import LogFormat
@@ -39,6 +39,7 @@ app.command("punctuality")(punctuality.punctuality)
 app.add_typer(commands.app, name="commands")
 app.add_typer(events.app, name="events")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 @app.callback(
