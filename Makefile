@@ -31,7 +31,7 @@ bench: $(STAMP) ## measure this project and its peers on the same work
 	$(BIN)/python -m bench $(ARGS)
 
 asyncapi: $(STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from the models
-	$(BIN)/python -m worker.asyncapi > docs/asyncapi.json
+	$(BIN)/python -m worker.api.documents.asyncapi > docs/asyncapi.json
 
 # Extras stay in: pip takes the newest version for one that is not pinned with its extras.
 # The second file takes the first one's versions: what is tested is what the image runs.

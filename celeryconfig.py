@@ -4,15 +4,15 @@ Read by `worker.app` when a process first needs the app. Postgres is the truth a
 wake-ups (docs/adr/0001): most choices below follow from that.
 """
 
-from worker.preflight import one_clear_line
-from worker.settings import resolve
+from worker.runtime.settings import resolve
+from worker.runtime.startup import one_clear_line
 
 # Where messages go. One Redis serves unless a broker is named.
 with one_clear_line():
     broker_url = resolve().broker()
 
 # Our tasks; named, so that a worker loads them and a producer need not.
-imports = ("worker.tasks",)
+imports = ("worker.app.tasks",)
 
 # JSON only: a message is data, and unpickling one would be running it.
 task_serializer = "json"
@@ -79,11 +79,11 @@ worker_prefetch_multiplier = 1
 worker_soft_shutdown_timeout = 10.0
 worker_enable_soft_shutdown_on_idle = False
 
-# Nobody listens to Celery's own events; health is the heartbeat in Redis (worker.health).
+# Nobody listens to Celery's own events; health is the heartbeat in Redis (worker.operations.health).
 worker_send_task_events = False
 task_send_sent_event = False
 # No gossip, no mingle, no heartbeats between workers, and no message that ends one.
-worker_consumer = "worker.consumer:Consumer"
+worker_consumer = "worker.app.consumer:Consumer"
 # Remote control would be a second way in, and costs a pub/sub channel per worker.
 worker_enable_remote_control = False
 
@@ -111,6 +111,6 @@ beat_schedule = {
 }
 # Ours sleeps until the next command falls due; kept in memory, with short pauses while the broker
 # is away.
-beat_scheduler = "worker.scheduler:Scheduler"
+beat_scheduler = "worker.app.beat:Scheduler"
 # How long beat may sleep: it must notice a broker that comes back within a second.
 beat_max_loop_interval = 1.0

@@ -32,8 +32,8 @@ from bench.report import (
     throughput_rows,
 )
 from bench.stage import Stage, stage
-from worker import logs
-from worker.settings import LogFormat
+from worker.runtime import logs
+from worker.runtime.settings import LogFormat
 
 OUTPUT = Path("build/bench.json")
 Part = Callable[[Stage, int, bool], tuple[list[Row], Any]]

@@ -13,10 +13,10 @@ from bench import ours
 from bench.processes import ROOT, free_port, python, wait_for
 from bench.stage import WORKSPACE, Run, Stage
 from bench.subscriber import Arrivals, subscriber
-from schemas.access import Scope
 from schemas.command import PublishRequest
-from worker.access import create_key
-from worker.enqueue import enqueue
+from schemas.values.caller import Scope
+from worker.enqueue.accept import enqueue
+from worker.operations.api_keys import create_key
 
 GOAL_MS = 25.0
 WARM_UP = 20

@@ -14,10 +14,10 @@ from bench.stage import Run
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from worker.app import send_wake_up
-from worker.enqueue import Origin, enqueue
-from worker.health import HEARTBEAT
-from worker.relay import STREAM
-from worker.wake import Waker, impatient
+from worker.enqueue.accept import Origin, enqueue
+from worker.events.redis_stream import STREAM
+from worker.operations.health import HEARTBEAT
+from worker.runtime.wake_ups import Waker, impatient
 
 PER_CALL = 500
 ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench")

@@ -17,9 +17,9 @@ from uuid import UUID
 from bench import ours
 from bench.processes import wait_for
 from bench.stage import WORKSPACE, Run, Stage
-from db.claims import CLAIM_DUE, LATE, MAX_BYTES
+from db.commands.claim import CLAIM_DUE, LATE, MAX_BYTES
 from db.session import array_of, transaction
-from worker.publish import BATCH
+from worker.publish.run import BATCH
 
 GOAL_SPREAD_MS = 100.0
 """The 99th percentile, where many fall due at any time."""

@@ -27,13 +27,14 @@ import httpx
 from bench import ours
 from bench.processes import ROOT, free_port, python, resident, wait_for
 from bench.stage import WORKSPACE, Run, stage
-from schemas.access import Scope
 from schemas.command import PublishRequest
-from worker import logs, publish
-from worker.access import create_key
-from worker.enqueue import enqueue
-from worker.relay import relay
-from worker.settings import LogFormat
+from schemas.values.caller import Scope
+from worker.enqueue.accept import enqueue
+from worker.events.redis_stream import relay
+from worker.operations.api_keys import create_key
+from worker.publish.run import run_due
+from worker.runtime import logs
+from worker.runtime.settings import LogFormat
 
 GOAL_MS = 20.0
 WARM_UP = 10
@@ -121,7 +122,7 @@ def _publish(run: Run, video_id: int) -> float:
         relay(run.engine, run.redis, BASE_URL)
 
     enqueue(run.engine, ours.waker(run), [PublishRequest(video_id=video_id)], ours.ORIGIN)
-    publish.run_due(run.engine, base_url=BASE_URL, wake=lambda: None, committed=after_commit)
+    run_due(run.engine, base_url=BASE_URL, wake=lambda: None, committed=after_commit)
     return committed[0]
 
 

@@ -16,9 +16,9 @@ from sqlalchemy import Engine
 
 from bench.processes import Logs
 from db.migrate import migrate
-from db.sample import load_sample, multiply_ready
+from db.sample_data import load_sample, multiply_ready
 from db.session import connect, transaction
-from worker.embedded import DATABASE, Engines, engines
+from worker.local.engines import DATABASE, Engines, engines
 
 WORKSPACE = 1
 """The sample workspace whose ready videos are copied."""

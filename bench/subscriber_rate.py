@@ -22,8 +22,9 @@ from sqlalchemy import Engine
 from bench.report import Row, show
 from bench.stage import Run, stage
 from db.session import transaction
-from worker import logs, relay
-from worker.settings import LogFormat
+from worker.events import redis_stream
+from worker.runtime import logs
+from worker.runtime.settings import LogFormat
 from worker.subscribe import Subscriber
 
 BASE_URL = "https://videos.example.com"
@@ -80,15 +81,15 @@ def _relay(run: Run, events: int, runs: int) -> Row:
     rates: list[float] = []
     for _ in range(runs):
         record(run.engine, events)
-        rates.append(_rate(lambda: relay.relay(run.engine, run.redis, BASE_URL)))
+        rates.append(_rate(lambda: redis_stream.relay(run.engine, run.redis, BASE_URL)))
         if len(rates) < runs:
-            run.redis.xtrim(relay.STREAM, maxlen=1, approximate=False)
+            run.redis.xtrim(redis_stream.STREAM, maxlen=1, approximate=False)
     return _row("relay alone, events a second", rates, RELAY_GOAL)
 
 
 def _subscriber(run: Run, events: int, runs: int) -> list[Row]:
     """Both in turn, so that what else the machine does meets both."""
-    first = relay.tip(run.redis).position - events
+    first = redis_stream.tip(run.redis).position - events
     bare: list[float] = []
     ours: list[float] = []
     for number in range(runs):
@@ -110,15 +111,15 @@ def _subscriber(run: Run, events: int, runs: int) -> list[Row]:
 
 def _bare_loop(run: Run, group: str, after: int, events: int) -> int:
     """XREADGROUP and XACK of batches, without a look at what comes."""
-    run.redis.xgroup_create(relay.STREAM, group, f"{after}-0")
+    run.redis.xgroup_create(redis_stream.STREAM, group, f"{after}-0")
     done = 0
     while done < events:
-        answer: Any = run.redis.xreadgroup(group, "one", {relay.STREAM: ">"}, count=BATCH)
+        answer: Any = run.redis.xreadgroup(group, "one", {redis_stream.STREAM: ">"}, count=BATCH)
         [(_, entries)] = answer.items() if hasattr(answer, "items") else answer
         entries = entries[0] if entries and isinstance(entries[0], list) else entries
         for _ in entries:
             done += 1
-        run.redis.xack(relay.STREAM, group, *(entry_id for entry_id, _ in entries))
+        run.redis.xack(redis_stream.STREAM, group, *(entry_id for entry_id, _ in entries))
     return done
 
 
@@ -137,7 +138,7 @@ def _subscribe(run: Run, group: str, after: int, events: int) -> int:
 def _latency(run: Run, count: int) -> Row:
     """From the commit of an event, and its relay, to a subscriber that waits."""
     arrivals: Queue[tuple[int, float]] = Queue()
-    position = relay.tip(run.redis).position
+    position = redis_stream.tip(run.redis).position
     subscriber = Subscriber(run.environment["REDIS_URL"], group="waits", start_after=position)
 
     def listen() -> None:
@@ -154,7 +155,7 @@ def _latency(run: Run, count: int) -> Row:
         time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - a pause is no secret
         record(run.engine, 1)
         committed = time.perf_counter()
-        relay.relay(run.engine, run.redis, BASE_URL)
+        redis_stream.relay(run.engine, run.redis, BASE_URL)
         arrived, at = arrivals.get(timeout=30)
         assert arrived == position + number
         times.append(1_000 * (at - committed))

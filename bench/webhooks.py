@@ -20,12 +20,12 @@ from uuid_utils.compat import uuid7
 from bench.ours import ORIGIN
 from bench.processes import children, free_port, python, resident, wait_for
 from bench.stage import Run, stage
-from db import webhook_delivery
 from db.session import transaction
+from db.webhooks import deliveries
 from schemas.command import PublishRequest
-from worker.enqueue import enqueue
-from worker.publish import run_due
-from worker.wake import Waker
+from worker.enqueue.accept import enqueue
+from worker.publish.run import run_due
+from worker.runtime.wake_ups import Waker
 from worker.webhooks.signing import new_secret
 
 ENDPOINTS = 50
@@ -82,7 +82,7 @@ def measure(run: Run, events: int) -> dict[str, float]:
 
 def _register(run: Run, port: int) -> None:
     with transaction(run.engine) as tx:
-        after = webhook_delivery.hear_from_now(tx)
+        after = deliveries.hear_from_now(tx)
         for nth in range(ENDPOINTS):
             path = f"hang/{nth}" if nth < HANGING else f"answer/{nth}"
             url = f"http://127.0.0.1:{port}/{path}"

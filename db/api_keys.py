@@ -6,7 +6,7 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from db.session import Connection, array_of
-from schemas.access import ApiKey, Caller, Scope
+from schemas.values.caller import ApiKey, Caller, Scope
 
 # Make a key.
 INSERT = """

@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from db.publisher import SCHEMA
+from db.tables.publisher import SCHEMA
 
 LOCK = 7_305_112_026
 """The advisory lock that lets one migration run at a time; any number that is ours alone."""

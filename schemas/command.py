@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from schemas.base import INT32_MAX, INT64_MAX, Frozen, Id, LocalTime, Text, Time, ZoneName
+from schemas.fields import INT32_MAX, INT64_MAX, Frozen, Id, LocalTime, Text, Time, ZoneName
 from schemas.video import VideoEdits, VideoInput
 
 MAX_COMMANDS = 1000

@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from schemas.base import Frozen, documented
 from schemas.command import Action, Trigger
+from schemas.fields import Frozen, documented
 from schemas.metrics import Metrics
 from schemas.video import Visibility
 

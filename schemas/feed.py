@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import Frozen, Id
 from schemas.events import EventType
+from schemas.fields import Frozen, Id
 
 MAX_POSITION = 10**18
 MAX_PAGE, PAGE = 1_000, 100

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic import StringConstraints as Constraints
 
-from schemas.base import INT32_MAX, INT64_MAX, Frozen, Name, Text, Time, Uri
+from schemas.fields import INT32_MAX, INT64_MAX, Frozen, Name, Text, Time, Uri
 from schemas.video import InternalStatus
 
 MAX_RUN = 1_000_000

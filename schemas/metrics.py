@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.base import documented
+from schemas.fields import documented
 
 
 @documented

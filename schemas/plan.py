@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from schemas.base import Frozen
+from schemas.fields import Frozen
 from schemas.metrics import Metrics
 
 

@@ -1,6 +1,6 @@
 """Problem details (RFC 9457): how every error leaves the API."""
 
-from schemas.base import Frozen
+from schemas.fields import Frozen
 
 
 class FieldError(Frozen):

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from schemas.base import Frozen
+from schemas.fields import Frozen
 
 
 class Spread(Frozen):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
-from schemas.base import Flag, Frozen, Id, Int32, Name, ShortText, Text, Time, Uri
+from schemas.fields import Flag, Frozen, Id, Int32, Name, ShortText, Text, Time, Uri
 
 
 class CreationStatus(StrEnum):

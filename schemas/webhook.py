@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from schemas.base import INT64_MAX, Flag, Frozen, Id, ShortText, Text
 from schemas.events import EventType
+from schemas.fields import INT64_MAX, Flag, Frozen, Id, ShortText, Text
 
 MAX_ENDPOINTS = 50
 """The most endpoints that one workspace may have."""

@@ -15,11 +15,11 @@ from sqlalchemy import Engine
 
 from db.migrate import migrate
 from db.session import connect
-from tests.api import Api, serving
-from tests.desk import Desk
-from tests.platform import set_up
-from tests.processes import Celeries, broker_only, celeries
-from worker.embedded import Engines, engines
+from tests.support.api import Api, serving
+from tests.support.pipeline import Desk
+from tests.support.platform import set_up
+from tests.support.processes import Celeries, broker_only, celeries
+from worker.local.engines import Engines, engines
 
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
 

@@ -20,11 +20,11 @@ from psycopg.rows import TupleRow
 from pydantic_core import to_json
 from redis import Redis
 
-from db import publication
+from db.videos import facts_and_release
 from schemas.command import CommandState, Trigger
-from schemas.decision import Decision
-from schemas.facts import ClaimedCommand, Names, VideoFacts
-from worker.decision import decide
+from schemas.values.decision import Decision
+from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
+from worker.rules.decision import decide
 
 STREAM = "textbook.events"
 QUEUE = "textbook"
@@ -91,7 +91,7 @@ def _transaction(video_id: int) -> bytes | None:
         row = tx.execute(LOCK, (video_id,)).fetchone()
         if row is None:
             return None
-        facts = publication.read_facts(tx, [video_id])[video_id]
+        facts = facts_and_release.read_facts(tx, [video_id])[video_id]
         decision = _decide(facts, *row)
         return _write(tx, facts, decision) if decision.state is CommandState.PUBLISHED else None
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
-from db.inbox import PATIENCE
+from db.commands.inbox import PATIENCE
 from db.session import Connection
 from schemas.command import FailureCause, Retried
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from db.session import Connection, array_of, wait_briefly
-from schemas.facts import ClaimedCommand
+from schemas.values.video_facts import ClaimedCommand
 
 _CLAIMED = """id, action, video_id, workspace_id, state, trigger, edits, accepted_at, asked_for,
        local_time, time_zone, fold, due_at, fell_due_at, publish_before, patient_until,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import dict_row
 
-from db.outbox import RecordedEvent
+from db.events.outbox import RecordedEvent
 from db.session import Connection
 
 # What is wanted of the next so many positions, in order, and where the outbox begins and ends: all

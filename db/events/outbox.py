@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from db.session import Connection
-from schemas.decision import NewEvent
+from schemas.values.decision import NewEvent
 
 # Record events. The counter row is locked here, so this must be the last statement before the
 # commit: positions have no gaps, and become visible in order.

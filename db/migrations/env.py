@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from db.platform import Platform
-from db.publisher import SCHEMA, Publisher
+from db.tables.platform import Platform
+from db.tables.publisher import SCHEMA, Publisher
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,6 +1,6 @@
 """The sample workspaces that `make demo` and `make up` start with: made-up work of a made-up team.
 
-The rows are in `sample/*.json`, one file per table, the videos in several, each with its tags,
+The rows are in `sample_data/*.json`, one file per table, the videos in several, each with its tags,
 sections and engagement inside. For the platform's tables only; ours stay empty.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg.types.json import Jsonb
 
-from db.canary import VIDEO_ID
+from db.commands.canary import VIDEO_ID
 from db.session import Connection
 
 CATALOGUE = (
@@ -157,7 +157,7 @@ def multiply_ready(connection: Connection, *, workspace_id: int, count: int) -> 
 
 
 def _read(name: str) -> list[dict[str, Any]]:
-    return json.loads(files("db").joinpath("sample", f"{name}.json").read_text("utf-8"))
+    return json.loads(files("db").joinpath("sample_data", f"{name}.json").read_text("utf-8"))
 
 
 def _insert(connection: Connection, table: str, rows: list[dict[str, Any]]) -> None:

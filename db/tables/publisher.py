@@ -27,10 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from db.platform import NAMING, one_of
-from schemas.access import Scope
+from db.tables.platform import NAMING, one_of
 from schemas.command import Action, CommandState, Trigger
 from schemas.events import EventType
+from schemas.values.caller import Scope
 from schemas.webhook import DeliveryState, EndpointState
 
 SCHEMA = "publisher"

@@ -6,10 +6,11 @@ from typing import Any
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
-from db import outbox, schedule
+from db.commands import due_times
+from db.events import outbox
 from db.session import Connection, array_of, last_round_trip
-from schemas.decision import ALREADY_PUBLISHED, Decision
-from schemas.facts import Names, VideoFacts
+from schemas.values.decision import ALREADY_PUBLISHED, Decision
+from schemas.values.video_facts import Names, VideoFacts
 
 # Everything that publishing depends on, of many videos. Run once their rows are held: a new
 # snapshot, so what a command before this one wrote is seen.
@@ -222,7 +223,7 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
             for statement in (REMOVE_TAGS, ADD_TAGS):
                 tx.execute(statement, {"tags": tags})
         tx.execute(WRITE, document)
-        schedule.tell(tx, [d.due_at for d in decisions if d.finished_at is None])
+        due_times.tell(tx, [d.due_at for d in decisions if d.finished_at is None])
         outbox.append(tx, [decision.event for decision in decisions if decision.event])
 
 

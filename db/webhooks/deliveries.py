@@ -11,9 +11,9 @@ from uuid import UUID
 from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 
-from db.outbox import RecordedEvent
+from db.events.outbox import RecordedEvent
 from db.session import Connection
-from schemas.delivery import DisabledEndpoint, Health, Receiver, Settled
+from schemas.values.delivery import DisabledEndpoint, Health, Receiver, Settled
 
 # A UUIDv7, as Postgres 18 has it as a function: new keys lie together in their index.
 _UUID7 = """encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid()) PLACING

@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from db.session import Connection
-from schemas.delivery import Receiver
+from schemas.values.delivery import Receiver
 from schemas.webhook import MAX_ENDPOINTS, EndpointFilter
 
 _COLUMNS = """id, workspace_id, url, description, event_types, state, disabled_reason,

@@ -1,6 +1,6 @@
 """Deliveries as an endpoint's owner sees them, with the attempts at each: the statements.
 
-What makes and sends them is in db.webhook_delivery.
+What makes and sends them is in db.webhooks.deliveries.
 """
 
 from dataclasses import dataclass

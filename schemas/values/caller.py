@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from schemas.base import Frozen
+from schemas.fields import Frozen
 
 
 class Scope(StrEnum):

@@ -8,15 +8,15 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from db.canary import VIDEO_ID as CANARY
+from db.commands.canary import VIDEO_ID as CANARY
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
-from tests.desk import Desk, ids
-from tests.platform import make_ready_videos
-from tests.processes import Celeries
-from tests.waiting import wait_until
-from worker.enqueue import Origin, enqueue
-from worker.wake import Waker
+from tests.support.pipeline import Desk, ids
+from tests.support.platform import make_ready_videos
+from tests.support.processes import Celeries
+from tests.support.waiting import wait_until
+from worker.enqueue.accept import Origin, enqueue
+from worker.runtime.wake_ups import Waker
 
 COMMANDS = 10_000
 PER_CALL = 500

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import Program, command_line, program_folder, running
-from tests.waiting import wait_until
+from tests.support.programs import Program, command_line, program_folder, running
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

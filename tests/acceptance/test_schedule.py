@@ -10,12 +10,12 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from schemas.command import PublishRequest
 from tests.conftest import libpq
-from tests.desk import Desk
-from tests.processes import LIVE_SECONDS, Celeries, Celery
-from tests.waiting import wait_until
+from tests.support.pipeline import Desk
+from tests.support.processes import LIVE_SECONDS, Celeries, Celery
+from tests.support.waiting import wait_until
 
 COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"
 

@@ -17,13 +17,13 @@ from typing import Any
 import httpx
 import pytest
 
-from schemas.access import Scope
-from tests.desk import BASE_URL, Desk
-from tests.free_port import free_port
-from tests.processes import ROOT
-from tests.waiting import wait_until
-from worker.access import create_key
-from worker.relay import relay
+from schemas.values.caller import Scope
+from tests.support.free_port import free_port
+from tests.support.pipeline import BASE_URL, Desk
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+from worker.events.redis_stream import relay
+from worker.operations.api_keys import create_key
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed here")

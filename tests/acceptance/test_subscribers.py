@@ -19,12 +19,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from tests.desk import Desk
-from tests.free_port import free_port
-from tests.processes import ROOT
-from tests.waiting import wait_until
-from worker import relay
-from worker.embedded.places import installed
+from tests.support.free_port import free_port
+from tests.support.pipeline import Desk
+from tests.support.processes import ROOT
+from tests.support.waiting import wait_until
+from worker.events import redis_stream
+from worker.local.engines.directories import installed
 from worker.subscribe import Subscriber
 
 EVENTS = 1_500
@@ -170,12 +170,12 @@ def trimmed(cast: Cast) -> None:
 
 
 def holed(cast: Cast) -> None:
-    tip = relay.tip(cast.valkey.redis).position
+    tip = redis_stream.tip(cast.valkey.redis).position
     cast.valkey.redis.xdel("video.events", *(f"{tip - n}-0" for n in range(0, 200, 7)))
 
 
 def made_anew(cast: Cast) -> None:
-    relay.rebuild(cast.desk.engine, cast.valkey.redis, BASE_URL)
+    redis_stream.rebuild(cast.desk.engine, cast.valkey.redis, BASE_URL)
 
 
 def restarted(cast: Cast) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from db.canary import VIDEO_ID as CANARY
-from tests.desk import Desk
-from tests.programs import Up, program_folder, running
-from tests.waiting import wait_until
+from db.commands.canary import VIDEO_ID as CANARY
+from tests.support.pipeline import Desk
+from tests.support.programs import Up, program_folder, running
+from tests.support.waiting import wait_until
 
 VIDEO = "/api/v1/videos/7/"
 StartUp = Callable[..., Up]
@@ -86,7 +86,7 @@ def test_a_second_one_in_the_same_place_is_refused(up: StartUp, running_up: Up) 
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("api", "worker.serve"), ("worker", "worker"), ("beat", "beat")]
+    ("name", "word"), [("api", "worker.local.serve"), ("worker", "worker"), ("beat", "beat")]
 )
 def test_when_one_process_dies_all_end(up: StartUp, name: str, word: str) -> None:
     program = up()

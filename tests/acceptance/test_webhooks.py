@@ -8,12 +8,12 @@ from standardwebhooks import Webhook
 
 from db.session import transaction
 from schemas.command import Action, PublishRequest
-from tests import receiver as answers
-from tests.desk import Desk
-from tests.platform import make_ready_videos
-from tests.processes import Celeries
-from tests.receiver import Receiver, endpoint, receiver
-from tests.waiting import wait_until
+from tests.support import receiver as answers
+from tests.support.pipeline import Desk
+from tests.support.platform import make_ready_videos
+from tests.support.processes import Celeries
+from tests.support.receiver import Receiver, endpoint, receiver
+from tests.support.waiting import wait_until
 from worker.webhooks.signing import new_secret
 
 VIDEOS = 150

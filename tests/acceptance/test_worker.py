@@ -9,10 +9,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.desk import Desk
-from tests.processes import Celeries
-from tests.waiting import wait_until
-from worker import health
+from tests.support.pipeline import Desk
+from tests.support.processes import Celeries
+from tests.support.waiting import wait_until
+from worker.operations import health
 
 QUEUE = "publish-worker:celery:publish"
 

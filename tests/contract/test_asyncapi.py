@@ -19,9 +19,9 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from schemas.command import PublishRequest
 from schemas.events import EventType
 from schemas.generation import GenerationEventType
-from tests.api import Api
-from worker.asyncapi import document, written
-from worker.settings import Settings
+from tests.support.api import Api
+from worker.api.documents.asyncapi import document, written
+from worker.runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 OFFICIAL = json.loads((Path(__file__).parent / "asyncapi-3.0.0.schema.json").read_text())

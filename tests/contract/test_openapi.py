@@ -9,7 +9,7 @@ from openapi_spec_validator import validate
 from schemathesis import checks as general
 from schemathesis.specs.openapi import checks as by_the_document
 
-from tests.api import Api
+from tests.support.api import Api
 from worker.api.application import create_app
 
 NOT_TRIED = ("/readyz", "/api/v1/events/stream")

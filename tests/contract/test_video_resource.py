@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.api import Api
+from tests.support.api import Api
 
 NOTE = "for the team only"
 URI = "https://cdn.example.com/x.jpg"

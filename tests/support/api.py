@@ -10,13 +10,13 @@ from fastapi.testclient import TestClient
 from redis import Redis
 from sqlalchemy import Engine
 
-from schemas.access import Scope
-from tests.desk import BASE_URL, Desk
-from worker.access import create_key
+from schemas.values.caller import Scope
+from tests.support.pipeline import BASE_URL, Desk
 from worker.api.application import create_app
 from worker.app import Process
-from worker.settings import Settings
-from worker.wake import Waker
+from worker.operations.api_keys import create_key
+from worker.runtime.settings import Settings
+from worker.runtime.wake_ups import Waker
 
 CALLERS: dict[str, tuple[Scope, int | None]] = {
     "publish": (Scope.PUBLISH, 1),

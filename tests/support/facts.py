@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from schemas.facts import ClaimedCommand, VideoFacts
+from schemas.values.video_facts import ClaimedCommand, VideoFacts
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

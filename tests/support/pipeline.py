@@ -13,15 +13,16 @@ from redis import Redis
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
-from db import inbox
-from db.inbox import CommandRow
+from db.commands import inbox
+from db.commands.inbox import CommandRow
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
-from tests.platform import make_video
-from worker import cli, publish
-from worker.enqueue import Accepted, Origin, enqueue
-from worker.relay import STREAM, relay
-from worker.wake import Waker
+from tests.support.platform import make_video
+from worker import cli
+from worker.enqueue.accept import Accepted, Origin, enqueue
+from worker.events.redis_stream import STREAM, relay
+from worker.publish.run import run_due
+from worker.runtime.wake_ups import Waker
 
 BASE_URL = "https://videos.example"
 
@@ -55,9 +56,7 @@ class Desk:
 
     def run(self) -> int:
         """Carry out what is due; return how many commands ended."""
-        return publish.run_due(
-            self.engine, base_url=BASE_URL, wake=self.waker.wake, committed=lambda: None
-        )
+        return run_due(self.engine, base_url=BASE_URL, wake=self.waker.wake, committed=lambda: None)
 
     def publish(self, *requests: PublishRequest | int, **origin: Any) -> list[CommandRow]:
         """Enqueue and carry out; return what became of the commands."""
@@ -94,7 +93,7 @@ class Desk:
             "DATABASE_URL": self.engine.url.render_as_string(hide_password=False),
             "REDIS_URL": f"redis://{broker['host']}:{broker['port']}/{broker.get('db', 0)}",
         }
-        with patch("worker.logs.configure"):
+        with patch("worker.runtime.logs.configure"):
             return CliRunner().invoke(cli.app, arguments, env=environment)
 
     def execute(self, statement: str, *values: Any) -> None:

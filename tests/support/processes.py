@@ -11,9 +11,9 @@ from pathlib import Path
 
 from celery import Celery as CeleryApp
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LIVE_SECONDS = 20.0
 
 

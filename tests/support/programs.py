@@ -15,11 +15,11 @@ from typing import TypeVar
 import httpx
 import psutil
 
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 P = TypeVar("P", bound="Program")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ENTRY = "from worker.cli import main; main()"
 OURS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "API_PORT", "PUBLIC_BASE_URL", "DATA_DIR")
 

@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 from kombu import Connection, Message, Queue, binding
 
-from tests.free_port import free_port
-from tests.waiting import wait_until
-from worker.amqp import EXCHANGE
+from tests.support.free_port import free_port
+from tests.support.waiting import wait_until
+from worker.events.amqp import EXCHANGE
 
 _DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 SERVER = str(_DEBIAN) if _DEBIAN.exists() else shutil.which("rabbitmq-server")

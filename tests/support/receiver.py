@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 
 from psycopg import sql
 
-from db import webhook_delivery
 from db.session import transaction
-from tests.desk import Desk
+from db.webhooks import deliveries
+from tests.support.pipeline import Desk
 from worker.webhooks.signing import new_secret
 
 Answer = Callable[["Received", asyncio.StreamWriter], Awaitable[None]]
@@ -178,7 +178,7 @@ def endpoint(desk: Desk, url: str, **columns: Any) -> UUID:
     made = uuid4()
     row = {"id": made, "workspace_id": 1, "url": url, "secret": new_secret(), **columns}
     with transaction(desk.engine) as tx:
-        row.setdefault("after_position", webhook_delivery.hear_from_now(tx))
+        row.setdefault("after_position", deliveries.hear_from_now(tx))
         statement = sql.SQL("INSERT INTO publisher.webhook_endpoint ({}) VALUES ({})").format(
             sql.SQL(", ").join(map(sql.Identifier, row)),
             sql.SQL(", ").join(sql.Placeholder() * len(row)),

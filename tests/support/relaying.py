@@ -7,7 +7,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from db.session import connect
-from worker.relay import relay
+from worker.events.redis_stream import relay
 
 
 def main() -> None:

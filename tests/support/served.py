@@ -9,14 +9,14 @@ import uvicorn
 from redis import Redis
 from sqlalchemy import Engine
 
-from tests.desk import BASE_URL
-from tests.free_port import free_port
-from tests.waiting import wait_until
+from tests.support.free_port import free_port
+from tests.support.pipeline import BASE_URL
+from tests.support.waiting import wait_until
 from worker.api.application import create_app
+from worker.api.streaming.tail import Tail
 from worker.app import Process
-from worker.live import Tail
-from worker.settings import Settings
-from worker.wake import Waker, patient
+from worker.runtime.settings import Settings
+from worker.runtime.wake_ups import Waker, patient
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.outbox import RecordedEvent
-from worker.relay import cloud_event, schema_url
+from db.events.outbox import RecordedEvent
+from worker.events.redis_stream import cloud_event, schema_url
 
 BASE_URL = "https://videos.example/ü/"
 TEXT = st.text(max_size=40)

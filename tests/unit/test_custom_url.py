@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker import custom_url
+from worker.rules import custom_url
 
 UID = UUID("0d9c3c0e-6a0e-4a57-9f0b-6a3b6f2f0b11")
 PATH = re.compile(r"research/[a-z0-9]+(?:-[a-z0-9]+)*-[0-9abcdefghjkmnpqrstvwxyz]{13}")

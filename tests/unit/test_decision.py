@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from schemas.command import CommandState
 from schemas.events import VideoPublished
-from schemas.facts import Names, VideoFacts
-from tests.unit.facts import COMMAND, NOW, READY
-from worker.decision import LONGEST_PAUSE, after, after_failure, decide, pause
-from worker.edits import changed
+from schemas.values.video_facts import Names, VideoFacts
+from tests.support.facts import COMMAND, NOW, READY
+from worker.rules.decision import LONGEST_PAUSE, after, after_failure, decide, pause
+from worker.rules.edits import changed
 
 NAMES = Names(categories={2: "Science"}, subcategories={5: "Physics"}, tags={4: "light", 9: "war"})
 BASE = "https://videos.example"

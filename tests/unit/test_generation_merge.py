@@ -18,7 +18,7 @@ from schemas.generation import (
     GenerationReport,
     ReportKind,
 )
-from worker.generation import BEHIND, REPEATED, hear, reason, settle, stand
+from worker.rules.generation_merge import BEHIND, REPEATED, hear, reason, settle, stand
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DRAFT = GenerationFacts(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.command import PublishOptions
-from worker.timing import (
+from worker.rules.local_time import (
     AmbiguousTime,
     LocalTimeError,
     NonexistentTime,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.facts import NOW, READY
-from worker import metrics
+from tests.support.facts import NOW, READY
+from worker.rules import metrics
 
 
 def test_words_are_counted_in_the_generated_script() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from schemas.plan import Verdict
 from schemas.video import CreationStatus, InternalStatus
-from tests.unit.facts import READY
-from worker import readiness
+from tests.support.facts import READY
+from worker.rules import readiness
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

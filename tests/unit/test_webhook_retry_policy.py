@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.delivery import Attempt, Settled
+from schemas.values.delivery import Attempt, Settled
 from schemas.webhook import DeliveryState
-from worker.webhooks.retry import JITTER, LONGEST_WAIT, PAUSES, health, retry_after, verdict
+from worker.webhooks.retry_policy import JITTER, LONGEST_WAIT, PAUSES, health, retry_after, verdict
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 ENDPOINT = UUID(int=1)

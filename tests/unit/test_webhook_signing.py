@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from schemas.delivery import Receiver
+from schemas.values.delivery import Receiver
 from worker.webhooks.signing import headers, new_secret
 
 NOW = datetime.now(UTC)

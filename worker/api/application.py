@@ -8,27 +8,27 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import FastAPI
 
-from worker import logs
-from worker.api import (
+from worker.api import problems
+from worker.api.documents.openapi import DESCRIPTION, TAGS, document
+from worker.api.middleware import BodyLimit, Correlation
+from worker.api.prefer_wait import Outcomes
+from worker.api.routes import (
     commands,
     events,
     generation,
     operations,
-    problems,
     punctuality,
     redirects,
     videos,
     webhooks,
 )
-from worker.api.ending import on_ending_signal
-from worker.api.middleware import BodyLimit, Correlation
-from worker.api.openapi import DESCRIPTION, TAGS, document
-from worker.api.waiting import Outcomes
+from worker.api.shutdown import on_ending_signal
+from worker.api.streaming.tail import Tail
 from worker.app import Process, closing
 from worker.app import process as this_process
-from worker.live import Tail
-from worker.preflight import check_database, check_settings, complain, explain
-from worker.settings import resolve
+from worker.runtime import logs
+from worker.runtime.settings import resolve
+from worker.runtime.startup import check_database, check_settings, complain, explain
 
 
 def create_app(process: Process | None = None) -> FastAPI:

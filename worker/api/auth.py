@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from schemas.access import Caller, Scope
-from worker.access import identify
+from schemas.values.caller import Caller, Scope
 from worker.api.problems import ApiProblem
 from worker.app import Process
+from worker.operations.api_keys import identify
 
 ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter
 

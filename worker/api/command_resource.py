@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from uuid import UUID
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from schemas.command import PublishCommand
 
 

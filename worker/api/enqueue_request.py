@@ -5,14 +5,14 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
 
-from schemas.base import INT64_MAX
 from schemas.command import PublishRequest, Trigger
+from schemas.fields import INT64_MAX
 from schemas.problem import FieldError
-from worker.api.access import Publisher
+from worker.api.auth import Publisher
 from worker.api.middleware import correlation_id, traceparent
 from worker.api.problems import ApiProblem, invalid, no_such_video
 from worker.app import Process
-from worker.enqueue import Accepted, Origin, enqueue
+from worker.enqueue.accept import Accepted, Origin, enqueue
 
 MAX_KEY = 255
 

@@ -9,7 +9,7 @@ from anyio import to_thread
 from sqlalchemy import Engine
 
 from db.errors import DATABASE_ERRORS
-from worker.commands import finished
+from worker.enqueue.changes import finished
 
 MAX_WAIT = 60
 """Seconds; whoever wants to wait longer asks again."""

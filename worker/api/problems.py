@@ -13,10 +13,10 @@ from db.errors import DATABASE_ERRORS, is_passing
 from schemas.command import PublishRequest
 from schemas.problem import FieldError, Problem
 from worker.api.middleware import CORRELATION, correlation_id
-from worker.commands import CommandEnded, CommandNotFailed, NoSuchCommand
-from worker.enqueue import KeyReused, NoSuchVideo, VideoChanged
-from worker.feed import PositionAhead, PositionGone
-from worker.intent import RequestInvalid
+from worker.enqueue.accept import KeyReused, NoSuchVideo, VideoChanged
+from worker.enqueue.changes import CommandEnded, CommandNotFailed, NoSuchCommand
+from worker.enqueue.new_commands import RequestInvalid
+from worker.events.feed import PositionAhead, PositionGone
 from worker.webhooks.endpoints import (
     EndpointInvalid,
     EndpointNotEnabled,

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from db import videos
 from db.session import transaction
+from db.videos import lookup
 from schemas.video import Video
-from worker.etag import etag
+from worker.rules.etag import etag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Resource:
 def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> Resource | None:
     """Read the whole Video; None if there is none in the caller's workspace."""
     with transaction(engine) as tx:
-        row = videos.read_resource(tx, video_id, workspace_id)
+        row = lookup.read_resource(tx, video_id, workspace_id)
     return (
         Resource(video=_video(row), etag=etag(row["id"], row["revision"], row["updated_at"]))
         if row
@@ -34,7 +34,7 @@ def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> Resou
 def current_path(engine: Engine, short_id: str) -> str | None:
     """The path of a published video, given the short id of any of its URLs; None if not out."""
     with transaction(engine) as tx:
-        return videos.find_release(tx, short_id)
+        return lookup.find_release(tx, short_id)
 
 
 def _video(row: dict[str, Any]) -> Video:

@@ -14,12 +14,19 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.session import connect
-from worker import logs
-from worker.outlets import Outlet, switched_on
-from worker.preflight import check_database, check_settings, one_clear_line
-from worker.settings import Settings, resolve
-from worker.wake import DELIVERIES_MARK, FAN_OUT_MARK, REPORTS_MARK, Waker, impatient, patient
-from worker.webhooks.delivery import Courier, Rules
+from worker.events.outlets import Outlet, switched_on
+from worker.runtime import logs
+from worker.runtime.settings import Settings, resolve
+from worker.runtime.startup import check_database, check_settings, one_clear_line
+from worker.runtime.wake_ups import (
+    DELIVERIES_MARK,
+    FAN_OUT_MARK,
+    REPORTS_MARK,
+    Waker,
+    impatient,
+    patient,
+)
+from worker.webhooks.courier import Courier, Rules
 
 RUN_DUE = "publish.run_due"
 TAKE_REPORTS = "generation.take"
@@ -28,8 +35,8 @@ DELIVER = "webhooks.deliver"
 WAKE_EXPIRES = 60.0
 """Seconds; the sweep is there long before, so an old wake-up says nothing."""
 
-# Kombu's own transport lets one senseless list entry end the worker: see worker.consumer.
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.consumer:Transport"))
+# Kombu's own transport lets one senseless list entry end the worker: see worker.app.consumer.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.consumer:Transport"))
 
 app = Celery("publish-worker")
 app.config_from_object("celeryconfig")

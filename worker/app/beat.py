@@ -11,12 +11,12 @@ from typing import Any
 
 from celery.beat import Scheduler as CeleryScheduler
 
-from worker.agenda import Agenda
 from worker.app import process, reports_waker
-from worker.consumer import connect_soon
-from worker.hearing import Hearing
-from worker.preflight import check_settings, one_clear_line
-from worker.settings import resolve
+from worker.app.consumer import connect_soon
+from worker.app.due_times import Agenda
+from worker.app.report_listener import Hearing
+from worker.runtime.settings import resolve
+from worker.runtime.startup import check_settings, one_clear_line
 
 
 class Scheduler(CeleryScheduler):

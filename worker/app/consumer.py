@@ -13,7 +13,7 @@ from kombu.transport import redis as kombu_redis
 
 from db.errors import DATABASE_ERRORS
 from worker.app import process
-from worker.enqueue import set_aside
+from worker.enqueue.accept import set_aside
 
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 

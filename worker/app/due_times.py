@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 import structlog
 from sqlalchemy import Engine
 
-from db import schedule
+from db.commands import due_times
 from db.errors import DATABASE_ERRORS
 from db.session import Connection
 
@@ -67,7 +67,7 @@ class Agenda:
         if connection is not None and time.monotonic() - self._read_at > SILENT_SECONDS:
             log.warning("agenda.cut_off", silent_for=SILENT_SECONDS)
             self._read_at = time.monotonic()
-            schedule.cut_off(connection)
+            due_times.cut_off(connection)
 
     def _take_due(self) -> bool:
         now = time.monotonic()
@@ -80,7 +80,7 @@ class Agenda:
     def _keep(self) -> None:
         while not self._stop.is_set():
             try:
-                with schedule.listening(self._engine) as self._connection:
+                with due_times.listening(self._engine) as self._connection:
                     self._follow(self._connection)
             except DATABASE_ERRORS as error:
                 log.warning("agenda.database_away", error=str(error).strip())
@@ -91,13 +91,13 @@ class Agenda:
 
     def _follow(self, connection: Connection) -> None:
         while not self._stop.is_set():
-            self._note(schedule.upcoming(connection))
+            self._note(due_times.upcoming(connection))
             self._read_at = time.monotonic()
             again = time.monotonic() + READ_EVERY_SECONDS
             while (left := again - time.monotonic()) > 0 and not self._stop.is_set():
-                self._hear(schedule.heard(connection, left))
+                self._hear(due_times.heard(connection, left))
 
-    def _note(self, upcoming: schedule.Upcoming) -> None:
+    def _note(self, upcoming: due_times.Upcoming) -> None:
         """Replace what is known of the time to come: what was changed or cancelled is gone from it.
 
         What has come already and was not taken yet, stays: it is in no reading any more.

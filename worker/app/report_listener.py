@@ -11,7 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.reports import STREAM, entries_of
+from worker.generation.stream import STREAM, entries_of
 
 BLOCK_MS = 1_000
 """How long one look waits; short, so that a stop is noticed."""

@@ -9,7 +9,6 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
-from worker import canary, maintenance, publish, reports, zones
 from worker.app import (
     DELIVER,
     FAN_OUT,
@@ -23,12 +22,16 @@ from worker.app import (
     process,
     reports_waker,
 )
-from worker.enqueue import Origin, enqueue, set_aside
-from worker.health import leave_heartbeat
-from worker.intent import EnqueueRefused
-from worker.outlets import relay_or_later
+from worker.enqueue import time_zone_updates
+from worker.enqueue.accept import Origin, enqueue, set_aside
+from worker.enqueue.new_commands import EnqueueRefused
+from worker.events.outlets import relay_or_later
+from worker.generation import stream
+from worker.operations import canary, retention
+from worker.operations.health import leave_heartbeat
+from worker.publish import run
 from worker.webhooks.fan_out import fan_out
-from worker.webhooks.turn import turn
+from worker.webhooks.run_lock import turn
 
 MAX_ID = 255
 """Characters of an idempotency key."""
@@ -40,7 +43,7 @@ def run_due() -> None:
     here = process()
     here.waker.arrived()
     leave_heartbeat(here.waker.redis)
-    publish.run_due(
+    run.run_due(
         here.engine,
         base_url=here.settings.public_base_url,
         wake=here.waker.wake,
@@ -65,7 +68,7 @@ def take_reports() -> None:
     """The wake-up: take generation reports off their stream; what they make due, goes out."""
     here = process()
     reports_waker(here).arrived()
-    if reports.take_or_later(here.engine, here.redis):
+    if stream.take_or_later(here.engine, here.redis):
         here.waker.wake()
 
 
@@ -93,14 +96,14 @@ def deliver(self: Task[Any, Any]) -> None:
 def prune() -> None:
     """Forget what is old."""
     here = process()
-    maintenance.prune(here.engine, here.redis, here.settings)
+    retention.prune(here.engine, here.redis, here.settings)
 
 
 @app.task(name="maintenance.recompute")
 def recompute() -> None:
     """Compute the instants of local times anew where a zone's rules have changed."""
     here = process()
-    done = zones.recompute(here.engine, publish.BUDGET_SECONDS)
+    done = time_zone_updates.recompute(here.engine, run.BUDGET_SECONDS)
     if done.moved:
         here.waker.wake()
     if not done.finished:

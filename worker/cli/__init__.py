@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from db.migrate import migrate as bring_up_to_date
-from db.sample import load_sample
+from db.sample_data import load_sample
 from db.session import transaction
-from worker import logs
 from worker.cli import commands, enqueue, events, keys, punctuality, status, webhooks
-from worker.cli.opening import database
-from worker.preflight import one_clear_line
-from worker.settings import LogFormat
+from worker.cli.connect import database
+from worker.runtime import logs
+from worker.runtime.settings import LogFormat
+from worker.runtime.startup import one_clear_line
 
 app = typer.Typer(
     name="publish-worker",
@@ -77,7 +77,7 @@ def up(
 
     With DATABASE_URL and REDIS_URL set, no engine is started and those are used.
     """
-    from worker.up import up as run  # noqa: PLC0415 - what it needs, only a checkout has
+    from worker.local.up import up as run  # noqa: PLC0415 - what it needs, only a checkout has
 
     raise typer.Exit(run(with_platform=with_platform, sample=sample))
 
@@ -85,7 +85,7 @@ def up(
 @app.command()
 def demo() -> None:
     """Watch videos being published, start to finish, on engines and data of its own."""
-    from worker.demo import demo as show  # noqa: PLC0415 - what it needs, only a checkout has
+    from worker.local.demo import demo as show  # noqa: PLC0415 - what it needs, only a checkout has
 
     raise typer.Exit(show())
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from pydantic_core import to_jsonable_python
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from schemas.command import (
     Action,
     CommandChange,
@@ -19,11 +19,10 @@ from schemas.command import (
     RetryRequest,
     Trigger,
 )
-from worker import commands, zones
 from worker.app import Process
-from worker.cli.opening import database, everything
-from worker.cli.printing import moment, print_json, print_table
-from worker.cli.times import (
+from worker.cli.connect import database, everything
+from worker.cli.output import moment, print_json, print_table
+from worker.cli.time_options import (
     Fold,
     PublishAt,
     PublishAtLocal,
@@ -34,8 +33,9 @@ from worker.cli.times import (
     moment_option,
     understood,
 )
-from worker.intent import RequestInvalid
-from worker.preflight import complain
+from worker.enqueue import changes, time_zone_updates
+from worker.enqueue.new_commands import RequestInvalid
+from worker.runtime.startup import complain
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +44,7 @@ app = typer.Typer(
 )
 
 CommandId = Annotated[UUID, typer.Argument(help="As `commands list` shows it.")]
-BY = commands.Changer(trigger=Trigger.CLI, workspace_id=None)
+BY = changes.Changer(trigger=Trigger.CLI, workspace_id=None)
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, one command per line.")]
 
 
@@ -81,7 +81,7 @@ def list_(  # noqa: PLR0913 - each option is one of the filter's fields
         limit=limit,
     )
     with database() as engine:
-        page = commands.list_page(engine, wanted, None)
+        page = changes.list_page(engine, wanted, None)
     print_commands(page.commands, as_json=as_json)
     if page.before:
         typer.echo(f"There are more: --before {page.before}", err=True)
@@ -91,7 +91,7 @@ def list_(  # noqa: PLR0913 - each option is one of the filter's fields
 def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     """Show one command, with everything that is known of it."""
     with database() as engine:
-        command = attempt(lambda: commands.show(engine, command_id, None))
+        command = attempt(lambda: changes.show(engine, command_id, None))
     if as_json:
         print_commands([command], as_json=True)
         return
@@ -104,7 +104,7 @@ def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(command_id: CommandId) -> None:
     """Give a command up that has not ended; its video stays as it is."""
-    _change(lambda here: commands.cancel(here.engine, here.waker, command_id, BY))
+    _change(lambda here: changes.cancel(here.engine, here.waker, command_id, BY))
 
 
 @app.command(
@@ -133,7 +133,7 @@ def reschedule(
         fold=fold,
         publish_before=publish_before,
     )
-    _change(lambda here: commands.reschedule(here.engine, here.waker, command_id, change, BY))
+    _change(lambda here: changes.reschedule(here.engine, here.waker, command_id, change, BY))
 
 
 @app.command(
@@ -158,11 +158,11 @@ def retry(
         raise typer.BadParameter("Say either a command's id or --all.")
     if command_id is not None:
         found = command_id
-        _change(lambda here: commands.retry(here.engine, here.waker, found, None))
+        _change(lambda here: changes.retry(here.engine, here.waker, found, None))
         return
     asked = RetryRequest(cause=cause, per_second=per_second)
     with everything() as here:
-        retried = commands.retry_all(here.engine, here.waker, asked, None)
+        retried = changes.retry_all(here.engine, here.waker, asked, None)
     last = f"; the last falls due at {moment(retried.last_due_at)}" if retried.commands else ""
     typer.echo(f"{retried.commands} commands have new attempts{last}.", err=True)
 
@@ -171,7 +171,7 @@ def retry(
 def causes() -> None:
     """Show why commands failed, the most frequent cause first."""
     with database() as engine:
-        found = commands.causes(engine, None)
+        found = changes.causes(engine, None)
     print_table(
         ["cause", "commands", "last", "example"],
         [
@@ -188,7 +188,7 @@ def recompute() -> None:
     The worker does the same each hour. What moves is listed, and has its event.
     """
     with everything() as here:
-        moved = zones.recompute(here.engine).moved
+        moved = time_zone_updates.recompute(here.engine).moved
         here.waker.wake()
     print_table(
         ["command", "video", "zone", "local time", "was", "is"],
@@ -235,7 +235,7 @@ def attempt(change: Callable[[], CommandRow]) -> CommandRow:
     """What `change` returns; if the command was left as it is, one line and exit code 1."""
     try:
         return change()
-    except (commands.CommandError, RequestInvalid) as error:
+    except (changes.CommandError, RequestInvalid) as error:
         complain(str(error))
         raise typer.Exit(1) from None
 

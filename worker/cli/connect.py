@@ -7,8 +7,8 @@ from sqlalchemy import Engine
 
 from db.session import connect
 from worker.app import Process, closing, process
-from worker.preflight import check_database, check_database_url, check_redis, check_redis_url
-from worker.settings import resolve
+from worker.runtime.settings import resolve
+from worker.runtime.startup import check_database, check_database_url, check_redis, check_redis_url
 
 
 @contextmanager

@@ -11,14 +11,13 @@ import typer
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from schemas.command import MAX_COMMANDS, Action, CommandState, PublishRequest, Trigger
 from schemas.video import VideoInput
-from worker import commands
 from worker.app import Process
 from worker.cli.commands import AsJson, print_commands
-from worker.cli.opening import everything
-from worker.cli.times import (
+from worker.cli.connect import everything
+from worker.cli.time_options import (
     ExpectedRevision,
     Fold,
     PublishAt,
@@ -29,10 +28,11 @@ from worker.cli.times import (
     UnpublishAtLocal,
     understood,
 )
-from worker.enqueue import Origin
-from worker.enqueue import enqueue as accept
-from worker.intent import EnqueueRefused
-from worker.preflight import complain
+from worker.enqueue import changes
+from worker.enqueue.accept import Origin
+from worker.enqueue.accept import enqueue as accept
+from worker.enqueue.new_commands import EnqueueRefused
+from worker.runtime.startup import complain
 
 LOOK_EVERY_SECONDS = 0.05
 GOOD = {CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED}
@@ -153,9 +153,9 @@ def _outcomes(here: Process, accepted: Sequence[CommandRow], seconds: float) -> 
     """The commands once they have ended, or as they stand when the time is up."""
     ids: list[UUID] = [command.id for command in accepted]
     deadline = time.monotonic() + seconds
-    while len(commands.finished(here.engine, ids)) < len(ids) and time.monotonic() < deadline:
+    while len(changes.finished(here.engine, ids)) < len(ids) and time.monotonic() < deadline:
         time.sleep(LOOK_EVERY_SECONDS)
-    return [commands.show(here.engine, each, None) for each in ids]
+    return [changes.show(here.engine, each, None) for each in ids]
 
 
 def _exit_code(ended: Sequence[CommandRow]) -> int:

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from worker import relay, subscribe
-from worker.cli.opening import everything
-from worker.cli.printing import console, moment, print_json, print_table
-from worker.preflight import complain
-from worker.subscribe import dead
+from worker import subscribe
+from worker.cli.connect import everything
+from worker.cli.output import console, moment, print_json, print_table
+from worker.events import redis_stream
+from worker.runtime.startup import complain
+from worker.subscribe import dead_letters
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,7 +65,7 @@ def rebuild() -> None:
     For a stream that is damaged or belongs to another database. A lost one comes back by itself.
     """
     with everything(redis=True) as here:
-        count = relay.rebuild(here.engine, here.redis, here.settings.public_base_url)
+        count = redis_stream.rebuild(here.engine, here.redis, here.settings.public_base_url)
     typer.echo(f"The stream was made anew with {count} events.", err=True)
 
 
@@ -80,8 +81,8 @@ def list_dead(
 ) -> None:
     """List what a group gave up, the oldest first, with the error of the last try."""
     with everything(redis=True) as here:
-        found = list(dead.letters(here.redis, group))
-        others = [] if found else dead.groups(here.redis)
+        found = list(dead_letters.letters(here.redis, group))
+        others = [] if found else dead_letters.groups(here.redis)
     for letter in found if as_json else ():
         print_json(
             {
@@ -127,7 +128,7 @@ def redrive(
     if (position is None) != every:
         raise typer.BadParameter("say either --position or --all")
     with everything(redis=True) as here:
-        count = dead.redrive(here.redis, group, position=position)
+        count = dead_letters.redrive(here.redis, group, position=position)
     typer.echo(f"{count} events go to the group {group} again.", err=True)
     if not every and not count:
         raise typer.Exit(1)

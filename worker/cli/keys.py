@@ -5,11 +5,11 @@ from uuid import UUID
 
 import typer
 
-from schemas.access import Scope
-from worker import access
-from worker.cli.opening import database
-from worker.cli.printing import moment, print_json, print_table
-from worker.preflight import complain
+from schemas.values.caller import Scope
+from worker.cli.connect import database
+from worker.cli.output import moment, print_json, print_table
+from worker.operations import api_keys
+from worker.runtime.startup import complain
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Make, list and revoke API keys."
@@ -35,8 +35,8 @@ def create(
         raise typer.BadParameter("Say either --workspace N or --all-workspaces.")
     with database() as engine:
         try:
-            secret = access.create_key(engine, name=name, scope=scope, workspace_id=workspace)
-        except access.NoSuchWorkspace as error:
+            secret = api_keys.create_key(engine, name=name, scope=scope, workspace_id=workspace)
+        except api_keys.NoSuchWorkspace as error:
             complain(str(error))
             raise typer.Exit(1) from None
     where = "every workspace" if workspace is None else f"workspace {workspace}"
@@ -54,7 +54,7 @@ def list_(
 ) -> None:
     """List all keys, oldest first; the secrets are not known here."""
     with database() as engine:
-        keys = access.list_keys(engine)
+        keys = api_keys.list_keys(engine)
     if as_json:
         for key in keys:
             print_json(key.model_dump(mode="json"))
@@ -79,7 +79,7 @@ def list_(
 def revoke(key_id: Annotated[UUID, typer.Argument(help="As `keys list` shows it.")]) -> None:
     """Revoke a key, at once and for good."""
     with database() as engine:
-        revoked = access.revoke_key(engine, key_id)
+        revoked = api_keys.revoke_key(engine, key_id)
     if not revoked:
         complain(f"There is no key {key_id} that is still valid.")
         raise typer.Exit(1)

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from schemas.punctuality import Spread
-from worker import punctuality as measured
-from worker.cli.opening import database
-from worker.cli.printing import print_json, print_table
+from worker.cli.connect import database
+from worker.cli.output import print_json, print_table
+from worker.operations import punctuality as measured
 
 WEEK = 7 * 24 * 3600
 

@@ -7,10 +7,10 @@ import typer
 from pydantic_core import to_jsonable_python
 
 from worker.app import closing, process
-from worker.cli.printing import console, moment, print_json, print_table
-from worker.preflight import check_settings, complain
-from worker.settings import resolve
-from worker.status import Status, survey
+from worker.cli.output import console, moment, print_json, print_table
+from worker.operations.status import Status, survey
+from worker.runtime.settings import resolve
+from worker.runtime.startup import check_settings, complain
 
 UNKNOWN = "unknown"
 HEARD = {

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from schemas.base import LocalTime, Time
+from schemas.fields import LocalTime, Time
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -10,8 +10,8 @@ import typer
 from pydantic_core import to_jsonable_python
 from sqlalchemy import Engine
 
-from db.webhook_endpoint import EndpointRow
-from db.webhook_log import AttemptRow, DeliveryRow
+from db.webhooks.endpoints import EndpointRow
+from db.webhooks.log import AttemptRow, DeliveryRow
 from schemas.events import EventType
 from schemas.webhook import (
     DeliveryFilter,
@@ -22,11 +22,11 @@ from schemas.webhook import (
     ReplayRequest,
     WebhookEndpointChange,
 )
-from worker.cli.opening import database
-from worker.cli.printing import moment, print_json, print_table
-from worker.cli.times import understood
-from worker.preflight import complain
-from worker.settings import resolve
+from worker.cli.connect import database
+from worker.cli.output import moment, print_json, print_table
+from worker.cli.time_options import understood
+from worker.runtime.settings import resolve
+from worker.runtime.startup import complain
 from worker.webhooks import endpoints
 
 T = TypeVar("T")

@@ -9,17 +9,19 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db import claims, idempotency, inbox, outbox, schedule, videos
-from db.inbox import CommandRow, NewCommand
+from db.commands import claim, due_times, idempotency, inbox
+from db.commands.inbox import CommandRow, NewCommand
+from db.events import outbox
 from db.session import Connection, last_round_trip, transaction
+from db.videos import lookup
 from schemas.command import Action, PublishRequest, Trigger
 from schemas.events import EventType
 from schemas.problem import FieldError
 from schemas.video import VideoInput
-from worker.etag import etag, matches
-from worker.intent import EnqueueRefused, Intent, RequestInvalid, intended
-from worker.telling import scheduled
-from worker.wake import Waker
+from worker.enqueue.new_commands import EnqueueRefused, Intent, RequestInvalid, intended
+from worker.rules.command_events import scheduled
+from worker.rules.etag import etag, matches
+from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -117,7 +119,7 @@ def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
 
 def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
     intents = intended(requests)
-    found = videos.read_identities(tx, [request.video_id for request in requests])
+    found = lookup.read_identities(tx, [request.video_id for request in requests])
     _refuse_unknown(requests, found, origin.workspace_id)
     _refuse_contradictions(tx, requests, found)
     _refuse_changed(requests, found)
@@ -142,14 +144,14 @@ def _announce(tx: Connection, timed: Sequence[CommandRow], origin: Origin) -> No
     """Record that these are scheduled, let the schedulers hear of them, and commit."""
     if not timed:
         return
-    held = claims.hold(tx, [row.id for row in timed])
+    held = claim.hold(tx, [row.id for row in timed])
     events = [scheduled(command, EventType.SCHEDULED, origin.trigger) for command in held]
     with last_round_trip(tx):
-        schedule.tell(tx, [row.due_at for row in timed])
+        due_times.tell(tx, [row.due_at for row in timed])
         outbox.append(tx, [event for event in events if event])
 
 
-def _command(intent: Intent, video: videos.VideoIdentity, origin: Origin) -> NewCommand:
+def _command(intent: Intent, video: lookup.VideoIdentity, origin: Origin) -> NewCommand:
     request, moment = intent.request, intent.moment
     publishes = intent.action is Action.PUBLISH
     edits = request.edits() if publishes else None
@@ -177,7 +179,7 @@ def _command(intent: Intent, video: videos.VideoIdentity, origin: Origin) -> New
 
 def _refuse_unknown(
     requests: Sequence[PublishRequest],
-    found: dict[int, videos.VideoIdentity],
+    found: dict[int, lookup.VideoIdentity],
     workspace_id: int | None,
 ) -> None:
     """What lies in another workspace does not exist for the caller."""
@@ -192,7 +194,7 @@ def _refuse_unknown(
 
 
 def _refuse_changed(
-    requests: Sequence[PublishRequest], found: dict[int, videos.VideoIdentity]
+    requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
 ) -> None:
     """Refuse what expects another version than there is; it is asked again when carried out."""
     changed = [
@@ -204,7 +206,7 @@ def _refuse_changed(
         raise VideoChanged(changed, [requests[index].video_id for index in changed])
 
 
-def _is_expected(request: PublishRequest, video: videos.VideoIdentity) -> bool:
+def _is_expected(request: PublishRequest, video: lookup.VideoIdentity) -> bool:
     if request.expected_revision not in (None, video.revision):
         return False
     current = etag(video.id, video.revision, video.updated_at)
@@ -212,13 +214,13 @@ def _is_expected(request: PublishRequest, video: videos.VideoIdentity) -> bool:
 
 
 def _refuse_contradictions(
-    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, videos.VideoIdentity]
+    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
 ) -> None:
     """Refuse a workspace or owner that is not the video's, and names that lead nowhere."""
     bodies = [(index, request.video) for index, request in enumerate(requests) if request.video]
     if not bodies:
         return
-    known = videos.read_references(tx, [body for _, body in bodies])
+    known = lookup.read_references(tx, [body for _, body in bodies])
     errors = [
         (index, error)
         for index, body in bodies
@@ -231,7 +233,7 @@ def _refuse_contradictions(
         raise RequestInvalid(errors)
 
 
-def _foreign(body: VideoInput, video: videos.VideoIdentity) -> list[FieldError]:
+def _foreign(body: VideoInput, video: lookup.VideoIdentity) -> list[FieldError]:
     errors: list[FieldError] = []
     if body.workspace != video.workspace_id:
         detail = "The workspace is not the one that the video is in."
@@ -248,7 +250,7 @@ def _foreign(body: VideoInput, video: videos.VideoIdentity) -> list[FieldError]:
     return errors
 
 
-def _dangling(body: VideoInput, known: videos.References) -> list[FieldError]:
+def _dangling(body: VideoInput, known: lookup.References) -> list[FieldError]:
     errors: list[FieldError] = []
     sent = body.model_fields_set
     if "category" in sent and body.category and body.category not in known.categories:

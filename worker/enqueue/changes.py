@@ -7,9 +7,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db import amend, claims, inbox, publication
-from db.inbox import CommandRow
+from db.commands import changes, claim, inbox
+from db.commands.inbox import CommandRow
 from db.session import Connection, transaction
+from db.videos import facts_and_release
 from schemas.command import (
     CommandChange,
     CommandFilter,
@@ -19,12 +20,12 @@ from schemas.command import (
     RetryRequest,
     Trigger,
 )
-from schemas.decision import Decision
-from schemas.facts import ClaimedCommand
-from worker.decision import ended
-from worker.intent import RequestInvalid
-from worker.reschedule import changed_timing, write_timings
-from worker.wake import Waker
+from schemas.values.decision import Decision
+from schemas.values.video_facts import ClaimedCommand
+from worker.enqueue.new_commands import RequestInvalid
+from worker.enqueue.rescheduling import changed_timing, write_timings
+from worker.rules.decision import ended
+from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -101,12 +102,12 @@ def reschedule(
     try:
         with transaction(engine) as tx:
             _find(tx, command_id, by.workspace_id)
-            held = claims.hold(tx, [command_id])
+            held = claim.hold(tx, [command_id])
             if not held:
                 raise CommandEnded(_find(tx, command_id, by.workspace_id))
             timing = changed_timing(held[0], change)
             if timing is None:
-                amend.ask_again(tx, command_id)
+                changes.ask_again(tx, command_id)
             else:
                 write_timings(tx, [(held[0], timing)], by.trigger)
                 due_at = timing.due_at.isoformat()
@@ -114,7 +115,7 @@ def reschedule(
     except RequestInvalid:
         # While we held it, the end of generation may have passed it over (publisher.video_turned).
         with transaction(engine) as tx:
-            amend.ask_again(tx, command_id)
+            changes.ask_again(tx, command_id)
         raise
     waker.wake()
     return show(engine, command_id, by.workspace_id)
@@ -128,13 +129,13 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Comma
     """
     with transaction(engine) as tx:
         _find(tx, command_id, by.workspace_id)
-        held = claims.hold(tx, [command_id])
+        held = claim.hold(tx, [command_id])
         if not held:
             command = _find(tx, command_id, by.workspace_id)
             if command.state == CommandState.CANCELLED:
                 return command
             raise CommandEnded(command)
-        publication.write(tx, [_cancelled(held[0], by.trigger)])
+        facts_and_release.write(tx, [_cancelled(held[0], by.trigger)])
     log.info("command.settled", state=CommandState.CANCELLED, command_id=str(command_id))
     waker.wake()
     return show(engine, command_id, by.workspace_id)
@@ -144,7 +145,7 @@ def retry(engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | No
     """Give a failed command new attempts. Raises NoSuchCommand or CommandNotFailed."""
     with transaction(engine) as tx:
         _find(tx, command_id, workspace_id)
-        retried = amend.retry(tx, command_id)
+        retried = changes.retry(tx, command_id)
         command = _find(tx, command_id, workspace_id)
     if not retried:
         raise CommandNotFailed(command)
@@ -157,7 +158,7 @@ def retry_all(
 ) -> Retried:
     """Give failed commands new attempts, oldest first, so many of them each second."""
     with transaction(engine) as tx:
-        retried = amend.retry_all(
+        retried = changes.retry_all(
             tx, workspace_id=workspace_id, cause=asked.cause, per_second=asked.per_second
         )
     log.info("commands.retried", commands=retried.commands, cause=asked.cause)
@@ -168,7 +169,7 @@ def retry_all(
 def causes(engine: Engine, workspace_id: int | None) -> list[FailureCause]:
     """Why commands failed, the most frequent cause first."""
     with transaction(engine) as tx:
-        return amend.causes(tx, workspace_id)
+        return changes.causes(tx, workspace_id)
 
 
 def finished(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from schemas.command import Action, CommandChange, PublishRequest
 from schemas.problem import FieldError
-from worker.timing import LocalTimeError, Moment, publication_moment, withdrawal_moment
+from worker.rules.local_time import LocalTimeError, Moment, publication_moment, withdrawal_moment
 
 WINDOW = "unpublish_at must lie in the future, and later than publish_at"
 _TIMES = (("publish_at", publication_moment), ("unpublish_at", withdrawal_moment))

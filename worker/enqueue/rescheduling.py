@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from db import amend, outbox, schedule
-from db.amend import Timing
+from db.commands import changes, due_times
+from db.commands.changes import Timing
+from db.events import outbox
 from db.session import Connection, last_round_trip
 from schemas.command import Action, CommandChange, CommandState, Trigger
 from schemas.events import EventType
-from schemas.facts import ClaimedCommand
 from schemas.problem import FieldError
-from worker.intent import RequestInvalid, asked_moments
-from worker.telling import scheduled
-from worker.timing import Moment
+from schemas.values.video_facts import ClaimedCommand
+from worker.enqueue.new_commands import RequestInvalid, asked_moments
+from worker.rules.command_events import scheduled
+from worker.rules.local_time import Moment
 
 
 def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
@@ -41,7 +42,7 @@ def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | N
 
 
 def write_timings(
-    tx: Connection, changes: Sequence[tuple[ClaimedCommand, Timing]], trigger: Trigger
+    tx: Connection, timings: Sequence[tuple[ClaimedCommand, Timing]], trigger: Trigger
 ) -> None:
     """Write other times to commands that are held, with their events, and commit."""
     events = [
@@ -51,12 +52,11 @@ def write_timings(
             trigger,
             command.asked_for if command.asked_for != timing.asked_for else None,
         )
-        for command, timing in changes
+        for command, timing in timings
     ]
-    timings = [timing for _, timing in changes]
     with last_round_trip(tx):
-        amend.reschedule(tx, timings)
-        schedule.tell(tx, [timing.due_at for timing in timings])
+        changes.reschedule(tx, [timing for _, timing in timings])
+        due_times.tell(tx, [timing.due_at for _, timing in timings])
         outbox.append(tx, [event for event in events if event])
 
 

@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import structlog
 from sqlalchemy import Engine
 
-from db import amend, claims
-from db.amend import Timing
+from db.commands import changes, claim
+from db.commands.changes import Timing
 from db.session import transaction
 from schemas.command import Trigger
-from schemas.facts import ClaimedCommand
-from worker.reschedule import write_timings
-from worker.timing import cached_digest, instant_anyway, release_of
+from schemas.values.video_facts import ClaimedCommand
+from worker.enqueue.rescheduling import write_timings
+from worker.rules.local_time import cached_digest, instant_anyway, release_of
 
 BATCH = 500
 """Commands that one transaction computes anew."""
@@ -70,7 +70,7 @@ def recompute(engine: Engine, seconds: float | None = None) -> Recomputed:
 def _outdated(engine: Engine) -> list[tuple[str, str]]:
     """The zones, each with a digest of rules that are not the ones here, but not newer either."""
     with transaction(engine) as tx:
-        known = claims.zones(tx)
+        known = claim.zones(tx)
     return sorted((zone, digest) for zone, digest in known if _is_outdated(zone, digest))
 
 
@@ -87,9 +87,9 @@ def _is_outdated(zone: str, digest: str) -> bool:
 def _batches(engine: Engine, zone: str, digest: str) -> Iterator[list[Moved]]:
     while True:
         with transaction(engine) as tx:
-            commands = claims.hold_outdated(tx, zone, digest, BATCH)
+            commands = claim.hold_outdated(tx, zone, digest, BATCH)
             pairs = [(command, _timing(command, zone)) for command in commands]
-            amend.reschedule(tx, [t for c, t in pairs if c.asked_for == t.asked_for])
+            changes.reschedule(tx, [t for c, t in pairs if c.asked_for == t.asked_for])
             changed = [(c, t) for c, t in pairs if c.asked_for != t.asked_for]
             write_timings(tx, changed, Trigger.SCHEDULE)
         moved = [_moved(command, timing) for command, timing in changed]

@@ -15,10 +15,10 @@ from kombu import Connection, Exchange, Producer
 from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
-from db import outbox, outlet
-from db.outbox import RecordedEvent
+from db.events import outbox, outlet
+from db.events.outbox import RecordedEvent
 from db.session import transaction
-from worker.relay import BATCH, OutletAway, OutletUnfit, cloud_event
+from worker.events.redis_stream import BATCH, OutletAway, OutletUnfit, cloud_event
 
 EXCHANGE = Exchange("video.events", type="topic", durable=True)
 CONTENT_TYPE = "application/cloudevents+json"

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from db import feed
-from db.outbox import RecordedEvent
+from db.events import feed
+from db.events.outbox import RecordedEvent
 from db.session import transaction
 from schemas.feed import Told, Wanted
-from worker.relay import cloud_event
+from worker.events.redis_stream import cloud_event
 
 SCAN = 5_000
 """Positions that one look goes through: it takes milliseconds, whatever is wanted."""

@@ -1,6 +1,6 @@
 """Outlets: where events go from the outbox, each with a position of its own.
 
-The Redis stream is one (worker.relay), an AMQP exchange another (worker.amqp); `OUTLETS` says which
+The Redis stream is one (worker.events.redis_stream), an AMQP exchange another (worker.events.amqp); `OUTLETS` says which
 are on. One that is away neither stops the others nor loses anything: it goes on where it was.
 """
 
@@ -11,9 +11,9 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
-from worker.amqp import AmqpOutlet
-from worker.relay import OutletAway, OutletUnfit, StreamOutlet
-from worker.settings import OutletName, Settings
+from worker.events.amqp import AmqpOutlet
+from worker.events.redis_stream import OutletAway, OutletUnfit, StreamOutlet
+from worker.runtime.settings import OutletName, Settings
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

@@ -17,8 +17,8 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
-from db import outbox
-from db.outbox import RecordedEvent
+from db.events import outbox
+from db.events.outbox import RecordedEvent
 from db.session import transaction
 from schemas.events import SCHEMA_VERSION
 
@@ -91,7 +91,7 @@ class Tip:
 
 
 class StreamOutlet:
-    """The stream as one of the outlets (worker.outlets)."""
+    """The stream as one of the outlets (worker.events.outlets)."""
 
     name = "stream"
 

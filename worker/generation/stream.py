@@ -1,7 +1,7 @@
 """Generation reports: hear them, one or many, and take them from the stream `video.generation`.
 
 The stream is read as a consumer group: an entry is acknowledged once what it says is committed, so
-a crash anywhere means that it is delivered again, which changes nothing (see worker.generation).
+a crash anywhere means that it is delivered again, which changes nothing (see worker.rules.generation_merge).
 What makes no sense is set aside, kept for a person to look at.
 """
 
@@ -21,12 +21,12 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
-from db import generation
 from db.errors import DATABASE_ERRORS, is_passing
 from db.session import Connection, transaction
+from db.videos import generation
 from schemas.generation import GenerationEvent, GenerationFacts, GenerationReport, GenerationState
-from worker.enqueue import set_aside
-from worker.generation import Standing, hear, reason, settle, stand
+from worker.enqueue.accept import set_aside
+from worker.rules.generation_merge import Standing, hear, reason, settle, stand
 
 STREAM = "video.generation"
 GROUP = "publish-worker"

@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from worker.settings import Settings, SettingsError
+from worker.runtime.settings import Settings, SettingsError
 
 PROCESSES = ("api", "worker", "beat")
 WORKER_PROCESSES = 2
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 20.0
-"""For the batch in hand: `worker.publish` hands over after five seconds."""
+"""For the batch in hand: `worker.publish.run` hands over after five seconds."""
 
 _GUARD = """
 while read -r pid; do [ "$pid" = stop ] && exit; pids="$pids $pid"; done
@@ -86,7 +86,7 @@ def children(
     """Run API, worker and beat until the block ends; `output` says where each one's lines go."""
     celery = [sys.executable, "-m", "celery", "--no-color", "--quiet", "-A", "worker.app"]
     commands = {
-        "api": [sys.executable, "-m", "worker.serve", str(listener.fileno())],
+        "api": [sys.executable, "-m", "worker.local.serve", str(listener.fileno())],
         "worker": [*celery, "worker", f"--concurrency={WORKER_PROCESSES}"],
         "beat": [*celery, "beat"],
     }

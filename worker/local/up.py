@@ -19,14 +19,14 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from db.migrate import migrate
-from db.sample import load_sample
+from db.sample_data import load_sample
 from db.session import connect, transaction
-from schemas.access import Scope
-from worker.access import create_key, identify
-from worker.embedded import data_dir, engines
-from worker.preflight import check_settings, complain
-from worker.processes import Child, at, children, interruptible, listen, on_ending_signal
-from worker.settings import Settings, SettingsError
+from schemas.values.caller import Scope
+from worker.local.children import Child, at, children, interruptible, listen, on_ending_signal
+from worker.local.engines import data_dir, engines
+from worker.operations.api_keys import create_key, identify
+from worker.runtime.settings import Settings, SettingsError
+from worker.runtime.startup import check_settings, complain
 
 KEY_FILE = "development-key"
 COLOURS = {"api": "cyan", "worker": "green", "beat": "magenta"}

@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
-from db import keys
+from db import api_keys
 from db.session import transaction
-from schemas.access import ApiKey, Caller, Scope
+from schemas.values.caller import ApiKey, Caller, Scope
 
 PREFIX = "pw_"
 """So that a leaked key is recognised by those who look for leaks."""
@@ -24,9 +24,9 @@ def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | N
     """Make a key for one workspace (None: all) and return the secret, this once."""
     secret = PREFIX + secrets.token_urlsafe(32)
     with transaction(engine) as tx:
-        if workspace_id is not None and not keys.workspace_exists(tx, workspace_id):
+        if workspace_id is not None and not api_keys.workspace_exists(tx, workspace_id):
             raise NoSuchWorkspace(f"There is no workspace {workspace_id}.")
-        keys.insert(
+        api_keys.insert(
             tx,
             key_id=uuid7(),
             name=name,
@@ -40,25 +40,25 @@ def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | N
 def identify(engine: Engine, secret: str) -> Caller | None:
     """Tell whose key this is; None if nobody's, or revoked."""
     with transaction(engine) as tx:
-        return keys.find(tx, _digest(secret))
+        return api_keys.find(tx, _digest(secret))
 
 
 def still_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
     """Tell which of these keys have not been revoked since they were looked up."""
     with transaction(engine) as tx:
-        return keys.valid(tx, ids)
+        return api_keys.valid(tx, ids)
 
 
 def list_keys(engine: Engine) -> list[ApiKey]:
     """All keys, oldest first, without their secrets."""
     with transaction(engine) as tx:
-        return keys.everything(tx)
+        return api_keys.everything(tx)
 
 
 def revoke_key(engine: Engine, key_id: UUID) -> bool:
     """Revoke a key at once; False if there is no such key, or it was revoked before."""
     with transaction(engine) as tx:
-        return keys.revoke(tx, key_id)
+        return api_keys.revoke(tx, key_id)
 
 
 def _digest(secret: str) -> bytes:

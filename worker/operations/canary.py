@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Engine
 
-from db import canary
-from db.canary import Flight
+from db.commands import canary
+from db.commands.canary import Flight
 from db.session import transaction
 from schemas.command import Action, PublishRequest, Trigger
-from worker.enqueue import Origin, enqueue
-from worker.wake import Waker
+from worker.enqueue.accept import Origin, enqueue
+from worker.runtime.wake_ups import Waker
 
 AHEAD = timedelta(seconds=1)
 """How far ahead a flight is scheduled: far enough for the schedulers to sleep until then."""

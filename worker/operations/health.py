@@ -2,7 +2,7 @@
 
 Every `publish.run_due` leaves a heartbeat in Redis, and beat sends one each second. So a fresh
 heartbeat shows that beat, the broker and a worker that consumes all work; a process that merely
-exists shows nothing. That commands go out in time, the canary shows (worker.canary).
+exists shows nothing. That commands go out in time, the canary shows (worker.operations.canary).
 """
 
 import time
@@ -15,13 +15,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from db import claims, publication
+from db.commands import claim
 from db.errors import DATABASE_ERRORS
 from db.migrate import is_migrated
 from db.session import transaction
-from worker import canary
-from worker.relay import StreamUnfit
-from worker.relay import check as check_stream
+from db.videos import facts_and_release
+from worker.events.redis_stream import StreamUnfit
+from worker.events.redis_stream import check as check_stream
+from worker.operations import canary
 
 HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
@@ -72,8 +73,8 @@ def _database(engine: Engine) -> Check:
                 name="database", ok=False, detail="Not migrated: run `publish-worker migrate`."
             )
         with transaction(engine) as tx:
-            claims.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
-            publication.read_facts(tx, [])
+            claim.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
+            facts_and_release.read_facts(tx, [])
     except DATABASE_ERRORS as error:
         return Check(name="database", ok=False, detail=type(error).__name__)
     return Check(name="database", ok=True, detail="Answers, and is migrated.")

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine
 
-from db import punctuality
+from db.commands import punctuality
 from db.session import transaction
 from schemas.punctuality import Punctuality
 

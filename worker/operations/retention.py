@@ -8,12 +8,14 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
-from db import idempotency, inbox, outbox, webhook_delivery
+from db.commands import idempotency, inbox
+from db.events import outbox
 from db.session import Connection, transaction
-from worker import reports
-from worker.outlets import switched_on
-from worker.relay import STREAM, OutletUnfit
-from worker.settings import Settings
+from db.webhooks import deliveries as webhook_deliveries
+from worker.events.outlets import switched_on
+from worker.events.redis_stream import STREAM, OutletUnfit
+from worker.generation import stream as report_stream
+from worker.runtime.settings import Settings
 
 LIMIT = 5_000
 """Rows that one transaction deletes."""
@@ -42,14 +44,14 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
     command_age = timedelta(days=settings.command_keep_days)
     pruned = Pruned(
         stream=trim(engine, redis, settings.stream_age()),
-        reports=reports.trim(redis, settings.stream_age()),
+        reports=report_stream.trim(redis, settings.stream_age()),
         outbox=_prune_outbox(engine, redis, settings),
         # Keys before the commands that they stand for: none may lead nowhere.
         idempotency_keys=_in_steps(
             engine, lambda tx: idempotency.prune(tx, age=command_age, limit=LIMIT)
         ),
         deliveries=_in_steps(
-            engine, lambda tx: webhook_delivery.prune(tx, age=_outbox_age(settings), limit=LIMIT)
+            engine, lambda tx: webhook_deliveries.prune(tx, age=_outbox_age(settings), limit=LIMIT)
         ),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
     )
@@ -75,7 +77,7 @@ def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
         return 0
     with transaction(engine) as tx:
         young = outbox.first_young(tx, _outbox_age(settings))
-        needed = webhook_delivery.needed_from(tx)
+        needed = webhook_deliveries.needed_from(tx)
     before = min(young, handed_on + 1, young if needed is None else needed)
     return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))
 

@@ -7,11 +7,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from db import inbox, outbox, schedule
+from db.commands import due_times, inbox
 from db.errors import DATABASE_ERRORS
+from db.events import outbox
 from db.session import transaction
-from worker.health import Check, examine
-from worker.relay import tip
+from worker.events.redis_stream import tip
+from worker.operations.health import Check, examine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ def survey(
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)
-            next_due, hears = schedule.next_due(tx), schedule.hears_generation(tx)
+            next_due, hears = due_times.next_due(tx), due_times.hears_generation(tx)
             position, _ = outbox.ends(tx)
             set_aside = inbox.count_set_aside(tx)
     except DATABASE_ERRORS:

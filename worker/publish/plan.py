@@ -3,15 +3,15 @@
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
-from db import publication
-from db.inbox import PATIENCE
+from db.commands.inbox import PATIENCE
 from db.session import transaction
+from db.videos import facts_and_release
 from schemas.command import CommandState, Trigger
-from schemas.facts import ClaimedCommand, Names, VideoFacts
 from schemas.plan import PlannedOutcome, PublishPlan
-from worker import readiness
-from worker.custom_url import absolute_url
-from worker.decision import decide, release_of
+from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
+from worker.rules import readiness
+from worker.rules.custom_url import absolute_url
+from worker.rules.decision import decide, release_of
 
 _NO_NAMES = Names(categories={}, subcategories={}, tags={})
 
@@ -21,7 +21,7 @@ def plan(
 ) -> PublishPlan | None:
     """Plan a publish without a body; None if there is no such video in the caller's workspace."""
     with transaction(engine) as tx:
-        video = publication.read_facts(tx, [video_id]).get(video_id)
+        video = facts_and_release.read_facts(tx, [video_id]).get(video_id)
     if video is None or (workspace_id is not None and video.workspace_id != workspace_id):
         return None
     decision = decide(_command(video), video, _NO_NAMES, base_url)

@@ -14,13 +14,14 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db import claims, publication
+from db.commands.claim import claim_due, claim_these
 from db.errors import is_passing
 from db.session import Connection, transaction
+from db.videos import facts_and_release
 from schemas.command import CommandState
-from schemas.decision import Decision
-from schemas.facts import ClaimedCommand, Names
-from worker.decision import after, after_failure, decide
+from schemas.values.decision import Decision
+from schemas.values.video_facts import ClaimedCommand, Names
+from worker.rules.decision import after, after_failure, decide
 
 BATCH = 250
 """As large as a batch gains by; what falls due after an outage waits for the one in hand."""
@@ -55,7 +56,7 @@ def run_due(
     deadline = time.monotonic() + BUDGET_SECONDS
     done = 0
     while time.monotonic() < deadline:
-        decisions = publish_batch(engine, base_url, partial(claims.claim_due, limit=BATCH))
+        decisions = publish_batch(engine, base_url, partial(claim_due, limit=BATCH))
         done += sum(decision.finished_at is not None for decision in decisions)
         if any(decision.event for decision in decisions) or not (decisions or done):
             committed()
@@ -67,10 +68,10 @@ def run_due(
     return done
 
 
-def publish_batch(engine: Engine, base_url: str, claim: Claim) -> list[Decision]:
-    """Carry out what `claim` takes in one transaction, or in halves if one command spoils it."""
+def publish_batch(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
+    """Carry out what `take` claims in one transaction, or in halves if one command spoils it."""
     try:
-        decisions = _publish_together(engine, base_url, claim)
+        decisions = _publish_together(engine, base_url, take)
     except BatchFailed as failure:
         if len(failure.ids) == 1:
             return _back_off(engine, failure.ids[0], failure.error)
@@ -79,21 +80,21 @@ def publish_batch(engine: Engine, base_url: str, claim: Claim) -> list[Decision]
         return [
             decision
             for half in (failure.ids[:middle], failure.ids[middle:])
-            for decision in publish_batch(engine, base_url, partial(claims.claim_these, ids=half))
+            for decision in publish_batch(engine, base_url, partial(claim_these, ids=half))
         ]
     for decision in decisions:
         _tell(decision)
     return decisions
 
 
-def _publish_together(engine: Engine, base_url: str, claim: Claim) -> list[Decision]:
+def _publish_together(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
     with transaction(engine) as tx:
-        commands = claim(tx)
+        commands = take(tx)
         if not commands:
             return []
         try:
             decisions = decide_all(tx, commands, base_url)
-            publication.write(tx, decisions)
+            facts_and_release.write(tx, decisions)
         except Exception as error:
             if is_passing(error):
                 raise
@@ -104,7 +105,7 @@ def _publish_together(engine: Engine, base_url: str, claim: Claim) -> list[Decis
 
 def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str) -> list[Decision]:
     """Decide a batch in order; what a command does to its video, the next one sees."""
-    videos = publication.read_facts(tx, {c.video_id for c in commands if c.video_held})
+    videos = facts_and_release.read_facts(tx, {c.video_id for c in commands if c.video_held})
     names = _names(tx, commands)
     asked = Counter(command.video_id for command in commands)
     decisions: list[Decision] = []
@@ -119,7 +120,7 @@ def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str
 
 def _names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
     edits = [command.edits for command in commands if command.edits]
-    return publication.read_names(
+    return facts_and_release.read_names(
         tx,
         categories={edit["category"] for edit in edits if edit.get("category")},
         subcategories={edit["subcategory"] for edit in edits if edit.get("subcategory")},
@@ -130,11 +131,9 @@ def _names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
 def _back_off(engine: Engine, command_id: UUID, error: Exception) -> list[Decision]:
     """Put the culprit off, or set it aside after its last attempt."""
     with transaction(engine) as tx:
-        decisions = [
-            after_failure(command, error) for command in claims.claim_these(tx, [command_id])
-        ]
+        decisions = [after_failure(command, error) for command in claim_these(tx, [command_id])]
         if decisions:
-            publication.write(tx, decisions)
+            facts_and_release.write(tx, decisions)
     for decision in decisions:
         log.error(
             "command.attempt_failed",

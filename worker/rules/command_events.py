@@ -5,7 +5,6 @@ from datetime import datetime
 from uuid_utils.compat import uuid7
 
 from schemas.command import Action, CommandState, Trigger
-from schemas.decision import NewEvent, Release
 from schemas.events import (
     EventData,
     EventType,
@@ -16,9 +15,10 @@ from schemas.events import (
     VideoPublished,
     VideoUnpublished,
 )
-from schemas.facts import ClaimedCommand, VideoFacts
+from schemas.values.decision import NewEvent, Release
+from schemas.values.video_facts import ClaimedCommand, VideoFacts
 from schemas.video import Visibility
-from worker.custom_url import absolute_url
+from worker.rules.custom_url import absolute_url
 
 _ENDED = {
     CommandState.REJECTED: EventType.REJECTED,

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from schemas.command import Action, CommandState, Trigger
-from schemas.decision import ALREADY_PUBLISHED, Decision, Release
-from schemas.facts import ClaimedCommand, Names, VideoFacts
 from schemas.plan import Readiness, Verdict
-from worker import custom_url, metrics, readiness, telling
-from worker.edits import changed, edited
-from worker.etag import etag, matches
+from schemas.values.decision import ALREADY_PUBLISHED, Decision, Release
+from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
+from worker.rules import command_events, custom_url, metrics, readiness
+from worker.rules.edits import changed, edited
+from worker.rules.etag import etag, matches
 
 MAX_ATTEMPTS = 5
 LONGEST_PAUSE = timedelta(minutes=1)
@@ -129,7 +129,7 @@ def ended(
         reason=reason,
         detail=detail,
         finished_at=now,
-        event=telling.ended(command, state, now, reason, detail, trigger),
+        event=command_events.ended(command, state, now, reason, detail, trigger),
     )
 
 
@@ -181,7 +181,7 @@ def _unpublish(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Dec
         _unfinished(command, CommandState.UNPUBLISHED, command.due_at),
         finished_at=video.now,
         release=release,
-        event=telling.unpublished(command, video, release, base_url),
+        event=command_events.unpublished(command, video, release, base_url),
     )
 
 
@@ -194,7 +194,7 @@ def _publish(
         finished_at=video.now,
         changes=changes or None,
         release=release,
-        event=telling.published(command, video, release, base_url),
+        event=command_events.published(command, video, release, base_url),
     )
 
 
@@ -228,7 +228,9 @@ def _stand_aside(command: ClaimedCommand, now: datetime) -> Decision:
         _unfinished(command, CommandState(command.state), now + HELD_PAUSE),
         reason="video_held",
         detail="Somebody else holds the video's row at this moment.",
-        fell_due_at=None if command.state == CommandState.WAITING else telling.fell_due_at(command),
+        fell_due_at=None
+        if command.state == CommandState.WAITING
+        else command_events.fell_due_at(command),
     )
 
 
@@ -243,7 +245,7 @@ def _unfinished(command: ClaimedCommand, state: CommandState, due_at: datetime) 
         due_at=due_at,
         checks=command.checks,
         attempts=command.attempts,
-        fell_due_at=telling.fell_due_at(command),
+        fell_due_at=command_events.fell_due_at(command),
         claimed_at=command.now,
         finished_at=None,
     )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from schemas.facts import Names, VideoFacts
+from schemas.values.video_facts import Names, VideoFacts
 
 
 def changed(video: VideoFacts, edits: dict[str, Any] | None) -> dict[str, Any]:

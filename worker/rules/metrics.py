@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from schemas.facts import VideoFacts
 from schemas.metrics import Metrics
+from schemas.values.video_facts import VideoFacts
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 """Scripts written without spaces (Han, kana, Thai): there, each character counts as a word."""

@@ -1,7 +1,7 @@
 """Readiness: may this video be published now? A pure rule, gate by gate."""
 
-from schemas.facts import VideoFacts
 from schemas.plan import Gate, Readiness, Verdict
+from schemas.values.video_facts import VideoFacts
 from schemas.video import CreationStatus, InternalStatus
 
 _SEVERITY = {Verdict.READY: 0, Verdict.NOT_YET: 1, Verdict.NEVER: 2}

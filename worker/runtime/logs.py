@@ -6,7 +6,7 @@ import sys
 import structlog
 from structlog.typing import Processor
 
-from worker.settings import LogFormat
+from worker.runtime.settings import LogFormat
 
 
 def configure(log_format: LogFormat, level: str = "INFO") -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from worker.embedded import data_dir, running
+from worker.local.engines import data_dir, running
 
 
 class LogFormat(StrEnum):

@@ -20,8 +20,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from db.errors import DatabaseUnavailable, NotMigrated
 from db.migrate import is_migrated
-from worker.embedded import EngineError
-from worker.settings import OutletName, Settings, SettingsError
+from worker.local.engines import EngineError
+from worker.runtime.settings import OutletName, Settings, SettingsError
 
 NOT_MIGRATED = (
     "The database is not migrated: run `publish-worker migrate` (with --with-platform where the "

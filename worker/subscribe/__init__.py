@@ -9,11 +9,10 @@ How: subscriber.py and async_subscriber.py do what course.py says, hand.py keeps
 scripts.py is what happens on Redis. docs/subscribing.md has the promises.
 """
 
-from schemas.received import Event
+from schemas.received_event import Event
 from worker.subscribe.async_subscriber import AsyncDelivery, AsyncSubscriber
 from worker.subscribe.errors import Gap, OtherHistory, SubscriberError, Unacknowledged
-from worker.subscribe.following import Missing, Received, follow
-from worker.subscribe.once import (
+from worker.subscribe.exactly_once import (
     create_positions,
     forget_positions,
     handled_up_to,
@@ -21,6 +20,7 @@ from worker.subscribe.once import (
     once_async,
 )
 from worker.subscribe.subscriber import Delivery, Subscriber
+from worker.subscribe.tail import Missing, Received, follow
 
 __all__ = [
     "AsyncDelivery",

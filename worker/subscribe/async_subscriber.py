@@ -10,13 +10,13 @@ from typing import Any, Self, TypeVar
 import structlog
 from redis.asyncio import Redis
 
-from schemas.received import Event
-from worker.subscribe.course import FLUSH_SECONDS, Reader
+from schemas.received_event import Event
 from worker.subscribe.delivery import Delivery, named, told
 from worker.subscribe.effects import Ask, AskEnds, Course, Effect, Pause, Send
 from worker.subscribe.errors import Gap
 from worker.subscribe.group import Group
 from worker.subscribe.outbox_reading import OutboxReading
+from worker.subscribe.reader import FLUSH_SECONDS, Reader
 from worker.subscribe.subscriber import (
     AWAY,
     AWAY_SECONDS,

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from worker.subscribe.entry import Entry
+from worker.subscribe.stream_entry import Entry
 
 LIMIT = 1_000
 """Events that are handed out or held back, at most; then none is read until some are done."""

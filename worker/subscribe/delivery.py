@@ -3,8 +3,8 @@
 from functools import cached_property
 from typing import Generic, TypeVar
 
-from schemas.received import Event, received
-from worker.subscribe.entry import Entry
+from schemas.received_event import Event, received
+from worker.subscribe.stream_entry import Entry
 
 Owner = TypeVar("Owner")
 

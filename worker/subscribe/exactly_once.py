@@ -12,9 +12,9 @@ Whoever stores what it did and that it did so in one transaction does it once.
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
-from db import positions
-from db.positions import Own, OwnAsync
-from schemas.received import Event
+from schemas.received_event import Event
+from worker.subscribe import positions
+from worker.subscribe.positions import Own, OwnAsync
 
 
 def create_positions(connection: Own) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from worker.relay import STREAM
+from worker.events.redis_stream import STREAM
 from worker.subscribe import scripts
 from worker.subscribe.effects import Value
-from worker.subscribe.entry import Entry, Source
+from worker.subscribe.stream_entry import Entry, Source
 
 MARKS = "publish-worker:subscriber:"
 DEAD = f"{STREAM}:dead:"

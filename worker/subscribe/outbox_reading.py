@@ -1,7 +1,7 @@
 """The outbox, as far as a subscriber asks it: what is missing on the stream."""
 
-from db import outbox
-from db.outbox import RecordedEvent
+from db.events import outbox
+from db.events.outbox import RecordedEvent
 from db.session import connect, transaction
 from worker.subscribe.effects import Ask, AskEnds
 

@@ -11,13 +11,13 @@ from typing import Any
 import structlog
 from redis.exceptions import ResponseError
 
-from worker.relay import cloud_event
+from worker.events.redis_stream import cloud_event
 from worker.subscribe import scripts
+from worker.subscribe.backlog import LIMIT, Hand
 from worker.subscribe.effects import Ask, AskEnds, Course, Pause, Send, Value
-from worker.subscribe.entry import OURS, Entry, NotAnEvent, Source, read
 from worker.subscribe.errors import Gap, OtherHistory, Unacknowledged
 from worker.subscribe.group import INDEX, Group
-from worker.subscribe.hand import LIMIT, Hand
+from worker.subscribe.stream_entry import OURS, Entry, NotAnEvent, Source, read
 
 BATCH = 500
 BLOCK_SECONDS = 0.5

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from worker.relay import FIELD
+from worker.events.redis_stream import FIELD
 
 OURS = b'{"specversion": "1.0", "id": "'
 """How a document of the relay's begins; the attributes follow, `data` comes last."""

@@ -12,14 +12,14 @@ from redis.exceptions import ConnectionError as RedisAway
 from redis.exceptions import TimeoutError as RedisSilent
 from sqlalchemy.exc import OperationalError
 
-from schemas.received import Event
-from worker.subscribe.course import FLUSH_SECONDS, Reader
+from schemas.received_event import Event
 from worker.subscribe.delivery import Delivery as AnyDelivery
 from worker.subscribe.delivery import named, told
 from worker.subscribe.effects import Ask, AskEnds, Course, Effect, Pause, Send
 from worker.subscribe.errors import Gap
 from worker.subscribe.group import Group
 from worker.subscribe.outbox_reading import OutboxReading
+from worker.subscribe.reader import FLUSH_SECONDS, Reader
 
 T = TypeVar("T")
 AWAY = (RedisAway, RedisSilent, OperationalError)

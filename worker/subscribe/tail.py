@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from worker.relay import FIELD, STREAM, tip
+from worker.events.redis_stream import FIELD, STREAM, tip
 
 BLOCK_MS = 500
 """How long one read waits; short, so that a stop is noticed."""

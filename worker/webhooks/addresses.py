@@ -1,6 +1,6 @@
 """Which addresses we call: public ones, over https, unless the operator allows others.
 
-Checked when an endpoint is registered, and again at each connection (worker.webhooks.connecting):
+Checked when an endpoint is registered, and again at each connection (worker.webhooks.connections):
 a name may lead somewhere else by then. Refused is what IANA's registries of special-purpose
 addresses do not call globally reachable, and where clouds keep their metadata.
 """

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpcore
 
-from schemas.delivery import Attempt, Receiver
+from schemas.values.delivery import Attempt, Receiver
 from worker.webhooks.addresses import AddressRefused, Target, parse
-from worker.webhooks.connecting import Lines
-from worker.webhooks.retry import retry_after
+from worker.webhooks.connections import Lines
+from worker.webhooks.retry_policy import retry_after
 from worker.webhooks.signing import headers
 
 TIMEOUT_SECONDS = 15.0

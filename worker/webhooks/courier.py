@@ -26,18 +26,18 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db import webhook_delivery
 from db.session import transaction
-from db.webhook_delivery import ClaimedDelivery
-from schemas.delivery import Settled
-from worker.relay import cloud_event
+from db.webhooks import deliveries
+from db.webhooks.deliveries import ClaimedDelivery
+from schemas.values.delivery import Settled
+from worker.events.redis_stream import cloud_event
 from worker.webhooks.addresses import Resolve
-from worker.webhooks.connecting import CheckedBackend, Lines
-from worker.webhooks.sending import TIMEOUT_SECONDS, send
-from worker.webhooks.settling import WRITE_SECONDS, record_or_lose, settled
+from worker.webhooks.attempt import TIMEOUT_SECONDS, send
+from worker.webhooks.connections import CheckedBackend, Lines
+from worker.webhooks.results import WRITE_SECONDS, record_or_lose, settled
 
 BUDGET_SECONDS = 5.0
-"""After this long a run hands over to the next one, as in worker.publish."""
+"""After this long a run hands over to the next one, as in worker.publish.run."""
 QUIET_SECONDS = 1.0
 """A run does not wait longer than this for anything to happen: then only the slow are left."""
 LOOK_SECONDS = 0.05
@@ -174,4 +174,4 @@ def claim(engine: Engine, limit: int) -> list[ClaimedDelivery]:
     if limit <= 0:
         return []
     with transaction(engine) as tx:
-        return webhook_delivery.claim(tx, limit=limit, each=PER_ENDPOINT, hold=HOLD)
+        return deliveries.claim(tx, limit=limit, each=PER_ENDPOINT, hold=HOLD)

@@ -12,12 +12,15 @@ import structlog
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
-from db import keys, webhook_delivery, webhook_endpoint, webhook_log
+from db import api_keys
 from db.session import Connection, transaction
-from db.webhook_endpoint import EndpointRow, NewEndpointRow
-from db.webhook_log import AttemptRow, DeliveryRow
-from schemas.delivery import Attempt
+from db.webhooks import deliveries as delivery_rows
+from db.webhooks import endpoints as endpoint_rows
+from db.webhooks import log as delivery_log
+from db.webhooks.endpoints import EndpointRow, NewEndpointRow
+from db.webhooks.log import AttemptRow, DeliveryRow
 from schemas.problem import FieldError
+from schemas.values.delivery import Attempt
 from schemas.webhook import (
     MAX_ENDPOINTS,
     DeliveryFilter,
@@ -30,7 +33,7 @@ from schemas.webhook import (
 )
 from worker.webhooks.addresses import AddressRefused, check_url
 from worker.webhooks.signing import new_secret
-from worker.webhooks.trial import send_test
+from worker.webhooks.test_event import send_test
 
 OVERLAP = timedelta(hours=24)
 """How long the secret before a rotation signs too."""
@@ -105,7 +108,7 @@ def create(
     _check_address(new.url, allow_private=allow_private)
     made, secret = uuid7(), new_secret()
     with transaction(engine) as tx:
-        if not keys.workspace_exists(tx, owner):
+        if not api_keys.workspace_exists(tx, owner):
             raise _no_such_workspace(owner)
         row = NewEndpointRow(
             id=made,
@@ -114,9 +117,9 @@ def create(
             description=new.description,
             event_types=_plain(new.event_types),
             secret=secret,
-            after=webhook_delivery.hear_from_now(tx),
+            after=delivery_rows.hear_from_now(tx),
         )
-        if not webhook_endpoint.insert(tx, row):
+        if not endpoint_rows.insert(tx, row):
             raise TooManyEndpoints(
                 f"Workspace {owner} has {MAX_ENDPOINTS} endpoints, the most it may have."
             )
@@ -136,7 +139,7 @@ def list_page(engine: Engine, wanted: EndpointFilter, workspace_id: int | None) 
     if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
         return EndpointPage(endpoints=[], before=None)
     with transaction(engine) as tx:
-        found = webhook_endpoint.page(
+        found = endpoint_rows.page(
             tx,
             wanted,
             workspace_id=workspace_id if workspace_id is not None else wanted.workspace_id,
@@ -165,13 +168,13 @@ def update(
     with transaction(engine) as tx:
         # The outlet's row is locked before the endpoint's, as everywhere.
         enable = said.get("state") == EndpointState.ENABLED
-        now = webhook_delivery.hear_from_now(tx) if enable else None
+        now = delivery_rows.hear_from_now(tx) if enable else None
         before = _find(tx, endpoint_id, workspace_id, hold=True)
         after = replace(before, **said)
         turned = after.state != before.state
-        webhook_endpoint.update(tx, after, after=now if turned else None)
+        endpoint_rows.update(tx, after, after=now if turned else None)
         if turned:
-            webhook_delivery.cancel_pending(tx, endpoint_id)
+            delivery_rows.cancel_pending(tx, endpoint_id)
         changed = _find(tx, endpoint_id, workspace_id)
     log.info("webhook.endpoint_changed", endpoint_id=str(endpoint_id), fields=sorted(said))
     return changed
@@ -182,7 +185,7 @@ def rotate(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> WithS
     secret = new_secret()
     with transaction(engine) as tx:
         _find(tx, endpoint_id, workspace_id, hold=True)
-        webhook_endpoint.rotate(tx, endpoint_id, secret, OVERLAP)
+        endpoint_rows.rotate(tx, endpoint_id, secret, OVERLAP)
         endpoint = _find(tx, endpoint_id, workspace_id)
     log.info("webhook.secret_rotated", endpoint_id=str(endpoint_id))
     return WithSecret(endpoint=endpoint, secret=secret)
@@ -192,7 +195,7 @@ def delete(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> None:
     """Remove an endpoint, with its deliveries and their attempts. Raises NoSuchEndpoint."""
     with transaction(engine) as tx:
         _find(tx, endpoint_id, workspace_id, hold=True)
-        webhook_endpoint.delete(tx, endpoint_id)
+        endpoint_rows.delete(tx, endpoint_id)
     log.info("webhook.endpoint_deleted", endpoint_id=str(endpoint_id))
 
 
@@ -207,7 +210,7 @@ def try_out(
     """Send a test event now, whether the endpoint is enabled or not. Raises NoSuchEndpoint."""
     with transaction(engine) as tx:
         _find(tx, endpoint_id, workspace_id)
-        receiver = webhook_endpoint.receiver(tx, endpoint_id)
+        receiver = endpoint_rows.receiver(tx, endpoint_id)
     if receiver is None:
         raise _no_such_endpoint(endpoint_id)
     return send_test(receiver, base_url=base_url, allow_private=allow_private)
@@ -219,7 +222,7 @@ def deliveries(
     """A page of an endpoint's deliveries, the highest position first. Raises NoSuchEndpoint."""
     with transaction(engine) as tx:
         _find(tx, endpoint_id, workspace_id)
-        found = webhook_log.page(tx, endpoint_id, wanted, limit=wanted.limit + 1)
+        found = delivery_log.page(tx, endpoint_id, wanted, limit=wanted.limit + 1)
     shown = found[: wanted.limit]
     return DeliveryPage(
         deliveries=shown, before=shown[-1].position if len(found) > wanted.limit else None
@@ -232,7 +235,7 @@ def delivery(
     """A delivery and the last attempts at it. Raises NoSuchEndpoint or NoSuchDelivery."""
     with transaction(engine) as tx:
         _find(tx, endpoint_id, workspace_id)
-        return _delivery(tx, endpoint_id, delivery_id), webhook_log.attempts(tx, delivery_id)
+        return _delivery(tx, endpoint_id, delivery_id), delivery_log.attempts(tx, delivery_id)
 
 
 def replay_one(
@@ -246,7 +249,7 @@ def replay_one(
         found = _find(tx, endpoint_id, workspace_id, hold=True)
         _delivery(tx, endpoint_id, delivery_id)
         _check_enabled(found)
-        if not webhook_delivery.replay_one(tx, endpoint_id, delivery_id):
+        if not delivery_rows.replay_one(tx, endpoint_id, delivery_id):
             raise EventNotKept("The event is older than what is kept; it cannot be sent again.")
         replayed = _delivery(tx, endpoint_id, delivery_id)
     log.info("webhook.replayed", endpoint_id=str(endpoint_id), deliveries=1)
@@ -269,8 +272,8 @@ def replay(
 
 def _replay(tx: Connection, endpoint_id: UUID, since: int | None) -> Replayed:
     if since is None:
-        return Replayed(deliveries=webhook_delivery.replay_failed(tx, endpoint_id))
-    replayed = webhook_delivery.replay_after(tx, endpoint_id, after=since - 1)
+        return Replayed(deliveries=delivery_rows.replay_failed(tx, endpoint_id))
+    replayed = delivery_rows.replay_after(tx, endpoint_id, after=since - 1)
     return Replayed(
         deliveries=replayed.deliveries,
         next_position=replayed.position + 1 if replayed.more else None,
@@ -318,14 +321,14 @@ def _no_such_endpoint(endpoint_id: UUID) -> NoSuchEndpoint:
 def _find(
     tx: Connection, endpoint_id: UUID, workspace_id: int | None, *, hold: bool = False
 ) -> EndpointRow:
-    found = webhook_endpoint.show(tx, endpoint_id, workspace_id, hold=hold)
+    found = endpoint_rows.show(tx, endpoint_id, workspace_id, hold=hold)
     if found is None:
         raise _no_such_endpoint(endpoint_id)
     return found
 
 
 def _delivery(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRow:
-    found = webhook_log.show(tx, endpoint_id, delivery_id)
+    found = delivery_log.show(tx, endpoint_id, delivery_id)
     if found is None:
         raise NoSuchDelivery(f"The endpoint has no delivery {delivery_id}.")
     return found

@@ -9,8 +9,8 @@ import time
 import structlog
 from sqlalchemy import Engine
 
-from db import webhook_delivery
 from db.session import transaction
+from db.webhooks import deliveries
 
 BATCH = 200
 """Events at a time; each makes up to fifty deliveries."""
@@ -25,7 +25,7 @@ def fan_out(engine: Engine) -> int:
     made = 0
     while time.monotonic() < deadline:
         with transaction(engine) as tx:
-            batch = webhook_delivery.fan_out(tx, BATCH)
+            batch = deliveries.fan_out(tx, BATCH)
         made += batch.deliveries
         if batch.events < BATCH:
             break

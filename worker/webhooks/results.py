@@ -8,14 +8,15 @@ from sqlalchemy import Engine
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 from uuid_utils.compat import uuid7
 
-from db import outbox, webhook_delivery
 from db.errors import DATABASE_ERRORS, is_passing
+from db.events import outbox
 from db.session import last_round_trip, transaction
-from db.webhook_delivery import ClaimedDelivery
-from schemas.decision import NewEvent
-from schemas.delivery import Attempt, DisabledEndpoint, Settled
+from db.webhooks import deliveries
+from db.webhooks.deliveries import ClaimedDelivery
 from schemas.events import EndpointDisabled, EventType
-from worker.webhooks import retry as rules
+from schemas.values.decision import NewEvent
+from schemas.values.delivery import Attempt, DisabledEndpoint, Settled
+from worker.webhooks import retry_policy as rules
 
 WRITE_SECONDS = 10.0
 """How long results wait for a database that is away."""
@@ -49,10 +50,10 @@ def settled(delivery: ClaimedDelivery, attempt: Attempt, chance: float) -> Settl
 def record(engine: Engine, results: Sequence[Settled]) -> None:
     """Write tries down, with all that follows from them, in one transaction."""
     with transaction(engine) as tx:
-        disabled = webhook_delivery.judge(tx, rules.health(results), rules.PATIENCE)
-        webhook_delivery.settle(tx, results)
+        disabled = deliveries.judge(tx, rules.health(results), rules.PATIENCE)
+        deliveries.settle(tx, results)
         if disabled:
-            webhook_delivery.cancel_pending(tx, *(endpoint.id for endpoint in disabled))
+            deliveries.cancel_pending(tx, *(endpoint.id for endpoint in disabled))
             with last_round_trip(tx):
                 outbox.append(tx, [_event(endpoint) for endpoint in disabled])
     for endpoint in disabled:

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from itertools import groupby
 from operator import attrgetter
 
-from schemas.delivery import GONE, Attempt, Health, Settled
+from schemas.values.delivery import GONE, Attempt, Health, Settled
 from schemas.webhook import DeliveryState
 
 PAUSES = (

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from standardwebhooks import Webhook
 
-from schemas.delivery import Receiver
+from schemas.values.delivery import Receiver
 
 SECRET_BYTES = 32
 

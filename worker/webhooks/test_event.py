@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from uuid_utils.compat import uuid7
 
-from schemas.delivery import Attempt, Receiver
-from worker.webhooks.connecting import CheckedBackend, Lines
-from worker.webhooks.sending import send
+from schemas.values.delivery import Attempt, Receiver
+from worker.webhooks.attempt import send
+from worker.webhooks.connections import CheckedBackend, Lines
 
 TEST_TYPE = "webhook.test"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.api import Api
-from worker.access import list_keys, revoke_key
+from tests.support.api import Api
+from worker.operations.api_keys import list_keys, revoke_key
 
 NOBODYS = "019f0000-0000-7000-8000-000000000000"
 

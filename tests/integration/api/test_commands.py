@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.api import Api
+from tests.support.api import Api
 
 LATER = "2100-01-01T00:00:00Z"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.api import Api
-from tests.platform import column
+from tests.support.api import Api
+from tests.support.platform import column
 
 DRAFT: dict[str, Any] = {
     "status": "in_progress",

@@ -10,7 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.session import connect
-from tests.api import Api, serving
+from tests.support.api import Api, serving
 from worker.api.middleware import MAX_BODY, BodyLimit
 
 JSON = {"Content-Type": "application/json"}
@@ -199,7 +199,7 @@ def test_a_bug_shows_nothing_but_its_correlation_id(
     def buggy(*_: Any) -> None:
         raise RuntimeError("SELECT secret")
 
-    monkeypatch.setattr("worker.api.videos.read_video", buggy)
+    monkeypatch.setattr("worker.api.routes.videos.read_video", buggy)
     answer = api.get(f"/videos/{api.video()}/")
     assert_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text

@@ -11,15 +11,14 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.session import transaction
-from schemas.access import Scope
-from tests.desk import BASE_URL, Desk
-from tests.served import Served, served
-from tests.sse import listening
-from tests.waiting import wait_until
-from worker import live
-from worker.access import create_key, list_keys, revoke_key
-from worker.api import sse
-from worker.relay import STREAM, relay
+from schemas.values.caller import Scope
+from tests.support.pipeline import BASE_URL, Desk
+from tests.support.served import Served, served
+from tests.support.sse import listening
+from tests.support.waiting import wait_until
+from worker.api.streaming import sse, tail
+from worker.events.redis_stream import STREAM, relay
+from worker.operations.api_keys import create_key, list_keys, revoke_key
 
 
 @pytest.fixture
@@ -99,7 +98,7 @@ def test_who_is_far_behind_catches_up_from_the_outbox_without_a_gap(
     desk: Desk, url: str, key: str
 ) -> None:
     write_events(desk.engine, 3_000)
-    with patch.object(live, "REMEMBERED", 100), listening(f"{url}?after=0", key) as heard:
+    with patch.object(tail, "REMEMBERED", 100), listening(f"{url}?after=0", key) as heard:
         wait_until(lambda: len(heard.positions) > 500, "some of it")
         write_events(desk.engine, 500)
         relay(desk.engine, desk.redis, BASE_URL)
@@ -122,7 +121,7 @@ def test_only_ones_workspace_only_some_types_only_one_video(desk: Desk, url: str
 
 
 def test_the_cursor_moves_over_what_is_not_for_us(desk: Desk, url: str, key: str) -> None:
-    with patch.object(live, "HEARTBEAT_SECONDS", 0), listening(url, key) as heard:
+    with patch.object(tail, "HEARTBEAT_SECONDS", 0), listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
         tell(desk, 4, workspace_id=2)
         wait_until(lambda: heard.last.id == "4", "a heartbeat that says so")
@@ -177,7 +176,7 @@ def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
     desk: Desk, server: Served, url: str, key: str
 ) -> None:
     host, port = url.removeprefix("http://").partition("/")[0].split(":")
-    with patch.object(live, "BUFFER", 200), listening(f"{url}?after=0", key) as quick:
+    with patch.object(tail, "BUFFER", 200), listening(f"{url}?after=0", key) as quick:
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect((host, int(port)))
@@ -218,7 +217,7 @@ def test_a_reader_that_takes_nothing_at_all_is_given_up(
 
 
 def test_a_revoked_key_is_read_with_no_longer(desk: Desk, url: str, key: str) -> None:
-    with patch.object(live, "KEYS_SECONDS", 0), listening(url, key) as heard:
+    with patch.object(tail, "KEYS_SECONDS", 0), listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
         [known] = list_keys(desk.engine)
         revoke_key(desk.engine, known.id)

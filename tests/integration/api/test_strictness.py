@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.api import Api
+from tests.support.api import Api
 
 
 def test_a_misspelt_query_parameter_is_refused(api: Api) -> None:

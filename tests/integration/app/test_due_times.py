@@ -8,12 +8,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from db import schedule
+from db.commands import due_times
 from db.session import transaction
 from schemas.command import PublishRequest
-from tests.desk import Desk
-from tests.waiting import wait_until
-from worker.agenda import Agenda
+from tests.support.pipeline import Desk
+from tests.support.waiting import wait_until
+from worker.app.due_times import Agenda
 
 FAR = 30.0
 """Seconds that no test waits; what is awaited comes long before."""
@@ -103,7 +103,7 @@ def test_it_cuts_off_a_connection_that_got_silent(
     desk: Desk, agenda: Agenda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = desk.rows(LISTENERS)
-    monkeypatch.setattr("worker.agenda.SILENT_SECONDS", -1.0)
+    monkeypatch.setattr("worker.app.due_times.SILENT_SECONDS", -1.0)
     agenda.wait(0)
     monkeypatch.undo()
     wait_until(lambda: len(now := desk.rows(LISTENERS)) == 1 and now != before, "another one")
@@ -118,14 +118,14 @@ def test_thousands_due_at_once_hide_nothing_behind_them(desk: Desk) -> None:
         "FROM publisher.publish_command, generate_series(1, 1000)"
     )
     with transaction(desk.engine) as tx:
-        times = schedule.upcoming(tx).due
+        times = due_times.upcoming(tx).due
     assert 1 <= len(times) <= 6
 
 
 def test_far_times_are_told_to_nobody(desk: Desk) -> None:
     url = desk.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as ear:
-        ear.execute(sql.SQL("LISTEN {}").format(sql.Identifier(schedule.CHANNEL)))
+        ear.execute(sql.SQL("LISTEN {}").format(sql.Identifier(due_times.CHANNEL)))
         desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(3_600_000)))
         near = soon(1_000)
         desk.accept(PublishRequest(video_id=desk.video(), publish_at=near))
@@ -138,5 +138,5 @@ def test_the_next_due_time_is_the_soonest(desk: Desk) -> None:
     for at in (far, near):
         desk.accept(PublishRequest(video_id=desk.video(), publish_at=at))
     with transaction(desk.engine) as tx:
-        assert schedule.next_due(tx) == near
-        assert schedule.hears_generation(tx)
+        assert due_times.next_due(tx) == near
+        assert due_times.hears_generation(tx)

@@ -17,16 +17,17 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from schemas.access import Scope
+from schemas.values.caller import Scope
 from tests.conftest import libpq, named
-from tests.desk import BASE_URL, Desk
-from tests.platform import column
-from tests.waiting import wait_until
-from worker import access, cli, health
-from worker.embedded import Engines
+from tests.support.pipeline import BASE_URL, Desk
+from tests.support.platform import column
+from tests.support.waiting import wait_until
+from worker import cli
+from worker.local.engines import Engines
+from worker.operations import api_keys, health
 from worker.subscribe import Subscriber
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOBODY_LISTENS = "127.0.0.1:1"
 
 
@@ -58,7 +59,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     def leave_the_logs_to_pytest(*_: object) -> None:
         pass
 
-    monkeypatch.setattr("worker.logs.configure", leave_the_logs_to_pytest)
+    monkeypatch.setattr("worker.runtime.logs.configure", leave_the_logs_to_pytest)
 
     def publish_worker(*arguments: str, **environment: str) -> Done:
         for name, value in environment.items():
@@ -408,7 +409,7 @@ def test_rebuild_makes_the_stream_anew(run: Run, here: Desk) -> None:
 
 def test_the_secret_is_alone_on_stdout(run: Run, here: Desk) -> None:
     done = run("keys", "create", "--workspace", "1", "--scope", "publish", "--name", "ci")
-    caller = access.identify(here.engine, done.out.strip())
+    caller = api_keys.identify(here.engine, done.out.strip())
     assert caller is not None
     assert (caller.scope, caller.workspace_id) == (Scope.PUBLISH, 1)
 
@@ -423,12 +424,12 @@ def test_a_key_is_for_one_workspace_or_for_all(run: Run) -> None:
 
 
 def test_keys_are_listed_without_their_secrets_and_revoked(run: Run, here: Desk) -> None:
-    secret = access.create_key(here.engine, name="ci", scope=Scope.READ, workspace_id=None)
+    secret = api_keys.create_key(here.engine, name="ci", scope=Scope.READ, workspace_id=None)
     done = run("keys", "list", "--json")
     key = json.loads(done.out)
     assert secret not in done.out
     assert run("keys", "revoke", key["id"]).code == 0
-    assert access.identify(here.engine, secret) is None
+    assert api_keys.identify(here.engine, secret) is None
     assert run("keys", "revoke", key["id"]).code == 1
 
 

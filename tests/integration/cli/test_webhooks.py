@@ -6,14 +6,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from db import webhook_delivery
 from db.session import transaction
-from tests.desk import Desk
-from tests.integration import test_cli
-from tests.integration.test_cli import Done, Run
-from tests.integration.test_webhook_endpoints import record_many
-from tests.receiver import receiver as receiving
-from tests.receiver import says
+from db.webhooks import deliveries
+from tests.integration.cli import test_cli
+from tests.integration.cli.test_cli import Done, Run
+from tests.integration.webhooks.test_endpoints import record_many
+from tests.support.pipeline import Desk
+from tests.support.receiver import receiver as receiving
+from tests.support.receiver import says
 
 here, run = test_cli.here, test_cli.run
 """Fixtures."""
@@ -44,7 +44,7 @@ def delivered(webhooks: Run, here: Desk, count: int) -> str:
     endpoint = register(webhooks)["id"]
     here.publish(*(here.video() for _ in range(count)))
     with transaction(here.engine) as tx:
-        webhook_delivery.fan_out(tx, 1000)
+        deliveries.fan_out(tx, 1000)
     here.execute("UPDATE publisher.webhook_delivery SET state = 'failed', finished_at = now()")
     return endpoint
 

@@ -17,26 +17,26 @@ from psycopg.errors import InsufficientPrivilege
 from redis import Redis
 from sqlalchemy import Engine
 
-from db import videos
 from db.errors import DATABASE_ERRORS
 from db.migrate import is_migrated, migrate
-from db.platform import Platform
 from db.session import connect, transaction
-from schemas.access import Scope
+from db.tables.platform import Platform
+from db.videos import lookup
 from schemas.command import PublishRequest
 from schemas.generation import GenerationReport, ReportKind
+from schemas.values.caller import Scope
 from schemas.video import VideoInput
 from tests.conftest import libpq, named
-from tests.desk import Desk
-from worker.access import create_key
-from worker.embedded import Engines
-from worker.health import examine
-from worker.maintenance import prune
-from worker.reports import apply
-from worker.settings import Settings
+from tests.support.pipeline import Desk
+from worker.generation.stream import apply
+from worker.local.engines import Engines
+from worker.operations.api_keys import create_key
+from worker.operations.health import examine
+from worker.operations.retention import prune
+from worker.runtime.settings import Settings
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "adopting.md"
-DJANGO = Path(__file__).parent / "django_platform.sql"
+PAGE = Path(__file__).parents[3] / "docs" / "adopting.md"
+DJANGO = Path(__file__).parents[2] / "support" / "django_platform.sql"
 SQL_BLOCK = re.compile(r"^```sql\n-- (\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS: dict[str, str] = dict(SQL_BLOCK.findall(PAGE.read_text()))
 NOT_READ = {("section", "internal_notes")}
@@ -182,7 +182,7 @@ def test_the_release_and_the_event_are_right(adopted: Adopted) -> None:
 def test_the_resource_is_readable(adopted: Adopted) -> None:
     adopted.desk.publish(1)
     with transaction(adopted.desk.engine) as tx:
-        resource = videos.read_resource(tx, 1, None)
+        resource = lookup.read_resource(tx, 1, None)
 
     assert resource is not None
     assert (resource["is_draft"], resource["video"]) == (False, "videos/1.mp4")

@@ -13,11 +13,11 @@ from psycopg import sql
 from sqlalchemy import Engine, text
 
 from db.migrate import configuration, is_migrated, migrate
-from db.platform import Platform
-from db.publisher import Publisher
 from db.session import connect
+from db.tables.platform import Platform
+from db.tables.publisher import Publisher
 from tests.conftest import libpq, named
-from worker.embedded import Engines
+from worker.local.engines import Engines
 
 
 @pytest.fixture

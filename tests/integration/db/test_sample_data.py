@@ -8,7 +8,7 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 from sqlalchemy import Engine
 
-from db.sample import NUMBERED, load_sample, multiply_ready
+from db.sample_data import NUMBERED, load_sample, multiply_ready
 from db.session import Connection, transaction
 from schemas.video import CreationStatus, InternalStatus, Visibility
 

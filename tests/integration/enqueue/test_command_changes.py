@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from db.session import transaction
 from schemas.command import CommandChange, PublishRequest, Trigger
-from tests.api import Api
-from tests.desk import Desk
-from tests.integration.test_enqueue import together
-from tests.integration.test_publish import request
-from tests.platform import column, make_ready_videos
-from worker import publish
-from worker.commands import Changer, CommandEnded, cancel, reschedule
+from tests.integration.enqueue.test_enqueue import together
+from tests.integration.publish.test_publish import request
+from tests.support.api import Api
+from tests.support.pipeline import Desk
+from tests.support.platform import column, make_ready_videos
+from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
+from worker.publish import run
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
 BASE = "https://videos.example/api/v1"
@@ -477,7 +477,7 @@ ROUND = 50
 @pytest.fixture
 def videos(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A thousand ready drafts, published a few at a time, so that both sides win now and then."""
-    monkeypatch.setattr(publish, "BATCH", 3)
+    monkeypatch.setattr(run, "BATCH", 3)
     with transaction(desk.engine) as tx:
         return make_ready_videos(tx, 1_000)
 

@@ -10,13 +10,13 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from schemas.command import PublishRequest, Trigger
-from tests.desk import Desk
-from tests.integration.test_publish import request
-from tests.statements import counted
-from worker.embedded import Engines
-from worker.enqueue import KeyReused, NoSuchVideo, Origin, enqueue
-from worker.intent import RequestInvalid
-from worker.wake import MARK, Waker, impatient
+from tests.integration.publish.test_publish import request
+from tests.support.pipeline import Desk
+from tests.support.statements import counted
+from worker.enqueue.accept import KeyReused, NoSuchVideo, Origin, enqueue
+from worker.enqueue.new_commands import RequestInvalid
+from worker.local.engines import Engines
+from worker.runtime.wake_ups import MARK, Waker, impatient
 
 KEYED = {"idempotency_scope": "k", "idempotency_key": "once"}
 

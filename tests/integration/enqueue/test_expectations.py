@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from schemas.command import Action, PublishRequest
-from tests.api import Api
-from tests.desk import Desk
-from tests.integration.test_publish import request
-from tests.platform import column
-from worker.enqueue import VideoChanged
+from tests.integration.publish.test_publish import request
+from tests.support.api import Api
+from tests.support.pipeline import Desk
+from tests.support.platform import column
+from worker.enqueue.accept import VideoChanged
 
 LATER = "2099-01-01T00:00:00Z"
 CHANGED = "UPDATE video SET title = 'Unseen', updated_at = now() WHERE id = %s"

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from schemas.command import CommandChange, PublishRequest, Trigger
-from tests.desk import Desk
-from worker import timing, zones
-from worker.commands import Changer, reschedule
-from worker.intent import RequestInvalid
+from tests.support.pipeline import Desk
+from worker.enqueue import time_zone_updates
+from worker.enqueue.changes import Changer, reschedule
+from worker.enqueue.new_commands import RequestInvalid
+from worker.rules import local_time
 
 Rules = Callable[[str, str], None]
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
@@ -35,7 +36,7 @@ def rules(tmp_path: Path) -> Generator[Rules]:
     yield give
     zoneinfo.reset_tzpath(to=before)
     zoneinfo.ZoneInfo.clear_cache()
-    timing.cached_digest.cache_clear()
+    local_time.cached_digest.cache_clear()
 
 
 def tzif(zone: str) -> bytes:
@@ -71,7 +72,7 @@ def moves(desk: Desk) -> list[dict[str, Any]]:
 def test_what_moves_is_reported_and_has_its_event(desk: Desk, rules: Rules) -> None:
     command = told(desk, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")
-    [moved] = zones.recompute(desk.engine).moved
+    [moved] = time_zone_updates.recompute(desk.engine).moved
     assert (moved.command_id, moved.video_id) == (command.id, command.video_id)
     assert (moved.time_zone, moved.local_time) == ("Europe/Berlin", at("2099-12-01T18:00"))
     assert (moved.before, moved.after) == (at("2099-12-01T17:00Z"), at("2099-12-01T18:00Z"))
@@ -90,7 +91,7 @@ def test_it_goes_out_at_its_new_time(desk: Desk, rules: Rules) -> None:
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
     command = told(desk, local.isoformat(), "Etc/UTC")
     rules("Etc/UTC", "Etc/GMT+5")  # five hours behind: later
-    zones.recompute(desk.engine)
+    time_zone_updates.recompute(desk.engine)
     desk.let_pass(hours=2)
     assert desk.run() == 0
     desk.let_pass(hours=5)
@@ -102,7 +103,7 @@ def test_what_moves_into_the_past_goes_out_now(desk: Desk, rules: Rules) -> None
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
     command = told(desk, local.isoformat(), "Etc/UTC")
     rules("Etc/UTC", "Etc/GMT-5")  # five hours ahead: earlier
-    [moved] = zones.recompute(desk.engine).moved
+    [moved] = time_zone_updates.recompute(desk.engine).moved
     assert moved.after == moved.before - timedelta(hours=5)
     assert desk.run() == 1
     assert desk.command(command.id).state == "published"
@@ -113,15 +114,15 @@ def test_nobody_goes_back_to_an_older_release_of_the_rules(desk: Desk, rules: Ru
     command = told(desk, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")
     Path(zoneinfo.TZPATH[0], "tzdata.zi").write_text("# version 1999a\n")
-    assert zones.recompute(desk.engine).moved == []
+    assert time_zone_updates.recompute(desk.engine).moved == []
     assert desk.command(command.id).due_at == command.due_at
 
 
 def test_what_is_recomputed_twice_moves_once(desk: Desk, rules: Rules) -> None:
     told(desk, "2099-12-01T18:00")
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert len(zones.recompute(desk.engine).moved) == 1
-    assert zones.recompute(desk.engine).moved == []
+    assert len(time_zone_updates.recompute(desk.engine).moved) == 1
+    assert time_zone_updates.recompute(desk.engine).moved == []
     assert len(moves(desk)) == 1
 
 
@@ -129,9 +130,9 @@ def test_rules_that_come_back_bring_the_instant_back(desk: Desk, rules: Rules) -
     command = told(desk, "2099-12-01T18:00")
     berlin = tzif("Europe/Berlin")
     rules("Europe/Berlin", "Asia/Tokyo")
-    zones.recompute(desk.engine)
+    time_zone_updates.recompute(desk.engine)
     Path(zoneinfo.TZPATH[0], "Europe/Berlin").write_bytes(berlin)
-    zones.recompute(desk.engine)
+    time_zone_updates.recompute(desk.engine)
     assert desk.command(command.id).due_at == command.due_at
 
 
@@ -139,7 +140,7 @@ def test_new_rules_that_move_nothing_make_no_event(desk: Desk, rules: Rules) -> 
     command = told(desk, "2099-12-01T18:00")
     old = digest(desk, command)
     rules("Europe/Berlin", "Europe/Paris")  # another history, the same future
-    assert zones.recompute(desk.engine).moved == []
+    assert time_zone_updates.recompute(desk.engine).moved == []
     assert digest(desk, command) != old
     assert desk.command(command.id) == command
     assert moves(desk) == []
@@ -147,7 +148,7 @@ def test_new_rules_that_move_nothing_make_no_event(desk: Desk, rules: Rules) -> 
 
 def test_without_new_rules_nothing_is_touched(desk: Desk) -> None:
     command = told(desk, "2099-12-01T18:00")
-    assert zones.recompute(desk.engine).moved == []
+    assert time_zone_updates.recompute(desk.engine).moved == []
     assert desk.command(command.id) == command
 
 
@@ -157,7 +158,9 @@ def test_only_the_zone_with_new_rules_moves(desk: Desk, rules: Rules) -> None:
         PublishRequest(video_id=desk.video(), publish_at=at("2099-12-01T17:00Z"))
     ).commands[0]
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert [moved.command_id for moved in zones.recompute(desk.engine).moved] == [berlin.id]
+    assert [moved.command_id for moved in time_zone_updates.recompute(desk.engine).moved] == [
+        berlin.id
+    ]
     assert [desk.command(each.id) for each in (paris, instant)] == [paris, instant]
 
 
@@ -166,14 +169,14 @@ def test_only_what_is_still_to_come_moves(desk: Desk, rules: Rules) -> None:
     waiting = told(desk, "2020-12-01T18:00", video_id=desk.video(status="in_progress"))
     desk.run()
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert zones.recompute(desk.engine).moved == []
+    assert time_zone_updates.recompute(desk.engine).moved == []
     assert desk.states(done, waiting) == ["published", "waiting"]
 
 
 def test_both_ends_of_a_window_move(desk: Desk, rules: Rules) -> None:
     beginning = told(desk, "2099-12-01T18:00", unpublish_at_local="2099-12-01T19:00")
     rules("Europe/Berlin", "Asia/Tokyo")
-    moved = zones.recompute(desk.engine).moved
+    moved = time_zone_updates.recompute(desk.engine).moved
     assert [each.after for each in moved] == [at("2099-12-01T09:00Z"), at("2099-12-01T10:00Z")]
     assert beginning.counterpart_id in {each.command_id for each in moved}
 
@@ -182,7 +185,7 @@ def test_a_local_time_that_the_new_rules_skip_or_repeat_is_kept(desk: Desk, rule
     skipped = told(desk, "2037-03-29T02:30", "Africa/Lagos")
     twice = told(desk, "2037-10-25T02:30", "Africa/Lagos")
     rules("Africa/Lagos", "Europe/Berlin")
-    zones.recompute(desk.engine)
+    time_zone_updates.recompute(desk.engine)
     assert desk.command(skipped.id).due_at == at("2037-03-29T01:30Z")
     assert desk.command(twice.id).due_at == at("2037-10-25T00:30Z")
 
@@ -190,17 +193,17 @@ def test_a_local_time_that_the_new_rules_skip_or_repeat_is_kept(desk: Desk, rule
 def test_a_zone_that_this_machine_does_not_know_keeps_its_instants(desk: Desk) -> None:
     command = told(desk, "2099-12-01T18:00")
     desk.execute("UPDATE publisher.publish_command SET time_zone = 'Mars/Base'")
-    assert zones.recompute(desk.engine).moved == []
+    assert time_zone_updates.recompute(desk.engine).moved == []
     assert desk.command(command.id).due_at == command.due_at
 
 
 def test_many_are_recomputed_in_steps(
     desk: Desk, rules: Rules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zones, "BATCH", 7)
+    monkeypatch.setattr(time_zone_updates, "BATCH", 7)
     commands = [told(desk, "2099-12-01T18:00") for _ in range(21)]
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert {moved.command_id for moved in zones.recompute(desk.engine).moved} == {
+    assert {moved.command_id for moved in time_zone_updates.recompute(desk.engine).moved} == {
         command.id for command in commands
     }
     assert len(moves(desk)) == 21
@@ -214,7 +217,9 @@ def test_a_command_whose_latest_moment_was_changed_meanwhile_still_moves(
     forget()  # as a process that starts after the update
     change = CommandChange(publish_before=at("2100-01-01T00:00Z"))
     reschedule(desk.engine, desk.waker, command.id, change, SOMEBODY)
-    assert [moved.command_id for moved in zones.recompute(desk.engine).moved] == [command.id]
+    assert [moved.command_id for moved in time_zone_updates.recompute(desk.engine).moved] == [
+        command.id
+    ]
 
 
 def test_the_command_line_recomputes_and_reports(desk: Desk, rules: Rules) -> None:
@@ -228,7 +233,7 @@ def test_the_command_line_recomputes_and_reports(desk: Desk, rules: Rules) -> No
 
 def forget() -> None:
     zoneinfo.ZoneInfo.clear_cache()
-    timing.cached_digest.cache_clear()
+    local_time.cached_digest.cache_clear()
 
 
 # --- odd rules -----------------------------------------------------------------------------------

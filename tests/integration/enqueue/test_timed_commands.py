@@ -9,19 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import claims
-from db.inbox import CommandRow
+from db.commands import claim
+from db.commands.inbox import CommandRow
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
-from tests.api import Api
-from tests.desk import Desk
-from tests.integration.test_publish import request
-from tests.platform import column, make_ready_videos
-from tests.processes import Celeries
-from tests.statements import counted
-from tests.waiting import wait_until
-from worker.intent import RequestInvalid
-from worker.publish import BATCH
+from tests.integration.publish.test_publish import request
+from tests.support.api import Api
+from tests.support.pipeline import Desk
+from tests.support.platform import column, make_ready_videos
+from tests.support.processes import Celeries
+from tests.support.statements import counted
+from tests.support.waiting import wait_until
+from worker.enqueue.new_commands import RequestInvalid
+from worker.publish.run import BATCH
 
 BERLIN = {"time_zone": "Europe/Berlin"}
 SKIPPED = {"publish_at_local": "2099-03-29T02:30", **BERLIN}
@@ -358,7 +358,7 @@ def test_command_and_event_are_written_together_or_not_at_all(
         raise RuntimeError("crash")
 
     video = desk.video()
-    monkeypatch.setattr("db.outbox.append", fail)
+    monkeypatch.setattr("db.events.outbox.append", fail)
     with pytest.raises(RuntimeError, match="crash"):
         scheduled(desk, video_id=video)
     assert commands(desk) == 0
@@ -414,7 +414,7 @@ def test_what_is_overdue_goes_out_oldest_first(desk: Desk) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What falls due counts as due right now for a minute, however slow this machine is."""
-    monkeypatch.setattr(claims, "LATE", timedelta(minutes=1))
+    monkeypatch.setattr(claim, "LATE", timedelta(minutes=1))
 
 
 def backlog(desk: Desk, late: int, fresh: int) -> tuple[list[int], list[int]]:
@@ -432,19 +432,19 @@ def backlog(desk: Desk, late: int, fresh: int) -> tuple[list[int], list[int]]:
 def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(desk: Desk) -> None:
     late, fresh = backlog(desk, late=600, fresh=20)
     with transaction(desk.engine) as tx:
-        claimed = [command.video_id for command in claims.claim_due(tx, BATCH)]
+        claimed = [command.video_id for command in claim.claim_due(tx, BATCH)]
     assert claimed == late[: BATCH * 4 // 5] + fresh
 
 
 def test_what_falls_due_now_is_not_starved_by_a_backlog_that_weighs_much(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(claim, "MAX_BYTES", 100_000)
     desk.accept(*(request(desk.video(), description="wave " * 8_000) for _ in range(9)))
     desk.let_pass(hours=1)
     [fresh] = desk.accept(desk.video()).commands
     with transaction(desk.engine) as tx:
-        assert fresh.id in {command.id for command in claims.claim_due(tx, BATCH)}
+        assert fresh.id in {command.id for command in claim.claim_due(tx, BATCH)}
 
 
 @pytest.mark.usefixtures("patient")

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from db.inbox import CommandRow
+from db.commands.inbox import CommandRow
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
-from tests.api import Api
-from tests.desk import Desk
-from tests.integration.test_publish import request
-from tests.platform import column
-from tests.waiting import wait_until
-from worker.commands import Changer, cancel, reschedule
-from worker.intent import RequestInvalid
+from tests.integration.publish.test_publish import request
+from tests.support.api import Api
+from tests.support.pipeline import Desk
+from tests.support.platform import column
+from tests.support.waiting import wait_until
+from worker.enqueue.changes import Changer, cancel, reschedule
+from worker.enqueue.new_commands import RequestInvalid
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
 

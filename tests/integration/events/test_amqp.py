@@ -16,16 +16,17 @@ from kombu import Connection, Message, Producer, Queue
 from pydantic import ValidationError
 from redis import Redis
 
-from db import outlet
-from tests.desk import BASE_URL, Desk, ids, stream
-from tests.free_port import free_port
-from tests.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
-from worker import amqp, maintenance, relay
-from worker.amqp import AmqpGap, AmqpOutlet
-from worker.outlets import relay_or_later, switched_on
-from worker.preflight import check_settings
-from worker.relay import OutletAway, StreamOutlet
-from worker.settings import OutletName, Settings, SettingsError
+from db.events import outlet
+from tests.support.free_port import free_port
+from tests.support.pipeline import BASE_URL, Desk, ids, stream
+from tests.support.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
+from worker.events import amqp, redis_stream
+from worker.events.amqp import AmqpGap, AmqpOutlet
+from worker.events.outlets import relay_or_later, switched_on
+from worker.events.redis_stream import OutletAway, StreamOutlet
+from worker.operations import retention
+from worker.runtime.settings import OutletName, Settings, SettingsError
+from worker.runtime.startup import check_settings
 
 pytestmark = pytest.mark.skipif(
     SERVER is None or EPMD is None, reason="no rabbitmq-server is installed here"
@@ -245,11 +246,11 @@ def test_pruning_never_takes_what_an_outlet_has_not_handed_on(
     publish(desk, 3)
     bus.relay()
     publish(desk, 2)
-    relay.relay(desk.engine, desk.redis, BASE_URL)
+    redis_stream.relay(desk.engine, desk.redis, BASE_URL)
     desk.execute("UPDATE publisher.outbox_event SET occurred_at = now() - interval '60 days'")
-    assert maintenance.prune(desk.engine, desk.redis, settings).outbox == 3
+    assert retention.prune(desk.engine, desk.redis, settings).outbox == 3
     bus.relay()
-    assert maintenance.prune(desk.engine, desk.redis, settings).outbox == 2
+    assert retention.prune(desk.engine, desk.redis, settings).outbox == 2
 
 
 def test_one_that_was_off_for_too_long_is_refused_rather_than_leave_a_gap(

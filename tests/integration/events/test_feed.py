@@ -13,9 +13,9 @@ from cloudevents.core.formats.json import JSONFormat
 from sqlalchemy import Engine
 
 from schemas.command import PublishRequest
-from tests.api import Api, serving
-from tests.waiting import wait_until
-from worker import feed, relay
+from tests.support.api import Api, serving
+from tests.support.waiting import wait_until
+from worker.events import feed, redis_stream
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_it_waits_for_an_event_if_that_is_preferred(told: Api) -> None:
         following(told, 1)
         told.publish(told.video(workspace_id=2))
         told.publish(told.video())
-        relay.relay(told.engine, told.redis, "https://videos.example")
+        redis_stream.relay(told.engine, told.redis, "https://videos.example")
         answer = waiting.result()
     assert positions(answer) == [12]
     assert answer.headers["preference-applied"] == "wait=20"
@@ -181,7 +181,7 @@ def test_many_who_wait_look_at_the_database_once(told: Api) -> None:
         following(told, 8)
         with patch.object(feed, "feed", wraps=feed.feed) as looked:
             told.publish(told.video())
-            relay.relay(told.engine, told.redis, "https://videos.example")
+            redis_stream.relay(told.engine, told.redis, "https://videos.example")
             assert all(positions(each.result()) == [11] for each in waiting)
             assert looked.page.call_count <= 2
 

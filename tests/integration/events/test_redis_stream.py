@@ -8,12 +8,13 @@ from unittest.mock import patch
 import pytest
 from redis import Redis
 
-from db import outbox
+from db.events import outbox
 from db.session import transaction
-from tests.desk import BASE_URL, Desk, ids, stream
-from worker import maintenance, outlets, relay
-from worker.relay import STREAM, StreamAhead, StreamGap, StreamOutlet
-from worker.settings import Settings
+from tests.support.pipeline import BASE_URL, Desk, ids, stream
+from worker.events import outlets, redis_stream
+from worker.events.redis_stream import STREAM, StreamAhead, StreamGap, StreamOutlet
+from worker.operations import retention
+from worker.runtime.settings import Settings
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def told(desk: Desk) -> Desk:
 
 
 def relayed(desk: Desk) -> int:
-    return relay.relay(desk.engine, desk.redis, BASE_URL)
+    return redis_stream.relay(desk.engine, desk.redis, BASE_URL)
 
 
 def expected(first: int, last: int) -> list[str]:
@@ -44,7 +45,7 @@ def test_relaying_again_adds_nothing(told: Desk) -> None:
 
 
 def test_a_relay_that_died_half_way_is_taken_up_where_it_stopped(told: Desk) -> None:
-    with patch.object(relay, "BATCH", 7):
+    with patch.object(redis_stream, "BATCH", 7):
         append_one_batch(told)
     assert ids(told.redis) == expected(1, 7)
     relayed(told)
@@ -52,10 +53,10 @@ def test_a_relay_that_died_half_way_is_taken_up_where_it_stopped(told: Desk) -> 
 
 
 def test_many_relays_at_once_neither_double_nor_reorder(told: Desk, redis_url: str) -> None:
-    with patch.object(relay, "BATCH", 3):
+    with patch.object(redis_stream, "BATCH", 3):
         clients = [Redis.from_url(redis_url) for _ in range(6)]
         threads = [
-            threading.Thread(target=relay.relay, args=(told.engine, client, BASE_URL))
+            threading.Thread(target=redis_stream.relay, args=(told.engine, client, BASE_URL))
             for client in clients
         ]
         for thread in threads:
@@ -78,13 +79,13 @@ def test_a_lost_stream_is_rebuilt_by_the_next_relay_with_the_same_ids(told: Desk
 def test_a_damaged_stream_is_rebuilt_on_demand(told: Desk) -> None:
     before = told.events()
     told.redis.xdel(STREAM, "5-0", "30-0")
-    assert relay.rebuild(told.engine, told.redis, BASE_URL) == 30
+    assert redis_stream.rebuild(told.engine, told.redis, BASE_URL) == 30
     assert stream(told.redis) == before
 
 
 def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(told: Desk) -> None:
     """The relay has read what follows position 7, and then the stream is gone."""
-    with patch.object(relay, "BATCH", 7):
+    with patch.object(redis_stream, "BATCH", 7):
         append_one_batch(told)
     read = outbox.after
 
@@ -103,7 +104,7 @@ def test_a_stream_that_knows_more_than_the_outbox_is_noticed(told: Desk) -> None
     relayed(told)
     told.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
     with pytest.raises(StreamAhead):
-        relay.check(told.engine, told.redis)
+        redis_stream.check(told.engine, told.redis)
 
 
 def test_a_database_restored_to_an_earlier_point_is_noticed_even_when_it_has_caught_up(
@@ -115,11 +116,11 @@ def test_a_database_restored_to_an_earlier_point_is_noticed_even_when_it_has_cau
     told.execute("UPDATE publisher.event_position SET position = 27")
     told.publish(*(told.video() for _ in range(5)))
     with pytest.raises(StreamAhead):
-        relay.check(told.engine, told.redis)
+        redis_stream.check(told.engine, told.redis)
     with pytest.raises(StreamAhead):
         relayed(told)
-    relay.rebuild(told.engine, told.redis, BASE_URL)
-    relay.check(told.engine, told.redis)
+    redis_stream.rebuild(told.engine, told.redis, BASE_URL)
+    redis_stream.check(told.engine, told.redis)
     assert ids(told.redis) == expected(1, 32)
 
 
@@ -137,33 +138,33 @@ def test_a_gap_is_refused_rather_than_passed_over(told: Desk) -> None:
     told.redis.xadd(STREAM, {"event": "{}"}, id="3-0")
     told.execute("DELETE FROM publisher.outbox_event WHERE position < 10")
     with pytest.raises(StreamGap):
-        relay.check(told.engine, told.redis)
+        redis_stream.check(told.engine, told.redis)
     with pytest.raises(StreamGap):
         relayed(told)
     assert ids(told.redis) == ["3-0"]
 
 
 def test_no_transaction_is_open_while_redis_is_talked_to(told: Desk) -> None:
-    look = relay.tip
+    look = redis_stream.tip
 
-    def check_idle(redis: Redis) -> relay.Tip:
+    def check_idle(redis: Redis) -> redis_stream.Tip:
         assert told.engine.pool.checkedout() == 0  # pyright: ignore[reportAttributeAccessIssue]
         return look(redis)
 
-    with patch.object(relay, "tip", check_idle):
+    with patch.object(redis_stream, "tip", check_idle):
         relayed(told)
 
 
 def test_pruning_never_takes_an_event_that_is_not_on_the_stream(told: Desk) -> None:
     age_events(told, days=60)
-    maintenance.prune(told.engine, told.redis, Settings())
+    retention.prune(told.engine, told.redis, Settings())
     assert told.value("SELECT count(*) FROM publisher.outbox_event") == 30
 
 
 def test_pruning_takes_old_events_that_are_on_the_stream(told: Desk) -> None:
     relayed(told)
     age_events(told, days=60, up_to=20)
-    pruned = maintenance.prune(told.engine, told.redis, Settings())
+    pruned = retention.prune(told.engine, told.redis, Settings())
     assert (pruned.outbox, pruned.stream) == (20, 20)
     assert ids(told.redis) == expected(21, 30)
 
@@ -171,7 +172,7 @@ def test_pruning_takes_old_events_that_are_on_the_stream(told: Desk) -> None:
 def test_the_stream_loses_nothing_that_is_not_yet_old(told: Desk) -> None:
     relayed(told)
     age_events(told, days=8, up_to=4)
-    assert maintenance.trim(told.engine, told.redis, timedelta(days=7)) == 4
+    assert retention.trim(told.engine, told.redis, timedelta(days=7)) == 4
     assert ids(told.redis) == expected(5, 30)
 
 
@@ -179,7 +180,7 @@ def test_pruning_leaves_no_hole_where_times_are_not_in_the_order_of_positions(to
     relayed(told)
     age_events(told, days=60, up_to=20)
     told.execute("UPDATE publisher.outbox_event SET occurred_at = now() WHERE position = 7")
-    pruned = maintenance.prune(told.engine, told.redis, Settings())
+    pruned = retention.prune(told.engine, told.redis, Settings())
     assert (pruned.outbox, pruned.stream) == (6, 6)
     told.redis.flushall()
     relayed(told)
@@ -189,14 +190,14 @@ def test_pruning_leaves_no_hole_where_times_are_not_in_the_order_of_positions(to
 def test_pruning_takes_nothing_on_the_word_of_a_stream_that_is_not_ours(told: Desk) -> None:
     told.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
     age_events(told, days=60)
-    assert maintenance.prune(told.engine, told.redis, Settings()).outbox == 0
+    assert retention.prune(told.engine, told.redis, Settings()).outbox == 0
 
 
 def test_a_stream_trimmed_to_nothing_still_knows_its_position(told: Desk) -> None:
     relayed(told)
     age_events(told, days=60)
-    maintenance.prune(told.engine, told.redis, Settings())
-    assert relay.tip(told.redis).position == 30
+    retention.prune(told.engine, told.redis, Settings())
+    assert redis_stream.tip(told.redis).position == 30
     told.publish(told.video())
     relayed(told)
     assert ids(told.redis) == ["31-0"]
@@ -205,7 +206,7 @@ def test_a_stream_trimmed_to_nothing_still_knows_its_position(told: Desk) -> Non
 def test_a_stream_lost_after_pruning_begins_with_the_oldest_event_kept(told: Desk) -> None:
     relayed(told)
     age_events(told, days=60, up_to=20)
-    maintenance.prune(told.engine, told.redis, Settings())
+    retention.prune(told.engine, told.redis, Settings())
     told.redis.flushall()
     relayed(told)
     assert ids(told.redis) == expected(21, 30)
@@ -215,7 +216,7 @@ def test_old_commands_and_keys_are_forgotten(told: Desk) -> None:
     told.execute("UPDATE publisher.publish_command SET finished_at = now() - interval '31 days'")
     waiting = told.accept(told.video(), idempotency_scope="s", idempotency_key="k")
     told.execute("UPDATE publisher.idempotency_key SET created_at = now() - interval '31 days'")
-    pruned = maintenance.prune(told.engine, told.redis, Settings())
+    pruned = retention.prune(told.engine, told.redis, Settings())
     assert (pruned.commands, pruned.idempotency_keys) == (30, 1)
     assert told.command(waiting.commands[0].id).state == "scheduled"
 
@@ -223,9 +224,11 @@ def test_old_commands_and_keys_are_forgotten(told: Desk) -> None:
 def append_one_batch(desk: Desk) -> None:
     """What a relay does before it is killed."""
     with transaction(desk.engine) as tx:
-        events = outbox.after(tx, 0, relay.BATCH)
-    arguments = [part for e in events for part in (e.position, relay.cloud_event(e, BASE_URL))]
-    desk.redis.register_script(relay.APPEND)(keys=[STREAM], args=[0, *arguments])
+        events = outbox.after(tx, 0, redis_stream.BATCH)
+    arguments = [
+        part for e in events for part in (e.position, redis_stream.cloud_event(e, BASE_URL))
+    ]
+    desk.redis.register_script(redis_stream.APPEND)(keys=[STREAM], args=[0, *arguments])
 
 
 def age_events(desk: Desk, *, days: int, up_to: int = 10**9) -> None:

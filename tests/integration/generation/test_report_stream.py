@@ -17,11 +17,11 @@ from sqlalchemy import Engine
 
 from db.session import Connection, connect, transaction
 from schemas.generation import GenerationReport, GenerationState, ReportKind
-from tests.desk import Desk
-from tests.platform import make_videos
-from tests.statements import counted
-from worker import reports
-from worker.reports import GROUP, STREAM, apply, take_from_stream, trim
+from tests.support.pipeline import Desk
+from tests.support.platform import make_videos
+from tests.support.statements import counted
+from worker.generation import stream
+from worker.generation.stream import GROUP, STREAM, apply, take_from_stream, trim
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 FILE = "https://cdn.example.com/done.mp4"
@@ -220,7 +220,7 @@ def test_a_command_that_waits_goes_out_once_completion_is_reported(desk: Desk) -
 
 def test_what_the_platforms_table_refuses_is_told_apart(desk: Desk) -> None:
     desk.execute(POISON)
-    with pytest.raises(reports.ReportRefused, match="this row is poisonous"):
+    with pytest.raises(stream.ReportRefused, match="this row is poisonous"):
         heard(desk, (desk.video(**DRAFT, title="poison"), report()))
 
 
@@ -255,14 +255,14 @@ def test_many_are_taken_in_batches(desk: Desk) -> None:
     with transaction(desk.engine) as tx:
         videos = make_videos(tx, [DRAFT] * 25)
     put(desk, *(document(video) for video in videos))
-    with patch.object(reports, "BATCH", 10):
+    with patch.object(stream, "BATCH", 10):
         assert taken(desk) == 25
     assert desk.value("SELECT count(*) FROM video WHERE status = 'completed'") == 25
 
 
 def test_a_run_ends_when_its_time_is_used_up(desk: Desk) -> None:
     put(desk, *(document(desk.video(**DRAFT)) for _ in range(6)))
-    with patch.object(reports, "BATCH", 2), patch.object(reports, "BUDGET_SECONDS", 0.0):
+    with patch.object(stream, "BATCH", 2), patch.object(stream, "BUDGET_SECONDS", 0.0):
         assert taken(desk) == 2
     assert taken(desk) == 4
 
@@ -356,17 +356,17 @@ def test_a_crash_between_commit_and_acknowledgement_changes_nothing(desk: Desk) 
 
 def test_a_redis_that_is_away_is_for_the_next_sweep(desk: Desk, engine: Engine) -> None:
     with Redis(port=1) as nowhere:
-        assert reports.take_or_later(engine, nowhere) == 0
+        assert stream.take_or_later(engine, nowhere) == 0
     video = desk.video(**DRAFT)
     put(desk, document(video))
-    assert reports.take_or_later(engine, desk.redis) == 1
+    assert stream.take_or_later(engine, desk.redis) == 1
 
 
 def test_what_a_dead_consumer_left_behind_is_taken_over(desk: Desk) -> None:
     video, other = desk.video(**DRAFT), desk.video(**DRAFT)
     left_behind(desk, document(video), document(other))
     assert taken(desk) == 0
-    with patch.object(reports, "ABANDONED_MS", 0):
+    with patch.object(stream, "ABANDONED_MS", 0):
         assert taken(desk) == 2
     assert (row(desk, video)[0], row(desk, other)[0]) == ("completed", "completed")
     assert pending(desk) == 0
@@ -375,7 +375,7 @@ def test_what_a_dead_consumer_left_behind_is_taken_over(desk: Desk) -> None:
 def test_what_was_taken_off_the_stream_while_pending_is_forgotten(desk: Desk) -> None:
     [gone, _] = left_behind(desk, document(desk.video(**DRAFT)), document(desk.video(**DRAFT)))
     desk.redis.xdel(STREAM, gone)
-    with patch.object(reports, "ABANDONED_MS", 0):
+    with patch.object(stream, "ABANDONED_MS", 0):
         assert taken(desk) == 1
     assert (pending(desk), aside(desk)) == (0, [])
 
@@ -398,7 +398,7 @@ def test_many_workers_at_once_take_each_report(desk: Desk, redis_url: str) -> No
         )
         for n, client in enumerate(clients)
     ]
-    with patch.object(reports, "BATCH", 7):
+    with patch.object(stream, "BATCH", 7):
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -442,7 +442,7 @@ def test_dead_consumers_are_forgotten_unless_they_have_something_in_hand(desk: D
     taken(desk, "idle")
     trim(desk.redis, timedelta(0))
     assert consumers(desk) == {"busy", "idle"}
-    with patch.object(reports, "DEAD_MS", 0):
+    with patch.object(stream, "DEAD_MS", 0):
         trim(desk.redis, timedelta(0))
     assert consumers(desk) == {"busy"}
 

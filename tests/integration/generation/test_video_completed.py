@@ -9,14 +9,15 @@ from uuid import uuid4
 import pytest
 from psycopg import sql
 
-from db import claims, publication, schedule
-from db.inbox import CommandRow
+from db.commands import claim, due_times
+from db.commands.inbox import CommandRow
 from db.session import transaction
+from db.videos import facts_and_release
 from schemas.command import PublishRequest
-from tests.desk import BASE_URL, Desk
-from tests.integration.test_publish import request
-from tests.platform import column
-from worker.publish import decide_all
+from tests.integration.publish.test_publish import request
+from tests.support.pipeline import BASE_URL, Desk
+from tests.support.platform import column
+from worker.publish.run import decide_all
 
 COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"
 
@@ -74,10 +75,10 @@ def test_a_timed_command_does_not_go_before_its_time(desk: Desk) -> None:
 
 def test_the_schedulers_hear_of_it_once_it_is_committed(desk: Desk) -> None:
     command = waiting(desk)
-    with schedule.listening(desk.engine) as connection:
+    with due_times.listening(desk.engine) as connection:
         with desk.holding(COMPLETED, command.video_id):
-            assert schedule.heard(connection, 0) == []
-        assert schedule.heard(connection, 10) == [None]
+            assert due_times.heard(connection, 0) == []
+        assert due_times.heard(connection, 10) == [None]
 
 
 def test_nothing_goes_out_while_the_pipelines_transaction_is_open(desk: Desk) -> None:
@@ -103,11 +104,11 @@ def test_a_command_that_is_due_stands_aside_for_the_pipelines_transaction(desk: 
 
 def test_a_completion_that_is_rolled_back_changes_nothing(desk: Desk) -> None:
     command = waiting(desk)
-    with schedule.listening(desk.engine) as connection:
+    with due_times.listening(desk.engine) as connection:
         with transaction(desk.engine) as tx:
             tx.execute(COMPLETED, (command.video_id,))
             tx.rollback()
-        assert schedule.heard(connection, 0) == []
+        assert due_times.heard(connection, 0) == []
     assert desk.command(command.id) == command
     assert desk.run() == 0
 
@@ -179,9 +180,9 @@ def test_a_completion_that_comes_while_a_batch_decides_is_not_missed(desk: Desk)
     [command] = desk.accept(video).commands
     pipeline = threading.Thread(target=desk.execute, args=(COMPLETED, video))
     with transaction(desk.engine) as tx:
-        claimed = claims.claim_due(tx, 10)
+        claimed = claim.claim_due(tx, 10)
         pipeline.start()
-        publication.write(tx, decide_all(tx, claimed, BASE_URL))
+        facts_and_release.write(tx, decide_all(tx, claimed, BASE_URL))
     pipeline.join()
     assert desk.run() == 1
     assert desk.command(command.id).state == "published"

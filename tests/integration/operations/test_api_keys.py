@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import Engine
 
 from db.session import transaction
-from schemas.access import Scope
-from worker.access import NoSuchWorkspace, create_key, identify, list_keys, revoke_key
+from schemas.values.caller import Scope
+from worker.operations.api_keys import NoSuchWorkspace, create_key, identify, list_keys, revoke_key
 
 
 def test_a_key_tells_whose_it_is(platform: Engine) -> None:

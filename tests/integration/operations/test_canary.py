@@ -2,14 +2,14 @@
 
 import pytest
 
-from db import inbox
-from db.canary import VIDEO_ID
+from db.commands import inbox
+from db.commands.canary import VIDEO_ID
 from db.session import transaction
 from schemas.command import CommandFilter
-from tests.api import Api
-from tests.desk import Desk
-from worker import canary, punctuality
-from worker.commands import list_page
+from tests.support.api import Api
+from tests.support.pipeline import Desk
+from worker.enqueue.changes import list_page
+from worker.operations import canary, punctuality
 
 
 def fly(desk: Desk, video_id: int | None = None) -> bool:

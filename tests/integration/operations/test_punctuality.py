@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
-from tests.api import Api
-from tests.desk import Desk
-from worker import punctuality
+from tests.support.api import Api
+from tests.support.pipeline import Desk
+from worker.operations import punctuality
 
 LATE = timedelta(seconds=30)
 

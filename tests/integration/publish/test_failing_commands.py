@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from db import publication
-from tests.desk import Desk
-from tests.integration.test_publish import request
-from worker import metrics
-from worker.decision import MAX_ATTEMPTS
+from db.videos import facts_and_release
+from tests.integration.publish.test_publish import request
+from tests.support.pipeline import Desk
+from worker.rules import metrics
+from worker.rules.decision import MAX_ATTEMPTS
 
 POISON = """
 CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -108,12 +108,12 @@ def test_a_failed_command_publishes_nothing_of_its_batch_mates_twice(poisoned: D
 @contextmanager
 def away(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     """The server ends the session in the middle of the publish transaction."""
-    read_facts = publication.read_facts
+    read_facts = facts_and_release.read_facts
 
     def ended(tx: psycopg.Connection, video_ids: object) -> object:
         tx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         return read_facts(tx, video_ids)  # pyright: ignore[reportArgumentType]
 
     with monkeypatch.context() as patched:
-        patched.setattr(publication, "read_facts", ended)
+        patched.setattr(facts_and_release, "read_facts", ended)
         yield

@@ -11,9 +11,9 @@ from psycopg import IsolationLevel
 
 from db.session import transaction
 from schemas.command import PublishRequest
-from tests.desk import Desk
-from tests.platform import column, make_ready_videos
-from worker import publish
+from tests.support.pipeline import Desk
+from tests.support.platform import column, make_ready_videos
+from worker.publish import run
 
 
 def withdrawal(video: int) -> PublishRequest:
@@ -58,9 +58,9 @@ def test_what_backs_off_is_not_overtaken_and_holds_up_no_other_video(
             raise ValueError("odd")
         return decide(*arguments)
 
-    decide = publish.decide
+    decide = run.decide
     [first] = desk.accept(video).commands
-    monkeypatch.setattr(publish, "decide", refuse)
+    monkeypatch.setattr(run, "decide", refuse)
     desk.run()
     [second] = desk.accept(withdrawal(video)).commands
     [third] = desk.accept(other).commands
@@ -78,9 +78,9 @@ def test_a_batch_that_fails_is_halved_without_overtaking(
             raise ValueError("odd")
         return decide(*arguments)
 
-    decide = publish.decide
+    decide = run.decide
     older, newer = desk.accept(video, withdrawal(video)).commands
-    monkeypatch.setattr(publish, "decide", refuse)
+    monkeypatch.setattr(run, "decide", refuse)
     desk.run()
     assert desk.states(older, newer) == ["scheduled", "scheduled"]
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from db import claims
+from db.commands import claim
 from db.session import transaction
 from schemas.command import PublishRequest
-from tests.desk import Desk
-from tests.platform import column
-from tests.statements import counted
-from worker.publish import BATCH
+from tests.support.pipeline import Desk
+from tests.support.platform import column
+from tests.support.statements import counted
+from worker.publish.run import BATCH
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -277,10 +277,10 @@ def test_a_batch_of_many_megabytes_goes_through(desk: Desk) -> None:
 def test_a_batch_is_bounded_by_what_its_edits_weigh(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(claim, "MAX_BYTES", 100_000)
     desk.accept(*(request(desk.video(), description="wave " * 8_000) for _ in range(9)))
     with transaction(desk.engine) as tx:
-        assert len(claims.claim_due(tx, 500)) == 3
+        assert len(claim.claim_due(tx, 500)) == 3
     assert desk.run() == 9
 
 

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import outbox
+from db.events import outbox
 from db.session import Connection, transaction
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
-from schemas.decision import NewEvent
-from tests.desk import Desk, ids
-from tests.integration.test_publish import request
-from worker.commands import Changer, CommandEnded, cancel, reschedule
-from worker.intent import RequestInvalid
+from schemas.values.decision import NewEvent
+from tests.integration.publish.test_publish import request
+from tests.support.pipeline import Desk, ids
+from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
+from worker.enqueue.new_commands import RequestInvalid
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
 VIDEOS = 2

@@ -8,11 +8,11 @@ import pytest
 from redis import Redis
 
 from schemas.events import VideoPublished
-from tests.desk import BASE_URL, Desk
-from tests.integration.test_subscriber import handled, patience, put, tell
-from worker import relay
+from tests.integration.subscribe.test_subscriber import handled, patience, put, tell
+from tests.support.pipeline import BASE_URL, Desk
+from worker.events import redis_stream
 from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber
-from worker.subscribe.dead import letters
+from worker.subscribe.dead_letters import letters
 
 MODES: list[dict[str, Any]] = [{}, {"shared": True}, {"partition": (0, 1)}]
 
@@ -75,7 +75,7 @@ def test_the_stream_is_made_anew_and_the_group_is_gone_with_it(
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 2) == [1, 2]
         assert next(subscriber).position == 3
-    relay.rebuild(desk.engine, desk.redis, BASE_URL)
+    redis_stream.rebuild(desk.engine, desk.redis, BASE_URL)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 2) == [3, 4]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from redis import Redis
 
-from tests.integration.test_subscriber import put
+from tests.integration.subscribe.test_subscriber import put
 
 
 def says(redis: Redis, line: str) -> Any:

@@ -11,11 +11,11 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from schemas.events import EventType, VideoPublished
-from tests.desk import BASE_URL, Desk
-from tests.waiting import wait_until
-from worker import relay
+from tests.support.pipeline import BASE_URL, Desk
+from tests.support.waiting import wait_until
+from worker.events import redis_stream
 from worker.subscribe import Delivery, Gap, Subscriber, Unacknowledged
-from worker.subscribe.dead import letters, redrive
+from worker.subscribe.dead_letters import letters, redrive
 
 FAST: dict[str, Any] = {"retry_seconds": 0.001, "lease_seconds": 0.6}
 
@@ -30,7 +30,7 @@ def tell(desk: Desk, count: int) -> list[int]:
     """So many videos published, each an event on the stream; their ids."""
     videos = [desk.video() for _ in range(count)]
     desk.publish(*videos)
-    relay.relay(desk.engine, desk.redis, BASE_URL)
+    redis_stream.relay(desk.engine, desk.redis, BASE_URL)
     return videos
 
 
@@ -177,7 +177,7 @@ def test_an_event_that_no_outbox_recorded_is_set_aside(
         wait_until(lambda: list(letters(desk.redis, "search")), "the stranger to be set aside")
         subscriber.stop()
         watching.join()
-    assert relay.rebuild(desk.engine, desk.redis, BASE_URL) == 2
+    assert redis_stream.rebuild(desk.engine, desk.redis, BASE_URL) == 2
     tell(desk, 1)
     with Subscriber(**urls, group="search", shared=shared) as subscriber, patience(subscriber):
         assert handled(subscriber, 1) == [3]

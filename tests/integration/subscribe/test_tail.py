@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from tests.desk import Desk
+from tests.support.pipeline import Desk
 from worker.subscribe import Missing, Received, follow
 
 

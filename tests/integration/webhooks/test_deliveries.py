@@ -15,28 +15,28 @@ from psycopg.errors import DiskFull
 from redis import Redis
 from standardwebhooks import Webhook
 
-from db import webhook_delivery
 from db.session import transaction
+from db.webhooks import deliveries
 from schemas.command import Action, PublishRequest
-from schemas.delivery import Attempt
+from schemas.values.delivery import Attempt
 from schemas.webhook import DeliveryState
-from tests import receiver as answers
-from tests.desk import BASE_URL, Desk
-from tests.free_port import free_port
-from tests.receiver import CERTIFICATE, Received, Receiver, endpoint, receiver, says, tls
-from tests.statements import counted
-from tests.waiting import wait_until
-from worker import maintenance
-from worker.settings import Settings
-from worker.wake import impatient
-from worker.webhooks import sending, settling
+from tests.support import receiver as answers
+from tests.support.free_port import free_port
+from tests.support.pipeline import BASE_URL, Desk
+from tests.support.receiver import CERTIFICATE, Received, Receiver, endpoint, receiver, says, tls
+from tests.support.statements import counted
+from tests.support.waiting import wait_until
+from worker.operations import retention
+from worker.runtime.settings import Settings
+from worker.runtime.wake_ups import impatient
+from worker.webhooks import attempt, results
 from worker.webhooks.addresses import AddressRefused, check_url
-from worker.webhooks.delivery import HOLD, PER_ENDPOINT, Courier, Rules, claim
+from worker.webhooks.courier import HOLD, PER_ENDPOINT, Courier, Rules, claim
 from worker.webhooks.fan_out import fan_out
-from worker.webhooks.retry import PAUSES
-from worker.webhooks.settling import record, settled
+from worker.webhooks.results import record, settled
+from worker.webhooks.retry_policy import PAUSES
+from worker.webhooks.run_lock import turn
 from worker.webhooks.signing import new_secret
-from worker.webhooks.turn import turn
 
 RULES = Rules(base_url=BASE_URL, allow_private=True)
 MakeCourier = Callable[..., Courier]
@@ -191,7 +191,7 @@ def test_no_event_is_fanned_out_while_an_endpoint_is_being_made(
 ) -> None:
     endpoint(desk, there.url("/first"))
     with transaction(desk.engine) as tx:
-        webhook_delivery.hear_from_now(tx)
+        deliveries.hear_from_now(tx)
         desk.publish(desk.video())
         waiting = threading.Thread(target=fan_out, args=(desk.engine,))
         waiting.start()
@@ -257,7 +257,7 @@ def test_the_status_decides_and_a_body_without_end_is_cut_off(
     there.answers["/"] = answer
     endpoint(desk, there.url())
     publish(desk)
-    with patch.object(sending, "BODY_SECONDS", 0.1):
+    with patch.object(attempt, "BODY_SECONDS", 0.1):
         courier.deliver()
     assert states(desk) == ["delivered"]
     kept = "so far" if answer is answers.trickles else "x" * 1024
@@ -340,7 +340,7 @@ def test_a_receiver_that_never_answers_is_given_up_and_keeps_nobody_waiting(
     slow, quick = endpoint(desk, there.url("/slow")), endpoint(desk, there.url("/quick"))
     videos = 3 * PER_ENDPOINT
     tried = "SELECT sum(attempts) FROM publisher.webhook_delivery WHERE endpoint_id = %s"
-    with patch.object(sending, "TIMEOUT_SECONDS", 2.0):
+    with patch.object(attempt, "TIMEOUT_SECONDS", 2.0):
         publish(desk, count=videos)
         courier.deliver()
         assert states(desk, quick) == ["delivered"] * videos
@@ -402,7 +402,7 @@ def test_what_waits_behind_a_failed_one_is_put_off_with_it_and_due_when_it_has_e
     there.answers.clear()
     first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
     with transaction(desk.engine) as tx:
-        webhook_delivery.replay_one(tx, made, first)
+        deliveries.replay_one(tx, made, first)
     courier.deliver()
     assert sequences(there.received) == [1, 1, 2, 3]
 
@@ -472,8 +472,8 @@ def test_results_that_cannot_be_written_are_sent_once_more(
     publish(desk)
     full = DiskFull("no space left")
     with (
-        patch.object(webhook_delivery, "settle", side_effect=full),
-        patch.object(settling, "WRITE_SECONDS", 0.1),
+        patch.object(deliveries, "settle", side_effect=full),
+        patch.object(results, "WRITE_SECONDS", 0.1),
     ):
         courier.deliver()
     assert states(desk) == ["pending"]
@@ -609,8 +609,8 @@ def test_one_delivery_is_replayed(desk: Desk, there: Receiver, courier: Courier)
     courier.deliver()
     first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
     with transaction(desk.engine) as tx:
-        assert webhook_delivery.replay_one(tx, made, first)
-        assert not webhook_delivery.replay_one(tx, first, made), "no such delivery"
+        assert deliveries.replay_one(tx, made, first)
+        assert not deliveries.replay_one(tx, first, made), "no such delivery"
     courier.deliver()
     assert sequences(there.received)[2:] == [1]
     assert len({r.id for r in there.received}) == 2
@@ -628,7 +628,7 @@ def test_everything_behind_a_position_is_replayed_also_what_was_never_sent(
     more = True
     while more:
         with transaction(desk.engine) as tx:
-            replayed = webhook_delivery.replay_after(tx, made, after=after, limit=3)
+            replayed = deliveries.replay_after(tx, made, after=after, limit=3)
         after, more = replayed.position, replayed.more
         got += replayed.deliveries
     courier.deliver()
@@ -643,7 +643,7 @@ def test_everything_failed_is_replayed(desk: Desk, there: Receiver, courier: Cou
         "UPDATE publisher.webhook_delivery SET state = 'failed', attempts = 8 WHERE position > 1"
     )
     with transaction(desk.engine) as tx:
-        assert webhook_delivery.replay_failed(tx, made) == 2
+        assert deliveries.replay_failed(tx, made) == 2
     courier.deliver()
     assert states(desk) == ["delivered"] * 3
 
@@ -653,8 +653,8 @@ def test_what_is_being_tried_is_not_begun_anew(desk: Desk, there: Receiver) -> N
     publish(desk)
     [held] = claim(desk.engine, 10)
     with transaction(desk.engine) as tx:
-        assert webhook_delivery.replay_one(tx, made, held.id)
-        webhook_delivery.replay_after(tx, made, after=0)
+        assert deliveries.replay_one(tx, made, held.id)
+        deliveries.replay_after(tx, made, after=0)
     assert claim(desk.engine, 10) == []
 
 
@@ -688,7 +688,7 @@ def test_what_is_not_delivered_yet_stays_in_the_outbox(
     desk.publish(desk.video())  # not even fanned out
     desk.events()
     settings = Settings(stream_keep_days=1e-9, outbox_keep_days=1e-9)
-    pruned = maintenance.prune(desk.engine, desk.redis, settings)
+    pruned = retention.prune(desk.engine, desk.redis, settings)
     assert (pruned.outbox, pruned.deliveries) == (3, 3)
     assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
     fan_out(desk.engine)
@@ -701,7 +701,7 @@ def test_disabled_endpoints_hold_nothing_in_the_outbox(desk: Desk, there: Receiv
     publish(desk)
     desk.execute("UPDATE publisher.webhook_endpoint SET state = 'disabled'")
     with transaction(desk.engine) as tx:
-        assert webhook_delivery.needed_from(tx) is None
+        assert deliveries.needed_from(tx) is None
 
 
 # Cost.

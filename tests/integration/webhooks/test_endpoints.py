@@ -12,12 +12,12 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from db import webhook_delivery
 from db.session import transaction
-from tests.api import Api
-from tests.desk import Desk
-from tests.receiver import Received, Receiver, says
-from tests.receiver import receiver as receiving
+from db.webhooks.deliveries import fan_out as fan_out_events
+from tests.support.api import Api
+from tests.support.pipeline import Desk
+from tests.support.receiver import Received, Receiver, says
+from tests.support.receiver import receiver as receiving
 
 URL = "https://1.1.1.1/hooks"
 """An address that needs no name looked up, and is never called here."""
@@ -65,7 +65,7 @@ def patch(api: Api, endpoint: dict[str, Any], key: str = "admin", **body: Any) -
 def fan_out(api: Api) -> None:
     """Make the deliveries of every event so far."""
     with transaction(api.engine) as tx:
-        webhook_delivery.fan_out(tx, 1000)
+        fan_out_events(tx, 1000)
 
 
 def deliveries(api: Api, endpoint: dict[str, Any], query: str = "") -> list[dict[str, Any]]:
@@ -393,7 +393,7 @@ def test_tests_that_hang_do_not_use_up_the_api(api: Api, monkeypatch: pytest.Mon
             assert not blocking
             return False
 
-    monkeypatch.setattr("worker.api.webhooks._tests", AllTaken())
+    monkeypatch.setattr("worker.api.routes.webhooks._tests", AllTaken())
     answer = api.post(path_of(endpoint, "/test"), "admin")
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "5"

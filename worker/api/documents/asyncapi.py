@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 from pydantic.json_schema import models_json_schema
 
+from schemas.event_schemas import opened
 from schemas.events import EVENT_DATA, CloudEvent, EventType
 from schemas.feed import FeedFilter, StreamFilter
 from schemas.generation import GenerationEvent, GenerationEventType
-from schemas.published import opened
-from worker import amqp, relay, reports
-from worker.relay import schema_url
-from worker.settings import Settings
+from worker.events import amqp, redis_stream
+from worker.events.redis_stream import schema_url
+from worker.generation import stream
+from worker.runtime.settings import Settings
 
 REF = "#/components/schemas/{model}"
 CLOUD_EVENTS = "application/cloudevents+json"
@@ -91,10 +92,10 @@ def _outlets() -> Json:
     exchange = amqp.EXCHANGE
     return {
         "stream": {
-            "address": relay.STREAM,
+            "address": redis_stream.STREAM,
             "title": "The Redis stream",
             "description": "An entry for each event: its ID is `<sequence>-0`, its one field"
-            f" `{relay.FIELD}` holds the document. Read it with XREAD or XREADGROUP.",
+            f" `{redis_stream.FIELD}` holds the document. Read it with XREAD or XREADGROUP.",
             "servers": [{"$ref": "#/servers/redis"}],
         },
         "feed": {
@@ -142,10 +143,10 @@ def _outlets() -> Json:
 
 def _reports_channel() -> Json:
     return {
-        "address": reports.STREAM,
+        "address": stream.STREAM,
         "title": "Reports of generation",
         "description": "What a pipeline says of a video's generation: one field"
-        f" `{reports.FIELD}` with the document.",
+        f" `{stream.FIELD}` with the document.",
         "servers": [{"$ref": "#/servers/redis"}],
     }
 

@@ -6,9 +6,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from schemas.event_schemas import opened
 from schemas.events import CloudEvent
 from schemas.problem import FieldError, Problem
-from schemas.published import opened
 from schemas.video import Video
 
 DESCRIPTION = """

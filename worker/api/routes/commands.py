@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
 
-from schemas.access import Caller
 from schemas.command import (
     CommandChange,
     CommandFilter,
@@ -19,12 +18,13 @@ from schemas.command import (
     RetryRequest,
     Trigger,
 )
-from worker import commands
-from worker.api import openapi
-from worker.api.access import Here, NeedsKey, Publisher, Reader
-from worker.api.intake import From, JsonOnly, accept
+from schemas.values.caller import Caller
+from worker.api.auth import Here, NeedsKey, Publisher, Reader
+from worker.api.command_resource import command_view
+from worker.api.documents import openapi
+from worker.api.enqueue_request import From, JsonOnly, accept
 from worker.api.routing import Router
-from worker.api.views import command_view
+from worker.enqueue import changes
 
 router = Router(tags=["publish commands"], dependencies=[NeedsKey])
 
@@ -65,7 +65,7 @@ def list_commands(
     asked: Annotated[CommandFilter, Query()],
 ) -> PublishCommands:
     """List a page of commands; `next` leads to the one after."""
-    page = commands.list_page(process.engine, asked, caller.workspace_id)
+    page = changes.list_page(process.engine, asked, caller.workspace_id)
     base_url = process.settings.public_base_url
     last = page.commands[-1] if page.commands else None
     due_at = last.due_at if last and asked.order is CommandOrder.DUE else None
@@ -85,7 +85,7 @@ def list_commands(
 )
 def causes(process: Here, caller: Reader) -> FailureCauses:
     """Group the failed commands by the error that ended them, the most frequent one first."""
-    return FailureCauses(causes=commands.causes(process.engine, caller.workspace_id))
+    return FailureCauses(causes=changes.causes(process.engine, caller.workspace_id))
 
 
 @router.post(
@@ -104,7 +104,7 @@ def retry_all(
 
     So many fall due each second as `per_second` says; at most 10,000 commands in one call.
     """
-    return commands.retry_all(process.engine, process.waker, body, caller.workspace_id)
+    return changes.retry_all(process.engine, process.waker, body, caller.workspace_id)
 
 
 @router.get(
@@ -115,7 +115,7 @@ def retry_all(
 )
 def retrieve(command_id: CommandId, process: Here, caller: Reader) -> PublishCommand:
     """Return the command as it stands."""
-    row = commands.show(process.engine, command_id, caller.workspace_id)
+    row = changes.show(process.engine, command_id, caller.workspace_id)
     return command_view(process.settings.public_base_url, row)
 
 
@@ -137,7 +137,7 @@ def reschedule(
     What is not said stays as it is. A command that waits for generation is asked again at once,
     or at its new time.
     """
-    row = commands.reschedule(process.engine, process.waker, command_id, body, _changer(caller))
+    row = changes.reschedule(process.engine, process.waker, command_id, body, _changer(caller))
     return command_view(process.settings.public_base_url, row)
 
 
@@ -149,7 +149,7 @@ def reschedule(
 )
 def cancel(command_id: CommandId, process: Here, caller: Publisher) -> PublishCommand:
     """End the command as `cancelled`; `409` if it has ended otherwise."""
-    row = commands.cancel(process.engine, process.waker, command_id, _changer(caller))
+    row = changes.cancel(process.engine, process.waker, command_id, _changer(caller))
     return command_view(process.settings.public_base_url, row)
 
 
@@ -161,9 +161,9 @@ def cancel(command_id: CommandId, process: Here, caller: Publisher) -> PublishCo
 )
 def retry(command_id: CommandId, process: Here, caller: Publisher) -> PublishCommand:
     """Give a `failed` command new attempts, at once; `409` if it has not failed."""
-    row = commands.retry(process.engine, process.waker, command_id, caller.workspace_id)
+    row = changes.retry(process.engine, process.waker, command_id, caller.workspace_id)
     return command_view(process.settings.public_base_url, row)
 
 
-def _changer(caller: Caller) -> commands.Changer:
-    return commands.Changer(trigger=Trigger.API, workspace_id=caller.workspace_id)
+def _changer(caller: Caller) -> changes.Changer:
+    return changes.Changer(trigger=Trigger.API, workspace_id=caller.workspace_id)

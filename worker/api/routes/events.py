@@ -9,16 +9,16 @@ from anyio import to_thread
 from fastapi import Header, Query, Request, Response
 from pydantic import Field
 
-from schemas.access import Caller
 from schemas.feed import MAX_POSITION, FeedFilter, StreamFilter, Told, Wanted
-from worker.api import openapi
-from worker.api.access import Here, Reader, StreamReader
+from schemas.values.caller import Caller
+from worker.api.auth import Here, Reader, StreamReader
+from worker.api.documents import openapi
+from worker.api.prefer_wait import preferred_wait
 from worker.api.routing import Router
-from worker.api.sse import EventStream
-from worker.api.waiting import preferred_wait
+from worker.api.streaming.sse import EventStream
+from worker.api.streaming.tail import Tail
 from worker.app import Process
-from worker.feed import Page, read
-from worker.live import Tail
+from worker.events.feed import Page, read
 
 router = Router(tags=["events"])
 

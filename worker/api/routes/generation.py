@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import Body
 
 from schemas.generation import GenerationReport, GenerationState
-from worker import reports
-from worker.api import openapi
-from worker.api.access import Here, NeedsKey, Publisher
-from worker.api.intake import JsonOnly, VideoId
+from worker.api.auth import Here, NeedsKey, Publisher
+from worker.api.documents import openapi
+from worker.api.enqueue_request import JsonOnly, VideoId
 from worker.api.problems import ApiProblem, no_such_video
 from worker.api.routing import Router
+from worker.generation import stream
 
 router = Router(tags=["videos"], dependencies=[NeedsKey])
 
@@ -99,8 +99,8 @@ def report(
     the Redis stream `video.generation`.
     """
     try:
-        [state] = reports.apply(process.engine, [(video_id, body)], caller.workspace_id)
-    except reports.ReportRefused as error:
+        [state] = stream.apply(process.engine, [(video_id, body)], caller.workspace_id)
+    except stream.ReportRefused as error:
         raise _refused(error) from error
     if state is None:
         raise no_such_video(video_id)
@@ -108,7 +108,7 @@ def report(
     return state
 
 
-def _refused(error: reports.ReportRefused) -> ApiProblem:
+def _refused(error: stream.ReportRefused) -> ApiProblem:
     words = str(error).partition("\n")[0]
     return ApiProblem(
         status=409,

@@ -4,16 +4,15 @@ from typing import Annotated, Any
 
 from fastapi import Path, Response
 
-from schemas import published
-from schemas.base import Frozen
+from schemas import event_schemas
 from schemas.events import SCHEMA_VERSION, EventType
-from worker import asyncapi
-from worker.api import openapi
-from worker.api.access import Here
+from schemas.fields import Frozen
+from worker.api.auth import Here
+from worker.api.documents import asyncapi, openapi
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
-from worker.health import examine
-from worker.relay import schema_url
+from worker.events.redis_stream import schema_url
+from worker.operations.health import examine
 
 router = Router(tags=["operations"])
 
@@ -99,5 +98,5 @@ def event_schema(
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": schema_url(process.settings.public_base_url, event_type),
-        **published.event_schema(EventType(event_type)),
+        **event_schemas.event_schema(EventType(event_type)),
     }

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import Query
 
 from schemas.punctuality import Punctuality
-from worker import punctuality
-from worker.api import openapi
-from worker.api.access import Here, NeedsKey, Reader
+from worker.api.auth import Here, NeedsKey, Reader
+from worker.api.documents import openapi
 from worker.api.routing import Router
+from worker.operations import punctuality
 
 WEEK = 7 * 24 * 3600
 

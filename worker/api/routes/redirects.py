@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import RedirectResponse
 
-from worker.api import openapi
-from worker.api.access import Here
+from worker.api.auth import Here
+from worker.api.documents import openapi
 from worker.api.problems import ApiProblem
-from worker.custom_url import absolute_url, short_id_in
-from worker.resource import current_path
+from worker.api.video_resource import current_path
+from worker.rules.custom_url import absolute_url, short_id_in
 
 router = APIRouter(tags=["addresses"])
 

@@ -19,18 +19,18 @@ from schemas.command import (
 from schemas.plan import PublishPlan
 from schemas.problem import FieldError
 from schemas.video import Video
-from worker.api import openapi
-from worker.api.access import Here, NeedsKey, Reader
-from worker.api.intake import From, JsonOnly, VideoId, accept
+from worker.api.auth import Here, NeedsKey, Reader
+from worker.api.command_resource import command_url, command_view
+from worker.api.documents import openapi
+from worker.api.enqueue_request import From, JsonOnly, VideoId, accept
+from worker.api.prefer_wait import preferred_wait
 from worker.api.problems import DOCUMENTED, OPTIONS, ApiProblem, invalid, no_such_video
 from worker.api.routing import Router
-from worker.api.views import command_url, command_view
-from worker.api.waiting import preferred_wait
+from worker.api.video_resource import Resource, read_video
 from worker.app import Process
-from worker.commands import show
-from worker.enqueue import Origin
-from worker.plan import plan
-from worker.resource import Resource, read_video
+from worker.enqueue.accept import Origin
+from worker.enqueue.changes import show
+from worker.publish.plan import plan
 
 router = Router(tags=["videos"], dependencies=[NeedsKey])
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
 
-from db.webhook_endpoint import EndpointRow
+from db.webhooks.endpoints import EndpointRow
 from schemas.webhook import (
     DeliveryFilter,
     EndpointFilter,
@@ -25,9 +25,9 @@ from schemas.webhook import (
     WebhookEndpointWithSecret,
     WebhookTest,
 )
-from worker.api import openapi
-from worker.api.access import Admin, Here, NeedsKey, Reader
-from worker.api.intake import JsonOnly
+from worker.api.auth import Admin, Here, NeedsKey, Reader
+from worker.api.documents import openapi
+from worker.api.enqueue_request import JsonOnly
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
 from worker.webhooks import endpoints

@@ -9,7 +9,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from worker.live import Ending, Reader, Tail
+from worker.api.streaming.tail import Ending, Reader, Tail
 
 STUCK_SECONDS = 30.0
 """A reader that takes nothing for so long gets no last word either: there is no room for it."""

@@ -25,11 +25,11 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from db.errors import DATABASE_ERRORS
-from schemas.access import Caller
 from schemas.feed import Told, Wanted
-from worker.access import still_valid
-from worker.feed import Page, PositionUnknown, read
-from worker.relay import FIELD, STREAM
+from schemas.values.caller import Caller
+from worker.events.feed import Page, PositionUnknown, read
+from worker.events.redis_stream import FIELD, STREAM
+from worker.operations.api_keys import still_valid
 
 REMEMBERED = 1_000
 """Events kept in memory for those who come back."""

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.text import Text
 from sqlalchemy.exc import DBAPIError
 
-from worker.demo import curtain
-from worker.demo.scenes import SCENES
-from worker.demo.screen import Screen
-from worker.demo.stage import Stage, set_stage
-from worker.demo.watch import Failed
-from worker.health import examine
-from worker.processes import interruptible
+from worker.local.children import interruptible
+from worker.local.demo import summary
+from worker.local.demo.scenes import SCENES
+from worker.local.demo.screen import Screen
+from worker.local.demo.stage import Stage, set_stage
+from worker.local.demo.waiting import Failed
+from worker.operations.health import examine
 
 WRONG = (Failed, httpx.HTTPError, DBAPIError, KeyError, ValueError)
 """What a scene raises when the answer is not what it should be."""
@@ -31,9 +31,9 @@ def demo() -> int:
         except WRONG as error:
             _show_failure(stage, error, console)
             return 1
-        findings = curtain.compare(stage)
+        findings = summary.compare(stage)
         stage.findings.extend(findings)
-        curtain.sum_up(stage, findings, time.monotonic() - begun, console)
+        summary.sum_up(stage, findings, time.monotonic() - begun, console)
         if all(finding.ok for finding in stage.findings):
             return 0
         _show_last_words(stage, console)

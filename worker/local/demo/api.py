@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 from rich.text import Text
 
-from worker.demo.screen import Screen
-from worker.demo.watch import Watch
+from worker.local.demo.screen import Screen
+from worker.local.demo.waiting import Watch
 
 ENDED = {
     "published",

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from worker.demo.subscriber import Seen
+from worker.local.demo.subscriber import Seen
 
 EVENTS_SHOWN = 5
 WIDEST = 150

@@ -15,8 +15,8 @@ from typing import Any
 
 from rich.text import Text
 
-from worker.demo import pipeline
-from worker.demo.stage import Stage
+from worker.local.demo import pipeline
+from worker.local.demo.stage import Stage
 
 ATTENTION, GIT, LIBRARY, PAPER = 7, 4, 5, 43
 MERGING, FAILED = 35, 36

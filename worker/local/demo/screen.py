@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.demo.board import Board, Bulk, VideoRow, after, kind, says, tidy, way
-from worker.demo.subscriber import Seen
+from worker.local.demo.board import Board, Bulk, VideoRow, after, kind, says, tidy, way
+from worker.local.demo.subscriber import Seen
 
 PAUSE_SECONDS = 0.7
 """Between scenes, for people to read; a log needs none."""

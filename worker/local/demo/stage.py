@@ -13,17 +13,17 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.migrate import migrate
-from db.sample import load_sample, multiply_ready
+from db.sample_data import load_sample, multiply_ready
 from db.session import connect, transaction
-from schemas.access import Scope
-from worker.access import create_key
-from worker.demo.api import Api
-from worker.demo.screen import Screen
-from worker.demo.subscriber import Seen, Subscriber
-from worker.demo.watch import PATIENCE_SECONDS, Watch
-from worker.embedded import engines
-from worker.processes import PROCESSES, children, listen
-from worker.settings import LogFormat, Settings
+from schemas.values.caller import Scope
+from worker.local.children import PROCESSES, children, listen
+from worker.local.demo.api import Api
+from worker.local.demo.screen import Screen
+from worker.local.demo.subscriber import Seen, Subscriber
+from worker.local.demo.waiting import PATIENCE_SECONDS, Watch
+from worker.local.engines import engines
+from worker.operations.api_keys import create_key
+from worker.runtime.settings import LogFormat, Settings
 
 PLACE = "/var/tmp"  # noqa: S108 - for mkdtemp; as root the engines can enter no home
 CROWD = 500

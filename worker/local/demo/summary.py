@@ -8,12 +8,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from db import outbox
+from db.events import outbox
 from db.session import transaction
-from worker.demo.board import COLOURS
-from worker.demo.screen import MARKS
-from worker.demo.stage import Finding, Stage
-from worker.status import Status, survey
+from worker.local.demo.board import COLOURS
+from worker.local.demo.screen import MARKS
+from worker.local.demo.stage import Finding, Stage
+from worker.operations.status import Status, survey
 from worker.subscribe import Received, follow
 
 EVENT_OF = {

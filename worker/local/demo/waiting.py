@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from worker.demo.subscriber import Subscriber
-from worker.processes import Child
+from worker.local.children import Child
+from worker.local.demo.subscriber import Subscriber
 
 PATIENCE_SECONDS = 20.0
 LOOK_EVERY_SECONDS = 0.02

@@ -15,19 +15,19 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from worker.embedded.errors import EngineError, EnginesAlreadyRunning
-from worker.embedded.places import account_of_engines, data_dir, made
-from worker.embedded.postgres import (
+from worker.local.engines.directories import account_of_engines, data_dir, made
+from worker.local.engines.errors import EngineError, EnginesAlreadyRunning
+from worker.local.engines.launcher import Starter
+from worker.local.engines.lockfile import Engines, recorded, running, socket_directory, starter_lock
+from worker.local.engines.postgres import (
     DATABASE,
     answers,
     create_database,
     database_url,
     start_postgres,
 )
-from worker.embedded.processes import await_answer, end_leftovers, watchdog
-from worker.embedded.record import Engines, recorded, running, socket_directory, starter_lock
-from worker.embedded.starter import Starter
-from worker.embedded.valkey import start_valkey
+from worker.local.engines.processes import await_answer, end_leftovers, watchdog
+from worker.local.engines.valkey import start_valkey
 
 __all__ = [
     "DATABASE",

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.embedded.errors import EngineError
+from worker.local.engines.errors import EngineError
 
 _ROOT_BASE = Path("/var/tmp/publish-worker-0")  # noqa: S108 -- checked before use; homes are closed
 

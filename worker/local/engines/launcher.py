@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.embedded.places import Account, private
-from worker.embedded.processes import Engine, end, popen, tell
+from worker.local.engines.directories import Account, private
+from worker.local.engines.processes import Engine, end, popen, tell
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from worker.embedded.errors import EnginesAlreadyRunning
-from worker.embedded.places import Account, private
-from worker.embedded.processes import within
+from worker.local.engines.directories import Account, private
+from worker.local.engines.errors import EnginesAlreadyRunning
+from worker.local.engines.processes import within
 
 _SOCKET_BASE = "/tmp"  # noqa: S108 -- mkdtemp makes it private; a socket's path has room for 100 bytes
 

@@ -8,10 +8,10 @@ from typing import Final
 
 import psycopg
 
-from worker.embedded.errors import EngineError
-from worker.embedded.places import installed
-from worker.embedded.processes import Engine, last_lines, popen
-from worker.embedded.starter import Starter
+from worker.local.engines.directories import installed
+from worker.local.engines.errors import EngineError
+from worker.local.engines.launcher import Starter
+from worker.local.engines.processes import Engine, last_lines, popen
 
 DATABASE: Final = "publish_worker"
 

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from worker.embedded.errors import EngineError
-from worker.embedded.places import Account
+from worker.local.engines.directories import Account
+from worker.local.engines.errors import EngineError
 
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # nothing of the caller's: no PG*, no secrets
 _START_SECONDS = 60  # after a crash up to max_wal_size is replayed first

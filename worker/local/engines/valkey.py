@@ -6,10 +6,10 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from worker.embedded.errors import EngineError
-from worker.embedded.places import installed, make_private
-from worker.embedded.processes import Engine, await_answer
-from worker.embedded.starter import Starter
+from worker.local.engines.directories import installed, make_private
+from worker.local.engines.errors import EngineError
+from worker.local.engines.launcher import Starter
+from worker.local.engines.processes import Engine, await_answer
 
 _PORT_TRIES = 5
 

@@ -1,0 +1,1 @@
+"""The inbox in SQL: accept, claim, change, count and prune commands."""

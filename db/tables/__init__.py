@@ -1,0 +1,1 @@
+"""The tables: the platform's, and ours in the schema `publisher`."""

@@ -1,0 +1,1 @@
+"""Webhooks in SQL: endpoints, deliveries and their log."""

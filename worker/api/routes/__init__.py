@@ -1,0 +1,1 @@
+"""The routes: each translates a request, calls one function and answers."""

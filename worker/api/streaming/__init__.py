@@ -1,0 +1,1 @@
+"""Server-Sent Events: one tail of the stream per process, many readers."""

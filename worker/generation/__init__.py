@@ -1,0 +1,1 @@
+"""What the render pipeline reports: apply reports, and take them from their stream."""

@@ -1,0 +1,1 @@
+"""For one machine only: embedded engines, `up` and `demo`. Never imported in production."""

@@ -1,0 +1,1 @@
+"""Run and watch: health, status, canary, punctuality, retention, API keys."""

@@ -1,0 +1,1 @@
+"""Carry commands out: run what is due, and plan what a publish would do."""

@@ -1,0 +1,1 @@
+"""The rules: pure functions from values to values, without a database or a clock."""
