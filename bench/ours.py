@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -13,11 +14,13 @@ from bench.processes import python, wait_for
 from bench.stage import Run
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
-from worker.app import send_wake_up
 from worker.enqueue.accept import Origin, enqueue
 from worker.events.redis_stream import STREAM
 from worker.operations.health import HEARTBEAT
-from worker.runtime.wake_ups import Waker, impatient
+from worker.runtime.producer import make_producer, send_wake_up
+from worker.runtime.redis_clients import open_hint_redis
+from worker.runtime.settings import Settings
+from worker.runtime.wake_ups import Waker
 
 PER_CALL = 500
 ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench")
@@ -54,7 +57,9 @@ def worker(run: Run, concurrency: int = 2) -> Generator[int]:
 
 def waker(run: Run) -> Waker:
     """Wakes the worker as any producer does."""
-    return Waker(redis=impatient(run.environment["REDIS_URL"]), send=send_wake_up)
+    redis_url = run.environment["REDIS_URL"]
+    producer = make_producer(Settings(redis_url=redis_url))
+    return Waker(redis=open_hint_redis(redis_url), send=partial(send_wake_up, producer))
 
 
 def enqueue_all(engine: Engine, waking: Waker, video_ids: Sequence[int]) -> None:

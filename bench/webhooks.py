@@ -90,7 +90,7 @@ def _register(run: Run, port: int) -> None:
 
 
 def _publish(run: Run, events: int) -> None:
-    waker = Waker(redis=run.redis, send=lambda: None)
+    waker = Waker(redis=run.redis, send=lambda _: None)
     requests = [PublishRequest(video_id=video_id) for video_id in run.video_ids[:events]]
     enqueue(run.engine, waker, requests, ORIGIN)
     run_due(

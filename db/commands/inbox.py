@@ -92,10 +92,10 @@ DELETE FROM publisher.publish_command WHERE id IN (
 """
 
 # Keep a message that made no sense, for a person to look at.
-SET_ASIDE = "INSERT INTO publisher.set_aside_message (body, error) VALUES (%(body)s, %(error)s)"
+QUARANTINE = "INSERT INTO publisher.set_aside_message (body, error) VALUES (%(body)s, %(error)s)"
 
 # How many of them nobody has looked at and deleted.
-COUNT_SET_ASIDE = "SELECT count(*) FROM publisher.set_aside_message"
+COUNT_QUARANTINED = "SELECT count(*) FROM publisher.set_aside_message"
 
 PATIENCE = timedelta(hours=24)
 """How long a command waits for its video unless the caller says otherwise."""
@@ -211,12 +211,12 @@ def prune(tx: Connection, *, age: timedelta, limit: int) -> int:
     return tx.execute(PRUNE, {"age": age, "limit": limit}).rowcount
 
 
-def set_aside(tx: Connection, *, body: str, error: str) -> None:
+def quarantine(tx: Connection, *, body: str, error: str) -> None:
     """Keep a message that made no sense."""
-    tx.execute(SET_ASIDE, {"body": body, "error": error})
+    tx.execute(QUARANTINE, {"body": body, "error": error})
 
 
-def count_set_aside(tx: Connection) -> int:
+def count_quarantined(tx: Connection) -> int:
     """Count the messages that were set aside."""
-    row = tx.execute(COUNT_SET_ASIDE).fetchone()
+    row = tx.execute(COUNT_QUARANTINED).fetchone()
     return row[0] if row else 0

@@ -88,7 +88,7 @@ def test_valkey_is_emptied_again_and_again_while_the_worker_runs(
 
 def enqueue_all(desk: Desk, videos: list[int], send: Callable[[], None]) -> None:
     """Enqueue in calls of five hundred, as a busy producer does."""
-    waker = Waker(redis=desk.redis, send=send)
+    waker = Waker(redis=desk.redis, send=lambda _: send())
     for start in range(0, len(videos), PER_CALL):
         requests = [PublishRequest(video_id=v) for v in videos[start : start + PER_CALL]]
         enqueue(desk.engine, waker, requests, Origin(trigger=Trigger.API, correlation_id="c"))

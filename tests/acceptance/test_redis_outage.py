@@ -18,7 +18,8 @@ from tests.support.platform import set_up
 from tests.support.processes import Celeries, celeries
 from tests.support.waiting import wait_until
 from worker.enqueue.accept import Origin, enqueue
-from worker.runtime.wake_ups import Waker, impatient
+from worker.runtime.redis_clients import open_hint_redis
+from worker.runtime.wake_ups import Waker
 
 
 class Valkey:
@@ -72,7 +73,7 @@ def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
     set_up(engine)
     desk = Desk(engine=engine, redis=valkey.client)
     before, during = desk.video(), desk.video()
-    waker = Waker(redis=impatient(valkey.url), send=lambda: None)
+    waker = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)
     origin = Origin(trigger=Trigger.API, correlation_id="c")
     enqueue(engine, waker, [PublishRequest(video_id=before)], origin)
     wait_until(lambda: on_stream(valkey) == 1, "the first event")
@@ -103,7 +104,7 @@ def test_a_crew_that_starts_before_redis_waits_for_it(
 
 
 def enqueue_without_redis(desk: Desk, valkey: Valkey) -> None:
-    waker = Waker(redis=impatient(valkey.url), send=lambda: None)
+    waker = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)
     origin = Origin(trigger=Trigger.API, correlation_id="c")
     enqueue(desk.engine, waker, [PublishRequest(video_id=desk.video())], origin)
     waker.redis.close()

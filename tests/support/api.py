@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from schemas.values.caller import Scope
 from tests.support.pipeline import BASE_URL, Desk
 from worker.api.application import create_app
-from worker.app import Process
 from worker.operations.api_keys import create_key
+from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.wake_ups import Waker
 
@@ -83,8 +83,8 @@ def serving(engine: Engine, redis: Redis, redis_url: str) -> Generator[Api]:
     """The API, started and stopped as a server does it."""
     api = Api(engine=engine, redis=redis)
     settings = Settings(database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL)
-    waker = Waker(redis=Redis.from_url(redis_url), send=lambda: api.wake_ups.append(1))
-    own = Process(settings=settings, engine=engine, redis=Redis.from_url(redis_url), waker=waker)
+    waker = Waker(redis=Redis.from_url(redis_url), send=lambda _: api.wake_ups.append(1))
+    own = Runtime(settings=settings, engine=engine, redis=Redis.from_url(redis_url), waker=waker)
     with TestClient(create_app(own), raise_server_exceptions=False) as client:
         api.client = client
         yield api

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from worker.subscribe import AsyncSubscriber, Event, Subscriber, exactly_once, once_async
+from worker.subscribe import AsyncSubscriber, Event, Subscriber, once, once_async
 
 EFFECT = "INSERT INTO effect (group_name, position, subject) VALUES (%s, %s, %s)"
 LEASE_SECONDS = 1.5
@@ -40,7 +40,7 @@ def in_threads(options: dict[str, Any], group: str, own: str, folder: Path) -> N
     signal.signal(signal.SIGTERM, stop)
     with psycopg.connect(own, autocommit=True) as connection, subscriber:
         for delivery in subscriber:
-            with exactly_once(connection, group, delivery.event) as is_new:
+            with once(connection, group, delivery.event) as is_new:
                 if is_new:
                     connection.execute(EFFECT, effect(group, delivery.event))
             die_if_told(folder, group, delivery.position)

@@ -38,7 +38,7 @@ class Desk:
     @property
     def waker(self) -> Waker:
         """Counts the messages that Celery would get."""
-        return Waker(redis=self.redis, send=lambda: self.wake_ups.append(1))
+        return Waker(redis=self.redis, send=lambda _: self.wake_ups.append(1))
 
     def video(self, **columns: Any) -> int:
         """Make one video, ready unless the columns say otherwise."""

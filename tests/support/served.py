@@ -14,9 +14,10 @@ from tests.support.pipeline import BASE_URL
 from tests.support.waiting import wait_until
 from worker.api.application import create_app
 from worker.api.streaming.tail import Tail
-from worker.app import Process
+from worker.runtime.redis_clients import open_redis
+from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
-from worker.runtime.wake_ups import Waker, patient
+from worker.runtime.wake_ups import Waker
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Served:
 def served(engine: Engine, redis_url: str, port: int | None = None) -> Generator[Served]:
     """Serve until the block ends."""
     settings = Settings(database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL)
-    waker = Waker(redis=Redis.from_url(redis_url), send=lambda: None)
-    own = Process(settings=settings, engine=engine, redis=patient(redis_url), waker=waker)
+    waker = Waker(redis=Redis.from_url(redis_url), send=lambda _: None)
+    own = Runtime(settings=settings, engine=engine, redis=open_redis(redis_url), waker=waker)
     app = create_app(own)
     port = port or free_port()
     config = uvicorn.Config(app, port=port, log_config=None, access_log=False)

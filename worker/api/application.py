@@ -24,21 +24,21 @@ from worker.api.routes import (
 )
 from worker.api.shutdown import on_ending_signal
 from worker.api.streaming.tail import Tail
-from worker.app import Process, closing
-from worker.app import process as this_process
 from worker.runtime import logs
-from worker.runtime.settings import resolve
-from worker.runtime.startup import check_database, check_settings, complain, explain
+from worker.runtime.errors_explained import complain, explain
+from worker.runtime.runtime import Runtime
+from worker.runtime.settings import Settings
+from worker.runtime.startup import check_database, check_settings
 
 
-def create_app(process: Process | None = None) -> FastAPI:
-    """Make the application; `process` is what it works with, by default this process's own."""
+def create_app(runtime: Runtime | None = None) -> FastAPI:
+    """Make the application; without `runtime` it opens one from the environment."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        opened = process or await to_thread.run_sync(_open)
-        with closing(opened):
-            app.state.process = opened
+        opened = runtime or await to_thread.run_sync(_open)
+        with opened:
+            app.state.runtime = opened
             app.state.outcomes = Outcomes(opened.engine)
             settings = opened.settings
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
@@ -68,14 +68,14 @@ def create_app(process: Process | None = None) -> FastAPI:
     return app
 
 
-def _open() -> Process:
+def _open() -> Runtime:
     """Open what this process works with, or end it with one clear line."""
     try:
-        settings = resolve()
+        settings = Settings()
         check_settings(settings)
         logs.configure(settings.log_format, settings.log_level)
         _allow_files()
-        opened = this_process()
+        opened = Runtime.open(settings)
         check_database(opened.engine)
         opened.waker.wake()  # opens the way to the broker, so that no caller waits for that
     except Exception as error:

@@ -7,31 +7,31 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from schemas.values.caller import Caller, Scope
 from worker.api.problems import ApiProblem
-from worker.app import Process
 from worker.operations.api_keys import identify
+from worker.runtime.runtime import Runtime
 
 ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter
 
 _bearer = HTTPBearer(auto_error=False, description="An API key: `publish-worker keys create`.")
 
 
-async def here(request: Request) -> Process:
+async def here(request: Request) -> Runtime:
     """What this process works with."""
-    return request.app.state.process
+    return request.app.state.runtime
 
 
-Here = Annotated[Process, Depends(here)]
+Here = Annotated[Runtime, Depends(here)]
 
 
 def _caller(
-    process: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    runtime: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    return _known(process, credentials.credentials if credentials else None)
+    return _known(runtime, credentials.credentials if credentials else None)
 
 
 def _caller_of_stream(
     request: Request,
-    process: Here,
+    runtime: Here,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
     """The key may be in the query here (RFC 6750, 2.3): EventSource cannot set headers.
@@ -39,8 +39,8 @@ def _caller_of_stream(
     A URL ends up in histories and in the logs of proxies, so only a key that may read is taken.
     """
     if credentials:
-        return _known(process, credentials.credentials)
-    caller = _known(process, request.query_params.get(ACCESS_TOKEN))
+        return _known(runtime, credentials.credentials)
+    caller = _known(runtime, request.query_params.get(ACCESS_TOKEN))
     if caller.scope is not Scope.READ:
         raise ApiProblem(
             status=403,
@@ -51,8 +51,8 @@ def _caller_of_stream(
     return caller
 
 
-def _known(process: Process, secret: str | None) -> Caller:
-    caller = identify(process.engine, secret) if secret else None
+def _known(runtime: Runtime, secret: str | None) -> Caller:
+    caller = identify(runtime.engine, secret) if secret else None
     if caller is None:
         raise ApiProblem(
             status=401,

@@ -11,8 +11,8 @@ from schemas.problem import FieldError
 from worker.api.auth import Publisher
 from worker.api.middleware import correlation_id, traceparent
 from worker.api.problems import ApiProblem, invalid, no_such_video
-from worker.app import Process
 from worker.enqueue.accept import Accepted, Origin, enqueue
+from worker.runtime.runtime import Runtime
 
 MAX_KEY = 255
 
@@ -61,9 +61,9 @@ From = Annotated[Origin, Depends(_origin)]
 JsonOnly = Depends(_json_only)
 
 
-def accept(process: Process, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
-    """Enqueue, in the words of this process."""
-    return enqueue(process.engine, process.waker, requests, origin)
+def accept(runtime: Runtime, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
+    """Enqueue, in the words of this runtime."""
+    return enqueue(runtime.engine, runtime.waker, requests, origin)
 
 
 async def checked_id(

@@ -6,17 +6,19 @@ them at once do no harm: a wake-up too many finds nothing.
 """
 
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from celery.beat import Scheduler as CeleryScheduler
 
-from worker.app import process, reports_waker
+from worker.app import app
 from worker.app.consumer import connect_soon
 from worker.app.due_times import Agenda
 from worker.app.report_listener import Hearing
-from worker.runtime.settings import resolve
-from worker.runtime.startup import check_settings, one_clear_line
+from worker.runtime.errors_explained import one_clear_line
+from worker.runtime.settings import Settings
+from worker.runtime.startup import check_settings
+from worker.runtime.wake_ups import CANARY, REPORTS
 
 
 class Scheduler(CeleryScheduler):
@@ -25,14 +27,14 @@ class Scheduler(CeleryScheduler):
     @cached_property
     def agenda(self) -> Agenda:
         """Kept from the first tick on: beat makes schedulers that it only looks at, too."""
-        agenda = Agenda(process().engine)
+        agenda = Agenda(app.runtime.engine)
         agenda.start()
         return agenda
 
     @cached_property
     def hearing(self) -> Hearing:
         """Kept from the first tick on, too."""
-        hearing = Hearing(process().redis, reports_waker(process()).wake)
+        hearing = Hearing(app.runtime.redis, partial(app.runtime.waker.wake, REPORTS))
         hearing.start()
         return hearing
 
@@ -42,16 +44,16 @@ class Scheduler(CeleryScheduler):
         Beat ends with one clear line if a setting is missing; what goes away, it awaits.
         """
         with one_clear_line():
-            check_settings(resolve())
+            check_settings(Settings())
         super().setup_schedule()
-        self.schedule["canary"].last_run_at = datetime.fromtimestamp(0, UTC)
+        self.schedule[CANARY.task].last_run_at = datetime.fromtimestamp(0, UTC)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send what is due of the sweeps, then wait for the next sweep or the next command."""
         seconds: float = super().tick(*args, **kwargs)
         agenda, _ = self.agenda, self.hearing
         if agenda.wait(seconds):
-            process().waker.wake()
+            app.runtime.waker.wake()
         return 0.0
 
     def close(self) -> None:

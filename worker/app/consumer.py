@@ -1,7 +1,6 @@
 """Celery's consumer, ours in three points: no chatter, no long pauses, no message can end it.
 
-A message that makes no sense is logged, counted and set aside (`publisher.set_aside_message`),
-whether Celery finds it so or Kombu, which on Redis would otherwise let the worker die of it.
+A message that makes no sense is logged, counted and quarantined (see app/transport.py).
 """
 
 from typing import Any
@@ -9,11 +8,8 @@ from typing import Any
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
-from kombu.transport import redis as kombu_redis
 
-from db.errors import DATABASE_ERRORS
-from worker.app import process
-from worker.enqueue.accept import set_aside
+from worker.app.transport import keep
 
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
@@ -66,45 +62,3 @@ def connect_soon(connection: Any, **options: Any) -> Any:
 
 def _tell_away(error: Exception, pause: float) -> None:
     log.warning("broker.away", error=str(error), next_try=pause)
-
-
-class Channel(kombu_redis.Channel):
-    """Kombu's Redis channel, where a list entry that is no JSON does not end the worker."""
-
-    def _brpop_read(self, **options: Any) -> Any:
-        try:
-            return super()._brpop_read(**options)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-        except ValueError as error:
-            keep(getattr(error, "doc", None) or getattr(error, "object", ""), f"no JSON: {error}")
-            return None
-
-
-class Transport(kombu_redis.Transport):
-    """Kombu's Redis transport, where JSON that is no Kombu message does not end the worker."""
-
-    Channel = Channel
-
-    def _deliver(self, message: Any, queue: Any) -> None:
-        try:
-            _check_envelope(message)
-        except (AttributeError, KeyError, TypeError):
-            keep(repr(message), "not a Kombu message")
-        else:
-            super()._deliver(message, queue)
-
-
-def _check_envelope(message: Any) -> None:
-    """Touch what Kombu will; raises what Kombu would, which would end the worker."""
-    properties = message["properties"]
-    for part in (properties["delivery_info"], message["headers"]):
-        dict.keys(part)
-    str.encode(message["body"])
-    str.encode(properties["delivery_tag"])
-
-
-def keep(body: object, error: str) -> None:
-    """Set a message aside, or at least log it where the database is away."""
-    try:
-        set_aside(process().engine, body, ValueError(error))
-    except DATABASE_ERRORS as away:
-        log.error("message.lost", body=repr(body)[:2000], error=error, database=str(away))  # noqa: TRY400

@@ -9,27 +9,26 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
-from worker.app import (
-    DELIVER,
-    FAN_OUT,
-    RUN_DUE,
-    TAKE_REPORTS,
-    app,
-    courier,
-    deliveries_waker,
-    fan_out_waker,
-    outlets,
-    process,
-    reports_waker,
-)
+from worker.app import app
 from worker.enqueue import time_zone_updates
-from worker.enqueue.accept import Origin, enqueue, set_aside
+from worker.enqueue.accept import Origin, enqueue
 from worker.enqueue.new_commands import EnqueueRefused
 from worker.events.outlets import relay_or_later
 from worker.generation import stream
 from worker.operations import canary, retention
 from worker.operations.health import leave_heartbeat
 from worker.publish import run
+from worker.runtime.quarantine import quarantine
+from worker.runtime.wake_ups import (
+    CANARY,
+    DELIVER,
+    FAN_OUT,
+    PRUNE,
+    PUBLISH,
+    RELAY,
+    REPORTS,
+    TIME_ZONES,
+)
 from worker.webhooks.fan_out import fan_out
 from worker.webhooks.run_lock import turn
 
@@ -37,84 +36,85 @@ MAX_ID = 255
 """Characters of an idempotency key."""
 
 
-@app.task(name=RUN_DUE)
+@app.task(name=PUBLISH.task)
 def run_due() -> None:
     """The wake-up: carry out what is due."""
-    here = process()
-    here.waker.arrived()
-    leave_heartbeat(here.waker.redis)
+    runtime = app.runtime
+    runtime.waker.note_arrival()
+    leave_heartbeat(runtime.waker.redis)
     run.run_due(
-        here.engine,
-        base_url=here.settings.public_base_url,
-        wake=here.waker.wake,
+        runtime.engine,
+        base_url=runtime.settings.public_base_url,
+        wake=runtime.waker.wake,
         committed=_after_batch,
     )
 
 
 def _after_batch() -> None:
     relay_events()
-    fan_out_waker(process()).wake()
-    leave_heartbeat(process().waker.redis)
+    runtime = app.runtime
+    runtime.waker.wake(FAN_OUT)
+    leave_heartbeat(runtime.waker.redis)
 
 
-@app.task(name="events.relay")
+@app.task(name=RELAY.task)
 def relay_events() -> None:
     """The sweep of the outbox: hand on what is not where it should go yet."""
-    relay_or_later(outlets())
+    relay_or_later(app.outlets)
 
 
-@app.task(name=TAKE_REPORTS)
+@app.task(name=REPORTS.task)
 def take_reports() -> None:
     """The wake-up: take generation reports off their stream; what they make due, goes out."""
-    here = process()
-    reports_waker(here).arrived()
-    if stream.take_or_later(here.engine, here.redis):
-        here.waker.wake()
+    runtime = app.runtime
+    runtime.waker.note_arrival(REPORTS)
+    if stream.take_or_later(runtime.engine, runtime.redis):
+        runtime.waker.wake()
 
 
-@app.task(name=FAN_OUT)
+@app.task(name=FAN_OUT.task)
 def fan_out_events() -> None:
     """The wake-up after the relay, and the sweep: make the webhook deliveries of new events."""
-    here = process()
-    fan_out_waker(here).arrived()
-    if fan_out(here.engine):
-        deliveries_waker(here).wake()
+    runtime = app.runtime
+    runtime.waker.note_arrival(FAN_OUT)
+    if fan_out(runtime.engine):
+        runtime.waker.wake(DELIVER)
 
 
-@app.task(name=DELIVER, bind=True)
+@app.task(name=DELIVER.task, bind=True)
 def deliver(self: Task[Any, Any]) -> None:
     """The wake-up: send the webhook deliveries that are due; one run at a time on this worker."""
-    here = process()
-    deliveries_waker(here).arrived()
-    with turn(here.redis, str(self.request.hostname)) as mine:
-        more = mine and courier().deliver()
+    runtime = app.runtime
+    runtime.waker.note_arrival(DELIVER)
+    with turn(runtime.redis, str(self.request.hostname)) as mine:
+        more = mine and app.courier.deliver()
     if more:
-        deliveries_waker(here).wake()
+        runtime.waker.wake(DELIVER)
 
 
-@app.task(name="maintenance.prune")
+@app.task(name=PRUNE.task)
 def prune() -> None:
     """Forget what is old."""
-    here = process()
-    retention.prune(here.engine, here.redis, here.settings)
+    runtime = app.runtime
+    retention.prune(runtime.engine, runtime.redis, runtime.settings)
 
 
-@app.task(name="maintenance.recompute")
+@app.task(name=TIME_ZONES.task)
 def recompute() -> None:
     """Compute the instants of local times anew where a zone's rules have changed."""
-    here = process()
-    done = time_zone_updates.recompute(here.engine, run.BUDGET_SECONDS)
+    runtime = app.runtime
+    done = time_zone_updates.recompute(runtime.engine, run.BUDGET_SECONDS)
     if done.moved:
-        here.waker.wake()
+        runtime.waker.wake()
     if not done.finished:
-        app.send_task(recompute.name)
+        runtime.waker.wake(TIME_ZONES)
 
 
-@app.task(name="maintenance.canary")
+@app.task(name=CANARY.task)
 def fly_canary() -> None:
     """Send the canary: a publication of our own that shows that scheduling works."""
-    here = process()
-    canary.fly(here.engine, here.waker, here.settings.canary_video_id)
+    runtime = app.runtime
+    canary.fly(runtime.engine, runtime.waker, runtime.settings.canary_video_id)
 
 
 @app.task(
@@ -129,7 +129,7 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
 
     The message's id is its idempotency key unless it brings one, so a doubled message counts once.
     """
-    here = process()
+    runtime = app.runtime
     body = {"args": args, "kwargs": message}
     try:
         parsed = _parse(args, message)
@@ -141,12 +141,12 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
             idempotency_scope="queue",
             idempotency_key=key,
         )
-        _patiently(enqueue)(here.engine, here.waker, parsed.commands, origin)
+        _patiently(enqueue)(runtime.engine, runtime.waker, parsed.commands, origin)
     except Exception as error:
         if is_passing(error):
             raise Reject(str(error), requeue=True) from error
         # Whatever is wrong with it, the message is kept: an error here would acknowledge it.
-        _patiently(set_aside)(here.engine, body, error)
+        _patiently(quarantine)(runtime.engine, body, error)
 
 
 def _bounded(message_id: str) -> str:

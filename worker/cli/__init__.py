@@ -14,8 +14,8 @@ from db.session import transaction
 from worker.cli import commands, enqueue, events, keys, punctuality, status, webhooks
 from worker.cli.connect import database
 from worker.runtime import logs
+from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.settings import LogFormat
-from worker.runtime.startup import one_clear_line
 
 app = typer.Typer(
     name="publish-worker",

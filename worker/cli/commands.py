@@ -19,7 +19,6 @@ from schemas.command import (
     RetryRequest,
     Trigger,
 )
-from worker.app import Process
 from worker.cli.connect import database, everything
 from worker.cli.output import moment, print_json, print_table
 from worker.cli.time_options import (
@@ -35,7 +34,8 @@ from worker.cli.time_options import (
 )
 from worker.enqueue import changes, time_zone_updates
 from worker.enqueue.new_commands import RequestInvalid
-from worker.runtime.startup import complain
+from worker.runtime.errors_explained import complain
+from worker.runtime.runtime import Runtime
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -240,6 +240,6 @@ def attempt(change: Callable[[], CommandRow]) -> CommandRow:
         raise typer.Exit(1) from None
 
 
-def _change(change: Callable[[Process], CommandRow]) -> None:
+def _change(change: Callable[[Runtime], CommandRow]) -> None:
     with everything() as here:
         print_commands([attempt(lambda: change(here))], as_json=False)

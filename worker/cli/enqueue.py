@@ -14,7 +14,6 @@ from uuid_utils.compat import uuid7
 from db.commands.inbox import CommandRow
 from schemas.command import MAX_COMMANDS, Action, CommandState, PublishRequest, Trigger
 from schemas.video import VideoInput
-from worker.app import Process
 from worker.cli.commands import AsJson, print_commands
 from worker.cli.connect import everything
 from worker.cli.time_options import (
@@ -32,7 +31,8 @@ from worker.enqueue import changes
 from worker.enqueue.accept import Origin
 from worker.enqueue.accept import enqueue as accept
 from worker.enqueue.new_commands import EnqueueRefused
-from worker.runtime.startup import complain
+from worker.runtime.errors_explained import complain
+from worker.runtime.runtime import Runtime
 
 LOOK_EVERY_SECONDS = 0.05
 GOOD = {CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED}
@@ -149,7 +149,7 @@ def _edits(file: Path) -> VideoInput:
         raise typer.Exit(1) from None
 
 
-def _outcomes(here: Process, accepted: Sequence[CommandRow], seconds: float) -> list[CommandRow]:
+def _outcomes(here: Runtime, accepted: Sequence[CommandRow], seconds: float) -> list[CommandRow]:
     """The commands once they have ended, or as they stand when the time is up."""
     ids: list[UUID] = [command.id for command in accepted]
     deadline = time.monotonic() + seconds

@@ -9,7 +9,7 @@ from worker import subscribe
 from worker.cli.connect import everything
 from worker.cli.output import console, moment, print_json, print_table
 from worker.events import redis_stream
-from worker.runtime.startup import complain
+from worker.runtime.errors_explained import complain
 from worker.subscribe import dead_letters
 
 app = typer.Typer(

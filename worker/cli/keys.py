@@ -9,7 +9,7 @@ from schemas.values.caller import Scope
 from worker.cli.connect import database
 from worker.cli.output import moment, print_json, print_table
 from worker.operations import api_keys
-from worker.runtime.startup import complain
+from worker.runtime.errors_explained import complain
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="markdown", help="Make, list and revoke API keys."

@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 from pydantic_core import to_jsonable_python
 
-from worker.app import closing, process
+from worker.cli.connect import whatever_answers
 from worker.cli.output import console, moment, print_json, print_table
 from worker.operations.status import Status, survey
-from worker.runtime.settings import resolve
-from worker.runtime.startup import check_settings, complain
+from worker.runtime.errors_explained import complain
 
 UNKNOWN = "unknown"
 HEARD = {
@@ -24,13 +23,9 @@ def status(
     *, as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False
 ) -> None:
     """Tell whether everything works and how much is where; exit code 1 if something does not."""
-    check_settings(resolve())
-    try:
-        with closing(process()) as here:
-            broker, canary = here.settings.broker(), here.settings.canary_video_id
-            seen = survey(here.engine, here.redis, broker, canary)
-    finally:
-        process.cache_clear()
+    with whatever_answers() as here:
+        broker, canary = here.settings.broker(), here.settings.canary_video_id
+        seen = survey(here.engine, here.redis, broker, canary)
     if as_json:
         print_json(to_jsonable_python({"healthy": seen.healthy, **asdict(seen)}))
     else:

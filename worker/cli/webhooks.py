@@ -22,11 +22,10 @@ from schemas.webhook import (
     ReplayRequest,
     WebhookEndpointChange,
 )
-from worker.cli.connect import database
+from worker.cli.connect import database, find_settings
 from worker.cli.output import moment, print_json, print_table
 from worker.cli.time_options import understood
-from worker.runtime.settings import resolve
-from worker.runtime.startup import complain
+from worker.runtime.errors_explained import complain
 from worker.webhooks import endpoints
 
 T = TypeVar("T")
@@ -161,7 +160,7 @@ def try_out(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
                 engine,
                 endpoint_id,
                 None,
-                base_url=resolve().public_base_url,
+                base_url=find_settings().public_base_url,
                 allow_private=_private(),
             )
         )
@@ -370,7 +369,7 @@ def _tell_of_more(before: UUID | int | None) -> None:
 
 
 def _private() -> bool:
-    return resolve().webhooks_allow_private
+    return find_settings().webhooks_allow_private
 
 
 def _attempt(change: Callable[[], T]) -> T:

@@ -95,15 +95,6 @@ def enqueue(
     return accepted
 
 
-def set_aside(engine: Engine, body: object, error: Exception) -> None:
-    """Keep a message from the queue that made no sense, for a person to look at."""
-    text = json.dumps(body, default=repr)  # ASCII, so the database holds whatever it is
-    reason = str(error).encode("ascii", "backslashreplace").decode().replace("\x00", "")
-    with transaction(engine) as tx:
-        inbox.set_aside(tx, body=text, error=reason)
-    log.error("message.set_aside", error=str(error))
-
-
 def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted | None:
     """The commands that the origin's idempotency key stands for already, or None."""
     if origin.idempotency_key is None:

@@ -1,6 +1,6 @@
 """Outlets: where events go from the outbox, each with a position of its own.
 
-The Redis stream is one (worker.events.redis_stream), an AMQP exchange another (worker.events.amqp); `OUTLETS` says which
+The Redis stream is one (redis_stream.py), an AMQP exchange another (amqp.py); `OUTLETS` says which
 are on. One that is away neither stops the others nor loses anything: it goes on where it was.
 """
 

@@ -1,8 +1,8 @@
 """Generation reports: hear them, one or many, and take them from the stream `video.generation`.
 
 The stream is read as a consumer group: an entry is acknowledged once what it says is committed, so
-a crash anywhere means that it is delivered again, which changes nothing (see worker.rules.generation_merge).
-What makes no sense is set aside, kept for a person to look at.
+a crash anywhere means that it is delivered again, which changes nothing
+(see worker.rules.generation_merge). What makes no sense is set aside, kept for a person to look at.
 """
 
 import os
@@ -25,8 +25,8 @@ from db.errors import DATABASE_ERRORS, is_passing
 from db.session import Connection, transaction
 from db.videos import generation
 from schemas.generation import GenerationEvent, GenerationFacts, GenerationReport, GenerationState
-from worker.enqueue.accept import set_aside
 from worker.rules.generation_merge import Standing, hear, reason, settle, stand
+from worker.runtime.quarantine import quarantine
 
 STREAM = "video.generation"
 GROUP = "publish-worker"
@@ -325,7 +325,7 @@ def _set_aside(engine: Engine, entry: Entry, error: Exception) -> None:
     if not fields:  # taken off the stream while it was pending: there is nothing to keep
         return
     body = {_text(name): _text(value) for name, value in fields.items()}
-    set_aside(engine, {"stream": STREAM, "entry": _text(entry_id), "fields": body}, error)
+    quarantine(engine, {"stream": STREAM, "entry": _text(entry_id), "fields": body}, error)
 
 
 def _text(value: bytes) -> str:

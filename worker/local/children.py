@@ -31,6 +31,9 @@ for pid in $pids; do kill -KILL -- "-$pid"; done
 _AS_ROOT = "ignore:You're running the worker with superuser privileges"
 """Celery's warning: who runs `up` as root knows. A deployment is warned as ever."""
 
+UVICORN = ("--no-access-log", "--log-level=warning", "--timeout-graceful-shutdown=3")
+"""Requests in hand may take three seconds at the end; streams, which never end, are cut off."""
+
 Output = Callable[[str], IO[bytes] | int]
 
 
@@ -86,7 +89,15 @@ def children(
     """Run API, worker and beat until the block ends; `output` says where each one's lines go."""
     celery = [sys.executable, "-m", "celery", "--no-color", "--quiet", "-A", "worker.app"]
     commands = {
-        "api": [sys.executable, "-m", "worker.local.serve", str(listener.fileno())],
+        "api": [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "worker.api:app",
+            *UVICORN,
+            "--fd",
+            str(listener.fileno()),
+        ],
         "worker": [*celery, "worker", f"--concurrency={WORKER_PROCESSES}"],
         "beat": [*celery, "beat"],
     }

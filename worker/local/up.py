@@ -25,8 +25,9 @@ from schemas.values.caller import Scope
 from worker.local.children import Child, at, children, interruptible, listen, on_ending_signal
 from worker.local.engines import data_dir, engines
 from worker.operations.api_keys import create_key, identify
+from worker.runtime.errors_explained import complain
 from worker.runtime.settings import Settings, SettingsError
-from worker.runtime.startup import check_settings, complain
+from worker.runtime.startup import check_settings
 
 KEY_FILE = "development-key"
 COLOURS = {"api": "cyan", "worker": "green", "beat": "magenta"}

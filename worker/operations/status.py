@@ -52,7 +52,7 @@ def survey(
             counts = inbox.count(tx)
             next_due, hears = due_times.next_due(tx), due_times.hears_generation(tx)
             position, _ = outbox.ends(tx)
-            set_aside = inbox.count_set_aside(tx)
+            set_aside = inbox.count_quarantined(tx)
     except DATABASE_ERRORS:
         counts, next_due, hears, position, set_aside = None, None, None, None, None
     return Status(

@@ -1,4 +1,4 @@
-"""Settings: read from the environment where a process starts, and handed on from there."""
+"""Settings: read from the environment alone, where a process starts, and passed on from there."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -7,8 +7,6 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from worker.local.engines import data_dir, running
 
 
 class LogFormat(StrEnum):
@@ -26,7 +24,7 @@ class OutletName(StrEnum):
 
 
 class SettingsError(Exception):
-    """A setting is missing or makes no sense."""
+    """A setting is missing or is not valid."""
 
 
 class Settings(BaseSettings):
@@ -51,7 +49,7 @@ class Settings(BaseSettings):
     platform_schema: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")] = "public"
     """The Postgres schema with the platform's tables, or with views on them."""
     public_base_url: str = "http://localhost:8000"
-    """What stands in front of a `custom_url`, and of the API's own links."""
+    """The site that serves the video pages: the prefix of each `custom_url` and of our own links."""
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_format: LogFormat = LogFormat.CONSOLE
@@ -97,21 +95,5 @@ class Settings(BaseSettings):
 
 def _required(value: str | None, name: str) -> str:
     if not value:
-        raise SettingsError(f"{name} is not set; set it, or start with `publish-worker up`.")
+        raise SettingsError(f"{name} is not set. Set it, or start with `publish-worker up`.")
     return value
-
-
-def resolve() -> Settings:
-    """The settings of this process; with neither URL set, those of embedded engines that run here.
-
-    `publish-worker up` in one terminal is so found by `publish-worker status` in another.
-    """
-    settings = Settings()
-    if settings.database_url or settings.redis_url:
-        return settings
-    found = running(data_dir(settings.data_dir))
-    if found is None:
-        return settings
-    return settings.model_copy(
-        update={"database_url": found.database_url, "redis_url": found.redis_url}
-    )

@@ -1,72 +1,96 @@
-"""Wake-ups: tell Celery that there may be work. Coalesced, and never more than a hint.
+"""Wake-ups: Celery messages that only say that there may be work. One table, and the waker.
 
-A Redis key, set only if it is not there and soon gone by itself, marks a wake-up on its way; the
-task deletes it before it claims. So a thousand enqueues cost a handful of Celery messages.
-Whoever finds Redis down goes on: the sweep wakes Celery once Redis is back.
+A Redis key, set only if it is absent and expiring by itself, marks a wake-up that is on its way;
+the task deletes the key before it claims. A thousand enqueues therefore cost a handful of
+messages. If Redis is down the caller goes on: the sweep wakes Celery once Redis is back.
+
+Task routes (`worker.runtime.producer`), coalescing (`Waker`) and sweeps (`celeryconfig`) all follow
+from the table.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
-from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
-MARK = "publish-worker:wake"
-REPORTS_MARK = "publish-worker:wake:reports"
-FAN_OUT_MARK = "publish-worker:wake:webhooks"
-DELIVERIES_MARK = "publish-worker:wake:deliveries"
-MARK_MS = 1_000
-"""A lost wake-up delays work by no more than this, or the next sweep."""
-TIMEOUT_SECONDS = 0.25
-"""A caller must not notice a dead Redis: the mark and the message together stay below a second."""
+KEY_MS = 1_000
+"""Milliseconds until a coalescing key expires: a lost wake-up delays work by no more than this."""
+EXPIRES_SECONDS = 60.0
+"""A wake-up that is older says nothing: the sweep has run since."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-def impatient(redis_url: str) -> Redis:
-    """A client that gives up at once: for hints, where the caller has better things to do."""
-    return Redis.from_url(
-        redis_url,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WakeUp:
+    """One kind of wake-up."""
+
+    task: str
+    """The Celery task that looks for the work."""
+    sweep_seconds: float
+    """How often beat sends it, whether there is work or not."""
+    sweep_expires_seconds: float = 2.0
+    """After this long an unread sweep is dropped, so that none pile up without a worker."""
+    key: str | None = None
+    """The Redis key that coalesces; None: only beat sends it."""
+    queue: str = "publish"
+
+    def to_sweep(self) -> dict[str, Any]:
+        """Return the entry of Celery's `beat_schedule`."""
+        return {
+            "task": self.task,
+            "schedule": self.sweep_seconds,
+            "options": {"expires": self.sweep_expires_seconds},
+        }
 
 
-def patient(redis_url: str) -> Redis:
-    """A client for work that can wait a little: one more try, and seconds to answer."""
-    return Redis.from_url(
-        redis_url,
-        socket_timeout=5,
-        socket_connect_timeout=1,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1),
-    )
+PUBLISH = WakeUp(task="publish.run_due", key="publish-worker:wake", sweep_seconds=1.0)
+RELAY = WakeUp(task="events.relay", sweep_seconds=1.0)
+REPORTS = WakeUp(task="generation.take", key="publish-worker:wake:reports", sweep_seconds=1.0)
+FAN_OUT = WakeUp(
+    task="webhooks.fan_out", key="publish-worker:wake:webhooks", queue="webhooks", sweep_seconds=1.0
+)
+DELIVER = WakeUp(
+    task="webhooks.deliver",
+    key="publish-worker:wake:deliveries",
+    queue="webhooks",
+    sweep_seconds=1.0,
+)
+PRUNE = WakeUp(task="operations.prune", sweep_seconds=3600.0, sweep_expires_seconds=600.0)
+# Time-zone data is updated a few times a year, at short notice.
+TIME_ZONES = WakeUp(
+    task="enqueue.update_time_zones", sweep_seconds=3600.0, sweep_expires_seconds=600.0
+)
+CANARY = WakeUp(task="operations.canary", sweep_seconds=60.0, sweep_expires_seconds=20.0)
+
+WAKE_UPS = (PUBLISH, RELAY, REPORTS, FAN_OUT, DELIVER, PRUNE, TIME_ZONES, CANARY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waker:
-    """Wakes Celery through `send`, at most once until the wake-up has arrived."""
+    """Wakes Celery at most once until the wake-up has arrived."""
 
     redis: Redis
-    send: Callable[[], None]
-    """Sends the Celery message `publish.run_due`, or another one under another mark."""
-    mark: str = MARK
+    send: Callable[[WakeUp], None]
+    """Sends the Celery message."""
 
-    def wake(self) -> None:
-        """Say that there may be work, unless that has just been said."""
+    def wake(self, wake_up: WakeUp = PUBLISH) -> None:
+        """Send a wake-up unless one is on its way. Raises nothing when Redis or broker is down."""
         try:
-            if self.redis.set(self.mark, 1, nx=True, px=MARK_MS):
-                self.send()
+            if wake_up.key is None or self.redis.set(wake_up.key, 1, nx=True, px=KEY_MS):
+                self.send(wake_up)
         except (RedisError, BrokerError, OSError) as error:
-            log.warning("wake.not_sent", error=str(error), consequence="the sweep will wake Celery")
+            log.warning("wake_up.not_sent", error=str(error), consequence="the sweep wakes Celery")
 
-    def arrived(self) -> None:
-        """Forget the mark, before looking for work: what comes in from now on wakes again."""
+    def note_arrival(self, wake_up: WakeUp = PUBLISH) -> None:
+        """Delete the key before looking for work: what is accepted from now on wakes again."""
+        if wake_up.key is None:
+            return
         try:
-            self.redis.delete(self.mark)
+            self.redis.delete(wake_up.key)
         except RedisError as error:
-            log.warning("wake.mark_kept", error=str(error), consequence="it expires by itself")
+            log.warning("wake_up.key_kept", error=str(error), consequence="it expires by itself")

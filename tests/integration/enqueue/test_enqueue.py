@@ -16,7 +16,10 @@ from tests.support.statements import counted
 from worker.enqueue.accept import KeyReused, NoSuchVideo, Origin, enqueue
 from worker.enqueue.new_commands import RequestInvalid
 from worker.local.engines import Engines
-from worker.runtime.wake_ups import MARK, Waker, impatient
+from worker.runtime.redis_clients import open_hint_redis
+from worker.runtime.wake_ups import PUBLISH, Waker
+
+WAKE_UP_KEY = str(PUBLISH.key)
 
 KEYED = {"idempotency_scope": "k", "idempotency_key": "once"}
 
@@ -102,18 +105,18 @@ def test_one_key_used_by_many_at_once_counts_once(desk: Desk) -> None:
 
 def test_a_thousand_enqueues_cost_one_wake_up(desk: Desk) -> None:
     video = desk.video()
-    desk.redis.set(MARK, 1, px=60_000)  # as a wake-up on its way does, but without the race
+    desk.redis.set(WAKE_UP_KEY, 1, px=60_000)  # as a wake-up on its way does, but without the race
     for _ in range(50):
         desk.accept(video)
     assert desk.wake_ups == []
-    desk.waker.arrived()
+    desk.waker.note_arrival()
     desk.accept(video)
     assert desk.wake_ups == [1]
 
 
 def test_a_wake_up_that_got_lost_is_sent_again_soon(desk: Desk) -> None:
     desk.accept(desk.video())
-    assert 0 < int(desk.redis.pttl(MARK)) <= 1_000
+    assert 0 < int(desk.redis.pttl(WAKE_UP_KEY)) <= 1_000
 
 
 def test_the_number_of_statements_does_not_grow_with_the_commands(desk: Desk) -> None:
@@ -129,7 +132,9 @@ def test_the_number_of_statements_does_not_grow_with_the_commands(desk: Desk) ->
 def test_a_command_is_accepted_within_a_second_when_redis_is_down(platform: Engine) -> None:
     desk = Desk(engine=platform, redis=Redis())
     video = desk.video()
-    nowhere = Waker(redis=impatient("redis://127.0.0.1:1/0"), send=lambda: pytest.fail("sent"))
+    nowhere = Waker(
+        redis=open_hint_redis("redis://127.0.0.1:1/0"), send=lambda _: pytest.fail("sent")
+    )
     origin = Origin(trigger=Trigger.API, correlation_id="c")
     begun = time.monotonic()
     accepted = enqueue(platform, nowhere, [PublishRequest(video_id=video)], origin)
@@ -142,7 +147,7 @@ def test_a_redis_that_does_not_answer_costs_less_than_a_second(
 ) -> None:
     """Worse than a dead one: it takes the connection and says nothing."""
     with Redis.from_url(running.redis_url) as admin:
-        mute = Waker(redis=impatient(running.redis_url), send=lambda: None)
+        mute = Waker(redis=open_hint_redis(running.redis_url), send=lambda _: None)
         mute.wake()
         admin.client_pause(1_500)
         begun = time.monotonic()

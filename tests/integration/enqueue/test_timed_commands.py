@@ -412,7 +412,7 @@ def test_what_is_overdue_goes_out_oldest_first(desk: Desk) -> None:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def open_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """What falls due counts as due right now for a minute, however slow this machine is."""
     monkeypatch.setattr(claim, "LATE", timedelta(minutes=1))
 
@@ -451,7 +451,7 @@ def test_what_falls_due_now_is_not_starved_by_a_backlog_that_weighs_much(
 @pytest.mark.parametrize(("late", "fresh"), [(600, 0), (0, 600)])
 def test_a_batch_that_leaves_work_behind_calls_for_help(desk: Desk, late: int, fresh: int) -> None:
     backlog(desk, late, fresh)
-    desk.waker.arrived()  # the wake-up that the commands sent
+    desk.waker.note_arrival()  # the wake-up that the commands sent
     desk.wake_ups.clear()
     assert desk.run() == 600
     assert desk.wake_ups == [1]

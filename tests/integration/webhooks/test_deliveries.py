@@ -27,8 +27,8 @@ from tests.support.receiver import CERTIFICATE, Received, Receiver, endpoint, re
 from tests.support.statements import counted
 from tests.support.waiting import wait_until
 from worker.operations import retention
+from worker.runtime.redis_clients import open_hint_redis
 from worker.runtime.settings import Settings
-from worker.runtime.wake_ups import impatient
 from worker.webhooks import attempt, results
 from worker.webhooks.addresses import AddressRefused, check_url
 from worker.webhooks.courier import HOLD, PER_ENDPOINT, Courier, Rules, claim
@@ -670,7 +670,7 @@ def test_one_run_at_a_time_on_each_worker(redis: Redis) -> None:
 
 
 def test_without_redis_everybody_has_the_turn() -> None:
-    away = impatient(f"redis://127.0.0.1:{free_port()}/0")
+    away = open_hint_redis(f"redis://127.0.0.1:{free_port()}/0")
     with away, turn(away, "worker@a") as first, turn(away, "worker@a") as second:
         assert (first, second) == (True, True)
 

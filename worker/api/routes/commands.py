@@ -41,15 +41,15 @@ CommandId = Annotated[UUID, Path(description="The command's id.", examples=[open
 )
 def create(
     response: Response,
-    process: Here,
+    runtime: Here,
     origin: From,
     body: Annotated[PublishRequests, Body(openapi_examples=openapi.BULK_EXAMPLES)],
 ) -> PublishCommands:
     """Accept all of the commands, or none: each error says at which index."""
-    accepted = accept(process, body.commands, origin)
+    accepted = accept(runtime, body.commands, origin)
     if accepted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    base_url = process.settings.public_base_url
+    base_url = runtime.settings.public_base_url
     return PublishCommands(commands=[command_view(base_url, row) for row in accepted.commands])
 
 
@@ -60,13 +60,13 @@ def create(
     responses=openapi.LIST_RESPONSES,
 )
 def list_commands(
-    process: Here,
+    runtime: Here,
     caller: Reader,
     asked: Annotated[CommandFilter, Query()],
 ) -> PublishCommands:
     """List a page of commands; `next` leads to the one after."""
-    page = changes.list_page(process.engine, asked, caller.workspace_id)
-    base_url = process.settings.public_base_url
+    page = changes.list_page(runtime.engine, asked, caller.workspace_id)
+    base_url = runtime.settings.public_base_url
     last = page.commands[-1] if page.commands else None
     due_at = last.due_at if last and asked.order is CommandOrder.DUE else None
     further = asked.model_copy(update={"before": page.before, "before_due_at": due_at})
@@ -83,9 +83,9 @@ def list_commands(
     summary="See why commands failed",
     responses=openapi.CAUSES_RESPONSES,
 )
-def causes(process: Here, caller: Reader) -> FailureCauses:
+def causes(runtime: Here, caller: Reader) -> FailureCauses:
     """Group the failed commands by the error that ended them, the most frequent one first."""
-    return FailureCauses(causes=changes.causes(process.engine, caller.workspace_id))
+    return FailureCauses(causes=changes.causes(runtime.engine, caller.workspace_id))
 
 
 @router.post(
@@ -96,7 +96,7 @@ def causes(process: Here, caller: Reader) -> FailureCauses:
     responses=openapi.RETRY_RESPONSES,
 )
 def retry_all(
-    process: Here,
+    runtime: Here,
     caller: Publisher,
     body: Annotated[RetryRequest, Body(openapi_examples=openapi.RETRY_EXAMPLES)],
 ) -> Retried:
@@ -104,7 +104,7 @@ def retry_all(
 
     So many fall due each second as `per_second` says; at most 10,000 commands in one call.
     """
-    return changes.retry_all(process.engine, process.waker, body, caller.workspace_id)
+    return changes.retry_all(runtime.engine, runtime.waker, body, caller.workspace_id)
 
 
 @router.get(
@@ -113,10 +113,10 @@ def retry_all(
     summary="See a command",
     responses=openapi.COMMAND_RESPONSES,
 )
-def retrieve(command_id: CommandId, process: Here, caller: Reader) -> PublishCommand:
+def retrieve(command_id: CommandId, runtime: Here, caller: Reader) -> PublishCommand:
     """Return the command as it stands."""
-    row = changes.show(process.engine, command_id, caller.workspace_id)
-    return command_view(process.settings.public_base_url, row)
+    row = changes.show(runtime.engine, command_id, caller.workspace_id)
+    return command_view(runtime.settings.public_base_url, row)
 
 
 @router.patch(
@@ -128,7 +128,7 @@ def retrieve(command_id: CommandId, process: Here, caller: Reader) -> PublishCom
 )
 def reschedule(
     command_id: CommandId,
-    process: Here,
+    runtime: Here,
     caller: Publisher,
     body: Annotated[CommandChange, Body(openapi_examples=openapi.CHANGE_EXAMPLES)],
 ) -> PublishCommand:
@@ -137,8 +137,8 @@ def reschedule(
     What is not said stays as it is. A command that waits for generation is asked again at once,
     or at its new time.
     """
-    row = changes.reschedule(process.engine, process.waker, command_id, body, _changer(caller))
-    return command_view(process.settings.public_base_url, row)
+    row = changes.reschedule(runtime.engine, runtime.waker, command_id, body, _changer(caller))
+    return command_view(runtime.settings.public_base_url, row)
 
 
 @router.delete(
@@ -147,10 +147,10 @@ def reschedule(
     summary="Cancel a command",
     responses=openapi.CHANGE_RESPONSES,
 )
-def cancel(command_id: CommandId, process: Here, caller: Publisher) -> PublishCommand:
+def cancel(command_id: CommandId, runtime: Here, caller: Publisher) -> PublishCommand:
     """End the command as `cancelled`; `409` if it has ended otherwise."""
-    row = changes.cancel(process.engine, process.waker, command_id, _changer(caller))
-    return command_view(process.settings.public_base_url, row)
+    row = changes.cancel(runtime.engine, runtime.waker, command_id, _changer(caller))
+    return command_view(runtime.settings.public_base_url, row)
 
 
 @router.post(
@@ -159,10 +159,10 @@ def cancel(command_id: CommandId, process: Here, caller: Publisher) -> PublishCo
     summary="Retry a failed command",
     responses=openapi.CHANGE_RESPONSES,
 )
-def retry(command_id: CommandId, process: Here, caller: Publisher) -> PublishCommand:
+def retry(command_id: CommandId, runtime: Here, caller: Publisher) -> PublishCommand:
     """Give a `failed` command new attempts, at once; `409` if it has not failed."""
-    row = changes.retry(process.engine, process.waker, command_id, caller.workspace_id)
-    return command_view(process.settings.public_base_url, row)
+    row = changes.retry(runtime.engine, runtime.waker, command_id, caller.workspace_id)
+    return command_view(runtime.settings.public_base_url, row)
 
 
 def _changer(caller: Caller) -> changes.Changer:

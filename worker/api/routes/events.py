@@ -17,8 +17,8 @@ from worker.api.prefer_wait import preferred_wait
 from worker.api.routing import Router
 from worker.api.streaming.sse import EventStream
 from worker.api.streaming.tail import Tail
-from worker.app import Process
 from worker.events.feed import Page, read
+from worker.runtime.runtime import Runtime
 
 router = Router(tags=["events"])
 
@@ -46,7 +46,7 @@ class EventBatch(Response):
 )
 async def list_events(
     request: Request,
-    process: Here,
+    runtime: Here,
     caller: Reader,
     asked: Annotated[FeedFilter, Query()],
     prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
@@ -61,7 +61,7 @@ async def list_events(
     is an event, or after N seconds. Redis need not be up.
     """
     wanted = _wanted(caller, asked)
-    page = await to_thread.run_sync(_read, process, wanted, asked)
+    page = await to_thread.run_sync(_read, runtime, wanted, asked)
     headers: dict[str, str] = {}
     seconds = preferred_wait(request.headers.getlist("prefer"))
     if seconds is not None:
@@ -72,7 +72,7 @@ async def list_events(
             )
     query = asked.model_copy(update={"after": page.next_after})
     following = urlencode(query.model_dump(mode="json", exclude_defaults=True), doseq=True)
-    base = process.settings.public_base_url.rstrip("/")
+    base = runtime.settings.public_base_url.rstrip("/")
     headers |= {
         "Link": f'<{base}/api/v1/events?{following}>; rel="next"',
         "Events-Next-After": str(page.next_after),
@@ -120,9 +120,9 @@ def _wanted(caller: Caller, asked: StreamFilter) -> Wanted:
     )
 
 
-def _read(process: Process, wanted: Wanted, asked: FeedFilter) -> Page:
-    base_url = process.settings.public_base_url
-    return read(process.engine, wanted, after=asked.after, limit=asked.limit, base_url=base_url)
+def _read(runtime: Runtime, wanted: Wanted, asked: FeedFilter) -> Page:
+    base_url = runtime.settings.public_base_url
+    return read(runtime.engine, wanted, after=asked.after, limit=asked.limit, base_url=base_url)
 
 
 async def _awaited(

@@ -88,7 +88,7 @@ RESPONSES: openapi.Responses = {
 )
 def report(
     video_id: VideoId,
-    process: Here,
+    runtime: Here,
     caller: Publisher,
     body: Annotated[GenerationReport, Body(openapi_examples=EXAMPLES)],
 ) -> GenerationState:
@@ -99,12 +99,12 @@ def report(
     the Redis stream `video.generation`.
     """
     try:
-        [state] = stream.apply(process.engine, [(video_id, body)], caller.workspace_id)
+        [state] = stream.apply(runtime.engine, [(video_id, body)], caller.workspace_id)
     except stream.ReportRefused as error:
         raise _refused(error) from error
     if state is None:
         raise no_such_video(video_id)
-    process.waker.wake()
+    runtime.waker.wake()
     return state
 
 

@@ -58,10 +58,10 @@ async def healthz() -> Alive:
         503: {"model": PathState, **openapi.NOT_READY},
     },
 )
-def readyz(response: Response, process: Here) -> PathState:
+def readyz(response: Response, runtime: Here) -> PathState:
     """Ask the database, Redis, the broker, and whether a worker consumes: `503` if one does not."""
-    settings = process.settings
-    checks = examine(process.engine, process.redis, settings.broker(), settings.canary_video_id)
+    settings = runtime.settings
+    checks = examine(runtime.engine, runtime.redis, settings.broker(), settings.canary_video_id)
     ready = all(check.ok for check in checks)
     if not ready:
         response.status_code = 503
@@ -75,9 +75,9 @@ def readyz(response: Response, process: Here) -> PathState:
     summary="See how events come out and reports come in",
     responses=openapi.ASYNCAPI_RESPONSES,
 )
-def asyncapi_document(process: Here) -> dict[str, Any]:
+def asyncapi_document(runtime: Here) -> dict[str, Any]:
     """Return the AsyncAPI 3.0 document: the channels, and every message on them."""
-    return asyncapi.document(process.settings.public_base_url)
+    return asyncapi.document(runtime.settings.public_base_url)
 
 
 @router.get(
@@ -89,7 +89,7 @@ def asyncapi_document(process: Here) -> dict[str, Any]:
 def event_schema(
     event_type: Annotated[str, Path(description="As in the event.", examples=["video.published"])],
     version: Annotated[str, Path(description="As in `dataschema`.", examples=["1"])],
-    process: Here,
+    runtime: Here,
 ) -> dict[str, Any]:
     """Return the schema that an event's `dataschema` leads to."""
     if event_type not in set(EventType) or version != str(SCHEMA_VERSION):
@@ -97,6 +97,6 @@ def event_schema(
         raise ApiProblem(status=404, kind="no-such-schema", title="No such schema", detail=detail)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": schema_url(process.settings.public_base_url, event_type),
+        "$id": schema_url(runtime.settings.public_base_url, event_type),
         **event_schemas.event_schema(EventType(event_type)),
     }

@@ -22,11 +22,11 @@ router = Router(tags=["operations"], dependencies=[NeedsKey])
     responses=openapi.PUNCTUALITY_RESPONSES,
 )
 def measure(
-    process: Here,
+    runtime: Here,
     caller: Reader,
     window: Annotated[
         int, Query(description="The last so many seconds.", ge=1, le=WEEK, examples=[3600])
     ] = 3600,
 ) -> Punctuality:
     """Give percentiles of the lateness, in milliseconds, of the commands that the key can see."""
-    return punctuality.measure(process.engine, seconds=window, workspace_id=caller.workspace_id)
+    return punctuality.measure(runtime.engine, seconds=window, workspace_id=caller.workspace_id)

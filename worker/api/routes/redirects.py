@@ -36,14 +36,14 @@ def redirect(
             examples=["ai-research-studio/what-is-attention-k3v9x2a7qd5mp"],
         ),
     ],
-    process: Here,
+    runtime: Here,
 ) -> RedirectResponse:
     """Redirect to the current URL; the short id at the end of the path is what counts."""
     short_id = short_id_in(path)
-    current = current_path(process.engine, short_id) if short_id else None
+    current = current_path(runtime.engine, short_id) if short_id else None
     if current is None:
         detail = "No published video has this address."
         raise ApiProblem(status=404, kind="no-such-video", title="No such video", detail=detail)
-    url = absolute_url(process.settings.public_base_url, current)
+    url = absolute_url(runtime.settings.public_base_url, current)
     # A 308 may be kept for ever, and the title may change again.
     return RedirectResponse(url, status_code=308, headers={"Cache-Control": "no-cache"})

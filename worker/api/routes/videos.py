@@ -27,10 +27,10 @@ from worker.api.prefer_wait import preferred_wait
 from worker.api.problems import DOCUMENTED, OPTIONS, ApiProblem, invalid, no_such_video
 from worker.api.routing import Router
 from worker.api.video_resource import Resource, read_video
-from worker.app import Process
 from worker.enqueue.accept import Origin
 from worker.enqueue.changes import show
 from worker.publish.plan import plan
+from worker.runtime.runtime import Runtime
 
 router = Router(tags=["videos"], dependencies=[NeedsKey])
 
@@ -72,7 +72,7 @@ async def publish(
     request: Request,
     response: Response,
     video_id: VideoId,
-    process: Here,
+    runtime: Here,
     origin: From,
     body: Annotated[AnyBody | None, Body(openapi_examples=openapi.PUBLISH_EXAMPLES)] = None,
     prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
@@ -100,7 +100,7 @@ async def publish(
     asked = _request(
         body, if_match, video_id, video=body if isinstance(body, PublishBody) else None
     )
-    return await _accepted(request, response, process, asked, origin)
+    return await _accepted(request, response, runtime, asked, origin)
 
 
 @router.post(
@@ -115,7 +115,7 @@ async def unpublish(
     request: Request,
     response: Response,
     video_id: VideoId,
-    process: Here,
+    runtime: Here,
     origin: From,
     body: Annotated[
         UnpublishOptions | None, Body(openapi_examples=openapi.UNPUBLISH_EXAMPLES)
@@ -131,7 +131,7 @@ async def unpublish(
     until then.
     """
     asked = _request(body, if_match, video_id, action=Action.UNPUBLISH)
-    return await _accepted(request, response, process, asked, origin)
+    return await _accepted(request, response, runtime, asked, origin)
 
 
 def _request(
@@ -151,10 +151,10 @@ def _request(
 
 
 async def _accepted(
-    request: Request, response: Response, process: Process, asked: PublishRequest, origin: Origin
+    request: Request, response: Response, runtime: Runtime, asked: PublishRequest, origin: Origin
 ) -> PublishCommand | Video:
     """The command, or the Video if the caller prefers to wait and it is done by then."""
-    accepted = await to_thread.run_sync(accept, process, [asked], origin)
+    accepted = await to_thread.run_sync(accept, runtime, [asked], origin)
     command = accepted.commands[0]
     if accepted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
@@ -162,28 +162,28 @@ async def _accepted(
     if seconds is not None:
         response.headers["Preference-Applied"] = f"wait={seconds}"
         if await request.app.state.outcomes.wait(command.id, seconds):
-            found = await to_thread.run_sync(_done, process, command.id, origin)
+            found = await to_thread.run_sync(_done, runtime, command.id, origin)
             response.status_code = 200
             response.headers["ETag"] = found.etag
             return found.video
-        command = await to_thread.run_sync(show, process.engine, command.id, origin.workspace_id)
-    base_url = process.settings.public_base_url
+        command = await to_thread.run_sync(show, runtime.engine, command.id, origin.workspace_id)
+    base_url = runtime.settings.public_base_url
     response.headers["Location"] = command_url(base_url, command.id)
     return command_view(base_url, command)
 
 
-def _done(process: Process, command_id: UUID, origin: Origin) -> Resource:
+def _done(runtime: Runtime, command_id: UUID, origin: Origin) -> Resource:
     """The video, its command having ended well; a problem that says why, if it has not."""
-    command = show(process.engine, command_id, origin.workspace_id)
+    command = show(runtime.engine, command_id, origin.workspace_id)
     if command.state not in GOOD:
         raise ApiProblem(
             status=409,
             kind=f"{command.action}-{command.state}",
             title=f"{command.action.capitalize()} {command.state}",
             detail=f"{command.detail} ({command.reason})",
-            command=command_url(process.settings.public_base_url, command.id),
+            command=command_url(runtime.settings.public_base_url, command.id),
         )
-    return _read(process, command.video_id, origin.workspace_id)
+    return _read(runtime, command.video_id, origin.workspace_id)
 
 
 @router.get(
@@ -192,9 +192,9 @@ def _done(process: Process, command_id: UUID, origin: Origin) -> Resource:
     summary="See what a publish would do now",
     responses=openapi.PLAN_RESPONSES,
 )
-def publish_plan(video_id: VideoId, process: Here, caller: Reader) -> PublishPlan:
+def publish_plan(video_id: VideoId, runtime: Here, caller: Reader) -> PublishPlan:
     """Go through the gates one by one, without doing anything: the worker's own code."""
-    found = plan(process.engine, video_id, caller.workspace_id, process.settings.public_base_url)
+    found = plan(runtime.engine, video_id, caller.workspace_id, runtime.settings.public_base_url)
     if found is None:
         raise no_such_video(video_id)
     return found
@@ -206,15 +206,15 @@ def publish_plan(video_id: VideoId, process: Here, caller: Reader) -> PublishPla
     summary="See a video",
     responses=openapi.READ_RESPONSES,
 )
-def retrieve(response: Response, video_id: VideoId, process: Here, caller: Reader) -> Video:
+def retrieve(response: Response, video_id: VideoId, runtime: Here, caller: Reader) -> Video:
     """Return the whole Video, every field that the platform documents."""
-    found = _read(process, video_id, caller.workspace_id)
+    found = _read(runtime, video_id, caller.workspace_id)
     response.headers["ETag"] = found.etag
     return found.video
 
 
-def _read(process: Process, video_id: int, workspace_id: int | None) -> Resource:
-    found = read_video(process.engine, video_id, workspace_id)
+def _read(runtime: Runtime, video_id: int, workspace_id: int | None) -> Resource:
+    found = read_video(runtime.engine, video_id, workspace_id)
     if found is None:
         raise no_such_video(video_id)
     return found

@@ -56,7 +56,7 @@ DeliveryId = Annotated[
 )
 def create(
     response: Response,
-    process: Here,
+    runtime: Here,
     caller: Admin,
     body: Annotated[NewWebhookEndpoint, Body(openapi_examples=openapi.NEW_ENDPOINT_EXAMPLES)],
 ) -> WebhookEndpointWithSecret:
@@ -66,12 +66,12 @@ def create(
     Webhooks specification. Only for keys of the scope `admin`.
     """
     made = endpoints.create(
-        process.engine,
+        runtime.engine,
         body,
         caller.workspace_id,
-        allow_private=process.settings.webhooks_allow_private,
+        allow_private=runtime.settings.webhooks_allow_private,
     )
-    base_url = process.settings.public_base_url.rstrip("/")
+    base_url = runtime.settings.public_base_url.rstrip("/")
     response.headers["Location"] = f"{base_url}/api/v1/webhook-endpoints/{made.endpoint.id}"
     return _with_secret(made, response)
 
@@ -83,14 +83,14 @@ def create(
     responses=openapi.ENDPOINT_LIST_RESPONSES,
 )
 def list_endpoints(
-    process: Here, caller: Reader, asked: Annotated[EndpointFilter, Query()]
+    runtime: Here, caller: Reader, asked: Annotated[EndpointFilter, Query()]
 ) -> WebhookEndpoints:
     """List a page of endpoints, the newest first; `next` leads to the one after."""
-    page = endpoints.list_page(process.engine, asked, caller.workspace_id)
+    page = endpoints.list_page(runtime.engine, asked, caller.workspace_id)
     path = "/webhook-endpoints"
     return WebhookEndpoints(
         endpoints=[_view(row) for row in page.endpoints],
-        next=_next(process.settings.public_base_url, path, asked, page.before),
+        next=_next(runtime.settings.public_base_url, path, asked, page.before),
     )
 
 
@@ -100,9 +100,9 @@ def list_endpoints(
     summary="See an endpoint",
     responses=openapi.ENDPOINT_RESPONSES,
 )
-def retrieve(endpoint_id: EndpointId, process: Here, caller: Reader) -> WebhookEndpoint:
+def retrieve(endpoint_id: EndpointId, runtime: Here, caller: Reader) -> WebhookEndpoint:
     """Return the endpoint as it stands; never its secret."""
-    return _view(endpoints.show(process.engine, endpoint_id, caller.workspace_id))
+    return _view(endpoints.show(runtime.engine, endpoint_id, caller.workspace_id))
 
 
 @router.patch(
@@ -114,7 +114,7 @@ def retrieve(endpoint_id: EndpointId, process: Here, caller: Reader) -> WebhookE
 )
 def update(
     endpoint_id: EndpointId,
-    process: Here,
+    runtime: Here,
     caller: Admin,
     body: Annotated[WebhookEndpointChange, Body(openapi_examples=openapi.ENDPOINT_CHANGE_EXAMPLES)],
 ) -> WebhookEndpoint:
@@ -124,11 +124,11 @@ def update(
     starts with the next event: what was missed meanwhile is not sent unless you replay it.
     """
     row = endpoints.update(
-        process.engine,
+        runtime.engine,
         endpoint_id,
         body,
         caller.workspace_id,
-        allow_private=process.settings.webhooks_allow_private,
+        allow_private=runtime.settings.webhooks_allow_private,
     )
     return _view(row)
 
@@ -140,9 +140,9 @@ def update(
     status_code=204,
     responses=openapi.ENDPOINT_DELETE_RESPONSES,
 )
-def delete(endpoint_id: EndpointId, process: Here, caller: Admin) -> None:
+def delete(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> None:
     """Remove the endpoint, with the log of its deliveries. Nothing more is sent to it."""
-    endpoints.delete(process.engine, endpoint_id, caller.workspace_id)
+    endpoints.delete(runtime.engine, endpoint_id, caller.workspace_id)
 
 
 @router.post(
@@ -152,14 +152,14 @@ def delete(endpoint_id: EndpointId, process: Here, caller: Admin) -> None:
     responses=openapi.ROTATE_RESPONSES,
 )
 def rotate_secret(
-    endpoint_id: EndpointId, response: Response, process: Here, caller: Admin
+    endpoint_id: EndpointId, response: Response, runtime: Here, caller: Admin
 ) -> WebhookEndpointWithSecret:
     """Make a new secret and show it, this once.
 
     For 24 hours both sign: `webhook-signature` carries a signature by each. Another rotation within
     that time ends the older one at once.
     """
-    made = endpoints.rotate(process.engine, endpoint_id, caller.workspace_id)
+    made = endpoints.rotate(runtime.engine, endpoint_id, caller.workspace_id)
     return _with_secret(made, response)
 
 
@@ -169,7 +169,7 @@ def rotate_secret(
     summary="Send a test event now",
     responses=openapi.TEST_RESPONSES,
 )
-def try_out(endpoint_id: EndpointId, process: Here, caller: Admin) -> WebhookTest:
+def try_out(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> WebhookTest:
     """Send an event of type `webhook.test`, signed like any other, and tell what came of it.
 
     Waits for the answer for up to 15 seconds. The event is in no feed, and is not tried again; a
@@ -185,11 +185,11 @@ def try_out(endpoint_id: EndpointId, process: Here, caller: Admin) -> WebhookTes
         )
     try:
         attempt = endpoints.try_out(
-            process.engine,
+            runtime.engine,
             endpoint_id,
             caller.workspace_id,
-            base_url=process.settings.public_base_url,
-            allow_private=process.settings.webhooks_allow_private,
+            base_url=runtime.settings.public_base_url,
+            allow_private=runtime.settings.webhooks_allow_private,
         )
     finally:
         _tests.release()
@@ -213,7 +213,7 @@ def try_out(endpoint_id: EndpointId, process: Here, caller: Admin) -> WebhookTes
 )
 def replay(
     endpoint_id: EndpointId,
-    process: Here,
+    runtime: Here,
     caller: Admin,
     body: Annotated[ReplayRequest, Body(openapi_examples=openapi.REPLAY_EXAMPLES)],
 ) -> Replayed:
@@ -221,7 +221,7 @@ def replay(
 
     Receivers tell doubles by `webhook-id`: it is the event's, and never changes.
     """
-    return endpoints.replay(process.engine, endpoint_id, body, caller.workspace_id)
+    return endpoints.replay(runtime.engine, endpoint_id, body, caller.workspace_id)
 
 
 @router.get(
@@ -232,16 +232,16 @@ def replay(
 )
 def list_deliveries(
     endpoint_id: EndpointId,
-    process: Here,
+    runtime: Here,
     caller: Reader,
     asked: Annotated[DeliveryFilter, Query()],
 ) -> WebhookDeliveries:
     """List a page of deliveries, the highest position first; `next` leads to the one after."""
-    page = endpoints.deliveries(process.engine, endpoint_id, asked, caller.workspace_id)
+    page = endpoints.deliveries(runtime.engine, endpoint_id, asked, caller.workspace_id)
     path = f"/webhook-endpoints/{endpoint_id}/deliveries"
     return WebhookDeliveries(
         deliveries=[WebhookDelivery.model_validate(asdict(row)) for row in page.deliveries],
-        next=_next(process.settings.public_base_url, path, asked, page.before),
+        next=_next(runtime.settings.public_base_url, path, asked, page.before),
     )
 
 
@@ -252,11 +252,11 @@ def list_deliveries(
     responses=openapi.DELIVERY_RESPONSES,
 )
 def retrieve_delivery(
-    endpoint_id: EndpointId, delivery_id: DeliveryId, process: Here, caller: Reader
+    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: Here, caller: Reader
 ) -> WebhookDeliveryWithAttempts:
     """Return the delivery as it stands, and what each attempt was answered."""
     row, attempts = endpoints.delivery(
-        process.engine, endpoint_id, delivery_id, caller.workspace_id
+        runtime.engine, endpoint_id, delivery_id, caller.workspace_id
     )
     shown = [WebhookAttempt.model_validate(asdict(each)) for each in attempts]
     return WebhookDeliveryWithAttempts.model_validate({**asdict(row), "log": shown})
@@ -270,13 +270,13 @@ def retrieve_delivery(
     responses=openapi.DELIVERY_REPLAY_RESPONSES,
 )
 def replay_delivery(
-    endpoint_id: EndpointId, delivery_id: DeliveryId, process: Here, caller: Admin
+    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: Here, caller: Admin
 ) -> WebhookDelivery:
     """Send the delivery again, with a new set of attempts, whatever became of it.
 
     It is pending at once, and sent within a second or so. One that is under way is left alone.
     """
-    row = endpoints.replay_one(process.engine, endpoint_id, delivery_id, caller.workspace_id)
+    row = endpoints.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
     return WebhookDelivery.model_validate(asdict(row))
 
 

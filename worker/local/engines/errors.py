@@ -1,7 +1,9 @@
 """What may go wrong with an embedded engine."""
 
+from worker.runtime.errors_explained import ExplainedError
 
-class EngineError(Exception):
+
+class EngineError(ExplainedError):
     """An embedded engine could not be started; says what failed, what its log says, what to do."""
 
 

@@ -1,0 +1,69 @@
+"""Celery's signals and transport, installed in a process that is our worker or beat."""
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from celery import signals
+from kombu.transport import TRANSPORT_ALIASES
+
+from db.session import connect
+from worker.runtime import logs
+from worker.runtime.errors_explained import one_clear_line
+from worker.runtime.settings import Settings
+from worker.runtime.startup import check_database, check_settings
+
+if TYPE_CHECKING:
+    from worker.app.celery_app import PublishWorkerApp
+
+
+def install(app: "PublishWorkerApp") -> None:
+    """Make this process our worker or beat; a second call changes nothing."""
+    # Kombu's own transport lets one unreadable list entry end the worker: see app/transport.py.
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
+
+    def start_pool_process(**_: Any) -> None:
+        tune_garbage_collector()
+        app.forget_inherited()
+
+    def end_pool_process(**_: Any) -> None:
+        app.close_courier()
+
+    def connect_to(signal: Any, receiver: Any) -> None:
+        signal.connect(receiver, weak=False, dispatch_uid=receiver.__qualname__)
+
+    connect_to(signals.celeryd_init, check_before_start)
+    connect_to(signals.setup_logging, configure_logs)
+    connect_to(signals.task_prerun, bind_task)
+    connect_to(signals.worker_process_init, start_pool_process)
+    connect_to(signals.worker_process_shutdown, end_pool_process)
+
+
+def check_before_start(**_: Any) -> None:
+    """End a worker with one clear line if it could do nothing; later outages it waits out."""
+    with one_clear_line():
+        settings = Settings()
+        check_settings(settings)
+        engine = connect(settings.database(), platform_schema=settings.platform_schema)
+        try:
+            check_database(engine)
+        finally:
+            engine.dispose()
+
+
+def configure_logs(**_: Any) -> None:
+    """Send all log lines through structlog."""
+    settings = Settings()
+    logs.configure(settings.log_format, settings.log_level)
+
+
+def bind_task(task_id: str, task: Any, **_: Any) -> None:
+    """Name the task in each of its log lines."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
+
+
+def tune_garbage_collector() -> None:
+    """Collect garbage less often: loaded code stays, and a batch makes many short-lived objects."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -1,0 +1,99 @@
+"""Errors in one line for the person who runs a process: what is wrong, and what to do."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.errors import (
+    InsufficientPrivilege,
+    InvalidSchemaName,
+    LockNotAvailable,
+    UndefinedColumn,
+    UndefinedTable,
+)
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
+
+from db.errors import DatabaseUnavailable, NotMigrated
+from worker.runtime.settings import Settings, SettingsError
+
+NOT_MIGRATED = (
+    "The database is not migrated. Run `publish-worker migrate` (with --with-platform where the "
+    "platform's own tables are to be made too)."
+)
+
+
+class ExplainedError(Exception):
+    """An error whose text says what is wrong and what to do; it may have several lines."""
+
+
+class RedisUnavailable(Exception):
+    """Redis cannot be reached, or refuses us."""
+
+
+def explain(error: BaseException) -> str | None:
+    """Return what is wrong and what to do; None if the error is a bug of ours."""
+    match error:
+        case ExplainedError():
+            return str(error)
+        case ValidationError() if error.title == Settings.__name__:
+            text = "; ".join(
+                f"{'.'.join(map(str, each['loc'])).upper()} is not valid: {each['msg']}"
+                for each in error.errors(include_url=False, include_input=False)
+            )
+        case SettingsError() | DatabaseUnavailable() | NotMigrated() | RedisUnavailable():
+            text = str(error)
+        case DBAPIError() | psycopg.Error():
+            text = explain_database_error(error)
+        case RedisError():
+            text = explain_redis_error(error)
+        case _:
+            return None
+    return _join_lines(text)
+
+
+@contextmanager
+def one_clear_line() -> Generator[None]:
+    """End the process with exit code 1 and one line on stderr if the error can be explained."""
+    try:
+        yield
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        complain(explained)
+        raise SystemExit(1) from None
+
+
+def complain(text: str) -> None:
+    """Print an error on stderr."""
+    print(f"publish-worker: {text}", file=sys.stderr, flush=True)
+
+
+def explain_database_error(error: DBAPIError | psycopg.Error) -> str:
+    """Return what the database answered, and what to do."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    answer = str(cause).partition("\n")[0].removeprefix("connection failed: ").rstrip(".")
+    match cause:
+        case UndefinedTable() | UndefinedColumn() | InvalidSchemaName():
+            return f"{NOT_MIGRATED} ({answer})"
+        case InsufficientPrivilege():
+            return f"The database refuses: {answer}. GRANT that to the user of DATABASE_URL."
+        case LockNotAvailable():
+            return "Another transaction holds the command for a long time. Try again."
+        case psycopg.OperationalError() | psycopg.InterfaceError():
+            return f"The database cannot be reached: {answer}. Check DATABASE_URL and the server."
+        case _:
+            return f"The database refuses: {answer}. Check DATABASE_URL."
+
+
+def explain_redis_error(error: RedisError) -> str:
+    """Return what Redis answered, and what to do."""
+    answer = _join_lines(str(error)).rstrip(".")
+    return f"Redis cannot be used: {answer}. Check REDIS_URL and the server."
+
+
+def _join_lines(text: str) -> str:
+    return " ".join(text.split())
