@@ -86,7 +86,7 @@ def test_a_second_one_in_the_same_place_is_refused(up: StartUp, running_up: Up) 
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("api", "worker.local.serve"), ("worker", "worker"), ("beat", "beat")]
+    ("name", "word"), [("api", "uvicorn"), ("worker", "worker"), ("beat", "beat")]
 )
 def test_when_one_process_dies_all_end(up: StartUp, name: str, word: str) -> None:
     program = up()

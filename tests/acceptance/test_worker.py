@@ -96,7 +96,7 @@ def test_an_entry_that_is_no_message_is_set_aside_and_the_worker_goes_on(
     send_task("publish.enqueue", kwargs={"video_id": desk.video()})
     wait_until(lambda: published(desk) == 1, "the worker to go on")
     assert worker.is_running
-    assert worker.says("message.set_aside")
+    assert worker.says("message.quarantined")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ SOURCES = sorted(
     path for room in ("worker", "db", "schemas") for path in (ROOT / room).rglob("*.py")
 )
 REDIS_KEYS = {
-    "video.events": "the relay: trimmed by age in worker.operations.retention",
-    "video.generation": "pipelines: trimmed by age in worker.generation.stream",
+    "video.events": "the relay: trimmed by age in operations/retention.py",
+    "video.generation": "pipelines: trimmed by age in generation/stream.py",
     "publish-worker:wake": "expires",
     "publish-worker:wake:reports": "expires",
     "publish-worker:wake:webhooks": "expires",
@@ -25,6 +25,7 @@ REDIS_KEYS = {
     "publish-worker:celery:": "Kombu",
 }
 MAY_HAVE_SQL = {
+    "worker/subscribe/positions.py": "writes to the consumer's own database",
     "worker/local/engines/postgres.py": "asks an engine that it has just started whether it answers",
     "worker/local/demo/pipeline.py": "plays the platform's render pipeline",
 }

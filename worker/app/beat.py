@@ -15,9 +15,6 @@ from worker.app import app
 from worker.app.consumer import connect_soon
 from worker.app.due_times import Agenda
 from worker.app.report_listener import Hearing
-from worker.runtime.errors_explained import one_clear_line
-from worker.runtime.settings import Settings
-from worker.runtime.startup import check_settings
 from worker.runtime.wake_ups import CANARY, REPORTS
 
 
@@ -39,12 +36,7 @@ class Scheduler(CeleryScheduler):
         return hearing
 
     def setup_schedule(self) -> None:
-        """Take the sweeps from celeryconfig; the canary flies at once, so that health is known.
-
-        Beat ends with one clear line if a setting is missing; what goes away, it awaits.
-        """
-        with one_clear_line():
-            check_settings(Settings())
+        """Take the sweeps from celeryconfig; the canary flies at once, so that health is known."""
         super().setup_schedule()
         self.schedule[CANARY.task].last_run_at = datetime.fromtimestamp(0, UTC)
 

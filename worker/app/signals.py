@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def install(app: "PublishWorkerApp") -> None:
-    """Make this process our worker or beat; a second call changes nothing."""
+    """Make this process our worker or beat; a second call changes nothing.
+
+    Ends the process with one clear line if a setting is missing or not valid.
+    """
+    with one_clear_line():
+        check_settings(Settings())
     # Kombu's own transport lets one unreadable list entry end the worker: see app/transport.py.
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
 
@@ -43,7 +48,6 @@ def check_before_start(**_: Any) -> None:
     """End a worker with one clear line if it could do nothing; later outages it waits out."""
     with one_clear_line():
         settings = Settings()
-        check_settings(settings)
         engine = connect(settings.database(), platform_schema=settings.platform_schema)
         try:
             check_database(engine)

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     platform_schema: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")] = "public"
     """The Postgres schema with the platform's tables, or with views on them."""
     public_base_url: str = "http://localhost:8000"
-    """The site that serves the video pages: the prefix of each `custom_url` and of our own links."""
+    """The site that serves the video pages; the prefix of each `custom_url` and of our links."""
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_format: LogFormat = LogFormat.CONSOLE

@@ -188,7 +188,7 @@ def test_redis_away(run: Run) -> None:
 def test_celery_without_settings_ends_with_one_line(part: str, tmp_path: Path) -> None:
     done = celery(part, DATA_DIR=str(tmp_path))
     assert done.code == 1
-    assert "REDIS_URL is not set" in done.complaint
+    assert "DATABASE_URL is not set" in done.complaint
 
 
 def test_a_celery_worker_without_a_database_ends_with_one_line(redis_url: str) -> None:

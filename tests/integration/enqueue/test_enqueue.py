@@ -158,7 +158,7 @@ def test_a_redis_that_does_not_answer_costs_less_than_a_second(
 
 
 def test_the_message_that_fails_to_go_out_does_not_fail_the_enqueue(desk: Desk) -> None:
-    def refuse() -> None:
+    def refuse(_: object) -> None:
         raise ConnectionRefusedError
 
     video = desk.video()

@@ -412,7 +412,7 @@ def test_what_is_overdue_goes_out_oldest_first(desk: Desk) -> None:
 
 
 @pytest.fixture
-def open_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What falls due counts as due right now for a minute, however slow this machine is."""
     monkeypatch.setattr(claim, "LATE", timedelta(minutes=1))
 

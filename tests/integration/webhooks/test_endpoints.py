@@ -41,8 +41,8 @@ def receiver(api: Api) -> Generator[Receiver]:
     assert api.client is not None
     application: Any = api.client.app
     state = application.state
-    allowing = state.process.settings.model_copy(update={"webhooks_allow_private": True})
-    state.process = replace(state.process, settings=allowing)
+    allowing = state.runtime.settings.model_copy(update={"webhooks_allow_private": True})
+    state.runtime = replace(state.runtime, settings=allowing)
     with receiving() as started:
         yield started
 
