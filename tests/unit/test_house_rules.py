@@ -26,7 +26,7 @@ REDIS_KEYS = {
 }
 MAY_HAVE_SQL = {
     "worker/subscribe/positions.py": "writes to the consumer's own database",
-    "worker/local/engines/postgres.py": "asks an engine that it has just started whether it answers",
+    "worker/local/engines/postgres.py": "asks a starting engine whether it answers",
     "worker/local/demo/pipeline.py": "plays the platform's render pipeline",
 }
 
