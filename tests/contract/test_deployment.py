@@ -34,7 +34,8 @@ from tests.support.free_port import free_port
 from tests.support.waiting import wait_until
 from worker.cli import app
 from worker.operations import health
-from worker.publish.run import BATCH, BUDGET_SECONDS
+from worker.publish.run import BATCH
+from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -178,7 +179,7 @@ def test_celery_knows_these_options(command: list[str]) -> None:
 
 def test_a_stop_leaves_time_for_the_work_in_hand(celeryconfig: dict[str, Any]) -> None:
     grace = seconds(SERVICES["worker"]["stop_grace_period"])
-    assert grace > celeryconfig["worker_soft_shutdown_timeout"] + BUDGET_SECONDS
+    assert grace > celeryconfig["worker_soft_shutdown_timeout"] + RUN_SECONDS
     assert grace > 30, "publish.enqueue waits half a minute for the database"
     uvicorn = image_command()
     patience = int(uvicorn[uvicorn.index("--timeout-graceful-shutdown") + 1])

@@ -18,6 +18,7 @@ from worker.generation import stream
 from worker.operations import canary, retention
 from worker.operations.health import leave_heartbeat
 from worker.publish import run
+from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.quarantine import quarantine
 from worker.runtime.wake_ups import (
     CANARY,
@@ -103,7 +104,7 @@ def prune() -> None:
 def recompute() -> None:
     """Compute the instants of local times anew where a zone's rules have changed."""
     runtime = app.runtime
-    done = time_zone_updates.recompute(runtime.engine, run.BUDGET_SECONDS)
+    done = time_zone_updates.recompute(runtime.engine, RUN_SECONDS)
     if done.moved:
         runtime.waker.wake()
     if not done.finished:

@@ -4,7 +4,6 @@ Governments change clocks at short notice. A command that was told a wall-clock 
 time; when the time-zone data of this machine is updated, its instant moves.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from schemas.command import Trigger
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.rescheduling import write_timings
 from worker.rules.local_time import cached_digest, instant_anyway, release_of
+from worker.runtime.budget import Budget
 
 BATCH = 500
 """Commands that one transaction computes anew."""
@@ -57,12 +57,12 @@ def recompute(engine: Engine, seconds: float | None = None) -> Recomputed:
     """
     ZoneInfo.clear_cache()  # this process may have read the rules before they were updated
     cached_digest.cache_clear()
-    deadline = None if seconds is None else time.monotonic() + seconds
+    budget = Budget(seconds)
     moved: list[Moved] = []
     for zone, digest in _outdated(engine):
         for batch in _batches(engine, zone, digest):
             moved += batch
-            if deadline is not None and time.monotonic() >= deadline:
+            if budget.is_spent:
                 return Recomputed(moved=moved, finished=False)
     return Recomputed(moved=moved, finished=True)
 

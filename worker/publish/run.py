@@ -5,7 +5,6 @@ clean-up: the rows are simply still due. A batch that fails is retried in halves
 stands alone; it backs off, and after its last attempt it is set aside as `failed`.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,13 +21,12 @@ from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
 from worker.rules.decision import after, after_failure, decide
+from worker.runtime.budget import Budget
 
 BATCH = 250
 """As large as a batch gains by; what falls due after an outage waits for the one in hand."""
 MUCH = BATCH * 4 // 5
 """A batch of so many leaves more behind, probably: as many as are late may be in one."""
-BUDGET_SECONDS = 5.0
-"""After this long a run hands over to the next one, so that a shutdown need not wait for ever."""
 
 Claim = Callable[[Connection], list[ClaimedCommand]]
 
@@ -53,9 +51,9 @@ def run_due(
     due: then the wake-up was perhaps for events that somebody else recorded. `wake` is called when
     there is probably more to do, so that other processes help.
     """
-    deadline = time.monotonic() + BUDGET_SECONDS
+    budget = Budget()
     done = 0
-    while time.monotonic() < deadline:
+    while not budget.is_spent:
         decisions = publish_batch(engine, base_url, partial(claim_due, limit=BATCH))
         done += sum(decision.finished_at is not None for decision in decisions)
         if any(decision.event for decision in decisions) or not (decisions or done):
