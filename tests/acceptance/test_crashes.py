@@ -13,7 +13,7 @@ from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from tests.support.pipeline import Desk, ids
 from tests.support.platform import make_ready_videos
-from tests.support.processes import Celeries
+from tests.support.processes import Celeries, count_published
 from tests.support.waiting import wait_until
 from worker.enqueue.accept import Origin, enqueue
 from worker.runtime.wake_ups import Waker
@@ -42,11 +42,11 @@ def test_two_of_four_workers_are_killed_at_random(
     enqueuing = in_thread(lambda: enqueue_all(desk, videos, lambda: wake(send_task)))
     for moment, victim in zip(moments, victims, strict=True):
         wait_until(
-            lambda at=moment: published(desk) >= at, f"{moment} to be published", every=0.001
+            lambda at=moment: count_published(desk) >= at, f"{moment} to be published", every=0.001
         )
         victim.kill()
     enqueuing.join()
-    wait_until(lambda: published(desk) == COMMANDS, "all to be published", timeout=60)
+    wait_until(lambda: count_published(desk) >= COMMANDS, "all to be published", timeout=60)
     assert_each_once(desk, videos)
     assert [worker.is_running for worker in workers].count(True) == 2
 
@@ -69,7 +69,7 @@ def test_whatever_happens_to_the_messages(
     celery.worker(concurrency=2)
     celery.beat()
     enqueue_all(desk, videos, send)
-    wait_until(lambda: published(desk) == COMMANDS, "all to be published", timeout=60)
+    wait_until(lambda: count_published(desk) >= COMMANDS, "all to be published", timeout=60)
     assert_each_once(desk, videos)
 
 
@@ -80,9 +80,11 @@ def test_valkey_is_emptied_again_and_again_while_the_worker_runs(
     celery.beat()
     enqueue_all(desk, videos, lambda: wake(send_task))
     for share in (0.2, 0.5, 0.8):
-        wait_until(lambda at=share: published(desk) >= at * COMMANDS, f"{share:.0%}", timeout=60)
+        wait_until(
+            lambda at=share: count_published(desk) >= at * COMMANDS, f"{share:.0%}", timeout=60
+        )
         desk.redis.flushall()
-    wait_until(lambda: published(desk) == COMMANDS, "all to be published", timeout=60)
+    wait_until(lambda: count_published(desk) >= COMMANDS, "all to be published", timeout=60)
     assert_each_once(desk, videos)
 
 
@@ -98,10 +100,6 @@ def wake(send_task: SendTask) -> None:
     send_task("publish.run_due")
 
 
-def published(desk: Desk) -> int:
-    return desk.value("SELECT count(*) FROM publisher.video_release WHERE video_id < %s", CANARY)
-
-
 def assert_each_once(desk: Desk, videos: list[int]) -> None:
     """Every video published once, one event for each, positions without gap, all on the stream."""
     states = desk.rows(
@@ -112,7 +110,7 @@ def assert_each_once(desk: Desk, videos: list[int]) -> None:
     assert desk.value("SELECT count(*) FROM video WHERE is_draft AND id < %s", CANARY) == 0
     revision = "SELECT max(revision) FROM publisher.video_release WHERE video_id < %s"
     assert desk.value(revision, CANARY) == 1
-    wait_until(lambda: on_the_stream(desk.redis) == COMMANDS, "all events on the stream")
+    wait_until(lambda: on_the_stream(desk.redis) >= COMMANDS, "all events on the stream")
     assert ids(desk.redis) == [f"{position}-0" for position in range(1, COMMANDS + 1)]
     subjects = Counter(int(event["subject"]) for event in desk.events())
     assert subjects == Counter(videos)

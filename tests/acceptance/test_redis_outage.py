@@ -76,11 +76,11 @@ def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
     waker = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)
     origin = Origin(trigger=Trigger.API, correlation_id="c")
     enqueue(engine, waker, [PublishRequest(video_id=before)], origin)
-    wait_until(lambda: on_stream(valkey) == 1, "the first event")
+    wait_until(lambda: on_stream(valkey) >= 1, "the first event")
     valkey.kill()
     enqueue(engine, waker, [PublishRequest(video_id=during)], origin)
     valkey.start()
-    wait_until(lambda: on_stream(valkey) == 2, "both events on the new, empty Valkey", timeout=30)
+    wait_until(lambda: on_stream(valkey) >= 2, "both events on the new, empty Valkey", timeout=30)
     subjects = [event["subject"] for event in desk.events()]
     assert subjects == [str(before), str(during)]
     assert all(celery.is_running for celery in crew.started)
@@ -99,7 +99,7 @@ def test_a_crew_that_starts_before_redis_waits_for_it(
             celery.wait_for("broker.away")
         enqueue_without_redis(desk, valkey)
         valkey.start()
-        wait_until(lambda: on_stream(valkey) == 1, "the event")
+        wait_until(lambda: on_stream(valkey) >= 1, "the event")
         assert all(celery.is_running for celery in starting)
 
 

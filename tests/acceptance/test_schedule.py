@@ -14,7 +14,7 @@ from db.commands.inbox import CommandRow
 from schemas.command import PublishRequest
 from tests.conftest import libpq
 from tests.support.pipeline import Desk
-from tests.support.processes import LIVE_SECONDS, Celeries, Celery
+from tests.support.processes import LIVE_SECONDS, Celeries, Celery, count_published
 from tests.support.waiting import wait_until
 
 COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"
@@ -28,7 +28,7 @@ def test_what_falls_due_goes_out_in_the_order_of_its_time_and_never_before(
     celery.worker()
     celery.beat()
     commands = scheduled(desk, 20)
-    wait_until(lambda: published(desk) == 20, "all to be published")
+    wait_until(lambda: count_published(desk) >= 20, "all to be published")
     assert_each_once(desk, commands)
     early = "SELECT count(*) FROM publisher.publish_command WHERE claimed_at < asked_for"
     assert desk.value(early) == 0
@@ -41,11 +41,11 @@ def test_beat_is_killed_and_comes_back_across_due_times(desk: Desk, celery: Cele
     for _ in range(3):
         commands += scheduled(desk, 20)
         total, end = len(commands), last(commands)
-        wait_until(lambda at=total: published(desk) > at - 20, "the first to be published")
+        wait_until(lambda at=total: count_published(desk) > at - 20, "the first to be published")
         beat.kill()
         wait_until(lambda at=end: datetime.now(UTC) > at, "the last due time to pass")
         beat = celery.beat()
-        wait_until(lambda at=total: published(desk) == at, "all to be published")
+        wait_until(lambda at=total: count_published(desk) >= at, "all to be published")
     assert_each_once(desk, commands)
 
 
@@ -53,7 +53,7 @@ def test_two_beats_do_no_harm(desk: Desk, celery: Celeries) -> None:
     celery.worker(concurrency=2)
     beats = [celery.beat(), celery.beat()]
     commands = scheduled(desk, 30)
-    wait_until(lambda: published(desk) == 30, "all to be published")
+    wait_until(lambda: count_published(desk) >= 30, "all to be published")
     assert_each_once(desk, commands, ordered=False)
     assert all(beat.is_running for beat in beats)
 
@@ -62,9 +62,9 @@ def test_one_of_two_beats_suffices(desk: Desk, celery: Celeries) -> None:
     celery.worker()
     beats = [celery.beat(), celery.beat()]
     commands = scheduled(desk, 30)
-    wait_until(lambda: published(desk) >= 5, "five to be published")
+    wait_until(lambda: count_published(desk) >= 5, "five to be published")
     beats[0].kill()
-    wait_until(lambda: published(desk) == 30, "all to be published")
+    wait_until(lambda: count_published(desk) >= 30, "all to be published")
     assert_each_once(desk, commands)
 
 
@@ -73,10 +73,10 @@ def test_a_worker_that_was_away_at_the_due_times_makes_up_for_them(
 ) -> None:
     celery.beat()
     commands = scheduled(desk, 20)
-    wait_until(lambda: overdue(desk) == 20, "all due times to pass")
-    assert published(desk) == 0
+    wait_until(lambda: overdue(desk) >= 20, "all due times to pass")
+    assert count_published(desk) == 0
     celery.worker()
-    wait_until(lambda: published(desk) == 20, "all to be published")
+    wait_until(lambda: count_published(desk) >= 20, "all to be published")
     assert_each_once(desk, commands)
 
 
@@ -86,10 +86,10 @@ def test_a_database_that_was_away_at_the_due_times_is_caught_up_with(
     celery.worker()
     celery.beat()
     commands = scheduled(desk, 20)
-    wait_until(lambda: published(desk) >= 2, "the first ones")
+    wait_until(lambda: count_published(desk) >= 2, "the first ones")
     with away(desk, database_url):
         wait_until(lambda: datetime.now(UTC) > last(commands), "the last due time to pass")
-    wait_until(lambda: published(desk) == 20, "all to be published", timeout=40)
+    wait_until(lambda: count_published(desk) >= 20, "all to be published", timeout=40)
     assert_each_once(desk, commands)
     assert all(process.is_running for process in celery.started)
 
@@ -103,7 +103,7 @@ def test_a_valkey_that_is_emptied_just_before_the_due_time_delays_nothing(
     just_before = last(commands) - timedelta(milliseconds=30)
     wait_until(lambda: datetime.now(UTC) > just_before, "the moment before", every=0.001)
     desk.redis.flushall()
-    wait_until(lambda: published(desk) == 1, "the video to be published")
+    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
     assert_each_once(desk, commands)
 
 
@@ -140,7 +140,7 @@ def test_the_row_that_turns_completed_is_published_by_itself(desk: Desk, celery:
     [command] = desk.accept(video).commands
     wait_until(lambda: desk.command(command.id).state == "waiting", "the command to wait")
     desk.execute(COMPLETED, video)
-    wait_until(lambda: published(desk) == 1, "the video to be published")
+    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
     assert [event["data"]["trigger"] for event in desk.events()] == ["pipeline"]
 
 
@@ -153,8 +153,8 @@ def test_a_time_that_comes_within_the_pipelines_transaction_waits_for_its_end(
     [command] = scheduled(desk, 1, video)
     with desk.holding(COMPLETED, video):
         wait_until(lambda: desk.command(command.id).reason == "video_held", "the time to come")
-        assert published(desk) == 0
-    wait_until(lambda: published(desk) == 1, "the video to be published")
+        assert count_published(desk) == 0
+    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
     assert_each_once(desk, [command])
 
 
@@ -181,10 +181,6 @@ def assert_each_once(desk: Desk, commands: list[CommandRow], *, ordered: bool = 
 
 def publications(desk: Desk) -> list[int]:
     return [int(e["subject"]) for e in desk.events() if e["type"] == "video.published"]
-
-
-def published(desk: Desk) -> int:
-    return desk.value(f"SELECT count(*) FROM ({OURS} AND state = 'published')")
 
 
 def overdue(desk: Desk) -> int:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.pipeline import Desk
-from tests.support.processes import Celeries
+from tests.support.processes import Celeries, count_published
 from tests.support.waiting import wait_until
 from worker.operations import health
 
@@ -34,10 +34,6 @@ UNDECODABLE = json.dumps(
 """A Kombu message whose body is not the JSON that it claims to be."""
 
 
-def published(desk: Desk) -> int:
-    return desk.value("SELECT count(*) FROM publisher.video_release")
-
-
 def set_aside(desk: Desk) -> int:
     return desk.value("SELECT count(*) FROM publisher.set_aside_message")
 
@@ -48,7 +44,7 @@ def test_a_command_dropped_straight_onto_the_queue_is_carried_out(
     video = desk.video()
     celery.worker()
     send_task("publish.enqueue", kwargs={"video_id": video})
-    wait_until(lambda: published(desk) == 1, "the video to be published")
+    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
     [(trigger, state)] = desk.rows("SELECT trigger, state FROM publisher.publish_command")
     assert (trigger, state) == ("queue", "published")
 
@@ -61,7 +57,7 @@ def test_a_message_delivered_twice_counts_once(
         send_task("publish.enqueue", kwargs={"video_id": video}, task_id="the-same")
     celery.worker()
     wait_until(lambda: desk.redis.llen(QUEUE) == 0, "the queue to be empty")
-    wait_until(lambda: published(desk) == 1, "the video to be published")
+    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
     assert desk.value("SELECT count(*) FROM publisher.publish_command") == 1
 
 
@@ -70,7 +66,7 @@ def test_the_worker_relays_what_it_publishes(
 ) -> None:
     celery.worker()
     send_task("publish.enqueue", kwargs={"video_id": desk.video(), "correlation_id": "c-7"})
-    wait_until(lambda: desk.redis.xlen("video.events") == 1, "the event on the stream")
+    wait_until(lambda: desk.redis.xlen("video.events") >= 1, "the event on the stream")
     [event] = desk.events()
     assert (event["type"], event["correlationid"]) == ("video.published", "c-7")
 
@@ -92,9 +88,10 @@ def test_an_entry_that_is_no_message_is_set_aside_and_the_worker_goes_on(
 ) -> None:
     worker = celery.worker()
     desk.redis.lpush(QUEUE, entry)
-    wait_until(lambda: set_aside(desk) == 1, "the entry to be set aside")
+    wait_until(lambda: set_aside(desk) >= 1, "the entry to be set aside")
     send_task("publish.enqueue", kwargs={"video_id": desk.video()})
-    wait_until(lambda: published(desk) == 1, "the worker to go on")
+    wait_until(lambda: count_published(desk) >= 1, "the worker to go on")
+    assert set_aside(desk) == 1
     assert worker.is_running
     assert worker.says("message.quarantined")
 
@@ -117,9 +114,10 @@ def test_a_message_that_makes_no_sense_is_set_aside_and_the_worker_goes_on(
 ) -> None:
     worker = celery.worker()
     send_task(task, **message)
-    wait_until(lambda: set_aside(desk) == 1, "the message to be set aside")
+    wait_until(lambda: set_aside(desk) >= 1, "the message to be set aside")
     send_task("publish.enqueue", kwargs={"video_id": desk.video()})
-    wait_until(lambda: published(desk) == 1, "the worker to go on")
+    wait_until(lambda: count_published(desk) >= 1, "the worker to go on")
+    assert set_aside(desk) == 1
     assert worker.is_running
 
 
@@ -129,7 +127,7 @@ def test_every_log_line_is_json_and_one_id_leads_through_them(
     worker = celery.worker()
     kwargs = {"video_id": desk.video(), "correlation_id": "c-7"}
     send_task("publish.enqueue", kwargs=kwargs)
-    wait_until(lambda: published(desk) == 1, "the video to be published")
+    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
     worker.stop()
     lines = [line for line in worker.log.read_text().splitlines() if line.startswith("{")]
     told = [json.loads(line) for line in lines]
@@ -144,7 +142,7 @@ def test_the_sweep_finds_what_no_message_told_of(desk: Desk, celery: Celeries) -
     desk.accept(desk.video())
     celery.worker()
     celery.beat()
-    wait_until(lambda: published(desk) == 1, "the sweep to find the command")
+    wait_until(lambda: count_published(desk) >= 1, "the sweep to find the command")
 
 
 def test_sigterm_ends_the_worker_with_its_batch_done(
@@ -153,12 +151,13 @@ def test_sigterm_ends_the_worker_with_its_batch_done(
     worker = celery.worker()
     desk.accept(*(desk.video() for _ in range(300)))
     send_task("publish.run_due")
-    wait_until(lambda: published(desk) > 0, "the worker to begin")
+    wait_until(lambda: count_published(desk) > 0, "the worker to begin")
     assert worker.stop(signal.SIGTERM) == 0
     open_commands = desk.value(
-        "SELECT count(*) FROM publisher.publish_command WHERE finished_at IS NULL"
+        "SELECT count(*) FROM publisher.publish_command"
+        " WHERE finished_at IS NULL AND trigger <> 'canary'"
     )
-    assert open_commands in (0, 300 - published(desk))
+    assert open_commands in (0, 300 - count_published(desk))
 
 
 def test_a_pool_process_that_is_killed_is_replaced_and_nothing_is_lost(
@@ -169,7 +168,7 @@ def test_a_pool_process_that_is_killed_is_replaced_and_nothing_is_lost(
     [child] = psutil.Process(worker.process.pid).children()
     os.kill(child.pid, signal.SIGKILL)
     desk.accept(desk.video())
-    wait_until(lambda: published(desk) == 1, "the new pool process to publish")
+    wait_until(lambda: count_published(desk) >= 1, "the new pool process to publish")
     assert worker.is_running
 
 
