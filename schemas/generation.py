@@ -1,8 +1,6 @@
-"""Generation reports: what a pipeline says of a video's generation, and where the video stands."""
+"""Generation reports: what a pipeline reports of a video's generation, and the state after it."""
 
 import re
-from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -27,13 +25,13 @@ class ReportKind(StrEnum):
     FAILED = "failed"
 
 
-def _rfc_3339(value: object) -> object:
+def _require_rfc_3339(value: object) -> object:
     if isinstance(value, str) and not _RFC_3339.fullmatch(value):
         raise ValueError("must be an RFC 3339 time with an offset, such as 2026-11-24T09:00:00Z")
     return value
 
 
-ReportTime = Annotated[Time, BeforeValidator(_rfc_3339)]
+ReportTime = Annotated[Time, BeforeValidator(_require_rfc_3339)]
 """By the pipeline's clock."""
 Run = Annotated[int, Field(strict=True, ge=1, le=MAX_RUN)]
 Progress = Annotated[int, Field(strict=True, ge=0, le=100)]
@@ -50,34 +48,34 @@ _BELONGS = {
 
 
 class ReportData(Frozen):
-    """What a report may say beside its kind and its time."""
+    """A report's fields other than its kind and its time."""
 
     run: Run = 1
-    """1 for the first generation, one more for each time that it is generated again, after a
-    failure too: reports of a run that another one has followed come too late."""
+    """1 for the first generation, one more each time the video is generated again, also after a
+    failure. A report of an earlier run than the current one changes nothing."""
     internal_status: InternalStatus | None = None
-    """`progressed` only: the stage that the run has reached; it never goes back within a run."""
+    """`progressed` only: the stage that the run has reached. It never goes back within a run."""
     generation_progress: Progress | None = None
-    """`progressed` only: percent; it never falls within a run."""
+    """`progressed` only: percent. It never falls within a run."""
     video: Uri | None = None
-    """`completed` only: where the rendered file is; without it, what was known of it stays."""
+    """`completed` only: the URL of the rendered file. Without it, the known file stays."""
     duration: Seconds | None = None
-    """`completed` only, beside `video`: the file's length in seconds; without it the video is as
-    long as its sections."""
+    """`completed` only, together with `video`: the file's length in seconds. Without it, the video
+    is as long as its sections."""
     detail: Detail | None = None
-    """`failed` only: why, for people."""
+    """`failed` only: the cause, for people."""
 
 
 class GenerationReport(ReportData):
-    """How far the generation of a video is. Sent by pipelines that do not share the database."""
+    """The progress of a video's generation. Sent by pipelines that do not share the database."""
 
     kind: ReportKind
     time: ReportTime | None = None
-    """When it came to that, RFC 3339; without it, now. Two reports of the same kind and run with
-    the same time are the same report."""
+    """When it happened, RFC 3339; default: now. Two reports of the same kind and run with the same
+    time are the same report."""
 
     @model_validator(mode="after")
-    def _says_what_belongs_to_its_kind(self) -> Self:
+    def _has_only_fields_of_its_kind(self) -> Self:
         _check(self.kind, self)
         return self
 
@@ -96,9 +94,9 @@ class GenerationEventType(StrEnum):
 
 
 class GenerationEvent(BaseModel):
-    """A report as it comes on the stream: CloudEvents 1.0, structured JSON.
+    """A report on the stream: CloudEvents 1.0, structured JSON.
 
-    Extension attributes may be there, as CloudEvents allows; they are not looked at.
+    Extension attributes are ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
@@ -122,25 +120,24 @@ class GenerationEvent(BaseModel):
 
     @property
     def video_id(self) -> int:
-        """The video that it is about."""
+        """The subject as a number."""
         return int(self.subject)
 
     @property
     def report(self) -> GenerationReport:
-        """The same as a report."""
-        said = self.data.model_dump(exclude_unset=True)
-        return GenerationReport(kind=self.type.kind, time=self.time, **said)
+        """The report in the event."""
+        fields = self.data.model_dump(exclude_unset=True)
+        return GenerationReport(kind=self.type.kind, time=self.time, **fields)
 
 
 class GenerationState(Frozen):
-    """Where a video's generation stands, a report having been heard."""
+    """The state of a video's generation after a report."""
 
     video_id: int
     applied: bool
-    """Whether the report changed anything; false is no error, and sending it again changes
-    nothing."""
+    """Whether the report changed anything. False is not an error; do not send it again."""
     reason: str | None
-    """Why it did not: `behind` (a later report has counted), `repeated` (it was known)."""
+    """Why it did not: `behind` (a later report was applied before), `repeated` (it was known)."""
     run: int
     status: str
     internal_status: str
@@ -148,33 +145,8 @@ class GenerationState(Frozen):
     is_regenerating: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationFacts:
-    """A video's row as far as generation goes, and what is kept of the reports that counted."""
-
-    video_id: int
-    workspace_id: int
-    status: str
-    internal_status: str
-    generation_progress: int
-    is_regenerating: bool
-    video: str | None
-    duration: int | None
-
-    # Of the last report that counted; None: none ever did.
-    run: int | None = None
-    is_final: bool | None = None
-    reported_at: datetime | None = None
-    progress: int | None = None
-    completed: bool | None = None
-    detail: str | None = None
-    file_run: int | None = None
-    """Of the report that named the rendered file; None: none did."""
-    file_reported_at: datetime | None = None
-
-
 def _check(kind: ReportKind, data: ReportData) -> None:
-    """Refuse what does not belong to a report of this kind."""
+    """Raise ValueError for a field that does not belong to a report of this kind."""
     foreign = [
         field
         for field, owner in _BELONGS.items()

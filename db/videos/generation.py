@@ -1,32 +1,31 @@
-"""Generation's statements: hold many videos, read where they stand, write what reports changed."""
+"""Generation's statements: lock many videos, read their state, write what reports changed."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from operator import attrgetter
 
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from db.session import Connection, array_of, wait_briefly
-from schemas.generation import GenerationFacts
+from schemas.values.generation_facts import GenerationFacts
 
-# Hold the videos that reports are about, in one order for everybody, so that no two batches wait
-# for each other.
-_HOLD = """
+# Lock the videos that reports are about, always in the same order, so that no two batches wait for
+# each other.
+_LOCK = """
 SELECT v.id FROM video v
 WHERE v.id = ANY(%(ids)s::bigint[])
   AND (%(workspace_id)s::bigint IS NULL OR v.workspace_id = %(workspace_id)s)
 ORDER BY v.id
-FOR NO KEY UPDATE{passing_over}
+FOR NO KEY UPDATE{skip_locked}
 """
+LOCK = _LOCK.format(skip_locked="")
+LOCK_AVAILABLE = _LOCK.format(skip_locked=" SKIP LOCKED")
 
-# Which of the videos that were passed over exist all the same: somebody else holds them.
-BUSY = "SELECT id FROM video WHERE id = ANY(%(ids)s::bigint[])"
+# Which of the videos that were skipped exist: another transaction has locked them.
+EXISTING = "SELECT id FROM video WHERE id = ANY(%(ids)s::bigint[])"
 
-HOLD = _HOLD.format(passing_over="")
-HOLD_FREE = _HOLD.format(passing_over=" SKIP LOCKED")
-
-# Where these videos stand. Run once their rows are held: a statement that waits for a row sees its
-# new version, but of a joined table what was there before it waited.
+# The state of these videos. Run once their rows are locked: a statement that waits for a row sees
+# its new version, but of a joined table the version from before it waited.
 READ = """
 SELECT v.id AS video_id, v.workspace_id, v.status, v.internal_status, v.generation_progress,
        v.is_regenerating, v.video, v.duration,
@@ -36,39 +35,28 @@ FROM video v LEFT JOIN publisher.video_generation g ON g.video_id = v.id
 WHERE v.id = ANY(%(ids)s::bigint[])
 """
 
-# Write the rows that changed, but for their files.
-WRITE_STATES = """
+# Write the rows that changed; the columns of the file only where a report named one.
+_WRITE = """
 UPDATE video v SET
     status = s.status, internal_status = s.internal_status,
     generation_progress = s.generation_progress, is_regenerating = s.is_regenerating,
-    updated_at = now()
-FROM jsonb_to_recordset(%(states)s::jsonb) AS s(
-    video_id bigint, status text, internal_status text, generation_progress int,
-    is_regenerating boolean
-)
-WHERE v.id = s.video_id
-"""
-
-# Write the rows of which a report named the file.
-WRITE_FILES = """
-UPDATE video v SET
-    status = s.status, internal_status = s.internal_status,
-    generation_progress = s.generation_progress, is_regenerating = s.is_regenerating,
-    video = s.video, duration = s.duration, updated_at = now()
-FROM jsonb_to_recordset(%(states)s::jsonb) AS s(
+    {file}updated_at = now()
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS s(
     video_id bigint, status text, internal_status text, generation_progress int,
     is_regenerating boolean, video text, duration int
 )
 WHERE v.id = s.video_id
 """
+WRITE_STATES = _WRITE.format(file="")
+WRITE_FILES = _WRITE.format(file="video = s.video, duration = s.duration, ")
 
-# Keep which reports counted.
+# Keep the keys of the reports that decided.
 KEEP = """
 INSERT INTO publisher.video_generation AS g
     (video_id, run, is_final, reported_at, progress, completed, detail, file_run, file_reported_at)
 SELECT video_id, run, is_final, reported_at, progress, completed, detail, file_run,
        file_reported_at
-FROM jsonb_to_recordset(%(kept)s::jsonb) AS (
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS (
     video_id bigint, run int, is_final boolean, reported_at timestamptz, progress int,
     completed boolean, detail text, file_run int, file_reported_at timestamptz
 )
@@ -78,59 +66,55 @@ ON CONFLICT (video_id) DO UPDATE SET
     file_run = excluded.file_run, file_reported_at = excluded.file_reported_at
 """
 
-_FILE = ("video", "duration")
-_STATE = ("status", "internal_status", "generation_progress", "is_regenerating")
+_get_file = attrgetter("video", "duration")
+_get_state = attrgetter("status", "internal_status", "generation_progress", "is_regenerating")
 
 
-def hold(
+def lock(
     tx: Connection, video_ids: Iterable[int], workspace_id: int | None
 ) -> dict[int, GenerationFacts]:
-    """Hold these videos' rows and read where they stand, by id.
+    """Lock these videos' rows and return their state, by id.
 
-    What does not exist in the caller's workspace is left out. Waits for whoever holds a row, but
-    not for long: then LockNotAvailable.
+    A video that does not exist in the workspace (None: in any) is left out. Waits a short time for
+    rows that others have locked; then raises LockNotAvailable.
     """
     wait_briefly(tx)
     asked = {"ids": array_of(video_ids), "workspace_id": workspace_id}
-    return _read(tx, [row[0] for row in tx.execute(HOLD, asked)])
+    return _read(tx, [row[0] for row in tx.execute(LOCK, asked)])
 
 
-def hold_free(
+def lock_available(
     tx: Connection, video_ids: Iterable[int]
 ) -> tuple[dict[int, GenerationFacts], set[int]]:
-    """Hold those of these videos' rows that nobody else holds; return them, and the others' ids."""
+    """Lock those rows that nobody else has locked; return their state, and the other rows' ids."""
     asked = set(video_ids)
     values = {"ids": array_of(asked), "workspace_id": None}
-    held = [row[0] for row in tx.execute(HOLD_FREE, values)]
-    passed_over = asked.difference(held)
-    busy = tx.execute(BUSY, {"ids": array_of(passed_over)}) if passed_over else ()
-    return _read(tx, held), {row[0] for row in busy}
+    locked = [row[0] for row in tx.execute(LOCK_AVAILABLE, values)]
+    skipped = asked.difference(locked)
+    busy = tx.execute(EXISTING, {"ids": array_of(skipped)}) if skipped else ()
+    return _read(tx, locked), {row[0] for row in busy}
 
 
-def _read(tx: Connection, held: Sequence[int]) -> dict[int, GenerationFacts]:
+def _read(tx: Connection, video_ids: Iterable[int]) -> dict[int, GenerationFacts]:
     with tx.cursor(row_factory=class_row(GenerationFacts)) as cursor:
-        rows = cursor.execute(READ, {"ids": array_of(held)}).fetchall()
+        rows = cursor.execute(READ, {"ids": array_of(video_ids)}).fetchall()
     return {facts.video_id: facts for facts in rows}
 
 
 def write(
-    tx: Connection, before: dict[int, GenerationFacts], after: Sequence[GenerationFacts]
+    tx: Connection, before: dict[int, GenerationFacts], after: Iterable[GenerationFacts]
 ) -> None:
-    """Write what changed of these videos: rows that stay as they are, are not touched."""
-    states = [facts for facts in after if _differs(before[facts.video_id], facts, _STATE)]
-    files = [facts for facts in after if _differs(before[facts.video_id], facts, _FILE)]
-    named = {facts.video_id for facts in files}
-    others = [facts for facts in states if facts.video_id not in named]
-    if others:
-        tx.execute(WRITE_STATES, {"states": to_json(others).decode()})
+    """Write what changed of these videos: a row that stays as it is is not touched."""
+    changed = [(before[facts.video_id], facts) for facts in after]
+    files = [new for old, new in changed if _get_file(old) != _get_file(new)]
+    states = [
+        new
+        for old, new in changed
+        if _get_file(old) == _get_file(new) and _get_state(old) != _get_state(new)
+    ]
+    if states:
+        tx.execute(WRITE_STATES, {"rows": to_json(states).decode()})
     if files:
-        tx.execute(WRITE_FILES, {"states": to_json(files).decode()})
-    if after:
-        tx.execute(KEEP, {"kept": to_json(after).decode()})
-
-
-def _differs(one: GenerationFacts, other: GenerationFacts, fields: tuple[str, ...]) -> bool:
-    def values(facts: GenerationFacts) -> list[Any]:
-        return [getattr(facts, field) for field in fields]
-
-    return values(one) != values(other)
+        tx.execute(WRITE_FILES, {"rows": to_json(files).decode()})
+    if changed:
+        tx.execute(KEEP, {"rows": to_json([new for _, new in changed]).decode()})

@@ -1,4 +1,4 @@
-"""Generation: whatever the order in which reports come, the video stands where it should."""
+"""Generation: the result does not depend on the order in which reports come."""
 
 import json
 from dataclasses import replace
@@ -11,14 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.generation import (
-    MAX_RUN,
-    GenerationEvent,
-    GenerationFacts,
-    GenerationReport,
-    ReportKind,
+from schemas.generation import MAX_RUN, GenerationEvent, GenerationReport, ReportKind
+from schemas.values.generation_facts import GenerationFacts
+from worker.rules.generation_merge import (
+    BEHIND,
+    REPEATED,
+    apply_report,
+    find_ignored_reason,
+    from_row,
+    to_row,
 )
-from worker.rules.generation_merge import BEHIND, REPEATED, hear, reason, settle, stand
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DRAFT = GenerationFacts(
@@ -42,18 +44,18 @@ DONE = replace(
 FILE = "https://cdn.example.com/7.mp4"
 
 
-def at(minutes: int, kind: str = "progressed", **said: Any) -> GenerationReport:
-    """A report, so many minutes past noon."""
-    said = {key: value for key, value in said.items() if value is not None}
-    return GenerationReport(kind=ReportKind(kind), time=NOON + timedelta(minutes=minutes), **said)
+def at(minutes: int, kind: str = "progressed", **fields: Any) -> GenerationReport:
+    """A report this number of minutes past noon."""
+    fields = {key: value for key, value in fields.items() if value is not None}
+    return GenerationReport(kind=ReportKind(kind), time=NOON + timedelta(minutes=minutes), **fields)
 
 
 def after(facts: GenerationFacts, *reports: GenerationReport) -> GenerationFacts:
-    """The row as it is once each report has been heard, read and written anew each time."""
+    """The row after each report, read and written again each time."""
     for report in reports:
-        standing = stand(facts)
-        heard = hear(standing, report)
-        facts = settle(facts, heard) if heard != standing else facts
+        known = from_row(facts)
+        changed = apply_report(known, report)
+        facts = to_row(changed) if changed != known else facts
     return facts
 
 
@@ -110,59 +112,59 @@ def moved_on(facts: GenerationFacts, row: GenerationFacts) -> GenerationFacts:
 
 
 @given(rows, rows, reports, reports, st.data())
-def test_every_order_ends_the_same(
+def test_every_order_of_reports_gives_the_same_row(
     row: GenerationFacts,
     later_row: GenerationFacts,
     earlier: list[GenerationReport],
-    heard: list[GenerationReport],
+    sent: list[GenerationReport],
     data: st.DataObject,
 ) -> None:
     known = after(row, *earlier)
     start = data.draw(st.sampled_from([row, known, moved_on(known, later_row)]))
-    doubled = heard + data.draw(st.lists(st.sampled_from(heard), max_size=4))
+    doubled = sent + data.draw(st.lists(st.sampled_from(sent), max_size=4))
     shuffled = data.draw(st.permutations(doubled))
-    assert after(start, *heard) == after(start, *shuffled)
+    assert after(start, *sent) == after(start, *shuffled)
 
 
 @given(rows, reports)
-def test_reports_in_one_batch_do_what_they_do_one_by_one(
-    row: GenerationFacts, heard: list[GenerationReport]
+def test_a_batch_gives_the_same_row_as_its_reports_one_by_one(
+    row: GenerationFacts, sent: list[GenerationReport]
 ) -> None:
-    standing = stand(row)
-    for report in heard:
-        standing = hear(standing, report)
-    one_by_one = after(row, *heard)
-    assert standing == stand(row) or settle(row, standing) == one_by_one
+    together = from_row(row)
+    for report in sent:
+        together = apply_report(together, report)
+    one_by_one = after(row, *sent)
+    assert together == from_row(row) or to_row(together) == one_by_one
 
 
 @given(rows, reports, st.data())
-def test_a_report_that_was_heard_says_nothing_new(
-    row: GenerationFacts, heard: list[GenerationReport], data: st.DataObject
+def test_a_repeated_report_changes_nothing(
+    row: GenerationFacts, sent: list[GenerationReport], data: st.DataObject
 ) -> None:
-    facts = after(row, *heard)
-    again = data.draw(st.sampled_from(heard))
-    assert hear(stand(facts), again) == stand(facts)
-    assert reason(stand(facts), stand(facts), again) in (BEHIND, REPEATED)
+    facts = from_row(after(row, *sent))
+    again = data.draw(st.sampled_from(sent))
+    assert apply_report(facts, again) == facts
+    assert find_ignored_reason(facts, facts, again) in (BEHIND, REPEATED)
 
 
 @given(rows, progressed)
-def test_progress_of_its_run_never_turns_a_finished_row_back(
+def test_progress_never_reopens_a_finished_run(
     row: GenerationFacts, report: GenerationReport
 ) -> None:
     ended = row.status in ("completed", "failed") and not row.is_regenerating
-    turned = after(row, report)
+    changed = after(row, report)
     if ended and report.run == 1:
-        assert (turned.status, turned.internal_status) == (row.status, row.internal_status)
-        assert not turned.is_regenerating
+        assert (changed.status, changed.internal_status) == (row.status, row.internal_status)
+        assert not changed.is_regenerating
 
 
 @given(rows, reports)
 def test_within_a_run_progress_never_falls(
-    row: GenerationFacts, heard: list[GenerationReport]
+    row: GenerationFacts, sent: list[GenerationReport]
 ) -> None:
-    for report in heard:
+    for report in sent:
         before, row = row, after(row, report)
-        if before.run == row.run is not None and not stand(before).is_old:
+        if before.run == row.run is not None and not from_row(before).is_stale:
             assert row.generation_progress >= before.generation_progress
 
 
@@ -175,13 +177,13 @@ def test_the_first_generation_from_its_start_to_its_end() -> None:
     assert (done.generation_progress, done.video, done.duration) == (100, FILE, 312)
 
 
-def test_a_failure_keeps_why_and_how_far_it_came() -> None:
+def test_a_failure_keeps_its_detail_and_the_progress() -> None:
     row = after(DRAFT, at(1, generation_progress=40), at(2, "failed", detail="No sound."))
     assert (row.status, row.internal_status, row.detail) == ("failed", "failed", "No sound.")
     assert row.generation_progress == 40
 
 
-def test_a_second_generation_begins_anew_and_keeps_the_file_until_it_has_its_own() -> None:
+def test_a_second_generation_keeps_the_file_until_it_reports_its_own() -> None:
     begun = after(DONE, at(1, run=2))
     assert (begun.status, begun.internal_status) == ("in_progress", "planning")
     assert (begun.generation_progress, begun.is_regenerating) == (0, True)
@@ -191,44 +193,45 @@ def test_a_second_generation_begins_anew_and_keeps_the_file_until_it_has_its_own
     assert (done.video, done.duration) == (FILE, None)
 
 
-def test_a_second_generation_that_fails_leaves_the_file() -> None:
+def test_a_second_generation_that_fails_keeps_the_file() -> None:
     row = after(DONE, at(1, run=2), at(2, "failed", run=2))
     assert (row.status, row.is_regenerating, row.video) == ("failed", False, DONE.video)
 
 
-def test_a_completed_report_that_names_no_file_leaves_what_is_known_of_it() -> None:
+def test_a_completed_report_without_a_file_keeps_the_known_file() -> None:
     row = after(replace(DONE, status="in_progress"), at(1, "completed"))
     assert (row.status, row.video, row.duration) == ("completed", DONE.video, 60)
 
 
-def test_the_file_that_a_report_names_counts_whatever_overtook_it() -> None:
+def test_a_named_file_is_kept_also_when_the_report_comes_late() -> None:
     named, bare = at(1, "completed", video=FILE), at(2, "completed")
     again = at(3, "failed", run=2)
     found = {after(DRAFT, *order).video for order in permutations((named, bare, again))}
     assert found == {FILE}
 
 
-def test_of_two_ends_of_a_run_the_later_one_counts() -> None:
+def test_the_later_of_two_ends_of_a_run_decides() -> None:
     end = (at(1, "failed", detail="Out of memory."), at(2, "completed", video=FILE))
     for order in permutations(end):
         row = after(DRAFT, *order)
         assert (row.status, row.detail) == ("completed", None)
 
 
-def test_of_two_ends_at_the_same_time_completed_counts() -> None:
+def test_completed_decides_over_failed_at_the_same_time() -> None:
     for order in permutations((at(1, "failed"), at(1, "completed"))):
         assert after(DRAFT, *order).status == "completed"
 
 
 @pytest.mark.parametrize("run", [1, 2])
-def test_late_progress_does_not_turn_a_completed_video_back(run: int) -> None:
+def test_late_progress_does_not_reopen_a_completed_video(run: int) -> None:
     done = after(DRAFT, at(1, "completed", run=run, video=FILE))
     late = at(5, run=run, internal_status="rendering", generation_progress=60)
     assert after(done, late) == done
-    assert reason(stand(done), hear(stand(done), late), late) == BEHIND
+    known = from_row(done)
+    assert find_ignored_reason(known, apply_report(known, late), late) == BEHIND
 
 
-def test_what_the_platform_has_completed_itself_is_not_turned_back() -> None:
+def test_a_row_that_the_platform_completed_is_not_reopened() -> None:
     started = after(DRAFT, at(1, generation_progress=40))
     completed = replace(started, status="completed", internal_status="completed")
     assert after(completed, at(2, generation_progress=60)) == completed
@@ -253,7 +256,7 @@ def test_a_regeneration_that_the_platform_began_follows_the_last_run_that_was_re
     assert after(begun, at(3, "completed", run=4)).is_regenerating is False
 
 
-def test_a_stage_that_is_not_known_is_before_every_other() -> None:
+def test_an_unknown_stage_is_before_every_other() -> None:
     odd = replace(DRAFT, status="in_progress", internal_status="polishing")
     assert after(odd, at(1)).internal_status == "polishing"
     assert after(odd, at(1, internal_status="planning")).internal_status == "planning"
@@ -289,17 +292,17 @@ def test_a_stage_that_is_not_known_is_before_every_other() -> None:
         {},
     ],
 )
-def test_a_report_that_makes_no_sense_is_refused(said: dict[str, Any]) -> None:
+def test_an_invalid_report_is_refused(said: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GenerationReport.model_validate_json(json.dumps(said))
 
 
-def test_the_error_names_what_does_not_belong() -> None:
+def test_the_error_names_the_fields_of_another_kind() -> None:
     with pytest.raises(ValidationError, match="a 'failed' report takes no video, duration"):
         GenerationReport(kind=ReportKind.FAILED, video=FILE, duration=1)
 
 
-def test_nulls_are_as_good_as_nothing() -> None:
+def test_a_null_is_the_same_as_an_absent_field() -> None:
     report = GenerationReport.model_validate(
         {"kind": "failed", "video": None, "internal_status": None, "time": None}
     )
@@ -345,7 +348,7 @@ def test_a_cloud_event_is_a_report_and_may_have_extensions() -> None:
         {"data": {"colour": "red"}},
     ],
 )
-def test_an_event_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
+def test_an_invalid_event_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GenerationEvent.model_validate_json(json.dumps({**DOCUMENT, **change}))
 

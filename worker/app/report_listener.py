@@ -11,7 +11,8 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.generation.stream import STREAM, entries_of
+from worker.generation.stream import STREAM
+from worker.runtime.redis_streams import entries_of
 
 BLOCK_MS = 1_000
 """How long one look waits; short, so that a stop is noticed."""

@@ -69,7 +69,7 @@ def take_reports() -> None:
     """The wake-up: take generation reports off their stream; what they make due, goes out."""
     runtime = app.runtime
     runtime.waker.note_arrival(REPORTS)
-    if stream.take_or_later(runtime.engine, runtime.redis):
+    if stream.take_or_postpone(runtime.engine, runtime.redis):
         runtime.waker.wake()
 
 

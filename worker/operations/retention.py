@@ -14,7 +14,7 @@ from db.session import Connection, transaction
 from db.webhooks import deliveries as webhook_deliveries
 from worker.events.outlets import switched_on
 from worker.events.redis_stream import STREAM, OutletUnfit
-from worker.generation import stream as report_stream
+from worker.generation.stream import open_group
 from worker.runtime.settings import Settings
 
 LIMIT = 5_000
@@ -44,7 +44,7 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
     command_age = timedelta(days=settings.command_keep_days)
     pruned = Pruned(
         stream=trim(engine, redis, settings.stream_age()),
-        reports=report_stream.trim(redis, settings.stream_age()),
+        reports=open_group(redis).trim(settings.stream_age()),
         outbox=_prune_outbox(engine, redis, settings),
         # Keys before the commands that they stand for: none may lead nowhere.
         idempotency_keys=_in_steps(

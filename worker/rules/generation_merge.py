@@ -1,21 +1,23 @@
-"""Generation: what a report makes of a video. A pure rule; every order of arrival ends the same.
+"""Generation: what a report changes of a video. The result does not depend on the order of reports.
 
 Reports come late, twice and out of order, so the rule is a join:
 
 - The report with the greatest key decides the status: `(run, is it final, time, completed)`. Within
-  a run `completed` and `failed` beat any `progressed`.
-- Progress and stage are the furthest that its run was seen at.
-- The rendered file and its duration are what the latest report (run, then time) says that names
-  one, whatever else has been reported since.
+  a run `completed` and `failed` outrank any `progressed`.
+- Progress and stage are the furthest that were reported for the run.
+- The rendered file and its duration are those of the latest report (run, then time) that names
+  a file, whatever else has been reported since.
 
-The platform may write the row itself: what the row shows counts as a report without a time, which
-any real one of the same rank outdoes.
+The platform may write the row itself: the row then counts as a report without a time, which any
+real report of the same rank outranks.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
-from schemas.generation import GenerationFacts, GenerationReport, ReportKind
+from schemas.generation import GenerationReport, ReportKind
+from schemas.values.generation_facts import GenerationFacts
 from schemas.video import CreationStatus, InternalStatus
 
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
@@ -31,169 +33,149 @@ _STATUS = {
 }
 
 Key = tuple[int, bool, datetime, bool]
-FileKey = tuple[int, datetime]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Where a video's generation stands: its row, and the keys of the reports that made it so."""
+def from_row(row: GenerationFacts) -> GenerationFacts:
+    """Return a stored row with what the platform has written itself counted as a report.
 
-    status: str
-    internal_status: str
-    generation_progress: int
-    is_regenerating: bool
-    video: str | None
-    duration: int | None
-
-    key: Key
-    detail: str | None
-    file_key: FileKey
-    is_old: bool = False
-    """Whether status, stage and progress still are those of the run before."""
-
-    @property
-    def run(self) -> int:
-        """The run that the row shows, or that the platform has begun."""
-        return self.key[0]
-
-
-def key_of(report: GenerationReport) -> Key:
-    """What decides between two reports. Its time must be known."""
-    return (
-        report.run,
-        report.kind is not ReportKind.PROGRESSED,
-        report.time or NEVER,
-        report.kind is ReportKind.COMPLETED,
-    )
-
-
-def stand(facts: GenerationFacts) -> Standing:
-    """Where the video stands by its row and by the reports that counted."""
-    key = _key(facts)
-    is_old = _shows_the_run_before(facts, key)
-    run, is_final, _, completed = key
-    of_this_run = facts.run == run
-    progress = max(facts.generation_progress, (facts.progress or 0) if of_this_run else 0)
-    return Standing(
-        status=facts.status,
-        internal_status=facts.internal_status,
+    Reports are applied to the result, not to the row.
+    """
+    key = run, is_final, _, completed = _stored_key(row)
+    is_stale = _is_stale(row, key)
+    is_same_run = row.run == run
+    progress = max(row.generation_progress, (row.progress or 0) if is_same_run else 0)
+    return _with_key(
+        row,
+        (run, is_final, NEVER, completed) if is_stale else key,
         generation_progress=max(progress, 100) if completed else progress,
-        is_regenerating=facts.is_regenerating,
-        video=facts.video,
-        duration=facts.duration,
-        key=(run, is_final, NEVER, completed) if is_old else key,
-        detail=facts.detail if of_this_run else None,
-        file_key=(facts.file_run or 0, facts.file_reported_at or NEVER),
-        is_old=is_old,
+        detail=row.detail if is_same_run else None,
+        is_stale=is_stale,
     )
 
 
-def hear(standing: Standing, report: GenerationReport) -> Standing:
-    """Where the video stands once this report has been heard; the same if it says nothing new."""
-    heard = _hear_of_the_file(standing, report)
-    if report.run < heard.run:
-        return heard
-    if report.run > heard.run or heard.is_old:
-        heard = _begin(heard, report.run)
-    heard = _hear_of_progress(heard, report)
-    return _decide(heard, report) if key_of(report) > heard.key else heard
+def to_row(facts: GenerationFacts) -> GenerationFacts:
+    """Return the row to store, with its progress kept beside what the platform may change."""
+    return replace(facts, progress=facts.generation_progress, is_stale=False)
 
 
-def settle(facts: GenerationFacts, standing: Standing) -> GenerationFacts:
-    """The row and what is kept beside it, as they are to be written."""
-    run, is_final, reported_at, completed = standing.key
-    file_run, file_reported_at = standing.file_key
-    return replace(
-        facts,
-        status=standing.status,
-        internal_status=standing.internal_status,
-        generation_progress=standing.generation_progress,
-        is_regenerating=standing.is_regenerating,
-        video=standing.video,
-        duration=standing.duration,
-        run=run,
-        is_final=is_final,
-        reported_at=reported_at,
-        progress=standing.generation_progress,
-        completed=completed,
-        detail=standing.detail,
-        file_run=file_run or None,
-        file_reported_at=file_reported_at if file_run else None,
-    )
+def apply_report(facts: GenerationFacts, report: GenerationReport) -> GenerationFacts:
+    """Return the facts after a report; equal to `facts` if it brings nothing new.
+
+    The report's time must be set.
+    """
+    facts = _apply_file(facts, report)
+    if report.run < (facts.run or 0):
+        return facts
+    if report.run > (facts.run or 0) or facts.is_stale:
+        facts = _begin_run(facts, report.run)
+    facts = _apply_progress(facts, report)
+    return _apply_status(facts, report) if report_key(report) > facts_key(facts) else facts
 
 
-def reason(before: Standing, after: Standing, report: GenerationReport) -> str | None:
-    """Why a report changed nothing; None if it did."""
+def find_ignored_reason(
+    before: GenerationFacts, after: GenerationFacts, report: GenerationReport
+) -> str | None:
+    """Return why a report changed nothing; None if it changed something."""
     if before != after:
         return None
-    return BEHIND if key_of(report) < before.key else REPEATED
+    return BEHIND if report_key(report) < facts_key(before) else REPEATED
 
 
-def _key(facts: GenerationFacts) -> Key:
-    """The greater of the last report's key and what the row itself shows."""
-    ended = facts.status in _FINAL and not facts.is_regenerating
-    completed = ended and facts.status == CreationStatus.COMPLETED
-    again = 2 if facts.is_regenerating else 1
-    if facts.run is None:
-        return again, ended, NEVER, completed
-    if facts.is_final and not ended:  # the platform has begun the next run
-        return facts.run + 1, False, NEVER, False
-    kept = facts.run, bool(facts.is_final), facts.reported_at or NEVER, bool(facts.completed)
-    return max(kept, (max(facts.run, again), ended, NEVER, completed))
+def report_key(report: GenerationReport) -> Key:
+    """Return what decides between two reports."""
+    is_final = report.kind is not ReportKind.PROGRESSED
+    return report.run, is_final, report.time or NEVER, report.kind is ReportKind.COMPLETED
 
 
-def _shows_the_run_before(facts: GenerationFacts, key: Key) -> bool:
-    """Whether a run is in the works of which the row shows no more than that it was begun."""
+def facts_key(facts: GenerationFacts) -> Key:
+    """Return the key of the report that decided the status."""
+    time = facts.reported_at or NEVER
+    return facts.run or 0, bool(facts.is_final), time, bool(facts.completed)
+
+
+def _stored_key(row: GenerationFacts) -> Key:
+    """Return the greater of the last report's key and the key that the row itself stands for."""
+    ended = row.status in _FINAL and not row.is_regenerating
+    completed = ended and row.status == CreationStatus.COMPLETED
+    shown_run = 2 if row.is_regenerating else 1
+    if row.run is None:
+        return shown_run, ended, NEVER, completed
+    if row.is_final and not ended:  # the platform has begun the next run
+        return row.run + 1, False, NEVER, False
+    return max(facts_key(row), (max(row.run, shown_run), ended, NEVER, completed))
+
+
+def _is_stale(row: GenerationFacts, key: Key) -> bool:
+    """Whether the current run has begun, and the row shows nothing of it but that."""
     run, is_final, reported_at, _ = key
     if is_final:
         return False
-    begun_by_the_platform = run > 1 and reported_at == NEVER
-    return facts.status in _FINAL or (begun_by_the_platform and facts.internal_status in _FINAL)
+    is_begun_by_platform = run > 1 and reported_at == NEVER
+    return row.status in _FINAL or (is_begun_by_platform and row.internal_status in _FINAL)
 
 
-def _hear_of_the_file(standing: Standing, report: GenerationReport) -> Standing:
-    key = report.run, report.time or NEVER
-    if report.video is None or key <= standing.file_key:
-        return standing
-    return replace(standing, video=report.video, duration=report.duration, file_key=key)
-
-
-def _begin(standing: Standing, run: int) -> Standing:
-    """The row at the start of a run; the file of the one before stays."""
+def _apply_file(facts: GenerationFacts, report: GenerationReport) -> GenerationFacts:
+    time = report.time or NEVER
+    known = facts.file_run or 0, facts.file_reported_at or NEVER
+    if report.video is None or (report.run, time) <= known:
+        return facts
     return replace(
-        standing,
-        internal_status=str(InternalStatus.PLANNING),
-        generation_progress=0,
-        key=max(standing.key, (run, False, NEVER, False)),
-        detail=None,
-        is_old=False,
+        facts,
+        video=report.video,
+        duration=report.duration,
+        file_run=report.run,
+        file_reported_at=time,
     )
 
 
-def _hear_of_progress(standing: Standing, report: GenerationReport) -> Standing:
-    """Raise progress, and the stage while the run is in the works."""
-    said = 100 if report.kind is ReportKind.COMPLETED else report.generation_progress or 0
-    stage, is_final = standing.internal_status, standing.key[1]
-    if report.internal_status and not is_final:
+def _begin_run(facts: GenerationFacts, run: int) -> GenerationFacts:
+    """Return the row at the start of a run; it keeps the rendered file of the run before."""
+    return _with_key(
+        facts,
+        max(facts_key(facts), (run, False, NEVER, False)),
+        internal_status=str(InternalStatus.PLANNING),
+        generation_progress=0,
+        detail=None,
+        is_stale=False,
+    )
+
+
+def _apply_progress(facts: GenerationFacts, report: GenerationReport) -> GenerationFacts:
+    """Raise progress, and the stage unless the run has ended."""
+    reported = 100 if report.kind is ReportKind.COMPLETED else report.generation_progress or 0
+    stage = facts.internal_status
+    if report.internal_status and not facts.is_final:
         stage = max(stage, str(report.internal_status), key=_rank)
-    progress = max(standing.generation_progress, said)
-    return replace(standing, internal_status=stage, generation_progress=progress)
+    progress = max(facts.generation_progress, reported)
+    return replace(facts, internal_status=stage, generation_progress=progress)
 
 
 def _rank(stage: str) -> int:
-    """How far a stage is; one that we do not know is before all others."""
+    """Return how far a stage is; an unknown one is before all others."""
     return _STAGES.index(stage) if stage in _STAGES else -1
 
 
-def _decide(standing: Standing, report: GenerationReport) -> Standing:
-    """The report counts: the row's status is what it says."""
-    is_final = report.kind is not ReportKind.PROGRESSED
+def _apply_status(facts: GenerationFacts, report: GenerationReport) -> GenerationFacts:
+    """Let the report decide the row's status."""
     status = str(_STATUS[report.kind])
-    return replace(
-        standing,
+    is_final = report.kind is not ReportKind.PROGRESSED
+    return _with_key(
+        facts,
+        report_key(report),
         status=status,
-        internal_status=status if is_final else standing.internal_status,
+        internal_status=status if is_final else facts.internal_status,
         is_regenerating=not is_final and report.run > 1,
-        key=key_of(report),
         detail=report.detail,
+    )
+
+
+def _with_key(facts: GenerationFacts, key: Key, **changes: Any) -> GenerationFacts:
+    run, is_final, reported_at, completed = key
+    return replace(
+        facts,
+        run=run,
+        is_final=is_final,
+        reported_at=reported_at,
+        completed=completed,
+        **changes,
     )

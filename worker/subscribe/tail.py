@@ -8,6 +8,7 @@ from typing import Any
 from redis import Redis
 
 from worker.events.redis_stream import FIELD, STREAM, tip
+from worker.runtime.redis_streams import entries_of
 
 BLOCK_MS = 500
 """How long one read waits; short, so that a stop is noticed."""
@@ -43,15 +44,9 @@ def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missin
         if not answer:
             yield None
             continue
-        for entry_id, fields in _entries(answer):
+        for entry_id, fields in entries_of(answer):
             position = int(entry_id.split(b"-")[0])
             if position != at + 1:
                 yield Missing(first=at + 1, last=position - 1)
             yield Received(position=position, event=json.loads(fields[FIELD.encode()]))
             at = position
-
-
-def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries of the one stream, whichever protocol the server speaks."""
-    [(_, entries)] = answer.items() if hasattr(answer, "items") else answer
-    return entries[0] if entries and isinstance(entries[0], list) else entries

@@ -28,7 +28,7 @@ from schemas.values.caller import Scope
 from schemas.video import VideoInput
 from tests.conftest import libpq, named
 from tests.support.pipeline import Desk
-from worker.generation.stream import apply
+from worker.generation.apply import apply_reports
 from worker.local.engines import Engines
 from worker.operations.api_keys import create_key
 from worker.operations.health import examine
@@ -231,9 +231,9 @@ def test_reports_need_the_grant_for_them(adopted: Adopted) -> None:
     adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
     report = GenerationReport(kind=ReportKind.COMPLETED)
     with pytest.raises(InsufficientPrivilege):
-        apply(adopted.desk.engine, [(1, report)], None)
+        apply_reports(adopted.desk.engine, [(1, report)], None)
     adopted.run("reports")
-    [state] = apply(adopted.desk.engine, [(1, report)], None)
+    [state] = apply_reports(adopted.desk.engine, [(1, report)], None)
     assert state is not None
     assert state.applied
 

@@ -31,7 +31,7 @@ def waiting(desk: Desk, **columns: Any) -> CommandRow:
     return desk.command(command.id)
 
 
-def test_the_row_that_turns_completed_sends_the_waiting_command_out(desk: Desk) -> None:
+def test_completion_makes_the_waiting_command_due(desk: Desk) -> None:
     command = waiting(desk)
     desk.execute(COMPLETED, command.video_id)
     assert desk.run() == 1
@@ -39,7 +39,7 @@ def test_the_row_that_turns_completed_sends_the_waiting_command_out(desk: Desk) 
     assert (event["type"], event["data"]["trigger"]) == ("video.published", "pipeline")
 
 
-def test_every_command_that_waits_for_the_video_is_due_at_once(desk: Desk) -> None:
+def test_completion_makes_every_command_on_the_video_due(desk: Desk) -> None:
     first = waiting(desk)
     [second] = desk.publish(first.video_id)
     desk.execute("UPDATE publisher.publish_command SET due_at = now() + interval '1 hour'")
@@ -58,14 +58,14 @@ def test_commands_that_waited_together_are_carried_out_in_the_order_they_came(de
     assert titles == [f"Title {nth}" for nth in range(20)]
 
 
-def test_commands_of_other_videos_go_on_waiting(desk: Desk) -> None:
+def test_commands_on_other_videos_stay_waiting(desk: Desk) -> None:
     mine, other = waiting(desk), waiting(desk)
     desk.execute(COMPLETED, mine.video_id)
     desk.run()
     assert desk.states(mine, other) == ["published", "waiting"]
 
 
-def test_a_timed_command_does_not_go_before_its_time(desk: Desk) -> None:
+def test_a_timed_command_is_not_carried_out_before_its_time(desk: Desk) -> None:
     video = desk.video(status="in_progress")
     [command] = desk.accept(PublishRequest(video_id=video, publish_at=in_an_hour())).commands
     desk.execute(COMPLETED, video)
@@ -73,7 +73,7 @@ def test_a_timed_command_does_not_go_before_its_time(desk: Desk) -> None:
     assert desk.command(command.id).due_at == command.due_at
 
 
-def test_the_schedulers_hear_of_it_once_it_is_committed(desk: Desk) -> None:
+def test_schedulers_are_notified_once_the_completion_is_committed(desk: Desk) -> None:
     command = waiting(desk)
     with due_times.listening(desk.engine) as connection:
         with desk.holding(COMPLETED, command.video_id):
@@ -81,7 +81,7 @@ def test_the_schedulers_hear_of_it_once_it_is_committed(desk: Desk) -> None:
         assert due_times.heard(connection, 10) == [None]
 
 
-def test_nothing_goes_out_while_the_pipelines_transaction_is_open(desk: Desk) -> None:
+def test_nothing_is_published_while_the_pipelines_transaction_is_open(desk: Desk) -> None:
     command = waiting(desk)
     with desk.holding(COMPLETED, command.video_id):
         assert desk.run() == 0
@@ -91,7 +91,7 @@ def test_nothing_goes_out_while_the_pipelines_transaction_is_open(desk: Desk) ->
     assert desk.command(command.id).state == "published"
 
 
-def test_a_command_that_is_due_stands_aside_for_the_pipelines_transaction(desk: Desk) -> None:
+def test_a_due_command_does_not_wait_for_the_pipelines_transaction(desk: Desk) -> None:
     video = desk.video(status="in_progress")
     [command] = desk.accept(video).commands
     with desk.holding(COMPLETED, video):
@@ -122,7 +122,7 @@ def test_a_completion_that_is_rolled_back_changes_nothing(desk: Desk) -> None:
         ("is_active = false", "video_inactive"),
     ],
 )
-def test_what_can_never_be_published_rejects_the_command_with_an_event(
+def test_a_video_that_can_never_be_published_rejects_the_command_with_an_event(
     desk: Desk, change: str, reason: str
 ) -> None:
     command = waiting(desk)
@@ -142,7 +142,7 @@ def test_what_can_never_be_published_rejects_the_command_with_an_event(
         ({"internal_status": "merging"}, "internal_status = 'completed'"),
     ],
 )
-def test_whatever_was_missing_last_sets_it_off(
+def test_the_last_missing_condition_makes_the_command_due(
     desk: Desk, missing: dict[str, Any], arrived: str
 ) -> None:
     command = waiting(desk, **missing)
@@ -151,7 +151,7 @@ def test_whatever_was_missing_last_sets_it_off(
     assert desk.command(command.id).state == "published"
 
 
-def test_a_regeneration_begun_after_the_command_is_waited_for(desk: Desk) -> None:
+def test_a_regeneration_that_began_after_the_command_delays_it(desk: Desk) -> None:
     video = desk.video()
     [command] = desk.accept(video).commands
     desk.execute("UPDATE video SET is_regenerating = true WHERE id = %s", video)
@@ -163,7 +163,7 @@ def test_a_regeneration_begun_after_the_command_is_waited_for(desk: Desk) -> Non
     assert desk.command(command.id).state == "published"
 
 
-def test_the_pipeline_does_not_wait_for_whoever_holds_the_command(desk: Desk) -> None:
+def test_the_pipeline_does_not_wait_for_a_locked_command(desk: Desk) -> None:
     command = waiting(desk)
     held = "SELECT FROM publisher.publish_command WHERE id = %s FOR UPDATE"
     with desk.holding(held, command.id), transaction(desk.engine) as tx:
@@ -188,7 +188,7 @@ def test_a_completion_that_comes_while_a_batch_decides_is_not_missed(desk: Desk)
     assert desk.command(command.id).state == "published"
 
 
-def test_a_change_that_decides_nothing_leaves_the_command_alone(desk: Desk) -> None:
+def test_a_change_of_other_columns_leaves_the_command_alone(desk: Desk) -> None:
     command = waiting(desk)
     for change in (
         "title = 'Other', generation_progress = 80, updated_at = now()",
@@ -213,7 +213,7 @@ def pipeline_role(desk: Desk) -> Generator[sql.Identifier]:
         tx.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
-def test_it_works_for_a_pipeline_without_rights_on_our_tables(
+def test_a_pipeline_needs_no_rights_on_our_tables(
     desk: Desk, pipeline_role: sql.Identifier
 ) -> None:
     command = waiting(desk)

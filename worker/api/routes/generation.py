@@ -10,7 +10,7 @@ from worker.api.documents import openapi
 from worker.api.enqueue_request import JsonOnly, VideoId
 from worker.api.problems import ApiProblem, no_such_video
 from worker.api.routing import Router
-from worker.generation import stream
+from worker.generation.apply import ReportRefused, apply_reports
 
 router = Router(tags=["videos"], dependencies=[NeedsKey])
 
@@ -99,8 +99,8 @@ def report(
     the Redis stream `video.generation`.
     """
     try:
-        [state] = stream.apply(runtime.engine, [(video_id, body)], caller.workspace_id)
-    except stream.ReportRefused as error:
+        [state] = apply_reports(runtime.engine, [(video_id, body)], caller.workspace_id)
+    except ReportRefused as error:
         raise _refused(error) from error
     if state is None:
         raise no_such_video(video_id)
@@ -108,7 +108,7 @@ def report(
     return state
 
 
-def _refused(error: stream.ReportRefused) -> ApiProblem:
+def _refused(error: ReportRefused) -> ApiProblem:
     words = str(error).partition("\n")[0]
     return ApiProblem(
         status=409,

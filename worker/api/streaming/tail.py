@@ -30,6 +30,7 @@ from schemas.values.caller import Caller
 from worker.events.feed import Page, PositionUnknown, read
 from worker.events.redis_stream import FIELD, STREAM
 from worker.operations.api_keys import still_valid
+from worker.runtime.redis_streams import entries_of
 
 REMEMBERED = 1_000
 """Events kept in memory for those who come back."""
@@ -289,7 +290,7 @@ class Tail:
             log.warning("live.redis_away", error=str(error), instead="the outbox, each second")
             answer = await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
         found: list[Told] = []
-        for entry_id, fields in _entries(answer):
+        for entry_id, fields in entries_of(answer):
             event = _told(int(entry_id.split(b"-")[0]), fields)
             if event is None or event.position != self.position + len(found) + 1:
                 break
@@ -363,14 +364,6 @@ class Tail:
     def _end_all(self, ending: Ending) -> None:
         for reader in list(self._readers):
             reader.end(ending)
-
-
-def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries of the one stream, whichever protocol the server speaks."""
-    if not answer:
-        return []
-    [(_, entries)] = answer.items() if hasattr(answer, "items") else answer
-    return entries[0] if entries and isinstance(entries[0], list) else entries
 
 
 def _told(position: int, fields: dict[bytes, bytes]) -> Told | None:
