@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -22,6 +23,57 @@ from tests.support.processes import Celeries, broker_only, celeries
 from worker.local.engines import Engines, engines
 
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
+ROOM = 4 * 2**30
+"""Bytes: two runs of the tests at once, with their write-ahead logs, stay far below."""
+
+DOES_NOT_APPLY = "does not apply: "
+"""How the reason of a skip begins that no installation can prevent."""
+STARTS_PROCESSES = {"celery", "celeries", "valkey", "node"}
+"""Fixtures that start a process for the test."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fail-on-skip`, for the check before a change lands."""
+    parser.addoption(
+        "--fail-on-skip",
+        action="store_true",
+        help="let a test fail that would be skipped because a program is not installed",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start processes."""
+    for item in items:
+        starts = STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ()))
+        if starts or "acceptance" in item.path.parts:
+            item.add_marker("processes")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With `--fail-on-skip`, turn a skipped test into one that failed."""
+    report = yield
+    if report.skipped and item.config.getoption("--fail-on-skip"):
+        reason = skip_reason(report)
+        if not reason.startswith(DOES_NOT_APPLY):
+            report.outcome = "failed"
+            report.longrepr = f"With --fail-on-skip nothing may be skipped: {reason}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests were skipped, and why."""
+    skipped = Counter(skip_reason(each) for each in terminalreporter.stats.get("skipped", ()))
+    for reason, count in skipped.items():
+        terminalreporter.write_line(f"Skipped {count} test{'s'[: count > 1]}: {reason}")
+
+
+def skip_reason(report: pytest.TestReport) -> str:
+    """The reason as the test gives it."""
+    _, _, text = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "no reason")
+    return text.removeprefix("Skipped: ")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,13 +92,20 @@ def logs_to_pytest() -> None:
 @pytest.fixture(scope="session")
 def running() -> Generator[Engines]:
     """PostgreSQL and Valkey, as real as in production, without the waiting for disks."""
-    home = Path(tempfile.mkdtemp(prefix="pw-test-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="pw-test-", dir=data_place()))
     home.chmod(0o755)
     try:
         with engines(home, durable=False) as started:
             yield started
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def data_place() -> str:
+    """Memory where there is room for it: a clone of a database is three times as fast there."""
+    memory, disk = Path("/dev/shm"), "/var/tmp"  # noqa: S108 - for mkdtemp
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > ROOM
+    return str(memory) if has_room else disk
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,9 @@ from worker.events.redis_stream import relay
 from worker.operations.api_keys import create_key
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed here")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)"
+)
 
 PAGE = """<!doctype html><title>events</title><script>
 let number = 0;

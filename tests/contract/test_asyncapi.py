@@ -55,7 +55,8 @@ def test_the_official_schema_would_notice_a_misspelt_key(made: dict[str, Any]) -
 
 @pytest.mark.skipif(
     PARSER is None or shutil.which("node") is None,
-    reason="ASYNCAPI_PARSER names no folder with the official parser, or there is no node",
+    reason="the official AsyncAPI parser is not installed (npm install @asyncapi/parser in a "
+    "folder of its own, named by ASYNCAPI_PARSER)",
 )
 def test_the_official_parser_finds_nothing_wrong(made: dict[str, Any]) -> None:
     asked = subprocess.run(

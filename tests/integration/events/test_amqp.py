@@ -29,7 +29,8 @@ from worker.runtime.settings import OutletName, Settings, SettingsError
 from worker.runtime.startup import check_settings
 
 pytestmark = pytest.mark.skipif(
-    SERVER is None or EPMD is None, reason="no rabbitmq-server is installed here"
+    SERVER is None or EPMD is None,
+    reason="rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)",
 )
 
 

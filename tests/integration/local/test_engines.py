@@ -43,8 +43,13 @@ from worker.local.engines import running
 print(running(Path(sys.argv[1])))
 """
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="a plain user's engines run as that user")
-with_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+pytestmark = pytest.mark.processes
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="does not apply: the engines of a plain user run as that user"
+)
+with_proc = pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="does not apply: this system has no /proc"
+)
 
 
 @contextmanager
