@@ -21,7 +21,7 @@ from bench.ours import ORIGIN
 from bench.processes import children, free_port, python, resident, wait_for
 from bench.stage import Run, stage
 from db.session import transaction
-from db.webhooks import deliveries
+from db.webhooks.fan_out import lock_last_position
 from schemas.command import PublishRequest
 from worker.enqueue.accept import enqueue
 from worker.publish.run import run_due
@@ -82,7 +82,7 @@ def measure(run: Run, events: int) -> dict[str, float]:
 
 def _register(run: Run, port: int) -> None:
     with transaction(run.engine) as tx:
-        after = deliveries.hear_from_now(tx)
+        after = lock_last_position(tx)
         for nth in range(ENDPOINTS):
             path = f"hang/{nth}" if nth < HANGING else f"answer/{nth}"
             url = f"http://127.0.0.1:{port}/{path}"

@@ -1,4 +1,4 @@
-"""Webhooks: endpoints, what is delivered to them, and each try at it."""
+"""Webhooks: endpoints, deliveries to them, and the attempts of each delivery."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,25 +11,25 @@ from schemas.events import EventType
 from schemas.fields import INT64_MAX, Flag, Frozen, Id, ShortText, Text
 
 MAX_ENDPOINTS = 50
-"""The most endpoints that one workspace may have."""
+"""The limit of endpoints per workspace."""
 
 
 class EndpointState(StrEnum):
-    """Whether an endpoint is told."""
+    """Whether an endpoint receives events."""
 
     ENABLED = "enabled"
     DISABLED = "disabled"
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery is."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"
-    """Every try at it has failed; it can be replayed."""
+    """Its last attempt has failed; it can be replayed."""
     CANCELLED = "cancelled"
-    """Its endpoint was disabled or removed before it arrived."""
+    """Its endpoint was disabled before it was delivered."""
 
 
 def _each_once(types: list[EventType]) -> list[EventType]:
@@ -41,15 +41,15 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-UNSAID: Any = None
-"""A field that may be left out, but not be null: only what was said is in `model_fields_set`."""
+UNSET: Any = None
+"""The default of a field that may be left out but not be null: see `model_fields_set`."""
 
 EndpointUrl = Annotated[
     Text,
     StringConstraints(min_length=1, max_length=2000),
     Field(json_schema_extra={"format": "uri"}),
 ]
-"""What is an address of ours to call is checked where it is registered, and at each call."""
+"""worker.webhooks.addresses checks it at registration and at each attempt."""
 EventTypes = Annotated[list[EventType], Field(min_length=1), AfterValidator(_each_once)]
 
 
@@ -57,88 +57,89 @@ class NewWebhookEndpoint(Frozen):
     """An endpoint to register."""
 
     url: EndpointUrl
-    """Where to POST the events: https, and public, unless the operator allows otherwise."""
+    """The URL that events are POSTed to: https and a public address, unless the operator allows
+    private ones."""
     event_types: EventTypes | None = None
-    """Only events of these types; null: all of them."""
+    """Send only events of these types; null: every type."""
     description: ShortText = ""
     workspace_id: Id | None = None
-    """Whose events to tell; a key of one workspace may leave it out."""
+    """The workspace whose events are sent; optional for a key that is confined to one workspace."""
 
 
 class WebhookEndpointChange(Frozen):
-    """What may be changed of an endpoint; what is not said stays."""
+    """A change of an endpoint. Fields that are left out keep their values."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
-    url: EndpointUrl = UNSAID
-    event_types: EventTypes | None = UNSAID
-    """Only events of these types from now on; null: all of them."""
-    description: ShortText = UNSAID
-    state: EndpointState = UNSAID
-    """`disabled` gives up what is pending; `enabled` starts with the next event. What was missed
-    meanwhile is not sent unless it is replayed."""
+    url: EndpointUrl = UNSET
+    event_types: EventTypes | None = UNSET
+    """Send only events of these types from now on; null: every type."""
+    description: ShortText = UNSET
+    state: EndpointState = UNSET
+    """`disabled` cancels pending deliveries; `enabled` starts with the next event. Events that were
+    missed are sent only on replay."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_a_field(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("say url, event_types, description or state")
+            raise ValueError("set url, event_types, description or state")
         return self
 
 
 class WebhookEndpoint(Frozen):
-    """An endpoint as it stands; its secret is shown only where it is made."""
+    """An endpoint without its secret."""
 
     id: UUID
     workspace_id: int
     url: str
     description: str
     event_types: list[EventType] | None
-    """Null: all of them."""
+    """Null: every type."""
     state: EndpointState
     disabled_reason: str | None
-    """`requested`; or what we disabled it for: `gone` (it answered 410) or `failing` (for days)."""
+    """`requested` by a caller, `gone` (it answered 410) or `failing` (for five days)."""
     failing_since: datetime | None
-    """The first failed attempt since the last one that succeeded."""
+    """The first failed attempt since the last success."""
     previous_secret_until: datetime | None
-    """Until then the secret before the last rotation signs too."""
+    """The previous secret signs too until then."""
     created_at: datetime
 
 
 class WebhookEndpointWithSecret(WebhookEndpoint):
-    """An endpoint with the secret that has just been made for it."""
+    """An endpoint with the secret that was just created for it."""
 
     secret: str
-    """`whsec_` and 32 random bytes in base64; shown this once, so keep it."""
+    """`whsec_` and 32 random bytes in base64. Store it: it is shown only once."""
 
 
 class WebhookEndpoints(Frozen):
-    """Endpoints, the newest first; `next` is the URL of the next page, if there is one."""
+    """A page of endpoints, the newest first; `next` is the URL of the next page, if any."""
 
     endpoints: list[WebhookEndpoint]
     next: str | None = None
 
 
 class EndpointFilter(Frozen):
-    """Which endpoints to list, and where to begin."""
+    """A filter for endpoints, and the start of the page."""
 
     workspace_id: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = None
-    """Only those of this workspace, for keys that see several."""
+    """Only endpoints of this workspace, for keys that see every workspace."""
     before: UUID | None = None
-    """The last endpoint of the page before."""
+    """The last endpoint of the previous page."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    """How many at once."""
+    """The size of the page."""
 
 
 class WebhookAttempt(Frozen):
-    """One try at a delivery."""
+    """One attempt of a delivery: one HTTP request."""
 
     id: UUID
     started_at: datetime
     duration_ms: int
     status: int | None
-    """The HTTP status; null: there was no answer."""
+    """The HTTP status; null: no answer arrived."""
     error: str | None
-    """Why there was no answer."""
+    """Why no answer arrived."""
     answer: str | None
     """The first KiB of the answer's body."""
 
@@ -149,80 +150,80 @@ class WebhookDelivery(Frozen):
     id: UUID
     endpoint_id: UUID
     position: int
-    """The event's place in the order of all."""
+    """The event's position in the order of all events."""
     event_id: UUID
-    """What the receiver sees as `webhook-id`, the same at each attempt."""
+    """The receiver sees it as `webhook-id`, the same at each attempt."""
     event_type: EventType
     video_id: int | None
     state: DeliveryState
     attempts: int
-    """How many have been made since it was last begun or replayed."""
+    """The number of attempts since the delivery was made or last replayed."""
     due_at: datetime
-    """When the next attempt is due, while it is `pending`."""
+    """The time of the next attempt, while the state is `pending`."""
     created_at: datetime
     finished_at: datetime | None
 
 
 class WebhookDeliveryWithAttempts(WebhookDelivery):
-    """A delivery with what came of each attempt."""
+    """A delivery with its attempts."""
 
     log: list[WebhookAttempt]
-    """The last 100 attempts, those before a replay too; the last one first."""
+    """The last 100 attempts, including those before a replay; the latest first."""
 
 
 class WebhookDeliveries(Frozen):
-    """Deliveries, the highest position first; `next` is the URL of the next page, if any."""
+    """A page of deliveries, the highest position first; `next` is the next page's URL."""
 
     deliveries: list[WebhookDelivery]
     next: str | None = None
 
 
 class DeliveryFilter(Frozen):
-    """Which deliveries of an endpoint to list, and where to begin."""
+    """A filter for deliveries of an endpoint, and the start of the page."""
 
     state: DeliveryState | None = None
-    """Only those in this state."""
+    """Only deliveries in this state."""
     before: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = None
-    """Only those of events before this position: the last one of the page before."""
+    """Only deliveries before this position: the last position of the previous page."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    """How many at once."""
+    """The size of the page."""
 
 
 class ReplayRequest(Frozen):
-    """What to send again: either everything from a position on, or everything that failed."""
+    """A replay: either every event from a position on, or every failed delivery."""
 
     since_position: Id | None = None
-    """Every event from this position on, itself included, that the endpoint asks for: whether it
-    was delivered, failed, or fell into a time when the endpoint was disabled or not there yet."""
+    """Every event of the endpoint's types from this position on, itself included. This covers
+    delivered and failed events, and those from before the endpoint existed or was enabled."""
     failed: Flag = False
-    """Every delivery that is `failed`, oldest first."""
+    """Every delivery in the state `failed`, the oldest first."""
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _has_one_kind(self) -> Self:
         if (self.since_position is None) is not self.failed:
-            raise ValueError("say either since_position or failed: true")
+            raise ValueError("set either since_position or failed: true")
         return self
 
 
 class Replayed(Frozen):
-    """What a replay set going."""
+    """The result of a replay."""
 
     deliveries: int
-    """How many will be sent again."""
+    """The number of deliveries that will be sent again."""
     next_position: int | None = None
-    """Where to go on, as `since_position`, if that was more than the 10,000 that one call takes."""
+    """The `since_position` of the next call, if this one reached its limit of 10,000 deliveries."""
 
 
 class WebhookTest(Frozen):
-    """What came of a test event."""
+    """The result of a test event."""
 
     delivered: bool
-    """Whether the answer was 2xx."""
+    """Whether the status was 2xx."""
     started_at: datetime
     duration_ms: int
     status: int | None
-    """The HTTP status; null: there was no answer."""
+    """The HTTP status; null: no answer arrived."""
     error: str | None
-    """Why there was no answer."""
+    """Why no answer arrived."""
     answer: str | None
     """The first KiB of the answer's body."""

@@ -1,4 +1,4 @@
-"""Webhook endpoints: the statements. One of them reads the secrets, to sign with them."""
+"""Webhook endpoints in SQL. Only RECEIVER reads the secrets, for signing."""
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from db.session import Connection
 from schemas.values.delivery import Receiver
+from schemas.values.page import Page, to_page
 from schemas.webhook import MAX_ENDPOINTS, EndpointFilter
 
 _COLUMNS = """id, workspace_id, url, description, event_types, state, disabled_reason,
@@ -15,8 +16,8 @@ _COLUMNS = """id, workspace_id, url, description, event_types, state, disabled_r
     CASE WHEN previous_secret_until > now() THEN previous_secret_until END
         AS previous_secret_until"""
 
-# Make an endpoint, unless the workspace has as many as it may have. The count is true, as whoever
-# makes one holds the outlet's row: see webhook_delivery.hear_from_now.
+# Insert an endpoint unless the workspace has reached its limit. The count is exact, because the
+# transaction has locked the outlet's row: see db.webhooks.fan_out.lock_last_position.
 INSERT = """
 INSERT INTO publisher.webhook_endpoint
     (id, workspace_id, url, description, event_types, secret, after_position)
@@ -27,19 +28,16 @@ WHERE (
 ) < %(limit)s
 """
 
-_FIND = f"""
+# An endpoint that the caller sees (workspace_id NULL: in every workspace).
+READ = f"""
 SELECT {_COLUMNS} FROM publisher.webhook_endpoint
 WHERE id = %(id)s AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
 """
 
-# An endpoint, as far as the caller's workspace goes.
-SHOW = _FIND
+# The same, locked for a change or a replay. Inserting its deliveries stays possible (NO KEY).
+LOCK = f"{READ} FOR NO KEY UPDATE"
 
-# The same, for a change: whoever changes it, or replays, does so one after another. Its key stays
-# free, so that deliveries can be made meanwhile.
-HOLD = f"{_FIND} FOR NO KEY UPDATE"
-
-# A page of endpoints, newest first, before a given one.
+# A page of endpoints before a given one, the newest first.
 LIST = f"""
 SELECT {_COLUMNS} FROM publisher.webhook_endpoint
 WHERE (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
@@ -48,7 +46,7 @@ ORDER BY id DESC
 LIMIT %(limit)s
 """
 
-# Write an endpoint's new self; one at another address, or enabled, has not failed yet.
+# Change an endpoint. A new URL, and enabling, clear `failing_since`.
 UPDATE = """
 UPDATE publisher.webhook_endpoint SET
     failing_since = CASE WHEN url = %(url)s AND (state = 'enabled' OR %(state)s = 'disabled')
@@ -60,26 +58,26 @@ UPDATE publisher.webhook_endpoint SET
 WHERE id = %(id)s
 """
 
-# Put a new secret in the place of the one that signs; that one signs too for a while.
+# Replace the secret; the previous one signs too for the time `overlap`.
 ROTATE = """
 UPDATE publisher.webhook_endpoint
 SET previous_secret = secret, previous_secret_until = now() + %(overlap)s, secret = %(secret)s
 WHERE id = %(id)s
 """
 
-# Where to send, and what signs.
+# The URL and the secrets of an endpoint.
 RECEIVER = """
 SELECT id, workspace_id, url, secret, previous_secret, previous_secret_until
 FROM publisher.webhook_endpoint WHERE id = %(id)s
 """
 
-# Remove an endpoint, with its deliveries and their attempts.
+# Delete an endpoint, with its deliveries and their attempts.
 DELETE = "DELETE FROM publisher.webhook_endpoint WHERE id = %(id)s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEndpointRow:
-    """An endpoint about to be made."""
+    """An endpoint to insert."""
 
     id: UUID
     workspace_id: int
@@ -88,12 +86,12 @@ class NewEndpointRow:
     event_types: list[str] | None
     secret: str = field(repr=False)
     after: int
-    """It is told of events behind this position."""
+    """It receives the events after this position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointRow:
-    """An endpoint as it stands, without its secrets."""
+    """A row of publisher.webhook_endpoint without its secrets."""
 
     id: UUID
     workspace_id: int
@@ -108,44 +106,42 @@ class EndpointRow:
 
 
 def insert(tx: Connection, new: NewEndpointRow) -> bool:
-    """Make an endpoint; False if the workspace has as many as it may have."""
+    """Insert an endpoint; False if the workspace has reached its limit."""
     return tx.execute(INSERT, asdict(new) | {"limit": MAX_ENDPOINTS}).rowcount == 1
 
 
-def show(
-    tx: Connection, endpoint_id: UUID, workspace_id: int | None, *, hold: bool = False
+def read_endpoint(
+    tx: Connection, endpoint_id: UUID, workspace_id: int | None, *, lock: bool = False
 ) -> EndpointRow | None:
-    """Read an endpoint (`hold`: for a change); what lies in another workspace does not exist."""
+    """Read an endpoint, and lock it on request; None if the workspace has no such endpoint."""
     values = {"id": endpoint_id, "workspace_id": workspace_id}
     with tx.cursor(row_factory=class_row(EndpointRow)) as cursor:
-        return cursor.execute(HOLD if hold else SHOW, values).fetchone()
+        return cursor.execute(LOCK if lock else READ, values).fetchone()
 
 
-def page(
-    tx: Connection, wanted: EndpointFilter, *, workspace_id: int | None, limit: int
-) -> list[EndpointRow]:
-    """Read a page of endpoints, newest first, of one workspace or all."""
-    values = {"workspace_id": workspace_id, "before": wanted.before, "limit": limit}
+def list_page(tx: Connection, wanted: EndpointFilter) -> Page[EndpointRow]:
+    """Read a page of endpoints, the newest first."""
+    values = wanted.model_dump() | {"limit": wanted.limit + 1}
     with tx.cursor(row_factory=class_row(EndpointRow)) as cursor:
-        return cursor.execute(LIST, values).fetchall()
+        return to_page(cursor.execute(LIST, values).fetchall(), wanted.limit)
 
 
 def update(tx: Connection, new: EndpointRow, *, after: int | None) -> None:
-    """Write url, description, event types and state; told of events behind `after`, if changed."""
+    """Write URL, description, event types and state; `after`: receive only later events."""
     tx.execute(UPDATE, asdict(new) | {"after": after})
 
 
 def rotate(tx: Connection, endpoint_id: UUID, secret: str, overlap: timedelta) -> None:
-    """Let a new secret sign, and the one before it too for `overlap`."""
+    """Write a new secret; the previous one signs too for the time `overlap`."""
     tx.execute(ROTATE, {"id": endpoint_id, "secret": secret, "overlap": overlap})
 
 
-def receiver(tx: Connection, endpoint_id: UUID) -> Receiver | None:
-    """Read where to send, and what signs."""
+def read_receiver(tx: Connection, endpoint_id: UUID) -> Receiver | None:
+    """Read the URL and the secrets of an endpoint; None if it does not exist."""
     with tx.cursor(row_factory=class_row(Receiver)) as cursor:
         return cursor.execute(RECEIVER, {"id": endpoint_id}).fetchone()
 
 
 def delete(tx: Connection, endpoint_id: UUID) -> None:
-    """Remove an endpoint, with its deliveries and their attempts."""
+    """Delete an endpoint, with its deliveries and their attempts."""
     tx.execute(DELETE, {"id": endpoint_id})

@@ -1,4 +1,4 @@
-"""Deliveries: where to send, one try, and what becomes of it, as plain values."""
+"""Values of webhook deliveries: the receiver, one attempt, its result, an endpoint's health."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ GONE = 410
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiver:
-    """An endpoint, as far as sending to it needs to know."""
+    """What an attempt needs of an endpoint: its URL and the secrets that sign."""
 
     id: UUID
     workspace_id: int
@@ -20,65 +20,65 @@ class Receiver:
     secret: str
     previous_secret: str | None
     previous_secret_until: datetime | None
-    """Until then both sign."""
+    """Both secrets sign until then."""
 
     def __repr__(self) -> str:
-        """Without the secrets: whatever prints it, a log line perhaps."""
+        """Leave the secrets out, in case a log line prints this."""
         return f"Receiver({self.id}, {self.url!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try: what was sent was answered, or not."""
+    """One HTTP request, answered or not."""
 
     started_at: datetime
     duration_ms: int
     status: int | None
-    """None: there was no answer."""
+    """None: no answer arrived."""
     error: str | None
     answer: str | None
-    """The first KiB of its body."""
+    """The first KiB of the answer's body."""
     retry_after: timedelta | None = None
-    """How long the receiver asked us to wait."""
+    """The wait that the receiver asked for."""
 
     @property
     def succeeded(self) -> bool:
-        """Any 2xx; a redirect is none, and is not followed."""
+        """Whether the status is 2xx. Redirects are not followed and count as failures."""
         return self.status in SUCCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """A try that was made, and what becomes of the delivery."""
+class DeliveryResult:
+    """An attempt, and the delivery's next state."""
 
     delivery_id: UUID
     endpoint_id: UUID
     claimed_until: datetime
-    """Of the claim under which it was made: a later one's result is not overwritten."""
+    """Identifies the claim; the result of a later claim is not overwritten."""
     attempt: Attempt
     state: DeliveryState
     pause: timedelta
-    """Until the next try, if it is still pending."""
+    """The time until the next attempt if the delivery stays pending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """What a batch of tries says of one endpoint."""
+class EndpointHealth:
+    """The health of one endpoint according to a batch of attempts."""
 
     endpoint_id: UUID
     succeeded: bool
-    """Whether any of them did."""
+    """Whether any attempt succeeded."""
     failing_since: datetime | None
-    """The first failure behind the last success; None: the last try was one."""
+    """The first failure after the last success; None: the last attempt succeeded."""
     gone: bool
-    """It answered that it does not exist any more."""
+    """Whether the endpoint answered 410 Gone."""
     detail: str
-    """The last failure, for people."""
+    """The last failure in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisabledEndpoint:
-    """An endpoint that has just been disabled for what it did."""
+    """An endpoint that was disabled because of its failures."""
 
     id: UUID
     workspace_id: int

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from psycopg import sql
 
 from db.session import transaction
-from db.webhooks import deliveries
+from db.webhooks.fan_out import lock_last_position
 from tests.support.pipeline import Desk
 from worker.webhooks.signing import new_secret
 
@@ -174,11 +174,11 @@ def receiver(context: ssl.SSLContext | None = None) -> Generator[Receiver]:
 
 
 def endpoint(desk: Desk, url: str, **columns: Any) -> UUID:
-    """Register an endpoint of workspace 1 that is told of what comes from now on."""
+    """Register an endpoint of workspace 1 that receives every later event."""
     made = uuid4()
     row = {"id": made, "workspace_id": 1, "url": url, "secret": new_secret(), **columns}
     with transaction(desk.engine) as tx:
-        row.setdefault("after_position", deliveries.hear_from_now(tx))
+        row.setdefault("after_position", lock_last_position(tx))
         statement = sql.SQL("INSERT INTO publisher.webhook_endpoint ({}) VALUES ({})").format(
             sql.SQL(", ").join(map(sql.Identifier, row)),
             sql.SQL(", ").join(sql.Placeholder() * len(row)),

@@ -19,7 +19,7 @@ REDIS_KEYS = {
     "publish-worker:wake:reports": "expires",
     "publish-worker:wake:webhooks": "expires",
     "publish-worker:wake:deliveries": "expires",
-    "publish-worker:turn:webhooks": "expires",
+    "publish-worker:run-lock:webhooks": "expires",
     "publish-worker:subscriber:": "worker.subscribe: of a group, or expires; see its scripts",
     "publish-worker:heartbeat": "expires",
     "publish-worker:celery:": "Kombu",

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.values.delivery import Attempt, Settled
+from schemas.values.delivery import Attempt, DeliveryResult
 from schemas.webhook import DeliveryState
-from worker.webhooks.retry_policy import JITTER, LONGEST_WAIT, PAUSES, health, retry_after, verdict
+from worker.webhooks.retry_policy import (
+    JITTER,
+    LONGEST_WAIT,
+    PAUSES,
+    decide_next_step,
+    parse_retry_after,
+    summarize_health,
+)
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 ENDPOINT = UUID(int=1)
@@ -18,9 +25,9 @@ FAILED = Attempt(started_at=NOW, duration_ms=10, status=500, error=None, answer=
 chances = st.floats(0, 1, exclude_max=True)
 
 
-def tried(status: int | None, second: int = 0, endpoint: UUID = ENDPOINT) -> Settled:
+def tried(status: int | None, second: int = 0, endpoint: UUID = ENDPOINT) -> DeliveryResult:
     attempt = replace(FAILED, status=status, started_at=NOW + timedelta(seconds=second))
-    return Settled(
+    return DeliveryResult(
         delivery_id=UUID(int=second),
         endpoint_id=endpoint,
         claimed_until=NOW,
@@ -36,14 +43,14 @@ def tried(status: int | None, second: int = 0, endpoint: UUID = ENDPOINT) -> Set
 def test_the_pauses_are_those_of_the_docs(before: int, pause: str) -> None:
     number, unit = pause.split()
     seconds = int(number) * {"s": 1, "min": 60, "h": 3600}[unit]
-    assert verdict(FAILED, before, 0.0).pause == timedelta(seconds=seconds)
+    assert decide_next_step(FAILED, before, 0.0).pause == timedelta(seconds=seconds)
 
 
 @given(st.integers(0, 100), chances)
 def test_every_failure_is_tried_again_until_it_has_failed_for_good(
     before: int, chance: float
 ) -> None:
-    found = verdict(FAILED, before, chance)
+    found = decide_next_step(FAILED, before, chance)
     if before < len(PAUSES):
         assert found.state is DeliveryState.PENDING
         assert PAUSES[before] <= found.pause <= PAUSES[before] * (1 + JITTER)
@@ -53,7 +60,7 @@ def test_every_failure_is_tried_again_until_it_has_failed_for_good(
 
 @given(st.integers(100, 599), st.integers(0, 6), chances)
 def test_only_2xx_is_a_success_and_410_ends_it(status: int, before: int, chance: float) -> None:
-    state = verdict(replace(FAILED, status=status), before, chance).state
+    state = decide_next_step(replace(FAILED, status=status), before, chance).state
     assert (state is DeliveryState.DELIVERED) == (200 <= status < 300)
     assert (state is DeliveryState.FAILED) == (status == 410)
 
@@ -62,8 +69,8 @@ def test_only_2xx_is_a_success_and_410_ends_it(status: int, before: int, chance:
 def test_the_receiver_may_ask_for_a_longer_pause_but_not_for_ever(
     asked: timedelta, before: int, chance: float
 ) -> None:
-    usual = verdict(FAILED, before, chance).pause
-    pause = verdict(replace(FAILED, retry_after=asked), before, chance).pause
+    usual = decide_next_step(FAILED, before, chance).pause
+    pause = decide_next_step(replace(FAILED, retry_after=asked), before, chance).pause
     assert pause == max(usual, min(asked, LONGEST_WAIT))
 
 
@@ -91,12 +98,12 @@ def test_the_receiver_may_ask_for_a_longer_pause_but_not_for_ever(
 )
 def test_retry_after_is_read(status: int, value: str | None, seconds: int | None) -> None:
     expected = None if seconds is None else timedelta(seconds=seconds)
-    assert retry_after(status, value, NOW) == expected
+    assert parse_retry_after(status, value, NOW) == expected
 
 
 @given(st.text())
 def test_whatever_retry_after_says_is_no_error(value: str) -> None:
-    found = retry_after(429, value, NOW)
+    found = parse_retry_after(429, value, NOW)
     assert found is None or found >= timedelta()
 
 
@@ -114,7 +121,7 @@ def test_an_endpoint_fails_since_the_first_failure_behind_the_last_success(
     statuses: list[int | None], succeeded: bool, failing_since: int | None
 ) -> None:
     results = [tried(status, second) for second, status in enumerate(statuses)]
-    [found] = health(reversed(results))
+    [found] = summarize_health(reversed(results))
     since = None if failing_since is None else results[failing_since].attempt.started_at
     assert found.succeeded == succeeded
     assert found.failing_since == (since and since + timedelta(milliseconds=10))
@@ -122,7 +129,9 @@ def test_an_endpoint_fails_since_the_first_failure_behind_the_last_success(
 
 def test_each_endpoint_is_judged_by_its_own_tries() -> None:
     other = UUID(int=2)
-    found = health([tried(410), tried(200, 1, other), tried(500, 2), tried(503, 3, other)])
+    found = summarize_health(
+        [tried(410), tried(200, 1, other), tried(500, 2), tried(503, 3, other)]
+    )
     assert [(each.endpoint_id, each.gone, each.succeeded) for each in found] == [
         (ENDPOINT, True, False),
         (other, False, True),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from schemas.values.delivery import Receiver
-from worker.webhooks.signing import headers, new_secret
+from worker.webhooks.signing import build_headers, new_secret
 
 NOW = datetime.now(UTC)
 RECEIVER = Receiver(
@@ -24,12 +24,12 @@ RECEIVER = Receiver(
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_library_verifies_what_is_signed(body: str) -> None:
-    signed = headers(RECEIVER, "event-1", body, datetime.now(UTC))
+    signed = build_headers(RECEIVER, "event-1", body, datetime.now(UTC))
     Webhook(RECEIVER.secret).verify(body, signed, json_parse=False)
 
 
 def test_another_body_does_not_pass() -> None:
-    signed = headers(RECEIVER, "event-1", "{}", NOW)
+    signed = build_headers(RECEIVER, "event-1", "{}", NOW)
     with pytest.raises(WebhookVerificationError):
         Webhook(RECEIVER.secret).verify("[]", signed)
 
@@ -50,5 +50,5 @@ def test_the_previous_secret_signs_until_its_time_is_over(seconds: int, signatur
         previous_secret=new_secret(),
         previous_secret_until=NOW + timedelta(seconds=seconds),
     )
-    signed = headers(rotated, "event-1", "{}", NOW)
+    signed = build_headers(rotated, "event-1", "{}", NOW)
     assert len(signed["webhook-signature"].split(" ")) == signatures

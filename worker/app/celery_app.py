@@ -9,7 +9,7 @@ from celery import Celery
 from worker.app import signals
 from worker.events.outlets import Outlet, switched_on
 from worker.runtime.runtime import Runtime
-from worker.webhooks.courier import Courier, Rules
+from worker.webhooks.courier import Courier, CourierOptions
 
 
 class PublishWorkerApp(Celery):
@@ -43,7 +43,9 @@ class PublishWorkerApp(Celery):
         settings = self.runtime.settings
         return Courier(
             self.runtime.engine,
-            Rules(base_url=settings.public_base_url, allow_private=settings.webhooks_allow_private),
+            CourierOptions(
+                base_url=settings.public_base_url, allow_private=settings.webhooks_allow_private
+            ),
         )
 
     def forget_inherited(self) -> None:

@@ -31,7 +31,7 @@ from worker.runtime.wake_ups import (
     TIME_ZONES,
 )
 from worker.webhooks.fan_out import fan_out
-from worker.webhooks.run_lock import turn
+from worker.webhooks.run_lock import acquire_run_lock
 
 MAX_ID = 255
 """Characters of an idempotency key."""
@@ -87,8 +87,8 @@ def deliver(self: Task[Any, Any]) -> None:
     """The wake-up: send the webhook deliveries that are due; one run at a time on this worker."""
     runtime = app.runtime
     runtime.waker.note_arrival(DELIVER)
-    with turn(runtime.redis, str(self.request.hostname)) as mine:
-        more = mine and app.courier.deliver()
+    with acquire_run_lock(runtime.redis, str(self.request.hostname)) as acquired:
+        more = acquired and app.courier.send_due()
     if more:
         runtime.waker.wake(DELIVER)
 

@@ -1,7 +1,7 @@
 """`publish-worker`, the command line: each command translates, calls one function and prints.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 refused, failed or unhealthy;
-2 the command line makes no sense; 3 accepted, but not finished within `--wait`.
+Results are printed on stdout, everything else on stderr. Exit codes: 0 done; 1 refused, failed or
+unhealthy; 2 the command line is not valid; 3 accepted, but not finished within `--wait`.
 """
 
 from typing import Annotated
@@ -12,7 +12,8 @@ from db.migrate import migrate as bring_up_to_date
 from db.sample_data import load_sample
 from db.session import transaction
 from worker.cli import commands, enqueue, events, keys, punctuality, status, webhooks
-from worker.cli.connect import database
+from worker.cli.connect import open_database
+from worker.cli.output import exit_on_refusal
 from worker.runtime import logs
 from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.settings import LogFormat
@@ -44,11 +45,11 @@ app.add_typer(webhooks.app, name="webhooks")
 
 @app.callback(
     epilog="Settings come from the environment: DATABASE_URL, REDIS_URL, BROKER_URL, "
-    "PUBLIC_BASE_URL, … Without them the engines of a running `publish-worker up` in this folder "
-    "are used. Try `publish-worker demo`."
+    "PUBLIC_BASE_URL, … With neither URL set, a command uses the engines of a running "
+    "`publish-worker up` in this folder, and says so on stderr. Start with `publish-worker demo`."
 )
 def publish_worker() -> None:
-    """Take videos from finished draft to published, once, and tell everyone who listens."""
+    """Publish generated videos once, at the right moment, and notify every subscriber."""
     logs.configure(LogFormat.CONSOLE, "WARNING")
 
 
@@ -59,7 +60,8 @@ def up(
         bool | None,
         typer.Option(
             "--with-platform/--without-platform",
-            help="Make the platform's own tables too. On our own engines: yes, else: no.",
+            help="Create the platform's tables too. Default: yes on engines that `up` starts, "
+            "no on others.",
             show_default=False,
         ),
     ] = None,
@@ -67,15 +69,15 @@ def up(
         bool | None,
         typer.Option(
             "--sample/--no-sample",
-            help="Load the sample workspaces into an empty platform. On our own engines: yes, "
-            "else: no.",
+            help="Load the sample workspaces into an empty platform. Default: yes on engines that "
+            "`up` starts, no on others.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Run everything here: engines, API, worker and beat. Ctrl-C ends it; the data stays.
+    """Run engines, API, worker and beat on this machine until Ctrl-C. The data stays.
 
-    With DATABASE_URL and REDIS_URL set, no engine is started and those are used.
+    With DATABASE_URL and REDIS_URL set, it uses those servers and starts no engines.
     """
     from worker.local.up import up as run  # noqa: PLC0415 - what it needs, only a checkout has
 
@@ -84,7 +86,7 @@ def up(
 
 @app.command()
 def demo() -> None:
-    """Watch videos being published, start to finish, on engines and data of its own."""
+    """Show how videos are published, from start to finish, on temporary engines and data."""
     from worker.local.demo import demo as show  # noqa: PLC0415 - what it needs, only a checkout has
 
     raise typer.Exit(show())
@@ -97,15 +99,15 @@ def migrate(
         bool,
         typer.Option(
             "--with-platform",
-            help="Make the platform's own tables too, where no platform has made them.",
+            help="Create the platform's tables too, if they do not exist.",
         ),
     ] = False,
     sample: Annotated[
         bool, typer.Option("--sample", help="Load the sample workspaces into an empty platform.")
     ] = False,
 ) -> None:
-    """Bring the database up to date; safe to run twice, and from two hosts at once."""
-    with database(migrated=False) as engine:
+    """Migrate the database to this version. It may run twice, and on two hosts at once."""
+    with open_database(migrated=False) as engine:
         bring_up_to_date(engine, with_platform=with_platform)
         if sample:
             with transaction(engine) as tx:
@@ -114,6 +116,6 @@ def migrate(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; what can be explained in one line is."""
-    with one_clear_line():
+    """Run one command; print an error that has an explanation as one line on stderr."""
+    with one_clear_line(), exit_on_refusal():
         app(arguments)

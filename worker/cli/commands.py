@@ -1,13 +1,12 @@
-"""`publish-worker commands`: see what was asked for, change it, give it up, try it again."""
+"""`publish-worker commands`: list, show, reschedule, cancel and retry commands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from pydantic_core import to_jsonable_python
 
 from db.commands.inbox import CommandRow
 from schemas.command import (
@@ -19,8 +18,8 @@ from schemas.command import (
     RetryRequest,
     Trigger,
 )
-from worker.cli.connect import database, everything
-from worker.cli.output import moment, print_json, print_table
+from worker.cli.connect import open_database, open_runtime
+from worker.cli.output import AsJson, Columns, Limit, print_fields, print_more, print_rows, to_text
 from worker.cli.time_options import (
     Fold,
     PublishAt,
@@ -29,43 +28,72 @@ from worker.cli.time_options import (
     TimeZone,
     UnpublishAt,
     UnpublishAtLocal,
-    moment_option,
-    understood,
+    time_option,
+    to_request,
 )
 from worker.enqueue import changes, time_zone_updates
-from worker.enqueue.new_commands import RequestInvalid
-from worker.runtime.errors_explained import complain
 from worker.runtime.runtime import Runtime
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="See, change, cancel and retry publish commands.",
+    help="List, show, reschedule, cancel and retry commands.",
 )
 
-CommandId = Annotated[UUID, typer.Argument(help="As `commands list` shows it.")]
+CommandId = Annotated[UUID, typer.Argument(help="An id from `commands list`.")]
 BY = changes.Changer(trigger=Trigger.CLI, workspace_id=None)
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, one command per line.")]
+COMMANDS: Columns = {
+    "id": "id",
+    "video": "video_id",
+    "action": "action",
+    "state": "state",
+    "reason": "reason",
+    "due": "due_at",
+    "ended": "finished_at",
+    "detail": "detail",
+}
+CAUSES: Columns = {
+    "cause": "cause",
+    "commands": "commands",
+    "last": "last_finished_at",
+    "example": "example",
+}
+MOVED: Columns = {
+    "command": "command_id",
+    "video": "video_id",
+    "zone": "time_zone",
+    "local time": lambda row: row.local_time.isoformat(),
+    "was": "before",
+    "is": "after",
+}
 
 
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
 def list_(  # noqa: PLR0913 - each option is one of the filter's fields
     *,
-    state: Annotated[CommandState | None, typer.Option(help="Only those in this state.")] = None,
-    action: Annotated[Action | None, typer.Option(help="Only those that do this.")] = None,
-    video: Annotated[int | None, typer.Option(help="Only those for this video.", min=1)] = None,
-    workspace: Annotated[int | None, typer.Option(help="Only this workspace's.", min=1)] = None,
+    state: Annotated[CommandState | None, typer.Option(help="Only commands in this state.")] = None,
+    action: Annotated[Action | None, typer.Option(help="Only commands with this action.")] = None,
+    video: Annotated[int | None, typer.Option(help="Only commands for this video.", min=1)] = None,
+    workspace: Annotated[
+        int | None, typer.Option(help="Only commands of this workspace.", min=1)
+    ] = None,
     due_from: Annotated[
-        datetime | None, moment_option("--due-from", "Only those due then or later.")
+        datetime | None,
+        time_option("--due-from", "Only commands that are due at this time or later."),
     ] = None,
     due_until: Annotated[
-        datetime | None, moment_option("--due-until", "Only those due before.")
+        datetime | None, time_option("--due-until", "Only commands that are due before this time.")
     ] = None,
     by_due: Annotated[
-        bool, typer.Option("--by-due", help="The next one due first; else the newest.")
+        bool,
+        typer.Option(
+            "--by-due", help="List the next due command first. Default: the newest first."
+        ),
     ] = False,
-    before: Annotated[UUID | None, typer.Option(help="Only those behind this one.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=200)] = 50,
+    before: Annotated[
+        UUID | None, typer.Option(help="Only commands after this one in the list.")
+    ] = None,
+    limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List and search commands."""
@@ -80,31 +108,23 @@ def list_(  # noqa: PLR0913 - each option is one of the filter's fields
         before=before,
         limit=limit,
     )
-    with database() as engine:
+    with open_database() as engine:
         page = changes.list_page(engine, wanted, None)
-    print_commands(page.commands, as_json=as_json)
-    if page.before:
-        typer.echo(f"There are more: --before {page.before}", err=True)
+    print_rows(page.commands, COMMANDS, as_json=as_json)
+    print_more(page.before)
 
 
 @app.command()
 def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
-    """Show one command, with everything that is known of it."""
-    with database() as engine:
-        command = attempt(lambda: changes.show(engine, command_id, None))
-    if as_json:
-        print_commands([command], as_json=True)
-        return
-    fields = asdict(command)
-    for name, value in fields.items():
-        shown = moment(value) if isinstance(value, datetime) else value
-        print(f"{name:<18} {'' if shown is None else shown}")
+    """Show every field of a command."""
+    with open_database() as engine:
+        print_fields(asdict(changes.show(engine, command_id, None)), as_json=as_json)
 
 
 @app.command()
 def cancel(command_id: CommandId) -> None:
-    """Give a command up that has not ended; its video stays as it is."""
-    _change(lambda here: changes.cancel(here.engine, here.waker, command_id, BY))
+    """Cancel a command that has not ended; its video stays as it is."""
+    _change(lambda runtime: changes.cancel(runtime.engine, runtime.waker, command_id, BY))
 
 
 @app.command(
@@ -122,8 +142,8 @@ def reschedule(
     fold: Fold = None,
     publish_before: PublishBefore = None,
 ) -> None:
-    """Give a command another time, or another latest moment; what is not said stays."""
-    change = understood(
+    """Change the times of a command. Options that are left out keep their values."""
+    change = to_request(
         CommandChange,
         publish_at=publish_at,
         publish_at_local=publish_at_local,
@@ -133,7 +153,9 @@ def reschedule(
         fold=fold,
         publish_before=publish_before,
     )
-    _change(lambda here: changes.reschedule(here.engine, here.waker, command_id, change, BY))
+    _change(
+        lambda runtime: changes.reschedule(runtime.engine, runtime.waker, command_id, change, BY)
+    )
 
 
 @app.command(
@@ -142,104 +164,56 @@ def reschedule(
 )
 def retry(
     command_id: Annotated[
-        UUID | None, typer.Argument(help="As `commands list` shows it; or else --all.")
+        UUID | None, typer.Argument(help="An id from `commands list`, unless --all is given.")
     ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Retry every failed command.")] = False,
     cause: Annotated[
-        str | None, typer.Option(help="With --all: only those; see `commands causes`.")
+        str | None,
+        typer.Option(help="With --all: only commands with this cause from `commands causes`."),
     ] = None,
     per_second: Annotated[
-        int, typer.Option(help="With --all: so many fall due each second.", min=1, max=1000)
+        int,
+        typer.Option(
+            help="With --all: number of commands that become due each second.", min=1, max=1000
+        ),
     ] = 50,
 ) -> None:
-    """Give a failed command new attempts, or all of them, at a bounded rate."""
+    """Retry a failed command, or all failed commands at a bounded rate, with new attempts."""
     if (command_id is None) is not all_:
-        raise typer.BadParameter("Say either a command's id or --all.")
+        raise typer.BadParameter("Give either COMMAND_ID or --all.")
     if command_id is not None:
-        found = command_id
-        _change(lambda here: changes.retry(here.engine, here.waker, found, None))
+        one = command_id
+        _change(lambda runtime: changes.retry(runtime.engine, runtime.waker, one, None))
         return
     asked = RetryRequest(cause=cause, per_second=per_second)
-    with everything() as here:
-        retried = changes.retry_all(here.engine, here.waker, asked, None)
-    last = f"; the last falls due at {moment(retried.last_due_at)}" if retried.commands else ""
+    with open_runtime() as runtime:
+        retried = changes.retry_all(runtime.engine, runtime.waker, asked, None)
+    last = f"; the last falls due at {to_text(retried.last_due_at)}" if retried.commands else ""
     typer.echo(f"{retried.commands} commands have new attempts{last}.", err=True)
 
 
 @app.command()
 def causes() -> None:
     """Show why commands failed, the most frequent cause first."""
-    with database() as engine:
+    with open_database() as engine:
         found = changes.causes(engine, None)
-    print_table(
-        ["cause", "commands", "last", "example"],
-        [
-            [each.cause, str(each.commands), moment(each.last_finished_at), str(each.example)]
-            for each in found
-        ],
-    )
+    print_rows(found, CAUSES, as_json=False)
 
 
 @app.command()
 def recompute() -> None:
-    """Compute the instants of local times anew, after the time-zone data was updated.
+    """Recompute the instants of local times, after an update of the time-zone data.
 
-    The worker does the same each hour. What moves is listed, and has its event.
+    The worker does the same each hour. This lists the commands that moved; each has an event.
     """
-    with everything() as here:
-        moved = time_zone_updates.recompute(here.engine).moved
-        here.waker.wake()
-    print_table(
-        ["command", "video", "zone", "local time", "was", "is"],
-        [
-            [
-                str(each.command_id),
-                str(each.video_id),
-                each.time_zone,
-                each.local_time.isoformat(),
-                moment(each.before),
-                moment(each.after),
-            ]
-            for each in moved
-        ],
-    )
+    with open_runtime() as runtime:
+        moved = time_zone_updates.recompute(runtime.engine).moved
+        runtime.waker.wake()
+    print_rows(moved, MOVED, as_json=False)
     typer.echo(f"{len(moved)} commands moved.", err=True)
 
 
-def print_commands(rows: Sequence[CommandRow], *, as_json: bool) -> None:
-    """As a table, or as JSON with one command per line."""
-    if as_json:
-        for row in rows:
-            print_json(to_jsonable_python(asdict(row)))
-        return
-    print_table(
-        ["id", "video", "action", "state", "reason", "due", "ended", "detail"],
-        [
-            [
-                str(row.id),
-                str(row.video_id),
-                row.action,
-                row.state,
-                row.reason or "",
-                moment(row.due_at),
-                moment(row.finished_at),
-                row.detail or "",
-            ]
-            for row in rows
-        ],
-    )
-
-
-def attempt(change: Callable[[], CommandRow]) -> CommandRow:
-    """What `change` returns; if the command was left as it is, one line and exit code 1."""
-    try:
-        return change()
-    except (changes.CommandError, RequestInvalid) as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
-
-
 def _change(change: Callable[[Runtime], CommandRow]) -> None:
-    with everything() as here:
-        print_commands([attempt(lambda: change(here))], as_json=False)
+    with open_runtime() as runtime:
+        print_rows([change(runtime)], COMMANDS, as_json=False)

@@ -1,4 +1,4 @@
-"""What a command works with: opened once everything is there, and closed at the end."""
+"""Connections of a command: opened once the settings are valid, and closed at the end."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,9 +20,9 @@ from worker.runtime.startup import (
 
 
 def find_settings() -> Settings:
-    """Read the settings; with neither URL set, take the engines of a `publish-worker up` here.
+    """Read the settings. With neither URL set, use the engines of a `publish-worker up` here.
 
-    If it takes those, it says so on stderr.
+    If it uses those, it says so on stderr.
     """
     settings = Settings()
     if settings.database_url or settings.redis_url:
@@ -38,8 +38,8 @@ def find_settings() -> Settings:
 
 
 @contextmanager
-def database(*, migrated: bool = True) -> Generator[Engine]:
-    """Open the database alone; `migrated`: only if it is up to date."""
+def open_database(*, migrated: bool = True) -> Generator[Engine]:
+    """Open the database alone; `migrated`: refuse one that is not up to date."""
     settings = find_settings()
     check_database_url(settings)
     engine = connect(settings.database(), platform_schema=settings.platform_schema, pool_size=1)
@@ -52,8 +52,8 @@ def database(*, migrated: bool = True) -> Generator[Engine]:
 
 
 @contextmanager
-def everything(*, redis: bool = False) -> Generator[Runtime]:
-    """Open the database and a way to wake Celery; `redis`: only if Redis answers."""
+def open_runtime(*, redis: bool = False) -> Generator[Runtime]:
+    """Open the database and a way to wake Celery; `redis`: refuse a Redis that does not answer."""
     settings = find_settings()
     check_database_url(settings)
     check_redis_url(settings)
@@ -65,8 +65,8 @@ def everything(*, redis: bool = False) -> Generator[Runtime]:
 
 
 @contextmanager
-def whatever_answers() -> Generator[Runtime]:
-    """Open everything without asking whether it answers: for `status`."""
+def open_unchecked() -> Generator[Runtime]:
+    """Open the database and Redis without asking whether they answer, for `status`."""
     settings = find_settings()
     check_settings(settings)
     with Runtime.open(settings) as runtime:

@@ -1,4 +1,4 @@
-"""`publish-worker enqueue` and `unpublish`: accept commands, and wait for them if asked to."""
+"""`publish-worker enqueue` and `unpublish`: accept commands and, with --wait, await them."""
 
 import sys
 import time
@@ -14,8 +14,9 @@ from uuid_utils.compat import uuid7
 from db.commands.inbox import CommandRow
 from schemas.command import MAX_COMMANDS, Action, CommandState, PublishRequest, Trigger
 from schemas.video import VideoInput
-from worker.cli.commands import AsJson, print_commands
-from worker.cli.connect import everything
+from worker.cli.commands import COMMANDS
+from worker.cli.connect import open_runtime
+from worker.cli.output import AsJson, print_rows
 from worker.cli.time_options import (
     ExpectedRevision,
     Fold,
@@ -25,24 +26,30 @@ from worker.cli.time_options import (
     TimeZone,
     UnpublishAt,
     UnpublishAtLocal,
-    understood,
+    to_request,
 )
 from worker.enqueue import changes
 from worker.enqueue.accept import Origin
 from worker.enqueue.accept import enqueue as accept
-from worker.enqueue.new_commands import EnqueueRefused
+from worker.runtime.budget import Budget
 from worker.runtime.errors_explained import complain
 from worker.runtime.runtime import Runtime
 
-LOOK_EVERY_SECONDS = 0.05
-GOOD = {CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED}
+POLL_SECONDS = 0.05
+SUCCESSES = {CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED}
 NOT_FINISHED = 3
 
 
-VideoIds = Annotated[list[int], typer.Argument(metavar="VIDEO_ID...", min=1)]
+VideoIds = Annotated[
+    list[int], typer.Argument(metavar="VIDEO_ID...", help="The ids of the videos.", min=1)
+]
 Wait = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="Wait for the outcomes, but no longer.", min=0),
+    typer.Option(
+        metavar="SECONDS",
+        help="Wait for the outcomes, for up to SECONDS seconds. Default: do not wait.",
+        min=0,
+    ),
 ]
 
 
@@ -60,8 +67,8 @@ def enqueue(  # noqa: PLR0913 - each option is one of the request's fields
     edits_file: Annotated[
         Path | None,
         typer.Option(
-            help="The documented request as JSON, applied to each of the videos as it is "
-            "published; - for stdin.",
+            help="A JSON file with the documented request, applied to each video when it is "
+            "published; - reads stdin.",
             exists=True,
             dir_okay=False,
             allow_dash=True,
@@ -70,16 +77,16 @@ def enqueue(  # noqa: PLR0913 - each option is one of the request's fields
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish videos as soon as they are ready, or at a time: all are accepted, or none.
+    """Publish videos as soon as they are ready, or at a given time. All are accepted, or none.
 
-    With --unpublish-at too, each is published for that long. Exit code 1 if they are refused or
-    (with --wait) one of them was not published; 3 if --wait was not long enough.
+    With --unpublish-at, each video is unpublished again at that time. Exit code 1: a video was
+    refused or, with --wait, not published. Exit code 3: --wait ended before the outcomes.
     """
     _enqueue(
         video_ids,
         wait,
         as_json=as_json,
-        video=_edits(edits_file) if edits_file else None,
+        video=_read_edits(edits_file) if edits_file else None,
         publish_at=publish_at,
         publish_at_local=publish_at_local,
         unpublish_at=unpublish_at,
@@ -102,9 +109,9 @@ def unpublish(
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Withdraw videos at once, or at a time: they become drafts again, their URLs are kept.
+    """Unpublish videos at once, or at a given time. They become drafts and keep their URLs.
 
-    Exit codes as those of `enqueue`.
+    The exit codes are those of `enqueue`.
     """
     _enqueue(
         video_ids,
@@ -119,24 +126,21 @@ def unpublish(
     )
 
 
-def _enqueue(video_ids: list[int], wait: float | None, *, as_json: bool, **said: Any) -> None:
+def _enqueue(video_ids: list[int], wait: float | None, *, as_json: bool, **options: Any) -> None:
     if len(video_ids) > MAX_COMMANDS:
         raise typer.BadParameter(f"At most {MAX_COMMANDS} videos at once.")
-    requests = [understood(PublishRequest, video_id=video_id, **said) for video_id in video_ids]
+    requests = [to_request(PublishRequest, video_id=video_id, **options) for video_id in video_ids]
     origin = Origin(trigger=Trigger.CLI, correlation_id=str(uuid7()))
-    with everything() as here:
-        try:
-            accepted = accept(here.engine, here.waker, requests, origin).commands
-        except EnqueueRefused as refused:
-            complain(str(refused))
-            raise typer.Exit(1) from None
-        ended = accepted if wait is None else _outcomes(here, accepted, wait)
-    print_commands(ended, as_json=as_json)
+    with open_runtime() as runtime:
+        commands = accept(runtime.engine, runtime.waker, requests, origin).commands
+        if wait is not None:
+            commands = _await_outcomes(runtime, commands, wait)
+    print_rows(commands, COMMANDS, as_json=as_json)
     if wait is not None:
-        raise typer.Exit(_exit_code(ended))
+        raise typer.Exit(_exit_code(commands))
 
 
-def _edits(file: Path) -> VideoInput:
+def _read_edits(file: Path) -> VideoInput:
     text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
     try:
         return VideoInput.model_validate_json(text)
@@ -149,16 +153,18 @@ def _edits(file: Path) -> VideoInput:
         raise typer.Exit(1) from None
 
 
-def _outcomes(here: Runtime, accepted: Sequence[CommandRow], seconds: float) -> list[CommandRow]:
-    """The commands once they have ended, or as they stand when the time is up."""
+def _await_outcomes(
+    runtime: Runtime, accepted: Sequence[CommandRow], seconds: float
+) -> list[CommandRow]:
+    """Return the commands when all have ended or the time is over."""
     ids: list[UUID] = [command.id for command in accepted]
-    deadline = time.monotonic() + seconds
-    while len(changes.finished(here.engine, ids)) < len(ids) and time.monotonic() < deadline:
-        time.sleep(LOOK_EVERY_SECONDS)
-    return [changes.show(here.engine, each, None) for each in ids]
+    budget = Budget(seconds)
+    while len(changes.finished(runtime.engine, ids)) < len(ids) and not budget.is_spent:
+        time.sleep(POLL_SECONDS)
+    return [changes.show(runtime.engine, each, None) for each in ids]
 
 
-def _exit_code(ended: Sequence[CommandRow]) -> int:
-    if any(command.finished_at is None for command in ended):
+def _exit_code(commands: Sequence[CommandRow]) -> int:
+    if any(command.finished_at is None for command in commands):
         return NOT_FINISHED
-    return 0 if all(command.state in GOOD for command in ended) else 1
+    return 0 if all(command.state in SUCCESSES for command in commands) else 1

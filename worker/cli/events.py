@@ -1,4 +1,4 @@
-"""`publish-worker events`: follow the stream, make it anew."""
+"""`publish-worker events`: follow and rebuild the stream, list and redrive dead letters."""
 
 from typing import Annotated, Any
 
@@ -6,8 +6,8 @@ import typer
 from rich.markup import escape
 
 from worker import subscribe
-from worker.cli.connect import everything
-from worker.cli.output import console, moment, print_json, print_table
+from worker.cli.connect import open_runtime
+from worker.cli.output import AsJson, Columns, console, print_json, print_rows
 from worker.events import redis_stream
 from worker.runtime.errors_explained import complain
 from worker.subscribe import dead_letters
@@ -15,16 +15,24 @@ from worker.subscribe import dead_letters
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Follow the events, make their stream anew, bring back what a subscriber gave up.",
+    help="Follow events, rebuild their stream, list and redrive dead letters.",
 )
 dead_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="What a group of subscribers gave up after its last try.",
+    help="List and redrive the events that a consumer group gave up after its last try.",
 )
 app.add_typer(dead_app, name="dead")
 Group = Annotated[str, typer.Option("--group", "-g", help="The consumer group.")]
 
+DEAD_LETTERS: Columns = {
+    "position": lambda letter: "none" if letter.position is None else letter.position,
+    "failed at": "failed_at",
+    "tries": "attempts",
+    "type": lambda letter: letter.event.get("type"),
+    "about": lambda letter: letter.event.get("subject"),
+    "error": "error",
+}
 COLOURS = {
     "video.published": "green",
     "video.unpublished": "blue",
@@ -42,17 +50,17 @@ def tail(
     *,
     first: Annotated[
         int | None,
-        typer.Option("--from", help="Begin with this position; else with the next event.", min=0),
+        typer.Option("--from", help="Start at this position. Default: the next event.", min=0),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="CloudEvents documents, one per line.")
+        bool, typer.Option("--json", help="Print CloudEvents documents, one a line.")
     ] = False,
 ) -> None:
-    """Print every event as it happens, in order, until Ctrl-C."""
+    """Print events as they happen, in order, until Ctrl-C."""
     after = None if first is None else max(first - 1, 0)
-    with everything(redis=True) as here:
+    with open_runtime(redis=True) as runtime:
         try:
-            for received in subscribe.follow(here.redis, after):
+            for received in subscribe.follow(runtime.redis, after):
                 _print(received, as_json=as_json)
         except KeyboardInterrupt:
             return
@@ -60,13 +68,16 @@ def tail(
 
 @app.command()
 def rebuild() -> None:
-    """Make the stream anew from the outbox, with the same positions; consumer groups go.
+    """Rebuild the stream from the outbox, with the same positions. This deletes consumer groups.
 
-    For a stream that is damaged or belongs to another database. A lost one comes back by itself.
+    Use it for a stream that is damaged or belongs to another database. A lost stream is rebuilt
+    without this.
     """
-    with everything(redis=True) as here:
-        count = redis_stream.rebuild(here.engine, here.redis, here.settings.public_base_url)
-    typer.echo(f"The stream was made anew with {count} events.", err=True)
+    with open_runtime(redis=True) as runtime:
+        count = redis_stream.rebuild(
+            runtime.engine, runtime.redis, runtime.settings.public_base_url
+        )
+    typer.echo(f"The stream was rebuilt with {count} events.", err=True)
 
 
 @dead_app.command(
@@ -77,38 +88,26 @@ def rebuild() -> None:
 def list_dead(
     *,
     group: Group,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List what a group gave up, the oldest first, with the error of the last try."""
-    with everything(redis=True) as here:
-        found = list(dead_letters.letters(here.redis, group))
-        others = [] if found else dead_letters.groups(here.redis)
-    for letter in found if as_json else ():
-        print_json(
-            {
-                "position": letter.position,
-                "failed_at": letter.failed_at.isoformat(),
-                "attempts": letter.attempts,
-                "error": letter.error,
-                "consumer": letter.consumer,
-                "event": letter.event,
-            }
-        )
-    if found and not as_json:
-        print_table(
-            ("position", "failed at", "tries", "type", "about", "error"),
-            [
-                (
-                    "none" if letter.position is None else str(letter.position),
-                    moment(letter.failed_at),
-                    str(letter.attempts),
-                    str(letter.event.get("type", "")),
-                    str(letter.event.get("subject", "")),
-                    letter.error,
-                )
-                for letter in found
-            ],
-        )
+    """List a group's dead letters, the oldest first, with the error of the last try."""
+    with open_runtime(redis=True) as runtime:
+        found = list(dead_letters.letters(runtime.redis, group))
+        others = [] if found else dead_letters.groups(runtime.redis)
+    if as_json:
+        for letter in found:
+            print_json(
+                {
+                    "position": letter.position,
+                    "failed_at": letter.failed_at.isoformat(),
+                    "attempts": letter.attempts,
+                    "error": letter.error,
+                    "consumer": letter.consumer,
+                    "event": letter.event,
+                }
+            )
+    elif found:
+        print_rows(found, DEAD_LETTERS, as_json=False)
     if not found:
         elsewhere = f" These have some: {', '.join(others)}." if others else ""
         typer.echo(f"The group {group} has no dead letters.{elsewhere}", err=True)
@@ -121,15 +120,19 @@ def list_dead(
 def redrive(
     *,
     group: Group,
-    position: Annotated[int | None, typer.Option(help="This event.", min=1)] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every event.")] = False,
+    position: Annotated[
+        int | None, typer.Option(help="Redrive only the event at this position.", min=1)
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Redrive every dead letter of the group.")
+    ] = False,
 ) -> None:
-    """Deliver them again, to this group alone; their tries count from one."""
+    """Deliver dead letters again to this group only; the count of their tries starts again."""
     if (position is None) != every:
-        raise typer.BadParameter("say either --position or --all")
-    with everything(redis=True) as here:
-        count = dead_letters.redrive(here.redis, group, position=position)
-    typer.echo(f"{count} events go to the group {group} again.", err=True)
+        raise typer.BadParameter("Give either --position or --all.")
+    with open_runtime(redis=True) as runtime:
+        count = dead_letters.redrive(runtime.redis, group, position=position)
+    typer.echo(f"{count} events will be delivered to the group {group} again.", err=True)
     if not every and not count:
         raise typer.Exit(1)
 
@@ -148,9 +151,9 @@ def _print(received: subscribe.Received | subscribe.Missing | None, *, as_json: 
 
 def _line(position: int, event: dict[str, Any]) -> str:
     data = event["data"]
-    told = f"{data['title']!r}  {data['url']}" if "url" in data else data.get("detail", "")
+    text = f"{data['title']!r}  {data['url']}" if "url" in data else data.get("detail", "")
     colour = COLOURS.get(event["type"], "red")
     return (
         f"{position:>6}  {event['time'][:23]}  [{colour}]{event['type']:<22}[/]  "
-        f"video {event['subject']:<6} {escape(told)}"
+        f"video {event['subject']:<6} {escape(text)}"
     )

@@ -1,26 +1,65 @@
-"""How the command line prints: tables and lines for people, JSON for programs."""
+"""Output of the command line: tables and fields for people, JSON for programs; refusals."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Annotated, Any
 
+import typer
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from worker.enqueue.changes import CommandError
+from worker.enqueue.new_commands import EnqueueRefused
+from worker.operations.api_keys import NoSuchWorkspace
+from worker.runtime.errors_explained import complain
+from worker.webhooks.endpoints import EndpointError
+
 WIDE = 200
-"""Columns where no terminal says how wide it is: a file or a pipe wraps nothing."""
+"""The width in columns where there is no terminal, so that files and pipes get whole lines."""
+NAME_WIDTH = 21
+"""The width in characters of the names that `print_fields` prints."""
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON, one document a line, instead of a table.")
+]
+Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1, max=200)]
+Columns = Mapping[str, str | Callable[[Any], Any]]
+"""The columns of a table: each heading with an attribute of the row, or a function of it."""
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that never breaks a line in a file or a pipe."""
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDE)
+@contextmanager
+def exit_on_refusal() -> Generator[None]:
+    """End the process with exit code 1 and one line on stderr if a request is refused."""
+    try:
+        yield
+    except (CommandError, EnqueueRefused, EndpointError, NoSuchWorkspace) as error:
+        complain(str(error))
+        raise SystemExit(1) from None
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table without lines; ids are never cut, long text is folded."""
+def console() -> Console:
+    """Return a console for stdout that does not break lines in a file or a pipe."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def print_rows(rows: Iterable[Any], columns: Columns, *, as_json: bool) -> None:
+    """Print rows as a table with these columns, or each whole row as one line of JSON."""
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    getters = [attrgetter(each) if isinstance(each, str) else each for each in columns.values()]
+    print_table(list(columns), [[to_text(get(row)) for get in getters] for row in rows])
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table without lines; ids are never cut, long text is folded."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=heading == "id")
@@ -29,11 +68,28 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console().print(table)
 
 
+def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print named values: one a line, or all as one line of JSON."""
+    if as_json:
+        print_json(fields)
+        return
+    for name, field in fields.items():
+        print(f"{name:<{NAME_WIDTH}} {to_text(field)}")
+
+
 def print_json(value: Any) -> None:
-    """One document on one line."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    """Print a value, which may be a dataclass or a model, as JSON on one line."""
+    print(json.dumps(to_jsonable_python(value), ensure_ascii=False), flush=True)
 
 
-def moment(time: datetime | None) -> str:
-    """A time for people, in their zone; nothing for None."""
-    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}" if time else ""
+def print_more(last: Any) -> None:
+    """Say on stderr how to get the next page; `last` identifies the last row, None if it is."""
+    if last is not None:
+        typer.echo(f"There are more: --before {last}", err=True)
+
+
+def to_text(value: Any) -> str:
+    """Return a value as text; a time in the local time zone, and nothing for None."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+    return "" if value is None else str(value)

@@ -1,64 +1,60 @@
-"""`publish-worker status`: whether everything is alive, and how much is where."""
+"""`publish-worker status`: whether everything works, and how many commands are in each state."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from pydantic_core import to_jsonable_python
 
-from worker.cli.connect import whatever_answers
-from worker.cli.output import console, moment, print_json, print_table
+from worker.cli.connect import open_unchecked
+from worker.cli.output import console, print_json, print_table, to_text
 from worker.operations.status import Status, survey
 from worker.runtime.errors_explained import complain
 
 UNKNOWN = "unknown"
-HEARD = {
-    True: "heard at once",
-    False: "asked for each minute (docs/adopting.md has the trigger)",
+GENERATION = {
+    True: "noticed at once",
+    False: "checked each minute (docs/adopting.md has the trigger)",
     None: UNKNOWN,
 }
 
 
 def status(
-    *, as_json: Annotated[bool, typer.Option("--json", help="As one JSON document.")] = False
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
 ) -> None:
-    """Tell whether everything works and how much is where; exit code 1 if something does not."""
-    with whatever_answers() as here:
-        broker, canary = here.settings.broker(), here.settings.canary_video_id
-        seen = survey(here.engine, here.redis, broker, canary)
+    """Show whether everything works, and what is queued. Exit code 1 if something does not work."""
+    with open_unchecked() as runtime:
+        broker, canary = runtime.settings.broker(), runtime.settings.canary_video_id
+        found = survey(runtime.engine, runtime.redis, broker, canary)
     if as_json:
-        print_json(to_jsonable_python({"healthy": seen.healthy, **asdict(seen)}))
+        print_json({"healthy": found.healthy, **asdict(found)})
     else:
-        _print(seen)
-    if not seen.healthy:
-        sick = ", ".join(check.name for check in seen.checks if not check.ok)
-        complain(f"unhealthy: {sick}.")
+        _print(found)
+    if not found.healthy:
+        failing = ", ".join(check.name for check in found.checks if not check.ok)
+        complain(f"unhealthy: {failing}.")
         raise typer.Exit(1)
 
 
-def _print(seen: Status) -> None:
-    for check in seen.checks:
+def _print(found: Status) -> None:
+    for check in found.checks:
         mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
         console().print(f"{mark} [bold]{check.name:<9}[/] {check.detail}")
     print()
     print_table(
         ["state", "commands"],
-        [[state, f"{count:,}"] for state, count in sorted((seen.commands or {}).items())]
-        or [["none yet" if seen.commands is not None else UNKNOWN, ""]],
+        [[state, f"{count:,}"] for state, count in sorted((found.commands or {}).items())]
+        or [["none yet" if found.commands is not None else UNKNOWN, ""]],
     )
     print()
-    age = (
-        ""
-        if seen.oldest_due_seconds is None
-        else f", the oldest for {seen.oldest_due_seconds:.1f} s"
-    )
-    print(f"due now              {_known(seen.due)}{age}")
-    print(f"next due             {moment(seen.next_due_at) or 'nothing'}")
-    print(f"end of generation    {HEARD[seen.hears_generation]}")
-    print(f"last position        {_known(seen.position)}")
-    print(f"on the stream        {_known(seen.stream_position)}")
-    print(f"set-aside messages   {_known(seen.set_aside_messages)}")
+    oldest = found.oldest_due_seconds
+    age = "" if oldest is None else f", the oldest for {oldest:.1f} s"
+    print(f"due now              {_to_text(found.due)}{age}")
+    print(f"next due             {to_text(found.next_due_at) or 'nothing'}")
+    print(f"end of generation    {GENERATION[found.hears_generation]}")
+    print(f"last position        {_to_text(found.position)}")
+    print(f"on the stream        {_to_text(found.stream_position)}")
+    print(f"quarantined messages {_to_text(found.set_aside_messages)}")
 
 
-def _known(value: int | None) -> str:
+def _to_text(value: int | None) -> str:
     return UNKNOWN if value is None else f"{value:,}"

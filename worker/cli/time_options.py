@@ -1,4 +1,4 @@
-"""Times and expectations on the command line: the options, and what they come to."""
+"""Options for times and expectations, and the request that a command's options form."""
 
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -14,36 +14,36 @@ _time = TypeAdapter[datetime](Time)
 _local = TypeAdapter[datetime](LocalTime)
 
 
-def parse_moment(text: str) -> datetime:
-    """A time as RFC 3339 has it; a usage error otherwise."""
+def parse_time(text: str) -> datetime:
+    """Parse an RFC 3339 time; raises a usage error if it is not valid."""
     try:
         return _time.validate_python(text)
     except ValidationError:
         raise typer.BadParameter("Write a time with its offset: 2026-12-01T18:00:00Z.") from None
 
 
-def parse_local(text: str) -> datetime:
-    """A wall-clock time; a usage error otherwise."""
+def parse_local_time(text: str) -> datetime:
+    """Parse a wall-clock time; raises a usage error if it is not valid."""
     try:
         return _local.validate_python(text)
     except ValidationError:
         raise typer.BadParameter("Write a time without an offset: 2026-12-01T18:00.") from None
 
 
-def moment_option(name: str, text: str) -> Any:
-    """An option that is an instant."""
-    return typer.Option(name, parser=parse_moment, metavar="TIME", help=text)
+def time_option(name: str, text: str) -> Any:
+    """Return an option for an instant."""
+    return typer.Option(name, parser=parse_time, metavar="TIME", help=text)
 
 
-def local_option(name: str, text: str) -> Any:
-    """An option that is a wall-clock time."""
-    return typer.Option(name, parser=parse_local, metavar="LOCAL", help=text)
+def local_time_option(name: str, text: str) -> Any:
+    """Return an option for a wall-clock time."""
+    return typer.Option(name, parser=parse_local_time, metavar="LOCAL", help=text)
 
 
-def understood(model: type[M], **said: Any) -> M:
-    """The options that were given, as a request of ours; a usage error where they contradict."""
+def to_request(model: type[M], **options: Any) -> M:
+    """Build a request from the options that are not None; raises a usage error if not valid."""
     try:
-        return model.model_validate({k: v for k, v in said.items() if v is not None})
+        return model.model_validate({k: v for k, v in options.items() if v is not None})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = "".join(f"--{str(part).replace('_', '-')} " for part in first["loc"])
@@ -52,29 +52,47 @@ def understood(model: type[M], **said: Any) -> M:
 
 
 PublishAt = Annotated[
-    datetime | None, moment_option("--publish-at", "When, as 2026-12-01T18:00:00Z; else at once.")
+    datetime | None,
+    time_option("--publish-at", "Publish at this time, as 2026-12-01T18:00:00Z. Default: at once."),
 ]
 PublishAtLocal = Annotated[
-    datetime | None, local_option("--publish-at-local", "The same by the clocks of --time-zone.")
+    datetime | None,
+    local_time_option(
+        "--publish-at-local",
+        "Publish at this local time of --time-zone, as 2026-12-01T18:00.",
+    ),
 ]
 UnpublishAt = Annotated[
-    datetime | None, moment_option("--unpublish-at", "When to withdraw, as 2026-12-15T18:00:00Z.")
+    datetime | None,
+    time_option("--unpublish-at", "Unpublish at this time, as 2026-12-15T18:00:00Z."),
 ]
 UnpublishAtLocal = Annotated[
-    datetime | None, local_option("--unpublish-at-local", "The same by the clocks of --time-zone.")
+    datetime | None,
+    local_time_option(
+        "--unpublish-at-local",
+        "Unpublish at this local time of --time-zone, as 2026-12-15T18:00.",
+    ),
 ]
 TimeZone = Annotated[
-    str | None, typer.Option("--time-zone", help="Of the local times, as Europe/Berlin.")
+    str | None,
+    typer.Option("--time-zone", help="IANA time zone of the local times, as Europe/Berlin."),
 ]
 Fold = Annotated[
     int | None,
-    typer.Option("--fold", help="Of a local time that exists twice: 0 or 1.", min=0, max=1),
+    typer.Option(
+        "--fold",
+        help="For a local time that occurs twice: 0 is the first, 1 the second.",
+        min=0,
+        max=1,
+    ),
 ]
 PublishBefore = Annotated[
     datetime | None,
-    moment_option("--publish-before", "The latest moment that still makes sense."),
+    time_option("--publish-before", "Let the command expire if it has not run by this time."),
 ]
 ExpectedRevision = Annotated[
     int | None,
-    typer.Option("--expected-revision", help="Refuse if the video is at another one.", min=0),
+    typer.Option(
+        "--expected-revision", help="Refuse if the video has another revision than this.", min=0
+    ),
 ]

@@ -1,17 +1,11 @@
-"""`publish-worker webhooks`: register endpoints, see what became of deliveries, send again."""
+"""`publish-worker webhooks`: register endpoints, list their deliveries, replay."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 from uuid import UUID
 
 import typer
-from pydantic_core import to_jsonable_python
-from sqlalchemy import Engine
 
-from db.webhooks.endpoints import EndpointRow
-from db.webhooks.log import AttemptRow, DeliveryRow
 from schemas.events import EventType
 from schemas.webhook import (
     DeliveryFilter,
@@ -22,27 +16,66 @@ from schemas.webhook import (
     ReplayRequest,
     WebhookEndpointChange,
 )
-from worker.cli.connect import database, find_settings
-from worker.cli.output import moment, print_json, print_table
-from worker.cli.time_options import understood
-from worker.runtime.errors_explained import complain
+from worker.cli.connect import find_settings, open_database
+from worker.cli.output import (
+    AsJson,
+    Columns,
+    Limit,
+    print_fields,
+    print_json,
+    print_more,
+    print_rows,
+    to_text,
+)
+from worker.cli.time_options import to_request
+from worker.webhooks import deliveries as deliveries_of
 from worker.webhooks import endpoints
+from worker.webhooks.test_event import send_test_event
 
-T = TypeVar("T")
+ENDPOINTS: Columns = {
+    "id": "id",
+    "workspace": "workspace_id",
+    "url": "url",
+    "events": lambda row: "all" if row.event_types is None else ", ".join(row.event_types),
+    "state": "state",
+    "reason": "disabled_reason",
+    "failing since": "failing_since",
+    "description": "description",
+}
+DELIVERIES: Columns = {
+    "id": "id",
+    "position": "position",
+    "event": "event_type",
+    "video": "video_id",
+    "state": "state",
+    "attempts": "attempts",
+    "due": lambda row: row.due_at if row.state == DeliveryState.PENDING else None,
+    "ended": "finished_at",
+}
+ATTEMPTS: Columns = {
+    "started": "started_at",
+    "ms": "duration_ms",
+    "status": "status",
+    "error": "error",
+    "answer": "answer",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Register webhook endpoints, see their deliveries, send again.",
+    help="Register webhook endpoints, list their deliveries, send events again.",
 )
 
-EndpointId = Annotated[UUID, typer.Argument(help="As `webhooks list` shows it.")]
+EndpointId = Annotated[UUID, typer.Argument(help="An id from `webhooks list`.")]
 Types = Annotated[
     list[EventType] | None,
-    typer.Option("--event-type", help="Only events of this type; may be given several times."),
+    typer.Option(
+        "--event-type", help="Send only events of this type; may be repeated.", show_default=False
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, one document per line.")]
-Limit = Annotated[int, typer.Option(help="At most so many.", min=1, max=200)]
+SecretAsJson = Annotated[
+    bool, typer.Option("--json", help="Print the endpoint with its secret as JSON.")
+]
 
 
 @app.command(
@@ -51,132 +84,124 @@ Limit = Annotated[int, typer.Option(help="At most so many.", min=1, max=200)]
 )
 def create(
     *,
-    workspace: Annotated[int, typer.Option(help="Whose events to tell.", min=1)],
-    url: Annotated[str, typer.Option(help="Where to POST them.")],
+    workspace: Annotated[int, typer.Option(help="Send the events of this workspace.", min=1)],
+    url: Annotated[str, typer.Option(help="The URL to POST events to.")],
     event_type: Types = None,
-    description: Annotated[str, typer.Option(help="What it is, as the list shows it.")] = "",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="The endpoint with its secret, as JSON.")
-    ] = False,
+    description: Annotated[str, typer.Option(help="A text that the list shows.")] = "",
+    as_json: SecretAsJson = False,
 ) -> None:
-    """Register an endpoint. Its secret is printed once, alone on stdout, and shown nowhere else."""
-    new = understood(
+    """Register an endpoint. Its secret is printed once, alone on stdout, and never shown again."""
+    new = to_request(
         NewWebhookEndpoint,
         workspace_id=workspace,
         url=url,
         event_types=event_type or None,
         description=description,
     )
-    with database() as engine:
-        made = _attempt(lambda: endpoints.create(engine, new, None, allow_private=_private()))
-    _print_secret(made, as_json=as_json)
+    with open_database() as engine:
+        created = endpoints.create(engine, new, None, allow_private=_allow_private())
+    _print_secret(created, as_json=as_json)
 
 
 @app.command("list")
 def list_(
     *,
-    workspace: Annotated[int | None, typer.Option(help="Only this workspace's.", min=1)] = None,
-    before: Annotated[UUID | None, typer.Option(help="Only those behind this one.")] = None,
+    workspace: Annotated[int | None, typer.Option(help="Only this workspace.", min=1)] = None,
+    before: Annotated[UUID | None, typer.Option(help="Only endpoints older than this one.")] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List endpoints, the newest first."""
     wanted = EndpointFilter(workspace_id=workspace, before=before, limit=limit)
-    with database() as engine:
+    with open_database() as engine:
         page = endpoints.list_page(engine, wanted, None)
-    _print_endpoints(page.endpoints, as_json=as_json)
-    _tell_of_more(page.before)
+    print_rows(page.items, ENDPOINTS, as_json=as_json)
+    print_more(page.next_after and page.next_after.id)
 
 
 @app.command()
 def show(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
-    """Show one endpoint, but for its secret."""
-    with database() as engine:
-        endpoint = _attempt(lambda: endpoints.show(engine, endpoint_id, None))
-    if as_json:
-        _print_endpoints([endpoint], as_json=True)
-    else:
-        _print_fields(asdict(endpoint))
+    """Show an endpoint without its secret."""
+    with open_database() as engine:
+        print_fields(asdict(endpoints.show(engine, endpoint_id, None)), as_json=as_json)
 
 
 @app.command(epilog="Example: `publish-worker webhooks update ID --enable`")
 def update(
     endpoint_id: EndpointId,
     *,
-    url: Annotated[str | None, typer.Option(help="Another address.")] = None,
+    url: Annotated[str | None, typer.Option(help="A new URL.")] = None,
     event_type: Types = None,
     all_event_types: Annotated[
-        bool, typer.Option("--all-event-types", help="Events of every type.")
+        bool, typer.Option("--all-event-types", help="Send events of every type.")
     ] = False,
-    description: Annotated[str | None, typer.Option(help="Another description.")] = None,
+    description: Annotated[str | None, typer.Option(help="A new description.")] = None,
     enable: Annotated[
         bool | None,
-        typer.Option("--enable/--disable", help="Tell it again, or no more.", show_default=False),
+        typer.Option(
+            "--enable/--disable", help="Enable or disable deliveries.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Change an endpoint; what is not said stays.
+    """Change an endpoint. Options that are left out keep their values.
 
-    --disable gives up what is pending. --enable starts with the next event: what was missed
-    meanwhile is not sent unless it is replayed.
+    --disable cancels pending deliveries. --enable starts with the next event: events that were
+    missed are sent only on replay.
     """
     if event_type and all_event_types:
-        raise typer.BadParameter("Say either --event-type or --all-event-types.")
-    change = _change(url, event_type, description, enable, all_event_types=all_event_types)
-    with database() as engine:
-        changed = _attempt(
-            lambda: endpoints.update(engine, endpoint_id, change, None, allow_private=_private())
+        raise typer.BadParameter("Give either --event-type or --all-event-types.")
+    state = {True: EndpointState.ENABLED, False: EndpointState.DISABLED, None: None}[enable]
+    options = {
+        "url": url,
+        "event_types": event_type or None,
+        "description": description,
+        "state": state,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    # `event_types` is the one field where null has a meaning, and `to_request` drops null.
+    change = (
+        WebhookEndpointChange.model_validate({**given, "event_types": None})
+        if all_event_types
+        else to_request(WebhookEndpointChange, **given)
+    )
+    with open_database() as engine:
+        changed = endpoints.update(
+            engine, endpoint_id, change, None, allow_private=_allow_private()
         )
-    _print_endpoints([changed], as_json=False)
+    print_rows([changed], ENDPOINTS, as_json=False)
 
 
 @app.command()
 def delete(endpoint_id: EndpointId) -> None:
-    """Remove an endpoint, with the log of its deliveries."""
-    with database() as engine:
-        _attempt(lambda: endpoints.delete(engine, endpoint_id, None))
+    """Delete an endpoint and the log of its deliveries."""
+    with open_database() as engine:
+        endpoints.delete(engine, endpoint_id, None)
     typer.echo("Removed.", err=True)
 
 
 @app.command()
-def rotate(
-    endpoint_id: EndpointId,
-    *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="The endpoint with its secret, as JSON.")
-    ] = False,
-) -> None:
-    """Make a new secret, printed once, alone on stdout. The one before signs too for 24 hours."""
-    with database() as engine:
-        made = _attempt(lambda: endpoints.rotate(engine, endpoint_id, None))
-    _print_secret(made, as_json=as_json)
+def rotate(endpoint_id: EndpointId, *, as_json: SecretAsJson = False) -> None:
+    """Make a new secret, printed once, alone on stdout. The previous one signs for 24 hours."""
+    with open_database() as engine:
+        rotated = endpoints.rotate(engine, endpoint_id, None)
+    _print_secret(rotated, as_json=as_json)
 
 
 @app.command("test")
-def try_out(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
-    """Send a test event now and show what came of it; exit code 1 unless the answer was 2xx."""
-    with database() as engine:
-        tried = _attempt(
-            lambda: endpoints.try_out(
-                engine,
-                endpoint_id,
-                None,
-                base_url=find_settings().public_base_url,
-                allow_private=_private(),
-            )
+def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
+    """Send a test event now and show the answer. Exit code 1 unless its status is 2xx."""
+    with open_database() as engine:
+        attempt = send_test_event(
+            engine,
+            endpoint_id,
+            None,
+            base_url=find_settings().public_base_url,
+            allow_private=_allow_private(),
         )
-    shown = {
-        "delivered": tried.succeeded,
-        "started_at": tried.started_at,
-        "duration_ms": tried.duration_ms,
-        "status": tried.status,
-        "error": tried.error,
-        "answer": tried.answer,
-    }
-    if as_json:
-        print_json(to_jsonable_python(shown))
-    else:
-        _print_fields(shown)
-    if not tried.succeeded:
+    fields = {"delivered": attempt.succeeded, **asdict(attempt)}
+    del fields["retry_after"]
+    print_fields(fields, as_json=as_json)
+    if not attempt.succeeded:
         raise typer.Exit(1)
 
 
@@ -187,25 +212,27 @@ def try_out(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
 def deliveries(
     endpoint_id: EndpointId,
     delivery_id: Annotated[
-        UUID | None, typer.Argument(help="This one alone, with its attempts.")
+        UUID | None, typer.Argument(help="Show only this delivery, with its attempts.")
     ] = None,
     *,
-    state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
+    state: Annotated[
+        DeliveryState | None, typer.Option(help="Only deliveries in this state.")
+    ] = None,
     before: Annotated[
-        int | None, typer.Option(help="Only those before this position.", min=1)
+        int | None, typer.Option(help="Only deliveries before this position.", min=1)
     ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List an endpoint's deliveries, the highest position first; or show one with its attempts."""
+    """List an endpoint's deliveries, the highest position first, or show one with its attempts."""
     if delivery_id is not None:
         _show_delivery(endpoint_id, delivery_id, as_json=as_json)
         return
     wanted = DeliveryFilter(state=state, before=before, limit=limit)
-    with database() as engine:
-        page = _attempt(lambda: endpoints.deliveries(engine, endpoint_id, wanted, None))
-    _print_deliveries(page.deliveries, as_json=as_json)
-    _tell_of_more(page.before)
+    with open_database() as engine:
+        page = deliveries_of.list_page(engine, endpoint_id, wanted, None)
+    print_rows(page.items, DELIVERIES, as_json=as_json)
+    print_more(page.next_after and page.next_after.position)
 
 
 @app.command(
@@ -215,167 +242,55 @@ def deliveries(
 )
 def replay(
     endpoint_id: EndpointId,
-    delivery_id: Annotated[UUID | None, typer.Argument(help="Send this one again.")] = None,
+    delivery_id: Annotated[UUID | None, typer.Argument(help="Send only this delivery.")] = None,
     *,
     since_position: Annotated[
-        int | None, typer.Option(help="Send again every event from this position on.", min=1)
+        int | None, typer.Option(help="Send every event from this position on.", min=1)
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Send again all that failed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Send every failed delivery.")] = False,
 ) -> None:
-    """Send again one delivery, everything since a position, or everything that failed."""
+    """Send again one delivery, every event from a position on, or every failed delivery."""
     if (delivery_id is not None) + (since_position is not None) + failed != 1:
-        raise typer.BadParameter("Say one of a delivery's id, --since-position and --failed.")
-    with database() as engine:
-        if delivery_id is None:
-            count = _replay_all(engine, endpoint_id, since_position)
-        else:
-            one = delivery_id
-            _attempt(lambda: endpoints.replay_one(engine, endpoint_id, one, None))
+        raise typer.BadParameter("Give one of DELIVERY_ID, --since-position and --failed.")
+    with open_database() as engine:
+        if delivery_id is not None:
+            deliveries_of.replay_one(engine, endpoint_id, delivery_id, None)
             count = 1
+        else:
+            count, since, is_complete = 0, since_position, False
+            while not is_complete:
+                request = ReplayRequest(since_position=since, failed=failed)
+                replayed = deliveries_of.replay(engine, endpoint_id, request, None)
+                count, since = count + replayed.deliveries, replayed.next_position
+                is_complete = since is None
     typer.echo(f"{count} deliveries will be sent again.", err=True)
 
 
-def _replay_all(engine: Engine, endpoint_id: UUID, since: int | None) -> int:
-    """As many calls as it takes."""
-    count = 0
-    while True:
-        asked = ReplayRequest(since_position=since, failed=since is None)
-        done = _attempt(lambda asked=asked: endpoints.replay(engine, endpoint_id, asked, None))
-        count, since = count + done.deliveries, done.next_position
-        if since is None:
-            return count
-
-
-def _change(
-    url: str | None,
-    types: list[EventType] | None,
-    description: str | None,
-    enable: bool | None,
-    *,
-    all_event_types: bool,
-) -> WebhookEndpointChange:
-    state = {True: EndpointState.ENABLED, False: EndpointState.DISABLED, None: None}[enable]
-    said: dict[str, Any] = {
-        "url": url,
-        "event_types": types or None,
-        "description": description,
-        "state": state,
-    }
-    if all_event_types:
-        # The one field in which null says something, so `understood` must not drop it.
-        rest = {name: value for name, value in said.items() if value is not None}
-        return WebhookEndpointChange.model_validate({**rest, "event_types": None})
-    return understood(WebhookEndpointChange, **said)
-
-
 def _show_delivery(endpoint_id: UUID, delivery_id: UUID, *, as_json: bool) -> None:
-    with database() as engine:
-        found, attempts = _attempt(
-            lambda: endpoints.delivery(engine, endpoint_id, delivery_id, None)
-        )
+    with open_database() as engine:
+        delivery, attempts = deliveries_of.show(engine, endpoint_id, delivery_id, None)
     if as_json:
-        print_json(to_jsonable_python({**asdict(found), "log": [asdict(a) for a in attempts]}))
+        print_json({**asdict(delivery), "log": attempts})
         return
-    _print_fields(asdict(found))
+    print_fields(asdict(delivery), as_json=False)
     print()
-    _print_attempts(attempts)
+    print_rows(attempts, ATTEMPTS, as_json=False)
 
 
-def _print_secret(made: endpoints.WithSecret, *, as_json: bool) -> None:
+def _print_secret(created: endpoints.WithSecret, *, as_json: bool) -> None:
+    endpoint = created.endpoint
     if as_json:
-        print_json(to_jsonable_python({**asdict(made.endpoint), "secret": made.secret}))
+        print_json({**asdict(endpoint), "secret": created.secret})
         return
-    until = made.endpoint.previous_secret_until
+    until = endpoint.previous_secret_until
+    previous = f" The previous one signs too until {to_text(until)}." if until else ""
     typer.echo(
-        f"Endpoint {made.endpoint.id} of workspace {made.endpoint.workspace_id}. Its secret is "
-        "shown this once"
-        + (f"; the one before signs too until {moment(until)}." if until else "."),
+        f"Endpoint {endpoint.id} of workspace {endpoint.workspace_id}. "
+        f"Its secret is shown only once.{previous}",
         err=True,
     )
-    typer.echo(made.secret)
+    typer.echo(created.secret)
 
 
-def _print_endpoints(rows: Sequence[EndpointRow], *, as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            print_json(to_jsonable_python(asdict(row)))
-        return
-    print_table(
-        ["id", "workspace", "url", "events", "state", "reason", "failing since", "description"],
-        [
-            [
-                str(row.id),
-                str(row.workspace_id),
-                row.url,
-                "all" if row.event_types is None else ", ".join(row.event_types),
-                row.state,
-                row.disabled_reason or "",
-                moment(row.failing_since),
-                row.description,
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _print_deliveries(rows: Sequence[DeliveryRow], *, as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            print_json(to_jsonable_python(asdict(row)))
-        return
-    print_table(
-        ["id", "position", "event", "video", "state", "attempts", "due", "ended"],
-        [
-            [
-                str(row.id),
-                str(row.position),
-                row.event_type,
-                str(row.video_id or ""),
-                row.state,
-                str(row.attempts),
-                moment(row.due_at) if row.state == DeliveryState.PENDING else "",
-                moment(row.finished_at),
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _print_attempts(rows: Sequence[AttemptRow]) -> None:
-    print_table(
-        ["started", "ms", "status", "error", "answer"],
-        [
-            [
-                moment(row.started_at),
-                str(row.duration_ms),
-                str(row.status or ""),
-                row.error or "",
-                row.answer or "",
-            ]
-            for row in rows
-        ],
-    )
-
-
-def _print_fields(fields: dict[str, Any]) -> None:
-    for name, value in fields.items():
-        shown = moment(value) if isinstance(value, datetime) else value
-        print(f"{name:<21} {'' if shown is None else shown}")
-
-
-def _tell_of_more(before: UUID | int | None) -> None:
-    if before:
-        typer.echo(f"There are more: --before {before}", err=True)
-
-
-def _private() -> bool:
+def _allow_private() -> bool:
     return find_settings().webhooks_allow_private
-
-
-def _attempt(change: Callable[[], T]) -> T:
-    """What `change` returns; if nothing was changed, one line and exit code 1."""
-    try:
-        return change()
-    except endpoints.EndpointError as error:
-        complain(str(error))
-        raise typer.Exit(1) from None

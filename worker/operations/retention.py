@@ -12,6 +12,7 @@ from db.commands import idempotency, inbox
 from db.events import outbox
 from db.session import Connection, transaction
 from db.webhooks import deliveries as webhook_deliveries
+from db.webhooks import fan_out
 from worker.events.outlets import switched_on
 from worker.events.redis_stream import STREAM, OutletUnfit
 from worker.generation.stream import open_group
@@ -77,7 +78,7 @@ def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
         return 0
     with transaction(engine) as tx:
         young = outbox.first_young(tx, _outbox_age(settings))
-        needed = webhook_deliveries.needed_from(tx)
+        needed = fan_out.needed_from(tx)
     before = min(young, handed_on + 1, young if needed is None else needed)
     return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))
 

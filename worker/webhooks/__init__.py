@@ -1,6 +1,7 @@
-"""Webhooks: tell endpoints of events over HTTP, by the Standard Webhooks specification.
+"""Webhooks: send events to registered endpoints over HTTP, as Standard Webhooks specifies.
 
-`fan_out` makes deliveries from positions, `delivery` sends them, `settling` writes down what came
-of it. `retry`, `signing` and `addresses` are the rules, `sending` and `connecting` the HTTP.
-`endpoints` registers whom to tell, `trial` sends a test event.
+`fan_out` makes a delivery of each event for each endpoint. `courier` claims deliveries, `attempt`
+sends one over `connections`, and `results` writes what happened. `retry_policy`, `signing` and
+`addresses` are the rules. `endpoints` registers receivers, `deliveries` lists and replays what was
+sent to them, and `test_event` sends a test.
 """

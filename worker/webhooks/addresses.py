@@ -1,8 +1,8 @@
-"""Which addresses we call: public ones, over https, unless the operator allows others.
+"""Allowed addresses: public ones over https, unless the operator allows private ones.
 
-Checked when an endpoint is registered, and again at each connection (worker.webhooks.connections):
-a name may lead somewhere else by then. Refused is what IANA's registries of special-purpose
-addresses do not call globally reachable, and where clouds keep their metadata.
+A URL is checked when an endpoint is registered, and again at each connection, because a name may
+resolve to another address by then. Refused are addresses that IANA's special-purpose registries do
+not list as globally reachable, and the metadata services of clouds.
 """
 
 import re
@@ -27,7 +27,7 @@ PRIVATE = tuple(
         ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
     )
 )
-"""What development may be allowed to call."""
+"""Networks that WEBHOOKS_ALLOW_PRIVATE allows."""
 NEVER = tuple(
     map(
         IPv4Network,
@@ -48,7 +48,7 @@ NEVER = tuple(
 )
 PRIVATE_6 = (IPv6Network("::1/128"), IPv6Network("fc00::/7"))
 GLOBAL_6 = IPv6Network("2000::/3")
-"""Nothing else has been given out."""
+"""The only allocated range of global unicast addresses."""
 NEVER_6 = tuple(
     map(
         IPv6Network,
@@ -62,7 +62,7 @@ NEVER_6 = tuple(
 )
 MAPPED = IPv6Network("::ffff:0:0/96")
 NAT64 = IPv6Network("64:ff9b::/96")
-"""Where DNS64 puts public IPv4 addresses; these two count as what they embed."""
+"""The prefix of DNS64. Addresses in it, and mapped ones, count as the IPv4 address they embed."""
 
 LOCAL_NAMES = ("localhost", "local", "localdomain", "internal", "intranet", "lan", "home.arpa")
 _ENDS_IN_NUMBER = re.compile(r"(?:^|\.)(?:\d+|0[xX][0-9a-fA-F]*)$")
@@ -72,33 +72,33 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]*")
 
 
 class AddressRefused(Exception):
-    """We do not call this address; the message says why, for whoever registers it."""
+    """The address is not allowed; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a URL leads, as far as it says itself."""
+    """The parts of a URL that a request needs."""
 
     scheme: str
     host: str
-    """A name in ASCII and small letters, or an IP address without brackets."""
+    """A name in lower-case ASCII, or an IP address without brackets."""
     port: int
     path: str
-    """With the query."""
+    """The path with the query."""
 
     @property
     def authority(self) -> str:
-        """What the `Host` header says."""
+        """The value of the `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def check_url(url: str, *, allow_private: bool, resolve: Resolve | None = None) -> None:
-    """Raise AddressRefused if we do not call this URL; blocks while its name is looked up.
+    """Raise AddressRefused if a URL is not allowed; this looks up its name and may block.
 
-    A name that leads nowhere (yet) passes: each connection looks it up again.
+    A name without an address passes: each connection looks it up again.
     """
-    target = parse(url, allow_private=allow_private)
+    target = parse_url(url, allow_private=allow_private)
     try:
         found = (resolve or look_up)(target.host, target.port)
     except OSError:
@@ -106,15 +106,15 @@ def check_url(url: str, *, allow_private: bool, resolve: Resolve | None = None) 
     check_addresses(found, allow_private=allow_private)
 
 
-def parse(url: str, *, allow_private: bool) -> Target:
-    """Take a URL apart; raises AddressRefused for all that can be refused without a look-up."""
+def parse_url(url: str, *, allow_private: bool) -> Target:
+    """Parse a URL; raises AddressRefused for everything that needs no look-up."""
     if _BLANK.search(url):
         raise AddressRefused("The URL must not contain white space or control characters.")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise AddressRefused(f"This is no URL: {error}.") from error
+        raise AddressRefused(f"The URL is not valid: {error}.") from error
     if parts.scheme not in DEFAULT_PORTS or (parts.scheme == "http" and not allow_private):
         raise AddressRefused("The URL must begin with https://.")
     if "@" in parts.netloc:
@@ -126,48 +126,48 @@ def parse(url: str, *, allow_private: bool) -> Target:
         raise AddressRefused("The URL must have a host, and path and query percent-encoded.")
     return Target(
         scheme=parts.scheme,
-        host=_host(host, allow_private=allow_private),
+        host=_parse_host(host, allow_private=allow_private),
         port=port or DEFAULT_PORTS[parts.scheme],
         path=path,
     )
 
 
-def _host(spelt: str, *, allow_private: bool) -> str:
-    """The host in its one spelling; raises AddressRefused for odd ones."""
+def _parse_host(spelt: str, *, allow_private: bool) -> str:
+    """Return the host in its canonical spelling; raises AddressRefused for unusual ones."""
     if ":" in spelt:
-        return str(_literal(spelt, allow_private=allow_private))
-    name = _ascii(spelt)
+        return str(_parse_ip(spelt, allow_private=allow_private))
+    name = _to_ascii(spelt)
     if name.endswith("."):
         raise AddressRefused("The host must not end in a dot.")
     if _ENDS_IN_NUMBER.search(name):
-        return str(_literal(name, allow_private=allow_private))
+        return str(_parse_ip(name, allow_private=allow_private))
     labels = name.split(".")
     if len(name) > LONGEST_NAME or not all(map(_LABEL.fullmatch, labels)):
-        raise AddressRefused(f"{spelt!r} is no host name.")
+        raise AddressRefused(f"{spelt!r} is not a valid host name.")
     if not allow_private and (len(labels) == 1 or _is_local(name)):
         raise AddressRefused(f"{spelt!r} is a name of a local network.")
     return name
 
 
-def _literal(spelt: str, *, allow_private: bool) -> Address:
+def _parse_ip(spelt: str, *, allow_private: bool) -> Address:
     try:
         address = ip_address(spelt)
     except ValueError as error:
-        raise AddressRefused(f"{spelt!r} is no IP address in its usual spelling.") from error
+        raise AddressRefused(f"{spelt!r} is not an IP address in its usual spelling.") from error
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         raise AddressRefused("The host must not name a network interface.")
     check_addresses([str(address)], allow_private=allow_private)
     return address
 
 
-def _ascii(name: str) -> str:
-    """A name as DNS knows it: IDNA 2008 with the mappings that browsers apply (UTS 46)."""
+def _to_ascii(name: str) -> str:
+    """Convert a name to ASCII by IDNA 2008 with the mappings of browsers (UTS 46)."""
     if name.isascii():
         return name.lower()
     try:
         return idna.encode(name, uts46=True).decode()
     except idna.IDNAError as error:
-        raise AddressRefused(f"{name!r} is no host name: {error}.") from error
+        raise AddressRefused(f"{name!r} is not a valid host name: {error}.") from error
 
 
 def _is_local(name: str) -> bool:
@@ -175,15 +175,15 @@ def _is_local(name: str) -> bool:
 
 
 def check_addresses(addresses: Iterable[str], *, allow_private: bool) -> None:
-    """Raise AddressRefused if ANY of the addresses that a name has is refused."""
+    """Raise AddressRefused if any of a name's addresses is not allowed."""
     for spelt in addresses:
         address = ip_address(spelt)
         if not is_allowed(address, allow_private=allow_private):
-            raise AddressRefused(f"The host leads to {address}, which is not on the internet.")
+            raise AddressRefused(f"The host resolves to {address}, which is not a public address.")
 
 
 def is_allowed(address: Address, *, allow_private: bool) -> bool:
-    """Whether we connect to an address."""
+    """Whether connections to an address are allowed."""
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
             return False
@@ -198,6 +198,6 @@ def is_allowed(address: Address, *, allow_private: bool) -> bool:
 
 
 def look_up(host: str, port: int) -> list[str]:
-    """Every address that a name has at this moment; raises OSError if it has none."""
+    """Return the addresses of a name; raises OSError if it has none."""
     found: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))

@@ -1,4 +1,4 @@
-"""One try: send an event to a receiver, and write down what came of it. Never raises for either."""
+"""One attempt: POST an event to a receiver and return what happened. A failure is not raised."""
 
 import asyncio
 import time
@@ -9,18 +9,19 @@ from datetime import UTC, datetime, timedelta
 import httpcore
 
 from schemas.values.delivery import Attempt, Receiver
-from worker.webhooks.addresses import AddressRefused, Target, parse
-from worker.webhooks.connections import Lines
-from worker.webhooks.retry_policy import retry_after
-from worker.webhooks.signing import headers
+from worker.webhooks.addresses import AddressRefused, Target, parse_url
+from worker.webhooks.connections import Connections
+from worker.webhooks.retry_policy import parse_retry_after
+from worker.webhooks.signing import build_headers
 
 TIMEOUT_SECONDS = 15.0
-"""For a whole try: name, connection, TLS, request, answer."""
+"""For a whole attempt: name look-up, connection, TLS, request, answer."""
 BODY_SECONDS = 2.0
-"""The status decides; for the answer's body we do not wait long."""
+"""For the body of the answer; only its status matters."""
 BODY_BYTES = 1_024
-"""So much of it is kept. What is longer is cut off, with the connection."""
+"""The part of the body that is kept. A longer body is cut off and its connection closed."""
 LONGEST_ERROR = 500
+"""Characters."""
 
 HTTP_ERRORS = (
     httpcore.NetworkError,
@@ -36,37 +37,37 @@ FIXED_HEADERS = {
 }
 
 
-async def send(
-    lines: Lines, receiver: Receiver, event_id: str, body: str, *, allow_private: bool
+async def make_attempt(
+    connections: Connections, receiver: Receiver, event_id: str, body: str, *, allow_private: bool
 ) -> Attempt:
-    """Make one try, within fifteen seconds."""
+    """Send one signed request and wait for its answer, for up to fifteen seconds."""
     started_at, clock = datetime.now(UTC), time.monotonic()
-    answered = _Answered()
+    answer = _Answer()
     error: str | None = None
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            target = parse(receiver.url, allow_private=allow_private)
-            request = _request(target, receiver, event_id, body, started_at)
-            async with lines.to(receiver.id, target) as line:
-                await _exchange(line, request, answered)
+            target = parse_url(receiver.url, allow_private=allow_private)
+            request = _build_request(target, receiver, event_id, body, started_at)
+            async with connections.borrow(receiver.id, target) as connection:
+                await _exchange(connection, request, answer)
     except TimeoutError:
         error = f"There was no answer within {TIMEOUT_SECONDS:g} seconds."
     except (AddressRefused, OSError, *HTTP_ERRORS) as failure:
-        error = _storable(str(failure) or type(failure).__name__)[:LONGEST_ERROR]
-    if answered.status is not None:
-        error = None  # what happened after that is only about the body
+        error = _without_nul(str(failure) or type(failure).__name__)[:LONGEST_ERROR]
+    if answer.status is not None:
+        error = None  # the status arrived; the error concerns only the body
     return Attempt(
         started_at=started_at,
         duration_ms=round((time.monotonic() - clock) * 1000),
-        status=answered.status,
+        status=answer.status,
         error=error,
-        answer=answered.text(),
-        retry_after=answered.retry_after,
+        answer=answer.text(),
+        retry_after=answer.retry_after,
     )
 
 
-class _Answered:
-    """What has been read of an answer, as far as it got."""
+class _Answer:
+    """The part of an answer that was read so far."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -76,10 +77,10 @@ class _Answered:
     def text(self) -> str | None:
         if self.status is None:
             return None
-        return _storable(self.body[:BODY_BYTES].decode(errors="replace"))
+        return _without_nul(self.body[:BODY_BYTES].decode(errors="replace"))
 
 
-def _request(
+def _build_request(
     target: Target, receiver: Receiver, event_id: str, body: str, now: datetime
 ) -> httpcore.Request:
     return httpcore.Request(
@@ -89,29 +90,29 @@ def _request(
             "host": target.authority,
             "content-length": str(len(body.encode())),
             **FIXED_HEADERS,
-            **headers(receiver, event_id, body, now),
+            **build_headers(receiver, event_id, body, now),
         },
         content=body.encode(),
     )
 
 
 async def _exchange(
-    line: httpcore.AsyncHTTP11Connection, request: httpcore.Request, answered: _Answered
+    connection: httpcore.AsyncHTTP11Connection, request: httpcore.Request, answer: _Answer
 ) -> None:
-    response = await line.handle_async_request(request)
+    response = await connection.handle_async_request(request)
     try:
-        answered.status = response.status
+        answer.status = response.status
         asked = {name.lower(): value for name, value in response.headers}.get(b"retry-after")
-        answered.retry_after = retry_after(
+        answer.retry_after = parse_retry_after(
             response.status, asked.decode("latin-1") if asked else None, datetime.now(UTC)
         )
         async with asyncio.timeout(BODY_SECONDS):
-            await _read(response, answered.body)
+            await _read_body(response, answer.body)
     finally:
         await response.aclose()
 
 
-async def _read(response: httpcore.Response, body: bytearray) -> None:
+async def _read_body(response: httpcore.Response, body: bytearray) -> None:
     """Read to the end, so that the connection can be used again, or to the limit."""
     chunks: AsyncIterator[bytes] = response.aiter_stream()
     async with aclosing(chunks):  # pyright: ignore
@@ -121,6 +122,6 @@ async def _read(response: httpcore.Response, body: bytearray) -> None:
                 return
 
 
-def _storable(text: str) -> str:
-    """Postgres stores no NUL."""
+def _without_nul(text: str) -> str:
+    """Replace NUL characters, which Postgres cannot store."""
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")

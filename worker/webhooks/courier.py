@@ -1,13 +1,13 @@
-"""Delivery: claim what is due, send it, write down what came of it, until nothing is left.
+"""The courier: claim due deliveries, send them and write the results, until none is left.
 
-At least once: what a process held when it was killed is claimed again half a minute later, and
-`webhook-id` tells doubles. The events of one video go to one endpoint in order: none is sent before
-the one ahead of it was delivered, has failed for good, or was given up. (A replay starts anew from
-wherever it is asked to.) Between videos nothing is promised.
+Delivery is at least once. The claims of a killed process expire after half a minute, and the events
+are sent again with the same `webhook-id`. The events of one video reach an endpoint in order: an
+event is sent only after the one before it was delivered, failed for good or was cancelled. (A
+replay starts again at the position it is given.) Videos are independent of each other.
 
-A slow endpoint keeps nobody waiting: at most ten requests are in flight at each, one once it fails,
-and whoever still waits for an answer when a run ends does so in the background: the loop and its
-connections belong to the process, not to the run.
+A slow endpoint does not delay others. At most ten requests are in flight per endpoint, and one
+while it fails. Requests that are still unanswered at the end of a run continue in the background:
+the event loop and its connections belong to the process, not to the run.
 """
 
 import asyncio
@@ -29,25 +29,24 @@ from sqlalchemy import Engine
 from db.session import transaction
 from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
-from schemas.values.delivery import Settled
+from schemas.values.delivery import DeliveryResult
 from worker.events.redis_stream import cloud_event
+from worker.runtime.budget import RUN_SECONDS, Budget
 from worker.webhooks.addresses import Resolve
-from worker.webhooks.attempt import TIMEOUT_SECONDS, send
-from worker.webhooks.connections import CheckedBackend, Lines
-from worker.webhooks.results import WRITE_SECONDS, record_or_lose, settled
+from worker.webhooks.attempt import TIMEOUT_SECONDS, make_attempt
+from worker.webhooks.connections import CheckedBackend, Connections
+from worker.webhooks.results import WRITE_SECONDS, to_result, try_write_results
 
-BUDGET_SECONDS = 5.0
-"""After this long a run hands over to the next one, as in worker.publish.run."""
 QUIET_SECONDS = 1.0
-"""A run does not wait longer than this for anything to happen: then only the slow are left."""
-LOOK_SECONDS = 0.05
-"""How often it looks for new work meanwhile."""
+"""A run ends after this long without a result: then only slow requests are left."""
+POLL_SECONDS = 0.05
+"""A run looks for new work this often while it waits for results."""
 IN_FLIGHT = 500
-"""Requests of one process."""
+"""Requests in flight per process."""
 PER_ENDPOINT = 10
-"""Requests at one endpoint, of all processes."""
-HOLD = timedelta(seconds=30)
-"""How long a claim holds: for the longest try, and for writing down what came of it."""
+"""Requests in flight per endpoint, from all processes."""
+LEASE = timedelta(seconds=30)
+"""How long a claim lasts: longer than an attempt and the write of its result."""
 WRITE_BATCH = 500
 
 T = TypeVar("T")
@@ -56,109 +55,109 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
-    """How this deployment sends."""
+class CourierOptions:
+    """How this deployment sends webhooks."""
 
     base_url: str
+    """The public URL of the API, for links in events."""
     allow_private: bool
+    """Whether private addresses and plain HTTP are allowed, for development."""
     resolve: Resolve | None = None
-    """Looks names up; the system's unless a test says otherwise."""
+    """The name look-up; None: the system's."""
 
 
 class Courier:
-    """A process's sender: a loop in a thread of its own, with connections that outlive a run."""
+    """The sender of one process: an event loop in a thread, with connections that outlive a run."""
 
-    def __init__(self, engine: Engine, rules: Rules) -> None:
+    def __init__(self, engine: Engine, options: CourierOptions) -> None:
         self._engine = engine
-        self._rules = rules
-        backend = CheckedBackend(allow_private=rules.allow_private, resolve=rules.resolve)
-        self._lines = Lines(backend)
+        self._options = options
+        backend = CheckedBackend(allow_private=options.allow_private, resolve=options.resolve)
+        self._connections = Connections(backend)
         self._database = ThreadPoolExecutor(2, thread_name_prefix="webhooks-database")
-        self._in_hand: set[UUID] = set()
+        self._in_flight: set[UUID] = set()
         self._sending: set[asyncio.Task[None]] = set()
-        self._results: list[Settled] = []
+        self._results: list[DeliveryResult] = []
         self._writing: asyncio.Task[None] | None = None
         self._written = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="webhooks", daemon=True)
         self._thread.start()
 
-    def deliver(self, budget: float = BUDGET_SECONDS) -> bool:
-        """Send what is due, until nothing is or the budget is used up; return whether it is.
+    def send_due(self, seconds: float = RUN_SECONDS) -> bool:
+        """Send due deliveries until none is left or `seconds` are over; return whether more is due.
 
-        Answers that are slow to come are waited for in the background. Raises what the database
-        raises when it is away.
+        Slow answers are awaited in the background. Raises the errors of an unreachable database.
         """
-        return self._in_loop(self._run(budget))
+        return self._run_in_loop(self._run(Budget(seconds)))
 
     def close(self) -> None:
-        """Wait for what is in flight, at most as long as a try takes, and end."""
-        self._in_loop(self._finish())
+        """Wait for the requests in flight, for up to one attempt's timeout, and stop."""
+        self._run_in_loop(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         self._database.shutdown()
 
-    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _on_database(self, call: Callable[..., T], *args: Any) -> T:
-        """In a thread: the loop has answers to read meanwhile."""
+    async def _run_in_thread(self, call: Callable[..., T], *args: Any) -> T:
+        """Call the database in a thread, so that the loop goes on reading answers."""
         return await self._loop.run_in_executor(self._database, call, *args)
 
-    async def _run(self, budget: float) -> bool:
-        await self._lines.close_idle()
-        deadline = time.monotonic() + budget
+    async def _run(self, budget: Budget) -> bool:
+        await self._connections.close_idle()
         active = time.monotonic()
-        mine: set[UUID] = set()
-        while time.monotonic() < deadline:
-            claimed = await self._on_database(claim, self._engine, IN_FLIGHT - len(self._in_hand))
+        of_this_run: set[UUID] = set()
+        while not budget.is_spent:
+            free = IN_FLIGHT - len(self._in_flight)
+            claimed = await self._run_in_thread(claim, self._engine, free)
             for delivery in claimed:
                 self._start(delivery)
-            mine = (mine & self._in_hand) | {delivery.id for delivery in claimed}
+            of_this_run = (of_this_run & self._in_flight) | {each.id for each in claimed}
             if claimed or self._written.is_set():
                 active = time.monotonic()
-            elif not mine or time.monotonic() - active > QUIET_SECONDS:
+            elif not of_this_run or time.monotonic() - active > QUIET_SECONDS:
                 return False
             self._written.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._written.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(self._written.wait(), POLL_SECONDS)
         return True
 
     def _start(self, delivery: ClaimedDelivery) -> None:
-        self._in_hand.add(delivery.id)
-        task = self._loop.create_task(self._deliver(delivery))
+        self._in_flight.add(delivery.id)
+        task = self._loop.create_task(self._send(delivery))
         self._sending.add(task)
-        task.add_done_callback(partial(self._ended, delivery.id))
+        task.add_done_callback(partial(self._note_end, delivery.id))
 
-    def _ended(self, delivery_id: UUID, task: asyncio.Task[None]) -> None:
+    def _note_end(self, delivery_id: UUID, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         error = task.exception()
-        if error is not None:  # a bug: the claim runs out, and others go on
-            self._in_hand.discard(delivery_id)
+        if error is not None:  # a bug: the claim expires, and other deliveries continue
+            self._in_flight.discard(delivery_id)
             log.error("webhooks.not_sent", delivery_id=str(delivery_id), exc_info=error)
 
-    async def _deliver(self, delivery: ClaimedDelivery) -> None:
-        body = cloud_event(delivery.event, self._rules.base_url)
-        attempt = await send(
-            self._lines,
+    async def _send(self, delivery: ClaimedDelivery) -> None:
+        attempt = await make_attempt(
+            self._connections,
             delivery.receiver,
             str(delivery.event.id),
-            body,
-            allow_private=self._rules.allow_private,
+            cloud_event(delivery.event, self._options.base_url),
+            allow_private=self._options.allow_private,
         )
-        self._results.append(settled(delivery, attempt, random.random()))  # noqa: S311 - jitter
+        self._results.append(to_result(delivery, attempt, random.random()))  # noqa: S311 - jitter
         if self._writing is None or self._writing.done():
             self._writing = self._loop.create_task(self._write())
 
     async def _write(self) -> None:
-        """Write results down, as many at once as have come in during the write before."""
+        """Write results in batches: those that arrived during a write are the next batch."""
         while self._results:
             batch, self._results = self._results[:WRITE_BATCH], self._results[WRITE_BATCH:]
             try:
-                await self._on_database(record_or_lose, self._engine, batch)
+                await self._run_in_thread(try_write_results, self._engine, batch)
             finally:
-                self._in_hand.difference_update(result.delivery_id for result in batch)
+                self._in_flight.difference_update(result.delivery_id for result in batch)
                 self._written.set()
 
     async def _finish(self) -> None:
@@ -166,12 +165,12 @@ class Courier:
             await asyncio.wait(self._sending, timeout=TIMEOUT_SECONDS)
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=WRITE_SECONDS)
-        await self._lines.close()
+        await self._connections.close()
 
 
 def claim(engine: Engine, limit: int) -> list[ClaimedDelivery]:
-    """Take what is due, in a transaction of its own: nothing is sent before it is committed."""
+    """Claim due deliveries in a transaction of its own: they are sent only after its commit."""
     if limit <= 0:
         return []
     with transaction(engine) as tx:
-        return deliveries.claim(tx, limit=limit, each=PER_ENDPOINT, hold=HOLD)
+        return deliveries.claim(tx, limit=limit, each=PER_ENDPOINT, lease=LEASE)

@@ -1,4 +1,4 @@
-"""Settling: judge tries, and write them down with all that follows from them."""
+"""Results: the next state of a delivery after an attempt, written in batches."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
 from schemas.events import EndpointDisabled, EventType
 from schemas.values.decision import NewEvent
-from schemas.values.delivery import Attempt, DisabledEndpoint, Settled
-from worker.webhooks import retry_policy as rules
+from schemas.values.delivery import Attempt, DeliveryResult, DisabledEndpoint
+from worker.webhooks.retry_policy import PATIENCE, decide_next_step, summarize_health
 
 WRITE_SECONDS = 10.0
-"""How long results wait for a database that is away."""
+"""How long the write of a batch is retried while the database is unreachable."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-def settled(delivery: ClaimedDelivery, attempt: Attempt, chance: float) -> Settled:
-    """Judge a try, and say so in the log if it failed."""
-    verdict = rules.verdict(attempt, delivery.attempts, chance)
+def to_result(delivery: ClaimedDelivery, attempt: Attempt, chance: float) -> DeliveryResult:
+    """Decide a delivery's next state, and log the attempt if it failed; `chance` is in [0, 1)."""
+    step = decide_next_step(attempt, delivery.attempts, chance)
     if not attempt.succeeded:
         log.info(
             "webhooks.attempt_failed",
@@ -35,27 +35,27 @@ def settled(delivery: ClaimedDelivery, attempt: Attempt, chance: float) -> Settl
             status=attempt.status,
             error=attempt.error,
             attempts=delivery.attempts + 1,
-            state=verdict.state,
+            state=step.state,
         )
-    return Settled(
+    return DeliveryResult(
         delivery_id=delivery.id,
         endpoint_id=delivery.receiver.id,
         claimed_until=delivery.claimed_until,
         attempt=attempt,
-        state=verdict.state,
-        pause=verdict.pause,
+        state=step.state,
+        pause=step.pause,
     )
 
 
-def record(engine: Engine, results: Sequence[Settled]) -> None:
-    """Write tries down, with all that follows from them, in one transaction."""
+def write_results(engine: Engine, results: Sequence[DeliveryResult]) -> None:
+    """Write results in one transaction; disable endpoints that are gone or failed too long."""
     with transaction(engine) as tx:
-        disabled = deliveries.judge(tx, rules.health(results), rules.PATIENCE)
-        deliveries.settle(tx, results)
+        disabled = deliveries.update_health(tx, summarize_health(results), PATIENCE)
+        deliveries.write_results(tx, results)
         if disabled:
             deliveries.cancel_pending(tx, *(endpoint.id for endpoint in disabled))
             with last_round_trip(tx):
-                outbox.append(tx, [_event(endpoint) for endpoint in disabled])
+                outbox.append(tx, [_build_disabled_event(endpoint) for endpoint in disabled])
     for endpoint in disabled:
         log.warning(
             "webhooks.endpoint_disabled",
@@ -65,12 +65,18 @@ def record(engine: Engine, results: Sequence[Settled]) -> None:
         )
 
 
-def record_or_lose(engine: Engine, results: Sequence[Settled]) -> None:
-    """Write tries down; where that cannot be done, their deliveries are simply still due."""
+def try_write_results(engine: Engine, results: Sequence[DeliveryResult]) -> None:
+    """Write results with retries. If that fails, the claims expire and the events are resent."""
+    retrying = Retrying(
+        retry=retry_if_exception(_is_retryable),
+        wait=wait_exponential_jitter(multiplier=0.1, max=2),
+        stop=stop_after_delay(WRITE_SECONDS),
+        reraise=True,
+    )
     try:
-        _patient()(record, engine, results)
+        retrying(write_results, engine, results)
     except DATABASE_ERRORS as error:
-        log.error(  # noqa: TRY400 - a database that is away has nothing more to say
+        log.error(  # noqa: TRY400 - a traceback adds nothing to an unreachable database
             "webhooks.results_lost",
             results=len(results),
             error=str(error),
@@ -78,23 +84,14 @@ def record_or_lose(engine: Engine, results: Sequence[Settled]) -> None:
         )
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Also what comes of an endpoint that is removed at this moment."""
+def _is_retryable(error: BaseException) -> bool:
+    """Whether it passes by itself, or an endpoint was deleted at the same moment."""
     return is_passing(error) or isinstance(
         error, errors.ForeignKeyViolation | errors.DeadlockDetected
     )
 
 
-def _patient() -> Retrying:
-    return Retrying(
-        retry=retry_if_exception(_may_pass),
-        wait=wait_exponential_jitter(multiplier=0.1, max=2),
-        stop=stop_after_delay(WRITE_SECONDS),
-        reraise=True,
-    )
-
-
-def _event(endpoint: DisabledEndpoint) -> NewEvent:
+def _build_disabled_event(endpoint: DisabledEndpoint) -> NewEvent:
     return NewEvent(
         id=uuid7(),
         type=EventType.ENDPOINT_DISABLED,

@@ -1,4 +1,4 @@
-"""What becomes of a delivery after a try, and what a batch of tries says of an endpoint. Pure."""
+"""Retry policy, pure: a delivery's next state after an attempt, an endpoint's health after many."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from itertools import groupby
 from operator import attrgetter
 
-from schemas.values.delivery import GONE, Attempt, Health, Settled
+from schemas.values.delivery import GONE, Attempt, DeliveryResult, EndpointHealth
 from schemas.webhook import DeliveryState
 
 PAUSES = (
@@ -19,38 +19,38 @@ PAUSES = (
     timedelta(hours=10),
     timedelta(hours=10),
 )
-"""After the first failed try, the second, and so on; after the eighth it has failed for good."""
+"""The pause after the first failed attempt, the second, and so on; the eighth failure is final."""
 JITTER = 0.2
-"""A pause is longer by up to this share, so that what failed together is not tried together."""
+"""A pause is longer by up to this share, so that retries spread out."""
 LONGEST_WAIT = timedelta(hours=10)
-"""However long a receiver asks us to wait."""
+"""The upper limit for `Retry-After`."""
 WAIT_STATUSES = (429, 503)
-"""Where `Retry-After` counts."""
+"""The statuses whose `Retry-After` header is respected."""
 PATIENCE = timedelta(days=5)
-"""An endpoint that has done nothing but fail for so long is disabled."""
+"""An endpoint is disabled after it has only failed for this long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What becomes of a delivery."""
+class NextStep:
+    """The next state of a delivery, and the time until its next attempt."""
 
     state: DeliveryState
     pause: timedelta = timedelta()
 
 
-def verdict(attempt: Attempt, attempts_before: int, chance: float) -> Verdict:
-    """Judge a try; `chance` in [0, 1) decides on the jitter."""
+def decide_next_step(attempt: Attempt, attempts_before: int, chance: float) -> NextStep:
+    """Decide what follows an attempt; `chance` in [0, 1) selects the jitter."""
     if attempt.succeeded:
-        return Verdict(state=DeliveryState.DELIVERED)
+        return NextStep(state=DeliveryState.DELIVERED)
     if attempt.status == GONE or attempts_before >= len(PAUSES):
-        return Verdict(state=DeliveryState.FAILED)
+        return NextStep(state=DeliveryState.FAILED)
     pause = PAUSES[attempts_before] * (1 + JITTER * chance)
     asked = attempt.retry_after or timedelta()
-    return Verdict(state=DeliveryState.PENDING, pause=max(pause, min(asked, LONGEST_WAIT)))
+    return NextStep(state=DeliveryState.PENDING, pause=max(pause, min(asked, LONGEST_WAIT)))
 
 
-def retry_after(status: int, value: str | None, now: datetime) -> timedelta | None:
-    """How long a receiver asks us to wait: seconds or an HTTP date (RFC 9110); nonsense is none."""
+def parse_retry_after(status: int, value: str | None, now: datetime) -> timedelta | None:
+    """Parse a `Retry-After` header: seconds or an HTTP date (RFC 9110); None if not valid."""
     if value is None or status not in WAIT_STATUSES:
         return None
     value = value.strip()
@@ -65,27 +65,24 @@ def retry_after(status: int, value: str | None, now: datetime) -> timedelta | No
     return max(moment - now, timedelta())
 
 
-def health(results: Iterable[Settled]) -> list[Health]:
-    """What a batch of tries says of each endpoint that took part."""
+def summarize_health(results: Iterable[DeliveryResult]) -> list[EndpointHealth]:
+    """Summarize a batch of results for each endpoint in it."""
     by_endpoint = attrgetter("endpoint_id")
-    return [
-        _health(list(tries)) for _, tries in groupby(sorted(results, key=by_endpoint), by_endpoint)
-    ]
+    grouped = groupby(sorted(results, key=by_endpoint), by_endpoint)
+    return [_summarize(list(results)) for _, results in grouped]
 
 
-def _health(tries: Sequence[Settled]) -> Health:
-    in_order = sorted((each.attempt for each in tries), key=_ended_at)
-    last_success = max(
-        (nth for nth, attempt in enumerate(in_order) if attempt.succeeded), default=None
-    )
-    since = in_order if last_success is None else in_order[last_success + 1 :]
-    failures = [attempt for attempt in in_order if not attempt.succeeded]
-    return Health(
-        endpoint_id=tries[0].endpoint_id,
-        succeeded=last_success is not None,
+def _summarize(results: Sequence[DeliveryResult]) -> EndpointHealth:
+    attempts = sorted((result.attempt for result in results), key=_ended_at)
+    successes = [nth for nth, attempt in enumerate(attempts) if attempt.succeeded]
+    failures = [attempt for attempt in attempts if not attempt.succeeded]
+    since = attempts[successes[-1] + 1 :] if successes else attempts
+    return EndpointHealth(
+        endpoint_id=results[0].endpoint_id,
+        succeeded=bool(successes),
         failing_since=_ended_at(since[0]) if since else None,
         gone=any(attempt.status == GONE for attempt in failures),
-        detail=describe(failures[-1]) if failures else "",
+        detail=_describe_failure(failures[-1]) if failures else "",
     )
 
 
@@ -93,6 +90,5 @@ def _ended_at(attempt: Attempt) -> datetime:
     return attempt.started_at + timedelta(milliseconds=attempt.duration_ms)
 
 
-def describe(attempt: Attempt) -> str:
-    """Why a try failed, in a few words."""
+def _describe_failure(attempt: Attempt) -> str:
     return attempt.error or f"It answered {attempt.status}."

@@ -1,6 +1,7 @@
-"""Turns: one run of deliveries at a time on each Celery worker, so that a process stays free.
+"""A lock in Redis: one run of deliveries at a time on each Celery worker.
 
-Only to be kind to publishing: two runs at once do no harm, as each claims what the other has not.
+It keeps a process of the worker free for publishing. Two runs at once do no harm, because each
+claims other deliveries.
 """
 
 from collections.abc import Generator
@@ -9,22 +10,25 @@ from contextlib import contextmanager, suppress
 from redis import Redis
 from redis.exceptions import RedisError
 
-TURN = "publish-worker:turn:webhooks"
-TURN_MS = 8_000
-"""A little more than a run takes. Whoever was killed in one is waited for no longer than this."""
+RUN_LOCK = "publish-worker:run-lock:webhooks"
+RUN_LOCK_MS = 8_000
+"""Milliseconds until the lock of a killed process expires; a little longer than a run."""
 
 
 @contextmanager
-def turn(redis: Redis, worker: str) -> Generator[bool]:
-    """Take this worker's turn, if nobody has it; without Redis everybody has."""
-    key = f"{TURN}:{worker}"
+def acquire_run_lock(redis: Redis, worker: str) -> Generator[bool]:
+    """Acquire the lock of the worker named `worker`; yield whether this process has it.
+
+    While Redis is unreachable, every process has it.
+    """
+    key = f"{RUN_LOCK}:{worker}"
     try:
-        mine = bool(redis.set(key, 1, nx=True, px=TURN_MS))
+        acquired = bool(redis.set(key, 1, nx=True, px=RUN_LOCK_MS))
     except RedisError:
-        mine = True
+        acquired = True
     try:
-        yield mine
+        yield acquired
     finally:
-        if mine:
+        if acquired:
             with suppress(RedisError):
                 redis.delete(key)

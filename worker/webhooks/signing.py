@@ -1,4 +1,4 @@
-"""Signatures by the Standard Webhooks specification; https://www.standardwebhooks.com."""
+"""Signatures as Standard Webhooks specifies them; https://www.standardwebhooks.com."""
 
 import base64
 import secrets
@@ -12,14 +12,14 @@ SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """A secret that signs, as the libraries of Standard Webhooks take it."""
+    """Return a random secret in the format of the Standard Webhooks libraries."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def headers(receiver: Receiver, event_id: str, body: str, now: datetime) -> dict[str, str]:
-    """The headers that identify an event and sign it; `now` is in UTC.
+def build_headers(receiver: Receiver, event_id: str, body: str, now: datetime) -> dict[str, str]:
+    """Return the headers that identify and sign an event; `now` is in UTC.
 
-    While a secret is being rotated both sign, so that the receiver may change over when it likes.
+    During a rotation both secrets sign, so that the receiver can switch at any time.
     """
     signatures = (
         Webhook(secret).sign(event_id, now, body) for secret in valid_secrets(receiver, now)
@@ -32,7 +32,7 @@ def headers(receiver: Receiver, event_id: str, body: str, now: datetime) -> dict
 
 
 def valid_secrets(receiver: Receiver, now: datetime) -> list[str]:
-    """The secrets that sign at that time, the newest first."""
+    """Return the secrets that sign at the time `now`, the newest first."""
     previous, until = receiver.previous_secret, receiver.previous_secret_until
     if previous is None or until is None or until <= now:
         return [receiver.secret]

@@ -1,38 +1,57 @@
-"""A test event: sent at once to one endpoint, recorded nowhere, repeated never."""
+"""Test events: sent at once to one endpoint, not recorded, not retried."""
 
 import asyncio
 import json
 from datetime import UTC, datetime
+from uuid import UUID
 
+from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
+from db.session import transaction
+from db.webhooks.endpoints import read_receiver
 from schemas.values.delivery import Attempt, Receiver
-from worker.webhooks.attempt import send
-from worker.webhooks.connections import CheckedBackend, Lines
+from worker.webhooks.attempt import make_attempt
+from worker.webhooks.connections import CheckedBackend, Connections
+from worker.webhooks.endpoints import NoSuchEndpoint, find_endpoint
 
 TEST_TYPE = "webhook.test"
 
 
-def send_test(receiver: Receiver, *, base_url: str, allow_private: bool) -> Attempt:
-    """Send a signed test event and wait for what comes of it, up to fifteen seconds.
+def send_test_event(
+    engine: Engine,
+    endpoint_id: UUID,
+    workspace_id: int | None,
+    *,
+    base_url: str,
+    allow_private: bool,
+) -> Attempt:
+    """Send a signed test event to an enabled or disabled endpoint; block for up to 15 seconds.
 
-    No transaction may be open meanwhile.
+    Raises NoSuchEndpoint.
     """
+    with transaction(engine) as tx:
+        find_endpoint(tx, endpoint_id, workspace_id)
+        receiver = read_receiver(tx, endpoint_id)
+    if receiver is None:
+        raise NoSuchEndpoint(endpoint_id)
     event_id = str(uuid7())
-    body = trial_event(receiver, event_id, base_url, datetime.now(UTC))
+    body = build_test_event(receiver, event_id, base_url)
     return asyncio.run(_send(receiver, event_id, body, allow_private=allow_private))
 
 
 async def _send(receiver: Receiver, event_id: str, body: str, *, allow_private: bool) -> Attempt:
-    lines = Lines(CheckedBackend(allow_private=allow_private))
+    connections = Connections(CheckedBackend(allow_private=allow_private))
     try:
-        return await send(lines, receiver, event_id, body, allow_private=allow_private)
+        return await make_attempt(
+            connections, receiver, event_id, body, allow_private=allow_private
+        )
     finally:
-        await lines.close()
+        await connections.close()
 
 
-def trial_event(receiver: Receiver, event_id: str, base_url: str, now: datetime) -> str:
-    """A CloudEvent like any other, but without a position: it stands in no order."""
+def build_test_event(receiver: Receiver, event_id: str, base_url: str) -> str:
+    """Return a CloudEvent as JSON; it has no `sequence`, because it is not in the outbox."""
     return json.dumps(
         {
             "specversion": "1.0",
@@ -40,7 +59,7 @@ def trial_event(receiver: Receiver, event_id: str, base_url: str, now: datetime)
             "source": f"/workspaces/{receiver.workspace_id}",
             "type": TEST_TYPE,
             "subject": str(receiver.id),
-            "time": now.isoformat().replace("+00:00", "Z"),
+            "time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
             "datacontenttype": "application/json",
             "data": {
                 "endpoint_id": str(receiver.id),

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from db.session import transaction
-from db.webhooks import deliveries
+from db.webhooks.fan_out import fan_out
 from tests.integration.cli import test_cli
 from tests.integration.cli.test_cli import Done, Run
 from tests.integration.webhooks.test_endpoints import record_many
@@ -44,7 +44,7 @@ def delivered(webhooks: Run, here: Desk, count: int) -> str:
     endpoint = register(webhooks)["id"]
     here.publish(*(here.video() for _ in range(count)))
     with transaction(here.engine) as tx:
-        deliveries.fan_out(tx, 1000)
+        fan_out(tx, 1000)
     here.execute("UPDATE publisher.webhook_delivery SET state = 'failed', finished_at = now()")
     return endpoint
 
@@ -80,7 +80,7 @@ def test_a_rotation_prints_the_new_secret_and_keeps_the_old_one(webhooks: Run) -
     done = webhooks("rotate", endpoint["id"])
     assert done.out.startswith("whsec_")
     assert done.out.strip() != endpoint["secret"]
-    assert "the one before signs too until" in done.err
+    assert "The previous one signs too until" in done.err
 
 
 def test_endpoints_are_listed_by_workspace(webhooks: Run) -> None:

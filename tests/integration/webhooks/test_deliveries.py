@@ -17,6 +17,8 @@ from standardwebhooks import Webhook
 
 from db.session import transaction
 from db.webhooks import deliveries
+from db.webhooks import fan_out as fan_out_rows
+from db.webhooks import replay as replays
 from schemas.command import Action, PublishRequest
 from schemas.values.delivery import Attempt
 from schemas.webhook import DeliveryState
@@ -31,14 +33,14 @@ from worker.runtime.redis_clients import open_hint_redis
 from worker.runtime.settings import Settings
 from worker.webhooks import attempt, results
 from worker.webhooks.addresses import AddressRefused, check_url
-from worker.webhooks.courier import HOLD, PER_ENDPOINT, Courier, Rules, claim
+from worker.webhooks.courier import LEASE, PER_ENDPOINT, Courier, CourierOptions, claim
 from worker.webhooks.fan_out import fan_out
-from worker.webhooks.results import record, settled
+from worker.webhooks.results import to_result, write_results
 from worker.webhooks.retry_policy import PAUSES
-from worker.webhooks.run_lock import turn
+from worker.webhooks.run_lock import acquire_run_lock
 from worker.webhooks.signing import new_secret
 
-RULES = Rules(base_url=BASE_URL, allow_private=True)
+OPTIONS = CourierOptions(base_url=BASE_URL, allow_private=True)
 MakeCourier = Callable[..., Courier]
 
 
@@ -52,8 +54,8 @@ def there() -> Generator[Receiver]:
 def make_courier(desk: Desk) -> Generator[MakeCourier]:
     made: list[Courier] = []
 
-    def make(**rules: Any) -> Courier:
-        made.append(Courier(desk.engine, replace(RULES, **rules)))
+    def make(**options: Any) -> Courier:
+        made.append(Courier(desk.engine, replace(OPTIONS, **options)))
         return made[-1]
 
     yield make
@@ -125,7 +127,7 @@ def test_an_event_arrives_as_it_is_on_the_stream_and_signed(
     secret = new_secret()
     endpoint(desk, there.url("/hook?a=b"), secret=secret)
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     [request] = there.at("/hook?a=b")
     assert Webhook(secret).verify(request.body, request.headers) == desk.events()[0]
     assert request.id == desk.events()[0]["id"]
@@ -142,7 +144,7 @@ def test_during_a_rotation_both_secrets_sign(desk: Desk, there: Receiver, courie
     endpoint(desk, there.url("/a"), **rotated, previous_secret_until=until)
     endpoint(desk, there.url("/b"), **rotated, previous_secret_until=past)
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     [during], [behind] = there.at("/a"), there.at("/b")
     for secret in (new, old):
         Webhook(secret).verify(during.body, during.headers)
@@ -162,7 +164,7 @@ def test_an_endpoint_hears_of_its_workspace_and_its_types_only(
     [video] = publish(desk)
     desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
     publish(desk, workspace_id=2)
-    courier.deliver()
+    courier.send_due()
     heard = {path: [r.event["type"] for r in there.at(path)] for path in ("/all", "/some")}
     assert heard == {
         "/all": ["video.published", "video.unpublished"],
@@ -179,7 +181,7 @@ def test_a_new_endpoint_hears_of_what_comes_later_even_if_fan_out_is_behind(
     desk.publish(desk.video())  # not fanned out yet
     endpoint(desk, there.url("/second"))
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     sequences = {
         path: [r.event["sequence"] for r in there.at(path)] for path in ("/first", "/second")
     }
@@ -191,7 +193,7 @@ def test_no_event_is_fanned_out_while_an_endpoint_is_being_made(
 ) -> None:
     endpoint(desk, there.url("/first"))
     with transaction(desk.engine) as tx:
-        deliveries.hear_from_now(tx)
+        fan_out_rows.lock_last_position(tx)
         desk.publish(desk.video())
         waiting = threading.Thread(target=fan_out, args=(desk.engine,))
         waiting.start()
@@ -238,14 +240,14 @@ def test_a_failed_try_is_logged_and_made_again_in_five_seconds(
     there.answers["/"] = answer
     endpoint(desk, there.url())
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     assert states(desk) == ["pending"]
     assert 4 < seconds_until_due(desk) < 6.1
     assert the_attempt(desk) == tried
     assert not there.at("/elsewhere")
     there.answers.clear()
     make_due(desk)
-    courier.deliver()
+    courier.send_due()
     assert states(desk) == ["delivered"]
     assert len({request.id for request in there.received}) == 1
 
@@ -258,7 +260,7 @@ def test_the_status_decides_and_a_body_without_end_is_cut_off(
     endpoint(desk, there.url())
     publish(desk)
     with patch.object(attempt, "BODY_SECONDS", 0.1):
-        courier.deliver()
+        courier.send_due()
     assert states(desk) == ["delivered"]
     kept = "so far" if answer is answers.trickles else "x" * 1024
     assert the_attempt(desk) == (200, None, kept)
@@ -271,11 +273,11 @@ def test_whoever_answers_410_is_not_called_again(
     gone = endpoint(desk, there.url("/gone"))
     endpoint(desk, there.url("/other"), event_types=["webhook.endpoint_disabled"])
     publish(desk, count=2 * PER_ENDPOINT)
-    courier.deliver()
+    courier.send_due()
     assert state_of(desk, gone) == ("disabled", "gone")
     assert set(states(desk, gone)) == {"failed", "cancelled"}
     fan_out(desk.engine)
-    courier.deliver()
+    courier.send_due()
     [told] = there.at("/other")
     assert told.event["subject"] == told.event["partitionkey"] == str(gone)
     assert told.event["data"]["reason"] == "gone"
@@ -291,7 +293,7 @@ def test_who_does_nothing_but_fail_for_five_days_is_not_called_again(
     since = datetime.now(UTC) - timedelta(days=days)
     failing = endpoint(desk, there.url(), failing_since=since)
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     reason = "failing" if state == "disabled" else None
     assert state_of(desk, failing) == (state, reason)
     assert states(desk) == [("cancelled" if reason else "pending")]
@@ -304,7 +306,7 @@ def test_one_success_ends_the_days_of_failure(
 ) -> None:
     endpoint(desk, there.url(), failing_since=datetime.now(UTC) - timedelta(days=9))
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     assert desk.rows("SELECT state, failing_since FROM publisher.webhook_endpoint") == [
         ("enabled", None)
     ]
@@ -314,7 +316,7 @@ def test_retry_after_is_respected(desk: Desk, there: Receiver, courier: Courier)
     there.answers["/"] = says(429, retry_after="100")
     endpoint(desk, there.url())
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     assert 95 < seconds_until_due(desk) <= 100
 
 
@@ -326,7 +328,7 @@ def test_after_the_eighth_failure_it_has_failed_for_good(
     publish(desk)
     for _ in range(len(PAUSES) + 3):
         make_due(desk)
-        courier.deliver()
+        courier.send_due()
     assert states(desk) == ["failed"]
     assert len(there.received) == len(PAUSES) + 1
     assert desk.value("SELECT attempts FROM publisher.webhook_delivery") == len(PAUSES) + 1
@@ -335,19 +337,19 @@ def test_after_the_eighth_failure_it_has_failed_for_good(
 def test_a_receiver_that_never_answers_is_given_up_and_keeps_nobody_waiting(
     desk: Desk, there: Receiver
 ) -> None:
-    courier = Courier(desk.engine, RULES)
+    courier = Courier(desk.engine, OPTIONS)
     there.answers["/slow"] = answers.hangs
     slow, quick = endpoint(desk, there.url("/slow")), endpoint(desk, there.url("/quick"))
     videos = 3 * PER_ENDPOINT
     tried = "SELECT sum(attempts) FROM publisher.webhook_delivery WHERE endpoint_id = %s"
     with patch.object(attempt, "TIMEOUT_SECONDS", 2.0):
         publish(desk, count=videos)
-        courier.deliver()
+        courier.send_due()
         assert states(desk, quick) == ["delivered"] * videos
         assert states(desk, slow) == ["pending"] * videos
         assert len(there.at("/slow")) == PER_ENDPOINT, "no more than that in flight"
         wait_until(lambda: desk.value(tried, slow), "the results, without another run")
-        courier.deliver()
+        courier.send_due()
         assert len(there.at("/slow")) == PER_ENDPOINT + 1, "one at a time once it fails"
         courier.close()
     errors = desk.rows("SELECT DISTINCT error FROM publisher.webhook_attempt WHERE error <> ''")
@@ -358,7 +360,7 @@ def test_connections_are_kept(desk: Desk, there: Receiver, courier: Courier) -> 
     endpoint(desk, there.url())
     for _ in range(3):
         publish(desk)
-        courier.deliver()
+        courier.send_due()
     assert len(there.received) == 3
     assert there.connections == 1
 
@@ -372,15 +374,15 @@ def test_nothing_overtakes_an_earlier_event_of_the_same_video(
     there.answers["/"] = says(500)
     endpoint(desk, there.url())
     [video] = publish(desk)
-    courier.deliver()
+    courier.send_due()
     there.answers.clear()
     desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
     desk.execute("UPDATE publisher.webhook_endpoint SET failing_since = NULL")
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     assert states(desk) == ["pending", "pending", "delivered"]
     make_due(desk)
-    courier.deliver()
+    courier.send_due()
     assert states(desk) == ["delivered"] * 3
     assert sequences(there.received) == [1, 3, 1, 2]
 
@@ -394,7 +396,7 @@ def test_what_waits_behind_a_failed_one_is_put_off_with_it_and_due_when_it_has_e
     withdraw = PublishRequest(video_id=video, action=Action.UNPUBLISH)
     desk.publish(withdraw)
     fan_out(desk.engine)
-    courier.deliver()
+    courier.send_due()
     desk.publish(video)
     fan_out(desk.engine)
     assert len(set(due_times(desk))) == 1, "behind it before it failed, and after"
@@ -402,8 +404,8 @@ def test_what_waits_behind_a_failed_one_is_put_off_with_it_and_due_when_it_has_e
     there.answers.clear()
     first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
     with transaction(desk.engine) as tx:
-        deliveries.replay_one(tx, made, first)
-    courier.deliver()
+        replays.replay_one(tx, made, first)
+    courier.send_due()
     assert sequences(there.received) == [1, 1, 2, 3]
 
 
@@ -420,7 +422,7 @@ def test_many_events_of_one_video_arrive_in_order(
         desk.publish(video)
         desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
     fan_out(desk.engine)
-    courier.deliver()
+    courier.send_due()
     assert sequences(there.received) == list(range(1, 11))
 
 
@@ -433,10 +435,10 @@ def test_what_a_dead_process_held_is_sent_again(
     endpoint(desk, there.url())
     publish(desk)
     assert len(claim(desk.engine, 10)) == 1  # … and then it died
-    courier.deliver()
+    courier.send_due()
     assert there.received == []
     let_claims_expire(desk)
-    courier.deliver()
+    courier.send_due()
     assert states(desk) == ["delivered"]
 
 
@@ -449,8 +451,8 @@ def test_a_late_result_does_not_overwrite_a_later_claim(desk: Desk, there: Recei
     failure = Attempt(
         started_at=datetime.now(UTC), duration_ms=1, status=500, error=None, answer=None
     )
-    record(desk.engine, [settled(late, replace(failure, status=200), 0.0)])
-    record(desk.engine, [settled(early, failure, 0.0)])
+    write_results(desk.engine, [to_result(late, replace(failure, status=200), 0.0)])
+    write_results(desk.engine, [to_result(early, failure, 0.0)])
     assert states(desk) == ["delivered"]
     assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 2, "both were made"
 
@@ -461,7 +463,7 @@ def test_an_endpoint_that_is_removed_meanwhile_is_no_error(desk: Desk, there: Re
     [held] = claim(desk.engine, 10)
     desk.execute("DELETE FROM publisher.webhook_endpoint")
     tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=410, error=None, answer="")
-    record(desk.engine, [settled(held, tried, 0.0)])
+    write_results(desk.engine, [to_result(held, tried, 0.0)])
     assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
 
 
@@ -472,13 +474,13 @@ def test_results_that_cannot_be_written_are_sent_once_more(
     publish(desk)
     full = DiskFull("no space left")
     with (
-        patch.object(deliveries, "settle", side_effect=full),
+        patch.object(deliveries, "write_results", side_effect=full),
         patch.object(results, "WRITE_SECONDS", 0.1),
     ):
-        courier.deliver()
+        courier.send_due()
     assert states(desk) == ["pending"]
     let_claims_expire(desk)
-    courier.deliver()
+    courier.send_due()
     assert states(desk) == ["delivered"]
     assert len(there.received) == 2
 
@@ -489,7 +491,7 @@ def test_a_delivery_that_cannot_even_be_signed_holds_up_nobody_else(
     endpoint(desk, there.url("/broken"), secret="whsec_")  # noqa: S106 - it is none
     good = endpoint(desk, there.url())
     publish(desk)
-    courier.deliver()
+    courier.send_due()
     assert states(desk, good) == ["delivered"]
     assert not there.at("/broken")
 
@@ -498,8 +500,8 @@ def let_claims_expire(desk: Desk) -> None:
     desk.execute(
         "UPDATE publisher.webhook_delivery"
         " SET claimed_until = claimed_until - %s, due_at = due_at - %s",
-        HOLD,
-        HOLD,
+        LEASE,
+        LEASE,
     )
 
 
@@ -518,10 +520,10 @@ def test_a_name_that_turns_private_is_not_connected_to(
     check_url(url, allow_private=False, resolve=resolve)
     endpoint(desk, url)
     publish(desk)
-    make_courier(allow_private=False, resolve=resolve).deliver()
+    make_courier(allow_private=False, resolve=resolve).send_due()
     assert there.connections == 0
     _, error, _ = the_attempt(desk)
-    assert error == "The host leads to 127.0.0.1, which is not on the internet."
+    assert error == "The host resolves to 127.0.0.1, which is not a public address."
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(
@@ -535,7 +537,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
         check_url(url, allow_private=False, resolve=resolve)
     endpoint(desk, url)
     publish(desk)
-    make_courier(allow_private=False, resolve=resolve).deliver()
+    make_courier(allow_private=False, resolve=resolve).send_due()
     assert there.connections == 0
 
 
@@ -550,12 +552,12 @@ def test_the_checked_address_itself_is_connected_to(
 
     endpoint(desk, there.url(host="known-to-nobody-else.example"))
     publish(desk)
-    make_courier(resolve=resolve).deliver()
+    make_courier(resolve=resolve).send_due()
     assert asked == ["known-to-nobody-else.example"]
     assert there.received[0].headers["host"] == f"known-to-nobody-else.example:{there.port}"
 
 
-def at_home(_host: str, _port: int) -> list[str]:
+def resolve_to_loopback(_host: str, _port: int) -> list[str]:
     return ["127.0.0.1"]
 
 
@@ -573,7 +575,7 @@ def test_tls_knows_the_name_though_the_address_is_connected_to(
         right = endpoint(desk, f"https://hooks.test:{there.port}/")
         wrong = endpoint(desk, f"https://other.test:{there.port}/")
         publish(desk)
-        make_courier(resolve=at_home).deliver()
+        make_courier(resolve=resolve_to_loopback).send_due()
     assert (states(desk, right), states(desk, wrong)) == (["delivered"], ["pending"])
     assert sorted(asked) == ["hooks.test", "other.test"]
     errors = desk.rows("SELECT error FROM publisher.webhook_attempt WHERE status IS NULL")
@@ -594,7 +596,7 @@ def test_a_slow_look_up_holds_up_nobody_else(
     quick = endpoint(desk, there.url(host="quick.example"))
     publish(desk, count=PER_ENDPOINT)
     courier = make_courier(resolve=resolve)
-    courier.deliver()
+    courier.send_due()
     assert states(desk, quick) == ["delivered"] * PER_ENDPOINT
     assert "delivered" not in states(desk, slow)
     release.set()
@@ -606,12 +608,12 @@ def test_a_slow_look_up_holds_up_nobody_else(
 def test_one_delivery_is_replayed(desk: Desk, there: Receiver, courier: Courier) -> None:
     made = endpoint(desk, there.url())
     publish(desk, count=2)
-    courier.deliver()
+    courier.send_due()
     first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
     with transaction(desk.engine) as tx:
-        assert deliveries.replay_one(tx, made, first)
-        assert not deliveries.replay_one(tx, first, made), "no such delivery"
-    courier.deliver()
+        assert replays.replay_one(tx, made, first)
+        assert not replays.replay_one(tx, first, made), "no such delivery"
+    courier.send_due()
     assert sequences(there.received)[2:] == [1]
     assert len({r.id for r in there.received}) == 2
 
@@ -622,16 +624,16 @@ def test_everything_behind_a_position_is_replayed_also_what_was_never_sent(
     publish(desk, count=2)
     made = endpoint(desk, there.url())
     publish(desk, count=3)
-    courier.deliver()
+    courier.send_due()
     there.received.clear()
-    after, got = 1, 0
-    more = True
-    while more:
+    since: int | None = 2
+    got = 0
+    while since is not None:
         with transaction(desk.engine) as tx:
-            replayed = deliveries.replay_after(tx, made, after=after, limit=3)
-        after, more = replayed.position, replayed.more
+            replayed = replays.replay_since(tx, made, since, limit=3)
+        since = replayed.next_position
         got += replayed.deliveries
-    courier.deliver()
+    courier.send_due()
     assert got == 4
     assert sorted(sequences(there.received)) == [2, 3, 4, 5]
 
@@ -643,8 +645,8 @@ def test_everything_failed_is_replayed(desk: Desk, there: Receiver, courier: Cou
         "UPDATE publisher.webhook_delivery SET state = 'failed', attempts = 8 WHERE position > 1"
     )
     with transaction(desk.engine) as tx:
-        assert deliveries.replay_failed(tx, made) == 2
-    courier.deliver()
+        assert replays.replay_failed(tx, made).deliveries == 2
+    courier.send_due()
     assert states(desk) == ["delivered"] * 3
 
 
@@ -653,8 +655,8 @@ def test_what_is_being_tried_is_not_begun_anew(desk: Desk, there: Receiver) -> N
     publish(desk)
     [held] = claim(desk.engine, 10)
     with transaction(desk.engine) as tx:
-        assert deliveries.replay_one(tx, made, held.id)
-        deliveries.replay_after(tx, made, after=0)
+        assert replays.replay_one(tx, made, held.id)
+        replays.replay_since(tx, made, 1)
     assert claim(desk.engine, 10) == []
 
 
@@ -662,17 +664,22 @@ def test_what_is_being_tried_is_not_begun_anew(desk: Desk, there: Receiver) -> N
 
 
 def test_one_run_at_a_time_on_each_worker(redis: Redis) -> None:
-    with turn(redis, "worker@a") as first, turn(redis, "worker@a") as second:
-        with turn(redis, "worker@b") as elsewhere:
+    a, b = "worker@a", "worker@b"
+    with acquire_run_lock(redis, a) as first, acquire_run_lock(redis, a) as second:
+        with acquire_run_lock(redis, b) as elsewhere:
             assert (first, second, elsewhere) == (True, False, True)
-        assert redis.keys() == [b"publish-worker:turn:webhooks:worker@a"]
+        assert redis.keys() == [b"publish-worker:run-lock:webhooks:worker@a"]
     assert redis.keys() == []
 
 
 def test_without_redis_everybody_has_the_turn() -> None:
-    away = open_hint_redis(f"redis://127.0.0.1:{free_port()}/0")
-    with away, turn(away, "worker@a") as first, turn(away, "worker@a") as second:
-        assert (first, second) == (True, True)
+    unreachable = open_hint_redis(f"redis://127.0.0.1:{free_port()}/0")
+    with (
+        unreachable as dead,
+        acquire_run_lock(dead, "a") as one,
+        acquire_run_lock(dead, "a") as two,
+    ):
+        assert (one, two) == (True, True)
 
 
 # What is forgotten.
@@ -683,7 +690,7 @@ def test_what_is_not_delivered_yet_stays_in_the_outbox(
 ) -> None:
     endpoint(desk, there.url())
     publish(desk, count=3)
-    courier.deliver()
+    courier.send_due()
     publish(desk)
     desk.publish(desk.video())  # not even fanned out
     desk.events()
@@ -692,7 +699,7 @@ def test_what_is_not_delivered_yet_stays_in_the_outbox(
     assert (pruned.outbox, pruned.deliveries) == (3, 3)
     assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
     fan_out(desk.engine)
-    courier.deliver()
+    courier.send_due()
     assert sequences(there.received) == [1, 2, 3, 4, 5]
 
 
@@ -701,7 +708,7 @@ def test_disabled_endpoints_hold_nothing_in_the_outbox(desk: Desk, there: Receiv
     publish(desk)
     desk.execute("UPDATE publisher.webhook_endpoint SET state = 'disabled'")
     with transaction(desk.engine) as tx:
-        assert deliveries.needed_from(tx) is None
+        assert fan_out_rows.needed_from(tx) is None
 
 
 # Cost.
@@ -720,7 +727,7 @@ def test_the_number_of_statements_does_not_grow(desk: Desk, there: Receiver) -> 
     assert sent(statements) == 1
     tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=200, error=None, answer="")
     with counted() as statements:
-        record(desk.engine, [settled(delivery, tried, 0.0) for delivery in claimed])
+        write_results(desk.engine, [to_result(delivery, tried, 0.0) for delivery in claimed])
     assert sent(statements) == 2
     assert states(desk).count(DeliveryState.DELIVERED) == len(claimed)
 

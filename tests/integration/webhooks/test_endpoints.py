@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from db.session import transaction
-from db.webhooks.deliveries import fan_out as fan_out_events
+from db.webhooks.fan_out import fan_out as fan_out_events
 from tests.support.api import Api
 from tests.support.pipeline import Desk
 from tests.support.receiver import Received, Receiver, says

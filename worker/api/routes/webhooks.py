@@ -30,7 +30,8 @@ from worker.api.documents import openapi
 from worker.api.enqueue_request import JsonOnly
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
-from worker.webhooks import endpoints
+from worker.webhooks import deliveries, endpoints
+from worker.webhooks.test_event import send_test_event
 
 router = Router(tags=["webhooks"], dependencies=[NeedsKey])
 
@@ -89,8 +90,10 @@ def list_endpoints(
     page = endpoints.list_page(runtime.engine, asked, caller.workspace_id)
     path = "/webhook-endpoints"
     return WebhookEndpoints(
-        endpoints=[_view(row) for row in page.endpoints],
-        next=_next(runtime.settings.public_base_url, path, asked, page.before),
+        endpoints=[_view(row) for row in page.items],
+        next=_next(
+            runtime.settings.public_base_url, path, asked, page.next_after and page.next_after.id
+        ),
     )
 
 
@@ -184,7 +187,7 @@ def try_out(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> WebhookTes
             headers={"Retry-After": "5"},
         )
     try:
-        attempt = endpoints.try_out(
+        attempt = send_test_event(
             runtime.engine,
             endpoint_id,
             caller.workspace_id,
@@ -221,7 +224,7 @@ def replay(
 
     Receivers tell doubles by `webhook-id`: it is the event's, and never changes.
     """
-    return endpoints.replay(runtime.engine, endpoint_id, body, caller.workspace_id)
+    return deliveries.replay(runtime.engine, endpoint_id, body, caller.workspace_id)
 
 
 @router.get(
@@ -237,11 +240,16 @@ def list_deliveries(
     asked: Annotated[DeliveryFilter, Query()],
 ) -> WebhookDeliveries:
     """List a page of deliveries, the highest position first; `next` leads to the one after."""
-    page = endpoints.deliveries(runtime.engine, endpoint_id, asked, caller.workspace_id)
+    page = deliveries.list_page(runtime.engine, endpoint_id, asked, caller.workspace_id)
     path = f"/webhook-endpoints/{endpoint_id}/deliveries"
     return WebhookDeliveries(
-        deliveries=[WebhookDelivery.model_validate(asdict(row)) for row in page.deliveries],
-        next=_next(runtime.settings.public_base_url, path, asked, page.before),
+        deliveries=[WebhookDelivery.model_validate(asdict(row)) for row in page.items],
+        next=_next(
+            runtime.settings.public_base_url,
+            path,
+            asked,
+            page.next_after and page.next_after.position,
+        ),
     )
 
 
@@ -255,9 +263,7 @@ def retrieve_delivery(
     endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: Here, caller: Reader
 ) -> WebhookDeliveryWithAttempts:
     """Return the delivery as it stands, and what each attempt was answered."""
-    row, attempts = endpoints.delivery(
-        runtime.engine, endpoint_id, delivery_id, caller.workspace_id
-    )
+    row, attempts = deliveries.show(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
     shown = [WebhookAttempt.model_validate(asdict(each)) for each in attempts]
     return WebhookDeliveryWithAttempts.model_validate({**asdict(row), "log": shown})
 
@@ -276,7 +282,7 @@ def replay_delivery(
 
     It is pending at once, and sent within a second or so. One that is under way is left alone.
     """
-    row = endpoints.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
+    row = deliveries.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
     return WebhookDelivery.model_validate(asdict(row))
 
 

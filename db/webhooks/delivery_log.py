@@ -1,7 +1,4 @@
-"""Deliveries as an endpoint's owner sees them, with the attempts at each: the statements.
-
-What makes and sends them is in db.webhooks.deliveries.
-"""
+"""Deliveries in SQL as the owner of an endpoint sees them, with the attempts at each."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +7,13 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from db.session import Connection
+from schemas.values.page import Page, to_page
 from schemas.webhook import DeliveryFilter
 
 _COLUMNS = """id, endpoint_id, position, event_id, event_type, video_id, state, attempts, due_at,
     created_at, finished_at"""
 
-# A page of an endpoint's deliveries, the highest position first, before a given one.
+# A page of an endpoint's deliveries before a position, the highest position first.
 LIST = f"""
 SELECT {_COLUMNS} FROM publisher.webhook_delivery
 WHERE endpoint_id = %(endpoint_id)s
@@ -31,7 +29,7 @@ SELECT {_COLUMNS} FROM publisher.webhook_delivery
 WHERE id = %(id)s AND endpoint_id = %(endpoint_id)s
 """
 
-# The last attempts at a delivery, the last one first.
+# The last attempts at a delivery, the latest first.
 ATTEMPTS = """
 SELECT id, started_at, duration_ms, status, error, answer FROM publisher.webhook_attempt
 WHERE delivery_id = %(id)s
@@ -40,12 +38,12 @@ LIMIT %(limit)s
 """
 
 MAX_ATTEMPTS = 100
-"""Attempts that are shown with a delivery."""
+"""The number of attempts shown with a delivery."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """A delivery as it stands."""
+    """A row of publisher.webhook_delivery."""
 
     id: UUID
     endpoint_id: UUID
@@ -62,7 +60,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRow:
-    """One try at a delivery."""
+    """A row of publisher.webhook_attempt."""
 
     id: UUID
     started_at: datetime
@@ -72,23 +70,22 @@ class AttemptRow:
     answer: str | None
 
 
-def page(
-    tx: Connection, endpoint_id: UUID, wanted: DeliveryFilter, *, limit: int
-) -> list[DeliveryRow]:
+def list_page(tx: Connection, endpoint_id: UUID, wanted: DeliveryFilter) -> Page[DeliveryRow]:
     """Read a page of an endpoint's deliveries, the highest position first."""
-    values = wanted.model_dump(mode="json") | {"endpoint_id": endpoint_id, "limit": limit}
+    values = wanted.model_dump(mode="json")
+    values |= {"endpoint_id": endpoint_id, "limit": wanted.limit + 1}
     with tx.cursor(row_factory=class_row(DeliveryRow)) as cursor:
-        return cursor.execute(LIST, values).fetchall()
+        return to_page(cursor.execute(LIST, values).fetchall(), wanted.limit)
 
 
-def show(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRow | None:
-    """Read one of an endpoint's deliveries."""
+def read_delivery(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRow | None:
+    """Read a delivery of an endpoint; None if the endpoint has no such delivery."""
     values = {"id": delivery_id, "endpoint_id": endpoint_id}
     with tx.cursor(row_factory=class_row(DeliveryRow)) as cursor:
         return cursor.execute(SHOW, values).fetchone()
 
 
-def attempts(tx: Connection, delivery_id: UUID) -> list[AttemptRow]:
-    """Read the last attempts at a delivery, the last one first."""
+def read_attempts(tx: Connection, delivery_id: UUID) -> list[AttemptRow]:
+    """Read the last attempts at a delivery, the latest first."""
     with tx.cursor(row_factory=class_row(AttemptRow)) as cursor:
         return cursor.execute(ATTEMPTS, {"id": delivery_id, "limit": MAX_ATTEMPTS}).fetchall()

@@ -1,0 +1,96 @@
+"""Deliveries of an endpoint: list, show with their attempts, replay.
+
+For the API and the command line. `workspace_id` is the workspace that the caller's key is confined
+to (None: every workspace). A replayed delivery is sent by the next sweep.
+"""
+
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine
+
+from db.session import Connection, transaction
+from db.webhooks import delivery_log
+from db.webhooks import replay as replays
+from db.webhooks.delivery_log import AttemptRow, DeliveryRow
+from db.webhooks.endpoints import EndpointRow
+from schemas.values.page import Page
+from schemas.webhook import DeliveryFilter, EndpointState, Replayed, ReplayRequest
+from worker.webhooks.endpoints import (
+    EndpointNotEnabled,
+    EventNotKept,
+    NoSuchDelivery,
+    find_endpoint,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+def list_page(
+    engine: Engine, endpoint_id: UUID, wanted: DeliveryFilter, workspace_id: int | None
+) -> Page[DeliveryRow]:
+    """Return a page of deliveries, the highest position first. Raises NoSuchEndpoint.
+
+    The next page is `before` the position of the last one.
+    """
+    with transaction(engine) as tx:
+        find_endpoint(tx, endpoint_id, workspace_id)
+        return delivery_log.list_page(tx, endpoint_id, wanted)
+
+
+def show(
+    engine: Engine, endpoint_id: UUID, delivery_id: UUID, workspace_id: int | None
+) -> tuple[DeliveryRow, list[AttemptRow]]:
+    """Return a delivery and its last attempts. Raises NoSuchEndpoint or NoSuchDelivery."""
+    with transaction(engine) as tx:
+        find_endpoint(tx, endpoint_id, workspace_id)
+        delivery = _find_delivery(tx, endpoint_id, delivery_id)
+        return delivery, delivery_log.read_attempts(tx, delivery_id)
+
+
+def replay_one(
+    engine: Engine, endpoint_id: UUID, delivery_id: UUID, workspace_id: int | None
+) -> DeliveryRow:
+    """Replay a delivery in any state.
+
+    Raises NoSuchEndpoint, NoSuchDelivery, EndpointNotEnabled or EventNotKept.
+    """
+    with transaction(engine) as tx:
+        endpoint = find_endpoint(tx, endpoint_id, workspace_id, lock=True)
+        _find_delivery(tx, endpoint_id, delivery_id)
+        _check_enabled(endpoint)
+        if not replays.replay_one(tx, endpoint_id, delivery_id):
+            raise EventNotKept("The event is older than what is kept; it cannot be sent again.")
+        replayed = _find_delivery(tx, endpoint_id, delivery_id)
+    log.info("webhook.replayed", endpoint_id=str(endpoint_id), deliveries=1)
+    return replayed
+
+
+def replay(
+    engine: Engine, endpoint_id: UUID, asked: ReplayRequest, workspace_id: int | None
+) -> Replayed:
+    """Replay every event from a position on, or every failed delivery.
+
+    Raises NoSuchEndpoint or EndpointNotEnabled.
+    """
+    with transaction(engine) as tx:
+        _check_enabled(find_endpoint(tx, endpoint_id, workspace_id, lock=True))
+        replayed = (
+            replays.replay_failed(tx, endpoint_id)
+            if asked.since_position is None
+            else replays.replay_since(tx, endpoint_id, asked.since_position)
+        )
+    log.info("webhook.replayed", endpoint_id=str(endpoint_id), deliveries=replayed.deliveries)
+    return replayed
+
+
+def _check_enabled(endpoint: EndpointRow) -> None:
+    if endpoint.state != EndpointState.ENABLED:
+        raise EndpointNotEnabled("The endpoint is disabled; enable it, then replay.")
+
+
+def _find_delivery(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRow:
+    found = delivery_log.read_delivery(tx, endpoint_id, delivery_id)
+    if found is None:
+        raise NoSuchDelivery(f"The endpoint has no delivery {delivery_id}.")
+    return found
