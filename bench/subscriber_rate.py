@@ -89,7 +89,7 @@ def _relay(run: Run, events: int, runs: int) -> Row:
 
 def _subscriber(run: Run, events: int, runs: int) -> list[Row]:
     """Both in turn, so that what else the machine does meets both."""
-    first = redis_stream.tip(run.redis).position - events
+    first = redis_stream.read_stream_end(run.redis).position - events
     bare: list[float] = []
     ours: list[float] = []
     for number in range(runs):
@@ -138,7 +138,7 @@ def _subscribe(run: Run, group: str, after: int, events: int) -> int:
 def _latency(run: Run, count: int) -> Row:
     """From the commit of an event, and its relay, to a subscriber that waits."""
     arrivals: Queue[tuple[int, float]] = Queue()
-    position = redis_stream.tip(run.redis).position
+    position = redis_stream.read_stream_end(run.redis).position
     subscriber = Subscriber(run.environment["REDIS_URL"], group="waits", start_after=position)
 
     def listen() -> None:

@@ -1,4 +1,4 @@
-"""The outbox: events recorded in the transaction that made them true, in one order of positions."""
+"""The outbox: events, recorded in the transaction that they report, in one order of positions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ FROM counter,
           correlation_id, traceparent, data, nth)
 """
 
-# The next events behind a position, in order.
+# The next events after a position, in order.
 AFTER = """
 SELECT position, id, type, coalesce(subject, video_id::text) AS subject, workspace_id,
        occurred_at, revision, command_id, correlation_id, traceparent, data::text AS data
@@ -49,8 +49,8 @@ SELECT position, (SELECT min(position) FROM publisher.outbox_event)
 FROM publisher.event_position
 """
 
-# The first position that is younger than a given age, or the next one to come: behind it nothing
-# is old. (Times need not be in the order of positions where batches overlap.)
+# The first position that is younger than a given age, or the next one to be given: no later event
+# is old. (Where batches overlap, times need not be in the order of positions.)
 FIRST_YOUNG = """
 SELECT coalesce(
     (SELECT min(position) FROM publisher.outbox_event WHERE occurred_at >= now() - %(age)s),
@@ -58,7 +58,7 @@ SELECT coalesce(
 )
 """
 
-# Forget events before a position, a bounded number at a time.
+# Delete events before a position, a bounded number at a time.
 PRUNE = """
 DELETE FROM publisher.outbox_event WHERE position IN (
     SELECT position FROM publisher.outbox_event
@@ -76,7 +76,7 @@ class RecordedEvent:
     id: UUID
     type: str
     subject: str
-    """The video's id, or what else the event is about."""
+    """The video's id; for an event that is not about a video, another id."""
     workspace_id: int
     occurred_at: datetime
     revision: int | None
@@ -92,24 +92,24 @@ def append(tx: Connection, events: Sequence[NewEvent]) -> None:
         tx.execute(APPEND, {"count": len(events), "events": to_json(events).decode()})
 
 
-def after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]:
-    """Read up to `limit` events behind `position`, in order."""
+def read_after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]:
+    """Return up to `limit` events after `position`, in order."""
     with tx.cursor(row_factory=class_row(RecordedEvent), binary=True) as cursor:
         return cursor.execute(AFTER, {"after": position, "limit": limit}).fetchall()
 
 
-def ends(tx: Connection) -> tuple[int, int | None]:
+def read_ends(tx: Connection) -> tuple[int, int | None]:
     """Return the last position given out, and the oldest one still kept."""
     last, oldest = tx.execute(ENDS).fetchone() or (0, None)
     return last, oldest
 
 
-def first_young(tx: Connection, age: timedelta) -> int:
-    """Return the first position that is younger than `age`, or the next one to come."""
+def find_first_young(tx: Connection, age: timedelta) -> int:
+    """Return the first position that is younger than `age`, or the next one to be given."""
     row = tx.execute(FIRST_YOUNG, {"age": age}).fetchone()
     return row[0] if row else 0
 
 
 def prune(tx: Connection, *, before: int, limit: int) -> int:
-    """Forget up to `limit` events before a position."""
+    """Delete up to `limit` events before a position; return their number."""
     return tx.execute(PRUNE, {"before": before, "limit": limit}).rowcount

@@ -170,7 +170,7 @@ def trimmed(cast: Cast) -> None:
 
 
 def holed(cast: Cast) -> None:
-    tip = redis_stream.tip(cast.valkey.redis).position
+    tip = redis_stream.read_stream_end(cast.valkey.redis).position
     cast.valkey.redis.xdel("video.events", *(f"{tip - n}-0" for n in range(0, 200, 7)))
 
 

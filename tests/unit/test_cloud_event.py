@@ -1,4 +1,4 @@
-"""The envelope is put together by hand: it is what json.dumps would make, to the byte."""
+"""The envelope is built by hand: it equals the output of json.dumps, to the byte."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from db.events.outbox import RecordedEvent
-from worker.events.redis_stream import cloud_event, schema_url
+from worker.events.cloud_event import schema_url, to_cloud_event
 
 BASE_URL = "https://videos.example/ü/"
 TEXT = st.text(max_size=40)
 
 
-def by_json(event: RecordedEvent) -> str:
+def dump_with_json(event: RecordedEvent) -> str:
     envelope: dict[str, Any] = {
         "specversion": "1.0",
         "id": str(event.id),
@@ -58,5 +58,5 @@ def by_json(event: RecordedEvent) -> str:
         data=st.just('{"title": "Ü"}'),
     )
 )
-def test_the_envelope_is_the_one_that_json_would_make(event: RecordedEvent) -> None:
-    assert cloud_event(event, BASE_URL) == by_json(event)
+def test_the_envelope_equals_the_output_of_json_dumps(event: RecordedEvent) -> None:
+    assert to_cloud_event(event, BASE_URL) == dump_with_json(event)

@@ -7,7 +7,8 @@ from typing import Any
 from celery import Celery
 
 from worker.app import signals
-from worker.events.outlets import Outlet, switched_on
+from worker.events.outlet import Outlet
+from worker.events.outlets import build_outlets
 from worker.runtime.runtime import Runtime
 from worker.webhooks.courier import Courier, CourierOptions
 
@@ -35,7 +36,7 @@ class PublishWorkerApp(Celery):
     @cached_property
     def outlets(self) -> Sequence[Outlet]:
         """Where this process relays events to."""
-        return switched_on(self.runtime.engine, self.runtime.redis, self.runtime.settings)
+        return build_outlets(self.runtime.engine, self.runtime.redis, self.runtime.settings)
 
     @cached_property
     def courier(self) -> Courier:

@@ -13,7 +13,7 @@ from worker.app import app
 from worker.enqueue import time_zone_updates
 from worker.enqueue.accept import Origin, enqueue
 from worker.enqueue.new_commands import EnqueueRefused
-from worker.events.outlets import relay_or_later
+from worker.events.outlets import relay_all
 from worker.generation import stream
 from worker.operations import canary, retention
 from worker.operations.health import leave_heartbeat
@@ -61,7 +61,7 @@ def _after_batch() -> None:
 @app.task(name=RELAY.task)
 def relay_events() -> None:
     """The sweep of the outbox: hand on what is not where it should go yet."""
-    relay_or_later(app.outlets)
+    relay_all(app.outlets)
 
 
 @app.task(name=REPORTS.task)

@@ -12,7 +12,7 @@ from db.events import feed
 from db.events.outbox import RecordedEvent
 from db.session import transaction
 from schemas.feed import Told, Wanted
-from worker.events.redis_stream import cloud_event
+from worker.events.cloud_event import to_cloud_event
 
 SCAN = 5_000
 """Positions that one look goes through: it takes milliseconds, whatever is wanted."""
@@ -90,5 +90,5 @@ def told(event: RecordedEvent, base_url: str) -> Told:
         type=event.type,
         subject=event.subject,
         workspace_id=event.workspace_id,
-        document=cloud_event(event, base_url),
+        document=to_cloud_event(event, base_url),
     )

@@ -1,15 +1,12 @@
-"""The relay: move events from the outbox to the stream, each once, in order.
+"""The stream `video.events`: the relay appends each event of the outbox once, in order.
 
-Each row goes on the stream with the explicit ID `<position>-0`. Redis refuses an ID that is not
-above the last, so a repeated append is a no-op, two relays cannot double or reorder, and the
-relay's progress is the stream's last ID: there is no cursor to lose. See docs/adr/0002.
+Each event gets the explicit ID `<position>-0`. Redis refuses an ID that is not above the last one,
+so a repeated append is a no-op, and two relays can neither duplicate nor reorder. The relay's
+progress is the stream's last ID: there is no cursor to lose. See docs/adr/0002.
 """
 
 import json
 from dataclasses import dataclass
-from datetime import UTC
-from functools import lru_cache
-from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 import structlog
@@ -20,15 +17,16 @@ from sqlalchemy import Engine
 from db.events import outbox
 from db.events.outbox import RecordedEvent
 from db.session import transaction
-from schemas.events import SCHEMA_VERSION
+from worker.events.cloud_event import to_cloud_event
+from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 
 STREAM = "video.events"
 FIELD = "event"
-BATCH = 1_000
+"""The field of an entry that holds the CloudEvents document."""
 
 # KEYS[1]: the stream. ARGV[1]: the last position seen before reading. Then pairs (position, event).
-# Appends what is not there yet, stops at the first gap, and answers the last position (-1: the
-# stream was lost since it was looked at, so what was read may leave a gap).
+# Appends the events that the stream lacks, stops at the first gap, and returns the last position
+# (-1: the stream was lost since it was looked at, so the events that were read may leave a gap).
 APPEND = """
 local function last()
     if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -55,43 +53,30 @@ return at
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class OutletAway(Exception):
-    """Where events go cannot be reached now; they go there later."""
-
-
-class OutletUnfit(Exception):
-    """Where events go cannot be gone on with until a person has looked."""
-
-
-class StreamUnfit(OutletUnfit):
-    """The stream is no projection of this outbox; `publish-worker events rebuild` makes it anew."""
-
-
-class StreamAhead(StreamUnfit):
+class StreamAhead(OutletOutOfSync):
     """The stream has events that this outbox never recorded: it belongs to another database, or
-    the database was restored from a backup. `publish-worker events rebuild` makes it anew.
+    the database was restored from a backup. Run `publish-worker events rebuild`.
     """
 
 
-class StreamGap(StreamUnfit):
+class StreamGap(OutletOutOfSync):
     """The stream ends before the oldest event that the outbox still has, as an old copy of Redis
-    would: what lies between is gone. `publish-worker events rebuild` makes the stream anew.
+    would: the events in between are lost. Run `publish-worker events rebuild`.
     """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tip:
-    """The stream's end: the last position that is, or was, on it, and the event there.
-
-    Position 0: there is no stream. No event: it has been trimmed.
-    """
+class StreamEnd:
+    """The end of the stream."""
 
     position: int
+    """The last position that the stream has or had; 0: the stream does not exist."""
     event_id: str | None
+    """The id of the event there; None: it has been trimmed."""
 
 
 class StreamOutlet:
-    """The stream as one of the outlets (worker.events.outlets)."""
+    """The stream as an outlet (worker.events.outlet)."""
 
     name = "stream"
 
@@ -101,127 +86,98 @@ class StreamOutlet:
         self._base_url = base_url
 
     def relay(self) -> int:
-        """Append every event that is not on the stream yet; return how many."""
+        """Append every event that the stream lacks; return their number."""
         try:
             return relay(self._engine, self._redis, self._base_url)
         except RedisError as error:
-            raise OutletAway(str(error)) from error
+            raise OutletUnreachable(str(error)) from error
 
     def position(self) -> int:
-        """The stream's last position; StreamUnfit where it says nothing of this outbox."""
-        check(self._engine, self._redis)
-        return tip(self._redis).position
+        """Return the stream's last position. Raises StreamAhead and StreamGap."""
+        return check_stream(self._engine, self._redis).position
 
     def close(self) -> None:
-        """Its connections are the process's."""
+        """Do nothing: the process owns the connections."""
 
 
 def relay(engine: Engine, redis: Redis, base_url: str) -> int:
-    """Append every event that is not on the stream yet; return how many this call read.
+    """Append every event that the stream lacks; return how many this call read.
 
-    Safe to run any number of times at once. No transaction is open while Redis is talked to.
-    Raises RedisError when Redis is away (what was appended stays, the rest is for the next call),
-    and StreamUnfit rather than append to a stream that is not this outbox's.
+    Any number of processes may call it at once. No transaction is open while Redis is used.
+    Raises RedisError when Redis is unreachable (appended events stay, the next call appends the
+    rest), and StreamAhead or StreamGap rather than append to a stream of another outbox.
     """
     append = redis.register_script(APPEND)
-    read = 0
+    count = 0
     while True:
-        end = tip(redis)
+        end = read_stream_end(redis)
         with transaction(engine) as tx:
-            events = outbox.after(tx, end.position - 1, BATCH + 1)
-        events = _behind(end, events)
+            events = outbox.read_after(tx, end.position - 1, BATCH + 1)
+        events = _drop_last_appended(end, events)
         if not events:
-            return read
+            return count
         arguments: list[str | int] = [end.position]
         for event in events:
-            arguments += (event.position, cloud_event(event, base_url))
+            arguments += (event.position, to_cloud_event(event, base_url))
         reached = int(append(keys=[STREAM], args=arguments))
         if reached < 0:
             log.warning("relay.stream_lost", last=end.position, next="read again from the start")
             continue
         if reached < events[-1].position:
-            raise StreamGap(StreamGap.__doc__)
-        read += len(events)
+            raise StreamGap
+        count += len(events)
         if len(events) < BATCH:
-            return read
+            return count
 
 
-def tip(redis: Redis) -> Tip:
-    """Look at the stream's end."""
+def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:
+    """Delete the stream and append the whole outbox with the same IDs; return how many events.
+
+    For a damaged stream. A lost stream needs no rebuild: the next relay appends everything.
+    """
+    redis.delete(STREAM)
+    return relay(engine, redis, base_url)
+
+
+def check_stream(engine: Engine, redis: Redis) -> StreamEnd:
+    """Return the stream's end; raise StreamAhead or StreamGap if it does not fit this outbox."""
+    end = read_stream_end(redis)
+    with transaction(engine) as tx:
+        last, oldest = outbox.read_ends(tx)
+        at_end = outbox.read_after(tx, end.position - 1, 1)
+    _drop_last_appended(end, at_end)
+    if end.position > last:
+        raise StreamAhead
+    if end.position and oldest is not None and oldest > end.position + 1:
+        raise StreamGap
+    return end
+
+
+def read_stream_end(redis: Redis) -> StreamEnd:
+    """Return the stream's last position and the event there."""
     try:
         stream: dict[str, Any] = redis.xinfo_stream(STREAM)
     except ResponseError:  # no such key
-        return Tip(position=0, event_id=None)
+        return StreamEnd(position=0, event_id=None)
     last_id, last = stream["last-generated-id"], stream["last-entry"]
-    position = int(last_id.split(b"-")[0])
-    if not last or last[0] != last_id:
-        return Tip(position=position, event_id=None)
-    return Tip(position=position, event_id=_event_id(last[1]))
+    is_trimmed = not last or last[0] != last_id
+    return StreamEnd(
+        position=int(last_id.split(b"-")[0]), event_id=None if is_trimmed else _event_id(last[1])
+    )
 
 
 def _event_id(fields: dict[bytes, bytes]) -> str:
-    """The id of the event in an entry; of what is no event of ours, nothing that we know."""
+    """Return the id of the event in an entry; "" if the entry does not hold an event."""
     try:
         return str(json.loads(fields[FIELD.encode()])["id"])
     except (ValueError, KeyError, TypeError):
         return ""
 
 
-def check(engine: Engine, redis: Redis) -> None:
-    """Raise StreamUnfit if the stream cannot be a projection of this outbox."""
-    end = tip(redis)
-    with transaction(engine) as tx:
-        last, oldest = outbox.ends(tx)
-        at_the_end = outbox.after(tx, end.position - 1, 1)
-    _behind(end, at_the_end)
-    if end.position > last:
-        raise StreamAhead(StreamAhead.__doc__)
-    if end.position and oldest is not None and oldest > end.position + 1:
-        raise StreamGap(StreamGap.__doc__)
-
-
-def _behind(end: Tip, events: list[RecordedEvent]) -> list[RecordedEvent]:
-    """The events behind the stream's end; the one at its end, if still known, must be the same."""
+def _drop_last_appended(end: StreamEnd, events: list[RecordedEvent]) -> list[RecordedEvent]:
+    """Return the events after the stream's end. Raises StreamAhead if the one at it differs."""
     if not events or events[0].position != end.position:
         return events
     if end.event_id is not None and str(events[0].id) != end.event_id:
-        raise StreamAhead(StreamAhead.__doc__)
+        raise StreamAhead
     return events[1:]
-
-
-def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:
-    """Make the stream anew from the outbox, with the same IDs; return how many events it has.
-
-    For a stream that was damaged. One that was merely lost, the next relay rebuilds by itself.
-    """
-    redis.delete(STREAM)
-    return relay(engine, redis, base_url)
-
-
-def cloud_event(event: RecordedEvent, base_url: str) -> str:
-    """The event as a CloudEvents 1.0 document in structured JSON; `data` as it is stored."""
-    # Put together by hand, as json.dumps would: a fifth of the relay's time was spent on that.
-    occurred_at = event.occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    subject = quoted(event.subject)
-    command = f', "causationid": "{event.command_id}"' if event.command_id is not None else ""
-    revision = f', "videorevision": {event.revision}' if event.revision is not None else ""
-    trace = f', "traceparent": {quoted(event.traceparent)}' if event.traceparent is not None else ""
-    return (
-        f'{{"specversion": "1.0", "id": "{event.id}", "source": "/workspaces/{event.workspace_id}"'
-        f', "type": {quoted(event.type)}, "subject": {subject}, "time": "{occurred_at}"'
-        f', "datacontenttype": "application/json"'
-        f', "dataschema": {_quoted_schema_url(base_url, event.type)}'
-        f', "sequence": "{event.position}", "partitionkey": {subject}'
-        f', "correlationid": {quoted(event.correlation_id)}{command}{revision}{trace}'
-        f', "data": {event.data}}}'
-    )
-
-
-@lru_cache(maxsize=100)
-def _quoted_schema_url(base_url: str, event_type: str) -> str:
-    return quoted(schema_url(base_url, event_type))
-
-
-def schema_url(base_url: str, event_type: str) -> str:
-    """Where the JSON Schema of an event's `data` is."""
-    return f"{base_url.rstrip('/')}/api/v1/schemas/{event_type}/{SCHEMA_VERSION}"

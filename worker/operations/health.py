@@ -20,8 +20,8 @@ from db.errors import DATABASE_ERRORS
 from db.migrate import is_migrated
 from db.session import transaction
 from db.videos import facts_and_release
-from worker.events.redis_stream import StreamUnfit
-from worker.events.redis_stream import check as check_stream
+from worker.events.outlet import OutletOutOfSync
+from worker.events.redis_stream import check_stream
 from worker.operations import canary
 
 HEARTBEAT = "publish-worker:heartbeat"
@@ -123,8 +123,8 @@ def _schedule(engine: Engine, canary_video_id: int | None) -> Check:
 def _stream(engine: Engine, redis: Redis) -> Check:
     try:
         check_stream(engine, redis)
-    except StreamUnfit as error:
-        return Check(name="stream", ok=False, detail=" ".join(str(error).split()))
+    except OutletOutOfSync as error:
+        return Check(name="stream", ok=False, detail=str(error))
     except (RedisError, *DATABASE_ERRORS):
         return Check(name="stream", ok=False, detail="Unknown: Redis or the database is away.")
     return Check(name="stream", ok=True, detail="Fits the outbox.")

@@ -13,8 +13,9 @@ from db.events import outbox
 from db.session import Connection, transaction
 from db.webhooks import deliveries as webhook_deliveries
 from db.webhooks import fan_out
-from worker.events.outlets import switched_on
-from worker.events.redis_stream import STREAM, OutletUnfit
+from worker.events.outlet import OutletOutOfSync
+from worker.events.outlets import build_outlets
+from worker.events.redis_stream import STREAM
 from worker.generation.stream import open_group
 from worker.runtime.settings import Settings
 
@@ -65,19 +66,19 @@ def trim(engine: Engine, redis: Redis, age: timedelta) -> int:
     if not redis.exists(STREAM):
         return 0
     with transaction(engine) as tx:
-        young = outbox.first_young(tx, age)
+        young = outbox.find_first_young(tx, age)
     return int(redis.xtrim(STREAM, minid=f"{young}-0", approximate=False))
 
 
 def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
     """Forget old events that every outlet has handed on, if each can tell how far it is."""
     try:
-        handed_on = min(outlet.position() for outlet in switched_on(engine, redis, settings))
-    except OutletUnfit as error:
-        log.error("maintenance.outbox_kept", error=" ".join(str(error).split()))  # noqa: TRY400
+        handed_on = min(outlet.position() for outlet in build_outlets(engine, redis, settings))
+    except OutletOutOfSync as error:
+        log.error("maintenance.outbox_kept", error=str(error))  # noqa: TRY400
         return 0
     with transaction(engine) as tx:
-        young = outbox.first_young(tx, _outbox_age(settings))
+        young = outbox.find_first_young(tx, _outbox_age(settings))
         needed = fan_out.needed_from(tx)
     before = min(young, handed_on + 1, young if needed is None else needed)
     return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))

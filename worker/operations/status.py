@@ -11,7 +11,7 @@ from db.commands import due_times, inbox
 from db.errors import DATABASE_ERRORS
 from db.events import outbox
 from db.session import transaction
-from worker.events.redis_stream import tip
+from worker.events.redis_stream import read_stream_end
 from worker.operations.health import Check, examine
 
 
@@ -51,7 +51,7 @@ def survey(
         with transaction(engine) as tx:
             counts = inbox.count(tx)
             next_due, hears = due_times.next_due(tx), due_times.hears_generation(tx)
-            position, _ = outbox.ends(tx)
+            position, _ = outbox.read_ends(tx)
             set_aside = inbox.count_quarantined(tx)
     except DATABASE_ERRORS:
         counts, next_due, hears, position, set_aside = None, None, None, None, None
@@ -71,6 +71,6 @@ def survey(
 
 def _stream_position(redis: Redis) -> int | None:
     try:
-        return tip(redis).position
+        return read_stream_end(redis).position
     except RedisError:
         return None

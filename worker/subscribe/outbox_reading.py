@@ -17,9 +17,9 @@ class OutboxReading:
         with transaction(self._engine) as tx:
             match question:
                 case Ask(after=after, limit=limit):
-                    return outbox.after(tx, after, limit)
+                    return outbox.read_after(tx, after, limit)
                 case AskEnds():
-                    return outbox.ends(tx)
+                    return outbox.read_ends(tx)
 
     def close(self) -> None:
         """Close its connections."""

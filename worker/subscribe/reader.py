@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from redis.exceptions import ResponseError
 
-from worker.events.redis_stream import cloud_event
+from worker.events.cloud_event import to_cloud_event
 from worker.subscribe import scripts
 from worker.subscribe.backlog import LIMIT, Hand
 from worker.subscribe.effects import Ask, AskEnds, Course, Pause, Send, Value
@@ -415,7 +415,9 @@ class Reader:
             forgotten = min(last, (ends[1] or last + 1) - 1)
             raise Gap(first, forgotten, "the outbox has forgotten them")
         pairs = [
-            part for event in events for part in (event.position, cloud_event(event, self.base_url))
+            part
+            for event in events
+            for part in (event.position, to_cloud_event(event, self.base_url))
         ]
         upto = events[-1].position
         command = self.group.run(scripts.FILL, str(first - 1), str(upto), *pairs)
@@ -450,7 +452,7 @@ class Reader:
             pairs = [
                 part
                 for position in found
-                for part in (position, cloud_event(events[position], self.base_url))
+                for part in (position, to_cloud_event(events[position], self.base_url))
             ]
             [held] = yield from self._send(self.group.run(scripts.REPLACE, *pairs))
             if not held:

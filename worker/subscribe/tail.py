@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from worker.events.redis_stream import FIELD, STREAM, tip
+from worker.events.redis_stream import FIELD, STREAM, read_stream_end
 from worker.runtime.redis_streams import entries_of
 
 BLOCK_MS = 500
@@ -38,7 +38,7 @@ def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missin
     Positions have no gaps, so a missing one is noticed and told as `Missing`, never passed over.
     Yields None whenever there was nothing for half a second, so that a caller may stop.
     """
-    at = tip(redis).position if after is None else after
+    at = read_stream_end(redis).position if after is None else after
     while True:
         answer: Any = redis.xread({STREAM: f"{at}-0"}, count=COUNT, block=BLOCK_MS)
         if not answer:

@@ -30,7 +30,7 @@ from db.session import transaction
 from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
 from schemas.values.delivery import DeliveryResult
-from worker.events.redis_stream import cloud_event
+from worker.events.cloud_event import to_cloud_event
 from worker.runtime.budget import RUN_SECONDS, Budget
 from worker.webhooks.addresses import Resolve
 from worker.webhooks.attempt import TIMEOUT_SECONDS, make_attempt
@@ -143,7 +143,7 @@ class Courier:
             self._connections,
             delivery.receiver,
             str(delivery.event.id),
-            cloud_event(delivery.event, self._options.base_url),
+            to_cloud_event(delivery.event, self._options.base_url),
             allow_private=self._options.allow_private,
         )
         self._results.append(to_result(delivery, attempt, random.random()))  # noqa: S311 - jitter

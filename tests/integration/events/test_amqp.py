@@ -1,4 +1,4 @@
-"""The AMQP outlet on a real RabbitMQ: every event, in order, whatever is away in between."""
+"""The AMQP outlet on a real RabbitMQ: every event, in order, also after outages."""
 
 import json
 import os
@@ -22,8 +22,9 @@ from tests.support.pipeline import BASE_URL, Desk, ids, stream
 from tests.support.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
 from worker.events import amqp, redis_stream
 from worker.events.amqp import AmqpGap, AmqpOutlet
-from worker.events.outlets import relay_or_later, switched_on
-from worker.events.redis_stream import OutletAway, StreamOutlet
+from worker.events.outlet import OutletUnreachable
+from worker.events.outlets import build_outlets, relay_all
+from worker.events.redis_stream import StreamOutlet
 from worker.operations import retention
 from worker.runtime.settings import OutletName, Settings, SettingsError
 from worker.runtime.startup import check_settings
@@ -96,7 +97,7 @@ def test_a_message_is_the_event_under_its_own_id_and_its_type_as_routing_key(
     assert (info["exchange"], info["routing_key"]) == ("video.events", "video.published")
 
 
-def test_events_come_in_order_and_once(desk: Desk, bus: AmqpOutlet, queue: Queue) -> None:
+def test_events_arrive_in_order_and_once(desk: Desk, bus: AmqpOutlet, queue: Queue) -> None:
     with patch.object(amqp, "BATCH", 7):
         publish(desk, 30)
         assert bus.relay() == 30
@@ -117,9 +118,7 @@ def test_a_queue_gets_only_the_types_that_it_is_bound_to(
     queue.delete()
 
 
-def test_it_begins_with_what_comes_after_it_was_switched_on(
-    desk: Desk, node: Rabbit, queue: Queue
-) -> None:
+def test_a_new_outlet_begins_with_the_next_event(desk: Desk, node: Rabbit, queue: Queue) -> None:
     publish(desk, 3)
     late = AmqpOutlet(desk.engine, node.url, BASE_URL)
     assert late.relay() == 0
@@ -129,10 +128,10 @@ def test_it_begins_with_what_comes_after_it_was_switched_on(
     late.close()
 
 
-def test_what_was_confirmed_but_not_noted_is_sent_again_under_the_same_ids(
+def test_a_batch_whose_position_was_not_stored_is_sent_again_with_the_same_ids(
     desk: Desk, bus: AmqpOutlet, queue: Queue
 ) -> None:
-    """A crash after the broker has a batch, and before we remember that."""
+    """A crash after the broker has confirmed a batch, and before the position moves."""
     publish(desk, 5)
     with (
         patch.object(outlet, "move", side_effect=KeyboardInterrupt),
@@ -142,11 +141,11 @@ def test_what_was_confirmed_but_not_noted_is_sent_again_under_the_same_ids(
     assert bus.relay() == 5
     messages = take_all(queue)
     assert sequences(messages) == [1, 2, 3, 4, 5] * 2
-    told = [message.properties["message_id"] for message in messages]
-    assert told[:5] == told[5:]
+    message_ids = [message.properties["message_id"] for message in messages]
+    assert message_ids[:5] == message_ids[5:]
 
 
-def test_many_relays_at_once_neither_double_nor_reorder(
+def test_concurrent_relays_neither_duplicate_nor_reorder(
     desk: Desk, node: Rabbit, bus: AmqpOutlet, queue: Queue
 ) -> None:
     publish(desk, 60)
@@ -163,8 +162,10 @@ def test_many_relays_at_once_neither_double_nor_reorder(
     assert sequences(take_all(queue)) == list(range(1, 61))
 
 
-def test_a_position_that_somebody_else_moved_stops_us(desk: Desk, bus: AmqpOutlet) -> None:
-    """Our lock went with a connection, and another relay took over."""
+def test_a_relay_stops_when_another_process_has_moved_the_position(
+    desk: Desk, bus: AmqpOutlet
+) -> None:
+    """The lock was lost with a connection, and another relay took over."""
     publish(desk, 4)
     move = outlet.move
 
@@ -184,12 +185,12 @@ def test_a_broker_that_stops_and_starts_loses_nothing(
     name = f"kept-{os.urandom(4).hex()}"
     with node.connection() as before:
         bind(before, name, "#")
-    with patch.object(amqp, "LEFT_ALONE_SECONDS", 0):
+    with patch.object(amqp, "RETRY_SECONDS", 0):
         publish(desk, 3)
         bus.relay()
         node.stop(number)
         publish(desk, 3)
-        with pytest.raises(OutletAway):
+        with pytest.raises(OutletUnreachable):
             bus.relay()
         node.start()
         publish(desk, 3)
@@ -201,30 +202,30 @@ def test_a_broker_that_stops_and_starts_loses_nothing(
     assert sequences(messages) == list(range(1, 10))
 
 
-def test_one_that_is_away_does_not_stop_the_others(
+def test_an_unreachable_outlet_does_not_stop_the_others(
     desk: Desk, bus: AmqpOutlet, queue: Queue
 ) -> None:
     nowhere = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
     away = AmqpOutlet(desk.engine, nowhere, BASE_URL)
     on_dead_redis = StreamOutlet(desk.engine, Redis(port=1), BASE_URL)
     publish(desk, 2)
-    relay_or_later([away, on_dead_redis, bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
+    relay_all([away, on_dead_redis, bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
     assert len(stream(desk.redis)) == 2
     assert sequences(take_all(queue)) == [1, 2]
 
 
-def test_one_that_is_away_is_left_alone_for_a_while(desk: Desk) -> None:
+def test_an_unreachable_broker_is_not_tried_again_for_a_while(desk: Desk) -> None:
     away = AmqpOutlet(desk.engine, f"amqp://guest:guest@127.0.0.1:{free_port()}//", BASE_URL)
     away.position()
     publish(desk, 1)
-    with pytest.raises(OutletAway):
+    with pytest.raises(OutletUnreachable):
         away.relay()
-    with patch.object(away, "_hand_on") as asked:
+    with patch.object(away, "_relay_batches") as relay_batches:
         assert away.relay() == 0
-    asked.assert_not_called()
+    relay_batches.assert_not_called()
 
 
-def test_no_transaction_is_open_while_the_broker_is_talked_to(desk: Desk, bus: AmqpOutlet) -> None:
+def test_no_transaction_is_open_while_messages_are_sent(desk: Desk, bus: AmqpOutlet) -> None:
     publish_one = Producer.publish
     state = """
     SELECT count(*) FROM pg_stat_activity
@@ -240,7 +241,7 @@ def test_no_transaction_is_open_while_the_broker_is_talked_to(desk: Desk, bus: A
         assert bus.relay() == 1
 
 
-def test_pruning_never_takes_what_an_outlet_has_not_handed_on(
+def test_pruning_keeps_events_that_an_outlet_has_not_relayed(
     desk: Desk, node: Rabbit, bus: AmqpOutlet
 ) -> None:
     settings = Settings(outlets="stream,amqp", amqp_url=node.url)
@@ -254,7 +255,7 @@ def test_pruning_never_takes_what_an_outlet_has_not_handed_on(
     assert retention.prune(desk.engine, desk.redis, settings).outbox == 2
 
 
-def test_one_that_was_off_for_too_long_is_refused_rather_than_leave_a_gap(
+def test_an_outlet_that_was_off_for_too_long_is_refused_rather_than_leave_a_gap(
     desk: Desk, bus: AmqpOutlet
 ) -> None:
     publish(desk, 5)
@@ -263,13 +264,13 @@ def test_one_that_was_off_for_too_long_is_refused_rather_than_leave_a_gap(
         bus.relay()
     desk.execute("DELETE FROM publisher.outlet WHERE name = 'amqp'")
     publish(desk, 1)
-    assert bus.relay() == 0  # it begins here
+    assert bus.relay() == 0  # it begins with the next event
 
 
-def test_the_settings_say_which_are_on(desk: Desk) -> None:
+def test_the_settings_name_the_outlets(desk: Desk) -> None:
     def names(outlets: str) -> list[str]:
         settings = Settings(outlets=outlets, amqp_url="amqp://localhost")
-        return [each.name for each in switched_on(desk.engine, desk.redis, settings)]
+        return [each.name for each in build_outlets(desk.engine, desk.redis, settings)]
 
     assert names("stream") == ["stream"]
     assert names("stream,amqp,stream") == ["stream", "amqp"]
@@ -278,7 +279,7 @@ def test_the_settings_say_which_are_on(desk: Desk) -> None:
         Settings(outlets="stream,kafka")
 
 
-def test_amqp_without_its_address_is_refused_before_anything_starts() -> None:
+def test_amqp_without_its_url_is_refused_at_the_start() -> None:
     settings = Settings(
         database_url="postgresql://localhost/x", redis_url="redis://localhost", outlets="amqp"
     )
@@ -288,5 +289,5 @@ def test_amqp_without_its_address_is_refused_before_anything_starts() -> None:
 
 def test_the_stream_does_not_depend_on_the_order_of_outlets(desk: Desk, bus: AmqpOutlet) -> None:
     publish(desk, 2)
-    relay_or_later([bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
+    relay_all([bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
     assert ids(desk.redis) == ["1-0", "2-0"]

@@ -16,7 +16,7 @@ from schemas.events import EVENT_DATA, CloudEvent, EventType
 from schemas.feed import FeedFilter, StreamFilter
 from schemas.generation import GenerationEvent, GenerationEventType
 from worker.events import amqp, redis_stream
-from worker.events.redis_stream import schema_url
+from worker.events.cloud_event import schema_url
 from worker.generation import stream
 from worker.runtime.settings import Settings
 

@@ -11,7 +11,7 @@ from worker.api.auth import Here
 from worker.api.documents import asyncapi, openapi
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
-from worker.events.redis_stream import schema_url
+from worker.events.cloud_event import schema_url
 from worker.operations.health import examine
 
 router = Router(tags=["operations"])

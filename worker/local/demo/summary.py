@@ -27,7 +27,7 @@ MOST_EVENTS = 10_000
 def compare(stage: Stage) -> list[Finding]:
     """Whether the subscriber received what was recorded, all of it, once and in order."""
     with transaction(stage.engine) as tx:
-        recorded = [str(event.id) for event in outbox.after(tx, 0, MOST_EVENTS)]
+        recorded = [str(event.id) for event in outbox.read_after(tx, 0, MOST_EVENTS)]
     seen = stage.subscriber.seen
     received = [each.event["id"] for each in seen]
     positions = [each.position for each in seen]
