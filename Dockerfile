@@ -1,16 +1,16 @@
 # One image for the API, the worker, beat and the migrations: docker-compose.yml has their commands.
-# Wheels only, each with its hash from the lock file: nothing is compiled, nothing comes unseen.
+# Wheels only, each with its hash from the lock file; nothing is compiled.
 
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# First what seldom changes: the dependencies, in a virtual environment that needs no pip.
+# The dependencies first, since they seldom change, in a virtual environment without pip.
 COPY requirements.lock ./
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv install --require-hashes --only-binary :all: -r requirements.lock
 
-# What builds our package, with its hash from the other lock file; it stays in this stage.
+# The build tool, with its hash from the other lock file; it stays in this stage.
 COPY requirements-dev.lock ./
 RUN awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock > build.lock \
     && pip install --require-hashes --only-binary :all: -r build.lock

@@ -40,7 +40,7 @@ asyncapi: $(DEV_STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from 
 	$(BIN)/python -m worker.api.documents.asyncapi > docs/asyncapi.json
 
 # Extras stay in: without them pip takes the newest version of a package that another one wants
-# with an extra. Each file takes the versions of the one before: what is tested is what the image runs.
+# with an extra. Each file takes the versions of the one before, so tests and image have the same ones.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command "make lock" $(ARGS)
 

@@ -22,13 +22,13 @@ result_serializer = producer.SERIALIZER
 event_serializer = producer.SERIALIZER
 accept_content = [producer.SERIALIZER]
 
-# Nobody asks for results: outcomes are rows and events.
+# Results are not used: outcomes are rows and events.
 task_ignore_result = True
 result_backend = None
 
 # One queue of our own name, so that other Celery apps on the broker stay out of it.
 task_default_queue = producer.QUEUE
-# Nothing is sent to a queue, or run under a task name, that we did not declare.
+# Only declared queues receive messages, and only declared tasks run.
 task_create_missing_queues = False
 task_queues = producer.QUEUES
 task_routes = producer.ROUTES
@@ -38,7 +38,7 @@ broker_connection_timeout = producer.CONNECT_SECONDS
 # A worker waits for its broker for ever, at the start and after every loss.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
-# Tasks in hand go on when the broker is lost: they are transactions in Postgres.
+# Running tasks continue when the broker is lost: they are transactions in Postgres.
 worker_cancel_long_running_tasks_on_connection_loss = False
 
 # A wake-up that cannot be sent now is not worth a wait: one more try, then the sweep.
@@ -47,15 +47,15 @@ task_publish_retry_policy = producer.RETRY_POLICY
 
 # Acknowledge as they arrive: a lost wake-up costs a second, a repeated one nothing.
 task_acks_late = False
-# A worker takes one message more than it works on: wake-ups are not worth hoarding.
+# A worker prefetches one message: there is no gain in holding more wake-ups.
 worker_prefetch_multiplier = 1
 
-# SIGTERM: finish the tasks in hand, a run at most its five seconds; SIGQUIT: ten seconds for that,
-# then re-queue what is unacknowledged.
+# SIGTERM: finish the running tasks (a run takes at most its five seconds). SIGQUIT: ten seconds for
+# that, then unacknowledged messages return to the queue.
 worker_soft_shutdown_timeout = 10.0
 worker_enable_soft_shutdown_on_idle = False
 
-# Nobody listens to Celery's own events; health is the heartbeat in Redis.
+# Celery's own events have no consumer; health is the heartbeat in Redis.
 worker_send_task_events = False
 task_send_sent_event = False
 # No gossip, no mingle, no heartbeats between workers, and no message that ends one.
@@ -75,8 +75,8 @@ enable_utc = True
 
 # The sweeps: look whether anything was missed. Each expires, so none pile up without a worker.
 beat_schedule = {wake_up.task: wake_up.to_sweep() for wake_up in WAKE_UPS}
-# Ours sleeps until the next command falls due; kept in memory, with short pauses while the broker
-# is away.
+# Ours sleeps until the next command is due. It is kept in memory, and pauses briefly while the
+# broker is unreachable.
 beat_scheduler = "worker.app.beat:Scheduler"
 # How long beat may sleep: it must notice a broker that comes back within a second.
 beat_max_loop_interval = 1.0

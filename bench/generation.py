@@ -48,7 +48,7 @@ class Generation:
         return median(self.before)
 
     def percentile(self, number: int) -> float:
-        """So many of a hundred are faster; from just before the commit."""
+        """The percentile `number` (1 to 99), from just before the commit."""
         return quantiles(self.before, n=100, method="inclusive")[number - 1]
 
     @property
@@ -76,14 +76,14 @@ def measure(stage: Stage, *, videos: int) -> Generation:
 
 
 def _time(platform: psycopg.Connection, video_id: int, arrivals: Arrivals) -> tuple[float, float]:
-    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is no secret
+    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is not a secret
     platform.execute(COMPLETE, [video_id])
     before = time.perf_counter()
     platform.commit()
     after = time.perf_counter()
     arrived, at = arrivals.get(timeout=90)
     if arrived != video_id:
-        raise ours.Incorrect(f"{video_id} was completed, heard of {arrived}")
+        raise ours.Incorrect(f"{video_id} was completed, received {arrived}")
     return 1_000 * (at - before), 1_000 * (at - after)
 
 

@@ -41,7 +41,7 @@ class Latency:
         return median(self.milliseconds)
 
     def percentile(self, number: int) -> float:
-        """So many of a hundred are faster."""
+        """The percentile `number` (1 to 99)."""
         return quantiles(self.milliseconds, n=100)[number - 1]
 
     @property
@@ -71,12 +71,12 @@ def _door(
 
 
 def _time(publish: Publish, video_id: int, arrivals: Arrivals) -> float:
-    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is no secret
+    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is not a secret
     started = time.perf_counter()
     publish(video_id)
     arrived, at = arrivals.get(timeout=30)
     if arrived != video_id:
-        raise ours.Incorrect(f"published {video_id}, heard of {arrived}")
+        raise ours.Incorrect(f"published {video_id}, received {arrived}")
     return 1_000 * (at - started)
 
 

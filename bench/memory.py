@@ -1,4 +1,4 @@
-"""Memory: what one worker process holds after so many publishes, and whether it grows."""
+"""Memory: how much one worker process uses after a number of publishes, and whether it grows."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ WITHDRAW = "UPDATE video SET is_draft = true WHERE NOT is_draft"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A pool process after so many publishes, in MiB."""
+    """A pool process after a number of publishes, in MiB."""
 
     published: int
     rss: float

@@ -53,7 +53,7 @@ class Outages:
 
 
 def measure(stage: Stage, *, runs: int, overdue: int) -> Outages:
-    """Let commands fall due while nobody works, then start worker and beat."""
+    """Let commands become due while no worker runs, then start worker and beat."""
     return Outages(rounds=[_recover(stage, overdue) for _ in range(runs)])
 
 

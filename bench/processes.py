@@ -81,6 +81,6 @@ def resident(pid: int) -> dict[str, float]:
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -69,7 +69,7 @@ FROM generate_series(1, %(count)s) n,
 
 @dataclass(frozen=True, kw_only=True)
 class Lateness:
-    """What a group of commands came to, in milliseconds from due to committed."""
+    """The lateness of a group of commands: milliseconds from due to committed."""
 
     commands: int
     median: float
@@ -96,7 +96,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Rounds beside so many commands that are far away."""
+    """Rounds beside `far` commands that are due much later."""
 
     far: int
     spread: list[Lateness]
@@ -193,7 +193,7 @@ def _idle(run: Run, video_ids: Sequence[int]) -> Lateness:
 
 
 def _spread(run: Run, video_ids: Sequence[int], seconds: float) -> Lateness:
-    """Many, at random over so many seconds."""
+    """Many, at random moments within `seconds`."""
     return _timed(run, video_ids, [random.uniform(0, seconds) for _ in video_ids])  # noqa: S311
 
 

@@ -26,7 +26,7 @@ class Row:
 
 
 def throughput_rows(result: Throughput) -> list[Row]:
-    """Ours, the peer's, and the ratio, which is what counts."""
+    """Ours, the peer's, and the ratio, which decides."""
     return [
         _rate(f"publishes a second, {result.commands:,} commands", result.ours),
         _rate(f"textbook Celery worker, {result.peer_commands:,} commands", result.peer),

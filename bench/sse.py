@@ -114,7 +114,7 @@ def measure(run: Run, readers: int, events: int) -> Result:
 
 def _publish(run: Run, video_id: int) -> float:
     """Publish one video as a worker does; return when it was committed."""
-    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is no secret
+    time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is not a secret
     committed: list[float] = []
 
     def after_commit() -> None:
@@ -144,7 +144,7 @@ def _healthy(port: int) -> bool:
 
 @contextmanager
 def _readers(port: int, key: str, count: int, events: int) -> Generator[subprocess.Popen[str]]:
-    """A process with so many readers, once all of them are connected."""
+    """A process with `count` readers, once all of them are connected."""
     arguments = [f"--readers={count}", f"--events={events}", "--read", str(port), key]
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.sse", *arguments],

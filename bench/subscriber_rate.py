@@ -152,7 +152,7 @@ def _latency(run: Run, count: int) -> Row:
     thread.start()
     times: list[float] = []
     for number in range(1, count + 1):
-        time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - a pause is no secret
+        time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - a pause is not a secret
         record(run.engine, 1)
         committed = time.perf_counter()
         redis_stream.relay(run.engine, run.redis, BASE_URL)

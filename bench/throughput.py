@@ -43,7 +43,7 @@ class Throughput:
 
 
 def measure(stage: Stage, *, runs: int, commands: int, peer_commands: int) -> Throughput:
-    """Measure by turns, so that what else the machine does meets both."""
+    """Alternate between both, so that other work on the machine affects both."""
     mine: list[float] = []
     theirs: list[float] = []
     for _ in range(runs):

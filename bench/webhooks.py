@@ -2,7 +2,7 @@
 
 `python -m bench.webhooks [--events N] [--runs N]`: the receiver is a process of its own on this
 machine, the worker a real Celery worker with one process that serves the webhooks' queue alone.
-Counted is what reaches the endpoints that answer, from the first request to the last.
+It counts the requests to the endpoints that answer, from the first to the last.
 """
 
 import argparse

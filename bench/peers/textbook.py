@@ -67,7 +67,7 @@ Connection = psycopg.Connection[TupleRow]
 
 @lru_cache(maxsize=1)
 def database() -> Connection:
-    """A connection per process, kept open: what a pool comes to in a prefork worker."""
+    """One open connection per process, as a pool in a prefork worker has."""
     return psycopg.connect(os.environ["DATABASE_URL"].replace("+psycopg", ""))
 
 
