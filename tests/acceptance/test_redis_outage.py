@@ -96,7 +96,7 @@ def test_a_crew_that_starts_before_redis_waits_for_it(
     with celeries(tmp_path, database_url, valkey.url) as crew:
         starting = [crew.start("worker", "--concurrency=1"), crew.start("beat")]
         for celery in starting:
-            celery.wait_for("broker.away")
+            celery.wait_for("broker.unreachable")
         enqueue_without_redis(desk, valkey)
         valkey.start()
         wait_until(lambda: on_stream(valkey) >= 1, "the event")

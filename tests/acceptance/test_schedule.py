@@ -129,7 +129,7 @@ def test_beat_ends_at_once_with_its_database_away(
     beat = celery.beat()
     wait_until(lambda: listens(desk), "beat to hear of what falls due")
     with away(desk, database_url):
-        beat.wait_for("agenda.database_away")
+        beat.wait_for("due_times.database_unreachable")
         assert beat.stop(signal.SIGTERM, timeout=5) == 0
 
 

@@ -1,8 +1,8 @@
 """Beat's scheduler: sleeps until the next command falls due, and wakes Celery at that moment.
 
-It hears generation reports come in, too, and wakes Celery for them; and it sends the sweeps of
-celeryconfig, as Celery's own does. It remembers nothing, so no file is written, and two or more of
-them at once do no harm: a wake-up too many finds nothing.
+It also wakes Celery for new generation reports, and sends the sweeps of celeryconfig as Celery's
+own scheduler does. It stores nothing, so it writes no file, and several beats at once do no harm:
+an unnecessary wake-up finds no work.
 """
 
 from datetime import UTC, datetime
@@ -12,48 +12,50 @@ from typing import Any
 from celery.beat import Scheduler as CeleryScheduler
 
 from worker.app import app
-from worker.app.consumer import connect_soon
-from worker.app.due_times import Agenda
-from worker.app.report_listener import Hearing
+from worker.app.consumer import connect_quickly
+from worker.app.due_times import DueTimes
+from worker.app.report_listener import ReportListener
 from worker.runtime.wake_ups import CANARY, REPORTS
 
 
 class Scheduler(CeleryScheduler):
-    """Celery's in-memory scheduler, with an agenda, and never long away from its broker."""
+    """Celery's in-memory scheduler that also waits for due times and reports."""
+
+    # The two threads start with the first tick: beat also makes schedulers that never tick.
+    @cached_property
+    def due_times(self) -> DueTimes:
+        """The coming due times."""
+        due_times = DueTimes(app.runtime.engine)
+        due_times.start()
+        return due_times
 
     @cached_property
-    def agenda(self) -> Agenda:
-        """Kept from the first tick on: beat makes schedulers that it only looks at, too."""
-        agenda = Agenda(app.runtime.engine)
-        agenda.start()
-        return agenda
-
-    @cached_property
-    def hearing(self) -> Hearing:
-        """Kept from the first tick on, too."""
-        hearing = Hearing(app.runtime.redis, partial(app.runtime.waker.wake, REPORTS))
-        hearing.start()
-        return hearing
+    def report_listener(self) -> ReportListener:
+        """The listener for generation reports."""
+        wake = partial(app.runtime.waker.wake, REPORTS)
+        report_listener = ReportListener(app.runtime.redis, wake)
+        report_listener.start()
+        return report_listener
 
     def setup_schedule(self) -> None:
-        """Take the sweeps from celeryconfig; the canary flies at once, so that health is known."""
+        """Take the sweeps from celeryconfig; the first canary is due at once, for health."""
         super().setup_schedule()
         self.schedule[CANARY.task].last_run_at = datetime.fromtimestamp(0, UTC)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due of the sweeps, then wait for the next sweep or the next command."""
+        """Send the sweeps that are due, then wait for the next sweep or the next command."""
         seconds: float = super().tick(*args, **kwargs)
-        agenda, _ = self.agenda, self.hearing
-        if agenda.wait(seconds):
+        due_times, _ = self.due_times, self.report_listener
+        if due_times.wait(seconds):
             app.runtime.waker.wake()
         return 0.0
 
     def close(self) -> None:
-        """Stop the threads; runs in a signal handler, so nothing is waited for."""
-        for part in ("agenda", "hearing"):
-            if part in self.__dict__:
-                self.__dict__[part].stop()
+        """Stop the threads; runs in a signal handler, so it waits for nothing."""
+        for name in ("due_times", "report_listener"):
+            if name in self.__dict__:
+                self.__dict__[name].stop()
         super().close()
 
     def _ensure_connected(self) -> Any:
-        return connect_soon(self.connection)
+        return connect_quickly(self.connection)

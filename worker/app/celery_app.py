@@ -1,4 +1,4 @@
-"""Celery's app class with what our tasks work with: a runtime, the outlets and the courier."""
+"""The class of our Celery app: it has the runtime, the outlets and the courier that tasks use."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,28 +14,28 @@ from worker.webhooks.courier import Courier, CourierOptions
 
 
 class PublishWorkerApp(Celery):
-    """The app of our workers and of beat. Everything is opened when it is first used."""
+    """The app of our workers and of beat. Each part is opened on first use."""
 
     @property
     def Worker(self) -> Any:  # noqa: N802 - Celery's name
-        """The worker; whoever asks for it is about to start one in this process."""
+        """The worker class. Celery asks for it to start a worker in this process."""
         signals.install(self)
         return super().Worker
 
     @property
     def Beat(self) -> Any:  # noqa: N802 - Celery's name
-        """The scheduler; whoever asks for it is about to start one in this process."""
+        """The beat class. Celery asks for it to start beat in this process."""
         signals.install(self)
         return super().Beat  # pyright: ignore[reportUnknownVariableType]
 
     @cached_property
     def runtime(self) -> Runtime:
-        """The engine and clients of this process, settings from the environment."""
+        """The engine and clients of this process; settings from the environment."""
         return Runtime.open(producer=self)
 
     @cached_property
     def outlets(self) -> Sequence[Outlet]:
-        """Where this process relays events to."""
+        """The outlets that this process relays events to."""
         return build_outlets(self.runtime.engine, self.runtime.redis, self.runtime.settings)
 
     @cached_property
@@ -50,7 +50,7 @@ class PublishWorkerApp(Celery):
         )
 
     def forget_inherited(self) -> None:
-        """Drop what was opened before a fork, without closing the parent's connections."""
+        """Drop the parts that were opened before a fork; the parent's connections stay open."""
         inherited: Runtime | None = self.__dict__.pop("runtime", None)
         if inherited is not None:
             inherited.engine.dispose(close=False)
@@ -58,6 +58,6 @@ class PublishWorkerApp(Celery):
             self.__dict__.pop(name, None)
 
     def close_courier(self) -> None:
-        """Let the deliveries in flight end, if there is a courier."""
+        """Wait for the deliveries in flight, if there is a courier."""
         if "courier" in self.__dict__:
             self.courier.close()

@@ -1,6 +1,6 @@
-"""Celery's consumer, ours in three points: no chatter, no long pauses, no message can end it.
+"""Celery's consumer with three changes: no gossip, short pauses, and no message that can end it.
 
-A message that makes no sense is logged, counted and quarantined (see app/transport.py).
+A message that cannot be read is logged and quarantined (see also app/transport.py).
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 
-from worker.app.transport import keep
+from worker.app.transport import quarantine_message
 
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
@@ -17,48 +17,48 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class Consumer(CeleryConsumer):
-    """Celery's consumer without gossip, mingle and heartbeats to others; sets nonsense aside."""
+    """Celery's consumer, silent, and with a quarantine for unreadable messages."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Start as Celery's does, with the chatter off whatever the command line says."""
+        """Start without gossip, mingle and heartbeats, whatever the command line says."""
         super().__init__(*args, **{**kwargs, **_SILENT})
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait for the broker, in short pauses."""
-        connect_soon(conn, callback=maybe_shutdown)
+        connect_quickly(conn, callback=maybe_shutdown)
         self.first_connection_attempt = False
         return conn
 
     def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Not a task message at all."""
+        """Quarantine a message that is not a task message."""
         super().on_unknown_message(body, message)
-        keep(message.body, "not a Celery message")
+        quarantine_message(message.body, "not a Celery message")
 
     def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
-        """A task that we do not have."""
+        """Quarantine a message for a task that does not exist."""
         super().on_unknown_task(body, message, exc)
-        keep([message.headers, message.body], f"unknown task {exc}")
+        quarantine_message([message.headers, message.body], f"unknown task {exc}")
 
     def on_invalid_task(self, body: Any, message: Any, exc: Any) -> None:
-        """A task message with parts missing."""
+        """Quarantine a task message with parts missing."""
         super().on_invalid_task(body, message, exc)
-        keep([message.headers, message.body], f"invalid task message: {exc}")
+        quarantine_message([message.headers, message.body], f"invalid task message: {exc}")
 
     def on_decode_error(self, message: Any, exc: Any) -> None:
-        """A body that is not what its content type says."""
+        """Quarantine a message whose body does not match its content type."""
         super().on_decode_error(message, exc)
-        keep([message.headers, message.body], f"undecodable body: {exc}")
+        quarantine_message([message.headers, message.body], f"undecodable body: {exc}")
 
 
-def connect_soon(connection: Any, **options: Any) -> Any:
-    """Wait for the broker for ever, asking at least once a second.
+def connect_quickly(connection: Any, **options: Any) -> Any:
+    """Wait for the broker for ever, with one attempt a second or more.
 
-    Celery's pauses grow to half a minute; nothing here may wait that long for a Redis that is back.
+    Celery's own pauses grow to half a minute.
     """
     return connection.ensure_connection(
-        _tell_away, interval_start=0.2, interval_step=0.2, interval_max=1.0, **options
+        _log_unreachable, interval_start=0.2, interval_step=0.2, interval_max=1.0, **options
     )
 
 
-def _tell_away(error: Exception, pause: float) -> None:
-    log.warning("broker.away", error=str(error), next_try=pause)
+def _log_unreachable(error: Exception, pause: float) -> None:
+    log.warning("broker.unreachable", error=str(error), next_try=pause)

@@ -1,7 +1,7 @@
-"""The agenda: when the next command falls due, kept by a thread that reads and hears of it.
+"""The coming due times, kept by a thread that reads them and is notified of new ones.
 
-It reads the coming seconds once a second, and hears at once of what falls due sooner. Whatever it
-misses, the sweep finds: nothing here is needed for anything but punctuality.
+It reads the next seconds once a second; a notification tells it of a command that falls due sooner.
+It serves punctuality only: a due command that it misses, the sweep finds.
 """
 
 import threading
@@ -17,15 +17,15 @@ from db.session import Connection
 
 READ_EVERY_SECONDS = 1.0
 RETRY_SECONDS = 0.5
-"""After the database was away."""
+"""Pause after the database was unreachable."""
 SILENT_SECONDS = 10.0
-"""A read that takes so long gets no answer any more: the connection is cut off, and made anew."""
+"""A read that takes longer gets no answer: its connection is cut off, and replaced."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class Agenda:
-    """Knows the coming due times by this machine's steady clock."""
+class DueTimes:
+    """Waits for the next due time, by this machine's monotonic clock."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -33,29 +33,29 @@ class Agenda:
         self._due: list[float] = []
         """A heap of `time.monotonic()`."""
         self._offset = 0.0
-        """The database's clock minus ours."""
+        """The database's clock minus ours, in seconds."""
         self._connection: Connection | None = None
         self._read_at = time.monotonic()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="agenda", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="due-times", daemon=True)
 
     def start(self) -> None:
-        """Begin to read and hear."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End within a second; nobody need wait for that."""
+        """Make the thread end within a second; does not wait for it."""
         self._stop.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until something falls due, at most so long; True if something has.
+        """Wait until a command falls due, at most `seconds`; return whether one has.
 
-        What has fallen due is forgotten: whoever is told, acts.
+        Each due time is reported once: the caller wakes Celery.
         """
         self._cut_off_if_silent()
         until = time.monotonic() + seconds
         with self._changed:
-            while not self._take_due():
+            while not self._drop_due():
                 now = time.monotonic()
                 if now >= until:
                     return False
@@ -65,42 +65,43 @@ class Agenda:
     def _cut_off_if_silent(self) -> None:
         connection = self._connection
         if connection is not None and time.monotonic() - self._read_at > SILENT_SECONDS:
-            log.warning("agenda.cut_off", silent_for=SILENT_SECONDS)
+            log.warning("due_times.connection_cut", silent_for=SILENT_SECONDS)
             self._read_at = time.monotonic()
             due_times.cut_off(connection)
 
-    def _take_due(self) -> bool:
+    def _drop_due(self) -> bool:
+        """Remove the times that have come; return whether there were any."""
         now = time.monotonic()
-        taken = False
+        found = False
         while self._due and self._due[0] <= now:
             heappop(self._due)
-            taken = True
-        return taken
+            found = True
+        return found
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 with due_times.listening(self._engine) as self._connection:
                     self._follow(self._connection)
             except DATABASE_ERRORS as error:
-                log.warning("agenda.database_away", error=str(error).strip())
-            except Exception:
-                log.exception("agenda.failed", consequence="it begins anew")  # a thread has nobody
+                log.warning("due_times.database_unreachable", error=str(error).strip())
+            except Exception:  # a thread has no caller that would log it
+                log.exception("due_times.failed", consequence="they are read again")
             self._connection = None
             self._stop.wait(RETRY_SECONDS)
 
     def _follow(self, connection: Connection) -> None:
         while not self._stop.is_set():
-            self._note(due_times.upcoming(connection))
+            self._replace(due_times.upcoming(connection))
             self._read_at = time.monotonic()
             again = time.monotonic() + READ_EVERY_SECONDS
             while (left := again - time.monotonic()) > 0 and not self._stop.is_set():
-                self._hear(due_times.heard(connection, left))
+                self._add(due_times.heard(connection, left))
 
-    def _note(self, upcoming: due_times.Upcoming) -> None:
-        """Replace what is known of the time to come: what was changed or cancelled is gone from it.
+    def _replace(self, upcoming: due_times.Upcoming) -> None:
+        """Replace the coming times: cancelled and moved ones disappear.
 
-        What has come already and was not taken yet, stays: it is in no reading any more.
+        A time that has come and was not reported yet stays: no reading has it any more.
         """
         self._offset = upcoming.now - time.monotonic()
         with self._changed:
@@ -110,7 +111,8 @@ class Agenda:
             self._due = [*passed, *(due for due in coming if due > now)]  # sorted, so a heap
             self._changed.notify()
 
-    def _hear(self, due: list[float | None]) -> None:
+    def _add(self, due: list[float | None]) -> None:
+        """Add notified times; None means now."""
         now = time.monotonic()
         with self._changed:
             for each in due:

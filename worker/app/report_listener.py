@@ -1,6 +1,6 @@
-"""Hearing: a thread that notices reports on the stream `video.generation` as they come in.
+"""A thread that notices new generation reports on the stream `video.generation`.
 
-Only a wake-up: whoever reads them is a Celery task, with a sweep each second behind it.
+It only wakes Celery: a task reads the reports, and a sweep each second finds what it misses.
 """
 
 import threading
@@ -15,40 +15,40 @@ from worker.generation.stream import STREAM
 from worker.runtime.redis_streams import entries_of
 
 BLOCK_MS = 1_000
-"""How long one look waits; short, so that a stop is noticed."""
+"""How long one read waits; short, so that the thread notices a stop."""
 RETRY_SECONDS = 0.5
-"""After Redis was away."""
+"""Pause after Redis was unreachable."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class Hearing:
-    """Calls `heard` when something new is on the stream."""
+class ReportListener:
+    """Calls `wake` when the stream has a new entry."""
 
-    def __init__(self, redis: Redis, heard: Callable[[], None]) -> None:
+    def __init__(self, redis: Redis, wake: Callable[[], None]) -> None:
         self._redis = redis
-        self._heard = heard
+        self._wake = wake
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="hearing", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="report-listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End within a second; nobody need wait for that."""
+        """Make the thread end within a second; does not wait for it."""
         self._stop.set()
 
-    def _listen(self) -> None:
+    def _run(self) -> None:
         last: bytes | str = "$"
         while not self._stop.is_set():
             try:
-                news: Any = self._redis.xread({STREAM: last}, count=1_000, block=BLOCK_MS)
+                answer: Any = self._redis.xread({STREAM: last}, count=1_000, block=BLOCK_MS)
             except RedisError as error:
-                log.warning("hearing.redis_away", error=str(error))
+                log.warning("report_listener.redis_unreachable", error=str(error))
                 self._stop.wait(RETRY_SECONDS)
                 last = "$"  # the stream may be another one by then, with lower IDs
                 continue
-            if entries := entries_of(news):
+            if entries := entries_of(answer):
                 last = entries[-1][0]
-                self._heard()
+                self._wake()

@@ -24,7 +24,7 @@ def install(app: "PublishWorkerApp") -> None:
     """
     with one_clear_line():
         check_settings(Settings())
-    # Kombu's own transport lets one unreadable list entry end the worker: see app/transport.py.
+    # With Kombu's own transport one unreadable list entry ends the worker: see app/transport.py.
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
 
     def start_pool_process(**_: Any) -> None:
@@ -45,7 +45,10 @@ def install(app: "PublishWorkerApp") -> None:
 
 
 def check_before_start(**_: Any) -> None:
-    """End a worker with one clear line if it could do nothing; later outages it waits out."""
+    """End the process with one clear line unless the database answers and is migrated.
+
+    The worker waits for a database that becomes unreachable later.
+    """
     with one_clear_line():
         settings = Settings()
         engine = connect(settings.database(), platform_schema=settings.platform_schema)

@@ -1,4 +1,4 @@
-"""Celery's doors: each task translates a message and calls one function."""
+"""The Celery tasks: each parses its message and calls one function."""
 
 from hashlib import sha256
 from typing import Any
@@ -39,7 +39,7 @@ MAX_ID = 255
 
 @app.task(name=PUBLISH.task)
 def run_due() -> None:
-    """The wake-up: carry out what is due."""
+    """Carry out the commands that are due."""
     runtime = app.runtime
     runtime.waker.note_arrival()
     leave_heartbeat(runtime.waker.redis)
@@ -60,13 +60,13 @@ def _after_batch() -> None:
 
 @app.task(name=RELAY.task)
 def relay_events() -> None:
-    """The sweep of the outbox: hand on what is not where it should go yet."""
+    """Relay the events that are not at every outlet yet."""
     relay_all(app.outlets)
 
 
 @app.task(name=REPORTS.task)
 def take_reports() -> None:
-    """The wake-up: take generation reports off their stream; what they make due, goes out."""
+    """Apply generation reports from their stream, and wake Celery for commands they make due."""
     runtime = app.runtime
     runtime.waker.note_arrival(REPORTS)
     if stream.take_or_postpone(runtime.engine, runtime.redis):
@@ -75,7 +75,7 @@ def take_reports() -> None:
 
 @app.task(name=FAN_OUT.task)
 def fan_out_events() -> None:
-    """The wake-up after the relay, and the sweep: make the webhook deliveries of new events."""
+    """Make the webhook deliveries of new events."""
     runtime = app.runtime
     runtime.waker.note_arrival(FAN_OUT)
     if fan_out(runtime.engine):
@@ -84,7 +84,7 @@ def fan_out_events() -> None:
 
 @app.task(name=DELIVER.task, bind=True)
 def deliver(self: Task[Any, Any]) -> None:
-    """The wake-up: send the webhook deliveries that are due; one run at a time on this worker."""
+    """Send the webhook deliveries that are due; one run at a time on each worker."""
     runtime = app.runtime
     runtime.waker.note_arrival(DELIVER)
     with acquire_run_lock(runtime.redis, str(self.request.hostname)) as acquired:
@@ -95,14 +95,14 @@ def deliver(self: Task[Any, Any]) -> None:
 
 @app.task(name=PRUNE.task)
 def prune() -> None:
-    """Forget what is old."""
+    """Delete old rows and stream entries."""
     runtime = app.runtime
     retention.prune(runtime.engine, runtime.redis, runtime.settings)
 
 
 @app.task(name=TIME_ZONES.task)
 def recompute() -> None:
-    """Compute the instants of local times anew where a zone's rules have changed."""
+    """Compute the instants of local times again where a zone's rules have changed."""
     runtime = app.runtime
     done = time_zone_updates.recompute(runtime.engine, RUN_SECONDS)
     if done.moved:
@@ -112,8 +112,8 @@ def recompute() -> None:
 
 
 @app.task(name=CANARY.task)
-def fly_canary() -> None:
-    """Send the canary: a publication of our own that shows that scheduling works."""
+def schedule_canary() -> None:
+    """Schedule the next canary, which shows that scheduling works."""
     runtime = app.runtime
     canary.fly(runtime.engine, runtime.waker, runtime.settings.canary_video_id)
 
@@ -121,20 +121,21 @@ def fly_canary() -> None:
 @app.task(
     name="publish.enqueue",
     bind=True,
-    typing=False,  # what the arguments are, the schema says, and with better words
-    acks_late=True,  # a message is the command itself here, until it is in the inbox …
-    reject_on_worker_lost=True,  # … so a worker that dies with it gives it back
+    typing=False,  # the schema checks the arguments, with better messages
+    acks_late=True,  # until the command is in the inbox, the message is its only copy
+    reject_on_worker_lost=True,  # so the message of a worker that dies goes back to the queue
 )
 def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
-    """A command dropped straight onto the queue, by a producer that has only the broker.
+    """Accept commands from a producer that has only the broker.
 
-    The message's id is its idempotency key unless it brings one, so a doubled message counts once.
+    The message's id is the idempotency key unless the message has one, so a repeated message has no
+    effect.
     """
     runtime = app.runtime
     body = {"args": args, "kwargs": message}
     try:
         parsed = _parse(args, message)
-        key = parsed.idempotency_key or _bounded(str(self.request.id))
+        key = parsed.idempotency_key or _to_idempotency_key(str(self.request.id))
         origin = Origin(
             trigger=Trigger.QUEUE,
             correlation_id=parsed.correlation_id or key,
@@ -142,16 +143,16 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
             idempotency_scope="queue",
             idempotency_key=key,
         )
-        _patiently(enqueue)(runtime.engine, runtime.waker, parsed.commands, origin)
+        _retry_while_passing(enqueue)(runtime.engine, runtime.waker, parsed.commands, origin)
     except Exception as error:
         if is_passing(error):
             raise Reject(str(error), requeue=True) from error
-        # Whatever is wrong with it, the message is kept: an error here would acknowledge it.
-        _patiently(quarantine)(runtime.engine, body, error)
+        # Every other error keeps the message: an error of the task would acknowledge it.
+        _retry_while_passing(quarantine)(runtime.engine, body, error)
 
 
-def _bounded(message_id: str) -> str:
-    """The message's id, or what stands for one that no index could hold."""
+def _to_idempotency_key(message_id: str) -> str:
+    """Return the message's id, or its hash if it is too long or not printable ASCII."""
     if len(message_id) <= MAX_ID and message_id.isprintable() and message_id.isascii():
         return message_id
     return sha256(message_id.encode(errors="surrogatepass")).hexdigest()
@@ -163,10 +164,10 @@ def _parse(args: tuple[Any, ...], message: dict[str, Any]) -> QueueMessage:
     return QueueMessage.model_validate(message)
 
 
-_patiently = retry(
+_retry_while_passing = retry(
     retry=retry_if_exception(is_passing),
     wait=wait_exponential_jitter(initial=0.1, max=5),
     stop=stop_after_delay(30),
     reraise=True,
 )
-"""Waits for a database that is away, for half a minute; then the message goes back to the queue."""
+"""Retries while the database is unreachable, for half a minute."""

@@ -1,6 +1,6 @@
-"""Kombu's Redis transport, in which an unreadable message is quarantined.
+"""Kombu's Redis transport with a quarantine for unreadable messages.
 
-Without this, one list entry that is not valid JSON, or not a Kombu message, ends the worker.
+With Kombu's own, one list entry that is not valid JSON, or not a Kombu message, ends the worker.
 """
 
 from typing import Any
@@ -16,21 +16,19 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class Channel(kombu_redis.Channel):
-    """Kombu's Redis channel, where a list entry that is no JSON does not end the worker."""
+    """Kombu's Redis channel; it quarantines a list entry that is not valid JSON."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
         except ValueError as error:
-            keep(
-                getattr(error, "doc", None) or getattr(error, "object", ""),
-                f"not valid JSON: {error}",
-            )
+            body = getattr(error, "doc", None) or getattr(error, "object", "")
+            quarantine_message(body, f"not valid JSON: {error}")
             return None
 
 
 class Transport(kombu_redis.Transport):
-    """Kombu's Redis transport, where JSON that is no Kombu message does not end the worker."""
+    """Kombu's Redis transport; it quarantines JSON that is not a Kombu message."""
 
     Channel = Channel
 
@@ -38,13 +36,13 @@ class Transport(kombu_redis.Transport):
         try:
             _check_envelope(message)
         except (AttributeError, KeyError, TypeError):
-            keep(repr(message), "not a Kombu message")
+            quarantine_message(repr(message), "not a Kombu message")
         else:
             super()._deliver(message, queue)
 
 
 def _check_envelope(message: Any) -> None:
-    """Touch what Kombu will; raises what Kombu would, which would end the worker."""
+    """Read the parts that Kombu reads; raises the errors that would end the worker there."""
     properties = message["properties"]
     for part in (properties["delivery_info"], message["headers"]):
         dict.keys(part)
@@ -52,9 +50,9 @@ def _check_envelope(message: Any) -> None:
     str.encode(properties["delivery_tag"])
 
 
-def keep(body: object, error: str) -> None:
+def quarantine_message(body: object, error: str) -> None:
     """Quarantine a message, or at least log it when the database is unreachable."""
     try:
         quarantine(app.runtime.engine, body, ValueError(error))
-    except DATABASE_ERRORS as away:
-        log.error("message.lost", body=repr(body)[:2000], error=error, database=str(away))  # noqa: TRY400
+    except DATABASE_ERRORS as failure:
+        log.error("message.lost", body=repr(body)[:2000], error=error, database=str(failure))  # noqa: TRY400

@@ -1,4 +1,4 @@
-"""The agenda: what falls due next, read once a second and heard of at once."""
+"""Due times: read once a second, and notified at once."""
 
 import threading
 from collections.abc import Generator
@@ -13,18 +13,18 @@ from db.session import transaction
 from schemas.command import PublishRequest
 from tests.support.pipeline import Desk
 from tests.support.waiting import wait_until
-from worker.app.due_times import Agenda
+from worker.app.due_times import DueTimes
 
 FAR = 30.0
-"""Seconds that no test waits; what is awaited comes long before."""
+"""Seconds that no test waits: each wait ends long before."""
 
 
 @pytest.fixture
-def agenda(desk: Desk) -> Generator[Agenda]:
-    """An agenda that listens already."""
-    made = Agenda(desk.engine)
+def coming(desk: Desk) -> Generator[DueTimes]:
+    """Due times whose thread listens already."""
+    made = DueTimes(desk.engine)
     made.start()
-    wait_until(lambda: listeners(desk) == 1, "the agenda to listen")
+    wait_until(lambda: listeners(desk) == 1, "the thread to listen")
     yield made
     made.stop()
 
@@ -43,19 +43,19 @@ def soon(milliseconds: int) -> datetime:
     return datetime.now(UTC) + timedelta(milliseconds=milliseconds)
 
 
-def test_it_wakes_when_a_command_falls_due_and_not_before(desk: Desk, agenda: Agenda) -> None:
+def test_a_wait_ends_when_a_command_falls_due_and_not_before(desk: Desk, coming: DueTimes) -> None:
     request = PublishRequest(video_id=desk.video(), publish_at=soon(400))
     [command] = desk.accept(request).commands
-    assert agenda.wait(FAR)
+    assert coming.wait(FAR)
     now = desk.value("SELECT clock_timestamp()")
     assert now >= command.due_at
     assert desk.run() == 1
 
 
-def test_it_hears_of_an_earlier_time_while_it_waits(desk: Desk, agenda: Agenda) -> None:
+def test_an_earlier_time_ends_a_wait_that_has_begun(desk: Desk, coming: DueTimes) -> None:
     desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(60_000)))
     woken: list[bool] = []
-    waiting = threading.Thread(target=lambda: woken.append(agenda.wait(FAR)))
+    waiting = threading.Thread(target=lambda: woken.append(coming.wait(FAR)))
     waiting.start()
     desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(300)))
     waiting.join()
@@ -63,53 +63,53 @@ def test_it_hears_of_an_earlier_time_while_it_waits(desk: Desk, agenda: Agenda) 
     assert desk.run() == 1
 
 
-def test_it_hears_of_the_end_of_generation(desk: Desk, agenda: Agenda) -> None:
+def test_the_end_of_generation_ends_a_wait(desk: Desk, coming: DueTimes) -> None:
     video = desk.video(status="in_progress")
     desk.publish(video)
     desk.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
-    assert agenda.wait(FAR)
+    assert coming.wait(FAR)
     assert desk.run() == 1
 
 
-def test_what_was_cancelled_is_forgotten(desk: Desk, agenda: Agenda) -> None:
+def test_a_cancelled_command_ends_no_wait(desk: Desk, coming: DueTimes) -> None:
     desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(2_500)))
     desk.execute("DELETE FROM publisher.publish_command")
-    assert not agenda.wait(4)
+    assert not coming.wait(4)
 
 
-def test_it_comes_back_to_a_database_that_was_away(desk: Desk, agenda: Agenda) -> None:
+def test_the_thread_reconnects_to_the_database(desk: Desk, coming: DueTimes) -> None:
     desk.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    wait_until(lambda: listeners(desk) == 1, "the agenda to listen again")
+    wait_until(lambda: listeners(desk) == 1, "the thread to listen again")
     desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(400)))
-    assert agenda.wait(FAR)
+    assert coming.wait(FAR)
     assert desk.run() == 1
 
 
 @pytest.mark.parametrize("nonsense", ["soon", "nan", "-inf", "{}"])
-def test_what_anybody_says_on_the_channel_does_not_end_it(
-    desk: Desk, agenda: Agenda, nonsense: str
+def test_an_unreadable_notification_does_not_end_the_thread(
+    desk: Desk, coming: DueTimes, nonsense: str
 ) -> None:
     desk.execute("SELECT pg_notify('publisher_due', %s)", nonsense)
-    assert agenda.wait(FAR)  # no time means now
+    assert coming.wait(FAR)  # no time means now
     desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(400)))
-    assert agenda.wait(FAR)
+    assert coming.wait(FAR)
     assert desk.run() == 1
 
 
-def test_it_cuts_off_a_connection_that_got_silent(
-    desk: Desk, agenda: Agenda, monkeypatch: pytest.MonkeyPatch
+def test_a_silent_connection_is_replaced(
+    desk: Desk, coming: DueTimes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = desk.rows(LISTENERS)
     monkeypatch.setattr("worker.app.due_times.SILENT_SECONDS", -1.0)
-    agenda.wait(0)
+    coming.wait(0)
     monkeypatch.undo()
     wait_until(lambda: len(now := desk.rows(LISTENERS)) == 1 and now != before, "another one")
 
 
-def test_thousands_due_at_once_hide_nothing_behind_them(desk: Desk) -> None:
+def test_many_commands_due_at_the_same_time_are_read_as_one(desk: Desk) -> None:
     crowd = [PublishRequest(video_id=desk.video(), publish_at=soon(900)) for _ in range(3)]
     desk.accept(*crowd)
     desk.execute(
@@ -122,15 +122,15 @@ def test_thousands_due_at_once_hide_nothing_behind_them(desk: Desk) -> None:
     assert 1 <= len(times) <= 6
 
 
-def test_far_times_are_told_to_nobody(desk: Desk) -> None:
+def test_far_times_are_not_notified(desk: Desk) -> None:
     url = desk.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True) as ear:
-        ear.execute(sql.SQL("LISTEN {}").format(sql.Identifier(due_times.CHANNEL)))
+    with psycopg.connect(url, autocommit=True) as listener:
+        listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(due_times.CHANNEL)))
         desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(3_600_000)))
         near = soon(1_000)
         desk.accept(PublishRequest(video_id=desk.video(), publish_at=near))
-        heard = [word.payload for word in ear.notifies(timeout=FAR, stop_after=1)]
-    assert [float(each) for each in heard] == [near.timestamp()]
+        notified = [each.payload for each in listener.notifies(timeout=FAR, stop_after=1)]
+    assert [float(each) for each in notified] == [near.timestamp()]
 
 
 def test_the_next_due_time_is_the_soonest(desk: Desk) -> None:
