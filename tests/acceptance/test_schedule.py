@@ -22,7 +22,7 @@ COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed
 OURS = "SELECT * FROM publisher.publish_command WHERE trigger <> 'canary'"
 
 
-def test_what_falls_due_goes_out_in_the_order_of_its_time_and_never_before(
+def test_timed_commands_are_published_in_the_order_of_their_times_and_never_before(
     desk: Desk, celery: Celeries
 ) -> None:
     celery.worker()
@@ -68,9 +68,7 @@ def test_one_of_two_beats_suffices(desk: Desk, celery: Celeries) -> None:
     assert_each_once(desk, commands)
 
 
-def test_a_worker_that_was_away_at_the_due_times_makes_up_for_them(
-    desk: Desk, celery: Celeries
-) -> None:
+def test_a_worker_that_was_down_at_the_due_times_catches_up(desk: Desk, celery: Celeries) -> None:
     celery.beat()
     commands = scheduled(desk, 20)
     wait_until(lambda: overdue(desk) >= 20, "all due times to pass")
@@ -80,7 +78,7 @@ def test_a_worker_that_was_away_at_the_due_times_makes_up_for_them(
     assert_each_once(desk, commands)
 
 
-def test_a_database_that_was_away_at_the_due_times_is_caught_up_with(
+def test_commands_due_during_a_database_outage_are_carried_out_after_it(
     desk: Desk, celery: Celeries, database_url: str
 ) -> None:
     celery.worker()
@@ -110,7 +108,7 @@ def test_a_valkey_that_is_emptied_just_before_the_due_time_delays_nothing(
 def test_beat_ends_at_once_when_asked_to(desk: Desk, celery: Celeries) -> None:
     desk.accept(PublishRequest(video_id=desk.video(), publish_at=ahead(3600)))
     beat = celery.beat()
-    wait_until(lambda: listens(desk), "beat to hear of what falls due")
+    wait_until(lambda: listens(desk), "beat to listen for due times")
     assert beat.stop(signal.SIGTERM, timeout=5) == 0
 
 
@@ -127,13 +125,13 @@ def test_beat_ends_at_once_with_its_database_away(
     desk: Desk, celery: Celeries, database_url: str
 ) -> None:
     beat = celery.beat()
-    wait_until(lambda: listens(desk), "beat to hear of what falls due")
+    wait_until(lambda: listens(desk), "beat to listen for due times")
     with away(desk, database_url):
         beat.wait_for("due_times.database_unreachable")
         assert beat.stop(signal.SIGTERM, timeout=5) == 0
 
 
-def test_the_row_that_turns_completed_is_published_by_itself(desk: Desk, celery: Celeries) -> None:
+def test_a_row_that_becomes_completed_is_published_at_once(desk: Desk, celery: Celeries) -> None:
     celery.worker()
     celery.beat()
     video = desk.video(status="in_progress", internal_status="rendering")
@@ -206,7 +204,7 @@ def last(commands: list[CommandRow]) -> datetime:
 
 @contextmanager
 def away(desk: Desk, database_url: str) -> Generator[None]:
-    """The database throws everybody out, and lets nobody in until the end of the block."""
+    """The database ends all connections, and refuses new ones until the end of the block."""
     name = str(desk.engine.url.database)
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     throw_out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"

@@ -112,7 +112,7 @@ class Visit(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _pass_on(self) -> None:
-        """As a proxy does; while the API is away the connection just ends."""
+        """As a proxy does; while the API is unreachable the connection just ends."""
         last = self.headers["Last-Event-ID"]
         self.server.streams.append(last)
         upstream = HTTPConnection("127.0.0.1", self.server.api_port, timeout=60)
@@ -193,7 +193,7 @@ def test_a_browser_misses_nothing_and_gets_nothing_twice_while_the_api_restarts(
             got_all(site)
             for number in (signal.SIGTERM, signal.SIGKILL):
                 api_process.end(number)
-                tell(3)  # while nobody serves
+                tell(3)  # while no API runs
                 api_process.start()
                 tell(3)
                 got_all(site)

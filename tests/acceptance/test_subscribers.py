@@ -1,7 +1,7 @@
 """Three groups, each event exactly once in effect and each video's in order, whatever happens.
 
 The consumers and the relay are processes; they are killed with SIGKILL, between an effect and its
-acknowledgement too, while the stream is emptied, trimmed, made anew, and Valkey restarted without
+acknowledgement too, while the stream is emptied, trimmed, rebuilt, and Valkey restarted without
 its data. Each event's effect is a row in the consumers' table, stored with its position.
 """
 
@@ -117,7 +117,7 @@ class Cast:
             )
 
     def tend(self) -> None:
-        """Start again whoever has been killed; whoever ended otherwise is a failure."""
+        """Start killed consumers again; one that ended otherwise is a failure."""
         for role, process in list(self.processes.items()):
             code = process.poll()
             if code is not None:

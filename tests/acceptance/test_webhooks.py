@@ -29,7 +29,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Generator[Receiver]:
 
 
 def publish_and_withdraw(desk: Desk, count: int) -> None:
-    """Two events of each video, put down by this process; nobody is woken."""
+    """Two events of each video, recorded by this process, without a wake-up."""
     with transaction(desk.engine) as tx:
         videos = make_ready_videos(tx, count)
     desk.publish(*videos)
@@ -68,7 +68,7 @@ def assert_in_order_per_video(events: list[dict[str, str]]) -> None:
     assert all(sequences == sorted(sequences) for sequences in by_video.values())
 
 
-def test_a_stop_waits_for_what_is_in_flight_and_publishing_waits_for_nobody(
+def test_a_stop_waits_for_requests_in_flight_and_publishing_does_not(
     desk: Desk, celery: Celeries, there: Receiver
 ) -> None:
     there.answers["/slow"] = answers.hangs

@@ -83,7 +83,7 @@ def test_the_worker_relays_what_it_publishes(
         UNDECODABLE,
     ],
 )
-def test_an_entry_that_is_no_message_is_set_aside_and_the_worker_goes_on(
+def test_an_entry_that_is_not_a_message_is_quarantined_and_the_worker_goes_on(
     desk: Desk, celery: Celeries, send_task: SendTask, entry: bytes
 ) -> None:
     worker = celery.worker()
@@ -109,7 +109,7 @@ def test_an_entry_that_is_no_message_is_set_aside_and_the_worker_goes_on(
         ("no.such.task", {}),
     ],
 )
-def test_a_message_that_makes_no_sense_is_set_aside_and_the_worker_goes_on(
+def test_an_invalid_message_is_quarantined_and_the_worker_goes_on(
     desk: Desk, celery: Celeries, send_task: SendTask, task: str, message: dict[str, Any]
 ) -> None:
     worker = celery.worker()
@@ -138,7 +138,7 @@ def test_every_log_line_is_json_and_one_id_leads_through_them(
     assert any(line.get("logger", "").startswith("celery.") for line in told)
 
 
-def test_the_sweep_finds_what_no_message_told_of(desk: Desk, celery: Celeries) -> None:
+def test_the_sweep_finds_work_without_a_wake_up(desk: Desk, celery: Celeries) -> None:
     desk.accept(desk.video())
     celery.worker()
     celery.beat()

@@ -84,8 +84,8 @@ def test_every_type_is_a_message_on_every_channel(made: dict[str, Any]) -> None:
     assert set(made["channels"]) == {"stream", "feed", "sse", "webhooks", "amqp", "reports"}
 
 
-def test_the_file_is_what_the_code_makes() -> None:
-    """`make asyncapi` writes it anew."""
+def test_the_file_equals_the_document_that_the_code_makes() -> None:
+    """`make asyncapi` writes it again."""
     assert KEPT.read_text() == written(BASE_URL)
 
 
@@ -95,7 +95,7 @@ def test_it_is_served_with_this_installations_address(api: Api) -> None:
     assert served.json()["servers"]["api"]["host"] == "videos.example"
 
 
-def test_what_is_emitted_is_what_the_document_says(api: Api, made: dict[str, Any]) -> None:
+def test_emitted_events_match_the_document(api: Api, made: dict[str, Any]) -> None:
     fine, failed = api.video(), api.video(status="failed")
     api.publish(fine, failed)
     api.publish(PublishRequest.model_validate({"video_id": fine, "action": "unpublish"}))

@@ -1,4 +1,4 @@
-"""A TCP port that nobody listens on."""
+"""A TCP port that no process listens on."""
 
 import socket
 

@@ -117,7 +117,7 @@ class Desk:
 
     @contextmanager
     def holding(self, statement: str, *values: Any) -> Generator[None]:
-        """Hold the rows that a statement touches, in a transaction of somebody else's."""
+        """Lock the rows that a statement touches, in another transaction."""
         with transaction(self.engine) as tx:
             tx.execute(statement, values or None)  # pyright: ignore[reportArgumentType, reportCallIssue]
             yield

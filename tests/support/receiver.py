@@ -101,7 +101,7 @@ class Receiver:
         return f"http://{host}:{self.port}{path}"
 
     def at(self, path: str) -> list[Received]:
-        """What came to a path, in order."""
+        """The requests to a path, in order."""
         return [request for request in list(self.received) if request.path == path]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

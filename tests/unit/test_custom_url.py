@@ -76,5 +76,5 @@ def test_a_path_without_a_short_id_leads_nowhere(path: str) -> None:
     assert custom_url.short_id_in(path) is None
 
 
-def test_the_base_url_stands_in_front() -> None:
+def test_the_base_url_is_the_prefix() -> None:
     assert custom_url.absolute_url("https://v.example/", "a/b") == "https://v.example/a/b"

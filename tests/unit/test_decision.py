@@ -46,7 +46,7 @@ def test_every_command_gets_one_decision_that_hangs_together(
 
 
 @given(facts)
-def test_nothing_goes_out_after_its_latest_moment(video: VideoFacts) -> None:
+def test_no_video_is_published_after_the_latest_moment(video: VideoFacts) -> None:
     decision = decide(COMMAND, video, NAMES, BASE)
     if COMMAND.publish_before is not None and video.now > COMMAND.publish_before:
         assert decision.state is CommandState.EXPIRED

@@ -52,7 +52,7 @@ def test_generation_took_from_the_first_section_to_the_last_change() -> None:
     assert metrics.compute(READY).generation_seconds == 360
 
 
-def test_without_sections_nobody_knows_how_long_generation_took() -> None:
+def test_without_sections_the_generation_time_is_unknown() -> None:
     video = replace(READY, first_section_at=None, last_section_at=None)
     assert metrics.compute(video).generation_seconds is None
 

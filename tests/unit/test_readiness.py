@@ -1,4 +1,4 @@
-"""Readiness: a video may go live when generation has completed and nobody took it away."""
+"""Readiness: a video may be published when it is completed, active and not deleted."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

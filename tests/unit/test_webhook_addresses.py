@@ -55,7 +55,7 @@ def test_public_addresses_are_called(url: str) -> None:
         "127。0。0。1",
         "①②⑦.0.0.1",
         "0",
-        "0.0.0.0",  # noqa: S104 - nobody listens
+        "0.0.0.0",  # noqa: S104 - not a socket
         "10.0.0.1",
         "100.64.0.1",
         "100.100.100.200",

@@ -102,7 +102,7 @@ def test_retry_after_is_read(status: int, value: str | None, seconds: int | None
 
 
 @given(st.text())
-def test_whatever_retry_after_says_is_no_error(value: str) -> None:
+def test_no_value_of_retry_after_is_an_error(value: str) -> None:
     found = parse_retry_after(429, value, NOW)
     assert found is None or found >= timedelta()
 
@@ -117,7 +117,7 @@ def test_whatever_retry_after_says_is_no_error(value: str) -> None:
         ([204], True, None),
     ],
 )
-def test_an_endpoint_fails_since_the_first_failure_behind_the_last_success(
+def test_an_endpoint_fails_since_the_first_failure_after_the_last_success(
     statuses: list[int | None], succeeded: bool, failing_since: int | None
 ) -> None:
     results = [tried(status, second) for second, status in enumerate(statuses)]

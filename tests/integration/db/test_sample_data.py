@@ -113,7 +113,7 @@ def test_the_first_workspace_has_enough_ready_drafts(sample: Connection) -> None
     assert len(column(sample, query.encode())) >= 18
 
 
-def test_scripts_are_what_the_sections_say(sample: Connection) -> None:
+def test_scripts_consist_of_the_sections_turns(sample: Connection) -> None:
     rows = sample.execute("""
         SELECT generated_script, string_agg(turn ->> 'text', ' ' ORDER BY "order", place)
         FROM video

@@ -332,10 +332,12 @@ def test_root_may_keep_the_wheels_in_a_closed_home(
 
 
 @as_root
-def test_root_is_told_of_a_data_directory_that_nobody_can_enter(directory: Path) -> None:
+def test_root_gets_an_error_for_a_data_directory_that_the_engines_cannot_enter(
+    directory: Path,
+) -> None:
     home = directory / "home"
     home.mkdir(mode=0o700)
-    refused = f"nobody, who cannot enter {home}"
+    refused = f"user nobody, who cannot enter {home}"
     with pytest.raises(EngineError, match=refused), engines(home / "data"):
         pass
     assert modes(home)[home] == "drwx------"

@@ -40,7 +40,7 @@ def test_a_revoked_key_is_nobodys(platform: Engine) -> None:
 
 
 @pytest.mark.parametrize("secret", ["", "pw_", "nonsense", "pw_" + "x" * 43, "ü\udcff"])
-def test_what_is_no_key_is_nobodys(platform: Engine, secret: str) -> None:
+def test_an_invalid_key_identifies_no_caller(platform: Engine, secret: str) -> None:
     assert identify(platform, secret) is None
 
 

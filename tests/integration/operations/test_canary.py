@@ -1,4 +1,4 @@
-"""The canary: a publication of our own, on the real path, told to nobody."""
+"""The canary: a publication of our own, on the real path, without an event."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_it_is_scheduled_ahead_like_any_other(desk: Desk) -> None:
     assert desk.run() == 0
 
 
-def test_nobody_hears_of_it(desk: Desk) -> None:
+def test_it_has_no_event(desk: Desk) -> None:
     fly(desk)
     land(desk)
     assert desk.events() == []
@@ -122,7 +122,7 @@ def test_after_a_landing_it_says_how_punctual_it_was(desk: Desk) -> None:
         ),
     ],
 )
-def test_readiness_turns_red_when_it_is_late_lost_or_silent(
+def test_readiness_fails_when_it_is_late_lost_or_silent(
     api: Api, statement: str, told: str
 ) -> None:
     fly(api)

@@ -65,7 +65,7 @@ def test_several_culprits_are_each_found(poisoned: Desk) -> None:
 
 
 def test_a_row_too_large_for_an_index_is_a_culprit_too(desk: Desk) -> None:
-    """Psycopg files it under OperationalError, as if the database were away."""
+    """Psycopg files it under OperationalError, as if the database were unreachable."""
     desk.execute("CREATE INDEX ON video (description)")
     noise = "".join(random.Random(1).choices(string.printable[:62], k=40_000))  # noqa: S311
     huge = request(desk.video(), description=noise)

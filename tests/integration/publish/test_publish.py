@@ -81,7 +81,7 @@ def test_while_generation_runs_the_command_waits(desk: Desk) -> None:
     assert command.attempts == 0
 
 
-def test_a_waiting_command_goes_out_once_generation_completes(desk: Desk) -> None:
+def test_a_waiting_command_is_carried_out_once_generation_completes(desk: Desk) -> None:
     video = desk.video(status="in_progress", internal_status="merging")
     [command] = desk.publish(video)
     desk.execute(
@@ -126,7 +126,7 @@ def test_a_command_waits_a_day_for_generation_unless_the_caller_says_otherwise(d
     assert (given_up.state, given_up.reason) == ("expired", "generation_overdue")
 
 
-def test_a_command_without_a_latest_moment_goes_out_however_late(desk: Desk) -> None:
+def test_a_command_without_a_latest_moment_is_carried_out_however_late(desk: Desk) -> None:
     [command] = desk.accept(desk.video()).commands
     desk.execute(
         "UPDATE publisher.publish_command SET due_at = now() - interval '9 days', "
@@ -244,7 +244,7 @@ def test_edits_of_two_commands_in_one_batch_apply_in_order(desk: Desk) -> None:
     assert [event["videorevision"] for event in desk.events()] == [1, 2]
 
 
-def test_a_video_that_somebody_holds_does_not_hold_up_the_others(desk: Desk) -> None:
+def test_a_locked_video_does_not_delay_the_others(desk: Desk) -> None:
     held, free = desk.video(), desk.video()
     first, second = desk.accept(held, free).commands
     with desk.holding("SELECT FROM video WHERE id = %s FOR UPDATE", held):

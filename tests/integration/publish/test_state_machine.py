@@ -59,7 +59,7 @@ step = st.one_of(
 
 
 class Bug(Exception):
-    """Something of ours that nobody foresaw."""
+    """An unexpected error of our own."""
 
 
 @dataclass
@@ -148,7 +148,7 @@ class Story:
         self.desk.let_pass(hours=hours)
 
     def _run(self) -> None:
-        """Carry out what is due; nothing that is not ready goes out."""
+        """Carry out due commands; a video that is not ready stays a draft."""
         unready = {row[0] for row in self.desk.rows(UNREADY, self.videos)}
         _, before = self.written()
         try:
@@ -161,7 +161,7 @@ class Story:
         self.crash.kind, self.crash.times = kind, times
 
     def drain(self) -> None:
-        """Let everything come to its end."""
+        """Carry out every command."""
         self.crash.times = 0
         for _ in range(40):
             self.desk.let_pass(hours=13)
