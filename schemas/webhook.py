@@ -108,7 +108,7 @@ class WebhookEndpoint(Frozen):
 class WebhookEndpointWithSecret(WebhookEndpoint):
     """An endpoint with the secret that was just created for it."""
 
-    secret: str
+    secret: str = Field(repr=False)
     """`whsec_` and 32 random bytes in base64. Store it: it is shown only once."""
 
 

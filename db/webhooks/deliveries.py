@@ -14,7 +14,8 @@ from uuid_utils.compat import uuid7
 
 from db.events.outbox import RecordedEvent
 from db.session import Connection
-from schemas.values.delivery import DeliveryResult, DisabledEndpoint, EndpointHealth, Receiver
+from schemas.events import EndpointDisabled
+from schemas.values.delivery import DeliveryResult, EndpointHealth, Receiver
 
 # Claim due deliveries, from endpoints in random order and at most `each` in flight per endpoint, so
 # that no endpoint blocks another; a failing endpoint gets one request at a time. A delivery waits
@@ -99,10 +100,11 @@ written AS (
         state = CASE WHEN gone OR failing THEN 'disabled' ELSE e.state END,
         disabled_reason = CASE WHEN gone THEN 'gone' WHEN failing THEN 'failing' END
     FROM changed WHERE e.id = changed.id
-    RETURNING e.id, e.workspace_id, e.url, e.disabled_reason AS reason, changed.detail,
-              now() AS disabled_at, e.state
+    RETURNING e.id AS endpoint_id, e.workspace_id, e.url, e.disabled_reason AS reason,
+              changed.detail, now() AS disabled_at, e.state
 )
-SELECT id, workspace_id, url, reason, detail, disabled_at FROM written WHERE state = 'disabled'
+SELECT endpoint_id, workspace_id, url, reason, detail, disabled_at FROM written
+WHERE state = 'disabled'
 """
 
 # Log attempts, and write the states of their deliveries unless one was claimed again, cancelled or
@@ -199,13 +201,13 @@ def claim(tx: Connection, *, limit: int, each: int, lease: timedelta) -> list[Cl
 
 def update_health(
     tx: Connection, health: Sequence[EndpointHealth], patience: timedelta
-) -> list[DisabledEndpoint]:
+) -> list[EndpointDisabled]:
     """Update the health of endpoints; return those that this disabled.
 
     Call it before `write_results`, because endpoints are locked before deliveries.
     """
     values = {"health": to_json(health).decode(), "patience": patience}
-    with tx.cursor(row_factory=class_row(DisabledEndpoint)) as cursor:
+    with tx.cursor(row_factory=class_row(EndpointDisabled)) as cursor:
         return cursor.execute(UPDATE_HEALTH, values).fetchall()
 
 

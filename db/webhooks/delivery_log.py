@@ -1,14 +1,12 @@
 """Deliveries in SQL as the owner of an endpoint sees them, with the attempts at each."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
 
 from db.session import Connection
 from schemas.values.page import Page, to_page
-from schemas.webhook import DeliveryFilter
+from schemas.webhook import DeliveryFilter, WebhookAttempt, WebhookDelivery
 
 _COLUMNS = """id, endpoint_id, position, event_id, event_type, video_id, state, attempts, due_at,
     created_at, finished_at"""
@@ -41,51 +39,22 @@ MAX_ATTEMPTS = 100
 """The number of attempts shown with a delivery."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow:
-    """A row of publisher.webhook_delivery."""
-
-    id: UUID
-    endpoint_id: UUID
-    position: int
-    event_id: UUID
-    event_type: str
-    video_id: int | None
-    state: str
-    attempts: int
-    due_at: datetime
-    created_at: datetime
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptRow:
-    """A row of publisher.webhook_attempt."""
-
-    id: UUID
-    started_at: datetime
-    duration_ms: int
-    status: int | None
-    error: str | None
-    answer: str | None
-
-
-def list_page(tx: Connection, endpoint_id: UUID, wanted: DeliveryFilter) -> Page[DeliveryRow]:
+def list_page(tx: Connection, endpoint_id: UUID, wanted: DeliveryFilter) -> Page[WebhookDelivery]:
     """Read a page of an endpoint's deliveries, the highest position first."""
     values = wanted.model_dump(mode="json")
     values |= {"endpoint_id": endpoint_id, "limit": wanted.limit + 1}
-    with tx.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+    with tx.cursor(row_factory=class_row(WebhookDelivery)) as cursor:
         return to_page(cursor.execute(LIST, values).fetchall(), wanted.limit)
 
 
-def read_delivery(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRow | None:
+def read_delivery(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> WebhookDelivery | None:
     """Read a delivery of an endpoint; None if the endpoint has no such delivery."""
     values = {"id": delivery_id, "endpoint_id": endpoint_id}
-    with tx.cursor(row_factory=class_row(DeliveryRow)) as cursor:
+    with tx.cursor(row_factory=class_row(WebhookDelivery)) as cursor:
         return cursor.execute(SHOW, values).fetchone()
 
 
-def read_attempts(tx: Connection, delivery_id: UUID) -> list[AttemptRow]:
+def read_attempts(tx: Connection, delivery_id: UUID) -> list[WebhookAttempt]:
     """Read the last attempts at a delivery, the latest first."""
-    with tx.cursor(row_factory=class_row(AttemptRow)) as cursor:
+    with tx.cursor(row_factory=class_row(WebhookAttempt)) as cursor:
         return cursor.execute(ATTEMPTS, {"id": delivery_id, "limit": MAX_ATTEMPTS}).fetchall()

@@ -1,7 +1,7 @@
 """Webhook endpoints in SQL. Only RECEIVER reads the secrets, for signing."""
 
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from db.session import Connection
 from schemas.values.delivery import Receiver
 from schemas.values.page import Page, to_page
-from schemas.webhook import MAX_ENDPOINTS, EndpointFilter
+from schemas.webhook import MAX_ENDPOINTS, EndpointFilter, NewWebhookEndpoint, WebhookEndpoint
 
 _COLUMNS = """id, workspace_id, url, description, event_types, state, disabled_reason,
     failing_since, created_at,
@@ -75,60 +75,34 @@ FROM publisher.webhook_endpoint WHERE id = %(id)s
 DELETE = "DELETE FROM publisher.webhook_endpoint WHERE id = %(id)s"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEndpointRow:
-    """An endpoint to insert."""
+def insert(tx: Connection, endpoint_id: UUID, new: NewWebhookEndpoint, **values: Any) -> bool:
+    """Insert an endpoint; False if the workspace has reached its limit.
 
-    id: UUID
-    workspace_id: int
-    url: str
-    description: str
-    event_types: list[str] | None
-    secret: str = field(repr=False)
-    after: int
-    """It receives the events after this position."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointRow:
-    """A row of publisher.webhook_endpoint without its secrets."""
-
-    id: UUID
-    workspace_id: int
-    url: str
-    description: str
-    event_types: list[str] | None
-    state: str
-    disabled_reason: str | None
-    failing_since: datetime | None
-    previous_secret_until: datetime | None
-    created_at: datetime
-
-
-def insert(tx: Connection, new: NewEndpointRow) -> bool:
-    """Insert an endpoint; False if the workspace has reached its limit."""
-    return tx.execute(INSERT, asdict(new) | {"limit": MAX_ENDPOINTS}).rowcount == 1
+    `values`: workspace_id, secret, and after, the position after which it receives events.
+    """
+    values = new.model_dump(mode="json") | values | {"id": endpoint_id, "limit": MAX_ENDPOINTS}
+    return tx.execute(INSERT, values).rowcount == 1
 
 
 def read_endpoint(
     tx: Connection, endpoint_id: UUID, workspace_id: int | None, *, lock: bool = False
-) -> EndpointRow | None:
+) -> WebhookEndpoint | None:
     """Read an endpoint, and lock it on request; None if the workspace has no such endpoint."""
     values = {"id": endpoint_id, "workspace_id": workspace_id}
-    with tx.cursor(row_factory=class_row(EndpointRow)) as cursor:
+    with tx.cursor(row_factory=class_row(WebhookEndpoint)) as cursor:
         return cursor.execute(LOCK if lock else READ, values).fetchone()
 
 
-def list_page(tx: Connection, wanted: EndpointFilter) -> Page[EndpointRow]:
+def list_page(tx: Connection, wanted: EndpointFilter) -> Page[WebhookEndpoint]:
     """Read a page of endpoints, the newest first."""
     values = wanted.model_dump() | {"limit": wanted.limit + 1}
-    with tx.cursor(row_factory=class_row(EndpointRow)) as cursor:
+    with tx.cursor(row_factory=class_row(WebhookEndpoint)) as cursor:
         return to_page(cursor.execute(LIST, values).fetchall(), wanted.limit)
 
 
-def update(tx: Connection, new: EndpointRow, *, after: int | None) -> None:
+def update(tx: Connection, new: WebhookEndpoint, *, after: int | None) -> None:
     """Write URL, description, event types and state; `after`: receive only later events."""
-    tx.execute(UPDATE, asdict(new) | {"after": after})
+    tx.execute(UPDATE, new.model_dump(mode="json") | {"after": after})
 
 
 def rotate(tx: Connection, endpoint_id: UUID, secret: str, overlap: timedelta) -> None:

@@ -74,15 +74,3 @@ class EndpointHealth:
     """Whether the endpoint answered 410 Gone."""
     detail: str
     """The last failure in words."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisabledEndpoint:
-    """An endpoint that was disabled because of its failures."""
-
-    id: UUID
-    workspace_id: int
-    url: str
-    reason: str
-    detail: str
-    disabled_at: datetime

@@ -1,6 +1,5 @@
 """`publish-worker webhooks`: register endpoints, list their deliveries, replay."""
 
-from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from schemas.webhook import (
     NewWebhookEndpoint,
     ReplayRequest,
     WebhookEndpointChange,
+    WebhookEndpointWithSecret,
 )
 from worker.cli.connect import find_settings, open_database
 from worker.cli.output import (
@@ -123,7 +123,7 @@ def list_(
 def show(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Show an endpoint without its secret."""
     with open_database() as engine:
-        print_fields(asdict(endpoints.show(engine, endpoint_id, None)), as_json=as_json)
+        print_fields(dict(endpoints.show(engine, endpoint_id, None)), as_json=as_json)
 
 
 @app.command(epilog="Example: `publish-worker webhooks update ID --enable`")
@@ -191,17 +191,15 @@ def rotate(endpoint_id: EndpointId, *, as_json: SecretAsJson = False) -> None:
 def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Send a test event now and show the answer. Exit code 1 unless its status is 2xx."""
     with open_database() as engine:
-        attempt = send_test_event(
+        result = send_test_event(
             engine,
             endpoint_id,
             None,
             base_url=find_settings().public_base_url,
             allow_private=_allow_private(),
         )
-    fields = {"delivered": attempt.succeeded, **asdict(attempt)}
-    del fields["retry_after"]
-    print_fields(fields, as_json=as_json)
-    if not attempt.succeeded:
+    print_fields(dict(result), as_json=as_json)
+    if not result.delivered:
         raise typer.Exit(1)
 
 
@@ -268,19 +266,18 @@ def replay(
 
 def _show_delivery(endpoint_id: UUID, delivery_id: UUID, *, as_json: bool) -> None:
     with open_database() as engine:
-        delivery, attempts = deliveries_of.show(engine, endpoint_id, delivery_id, None)
+        delivery = deliveries_of.show(engine, endpoint_id, delivery_id, None)
     if as_json:
-        print_json({**asdict(delivery), "log": attempts})
+        print_json(delivery)
         return
-    print_fields(asdict(delivery), as_json=False)
+    print_fields(delivery.model_dump(exclude={"log"}), as_json=False)
     print()
-    print_rows(attempts, ATTEMPTS, as_json=False)
+    print_rows(delivery.log, ATTEMPTS, as_json=False)
 
 
-def _print_secret(created: endpoints.WithSecret, *, as_json: bool) -> None:
-    endpoint = created.endpoint
+def _print_secret(endpoint: WebhookEndpointWithSecret, *, as_json: bool) -> None:
     if as_json:
-        print_json({**asdict(endpoint), "secret": created.secret})
+        print_json(endpoint)
         return
     until = endpoint.previous_secret_until
     previous = f" The previous one signs too until {to_text(until)}." if until else ""
@@ -289,7 +286,7 @@ def _print_secret(created: endpoints.WithSecret, *, as_json: bool) -> None:
         f"Its secret is shown only once.{previous}",
         err=True,
     )
-    typer.echo(created.secret)
+    typer.echo(endpoint.secret)
 
 
 def _allow_private() -> bool:

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,45 +21,35 @@ Resolve = Callable[[str, int], list[str]]
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LONGEST_NAME = 253
 
-PRIVATE = tuple(
-    map(
-        IPv4Network,
-        ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-    )
-)
+
+def _networks(*spelt: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(map(ip_network, spelt))
+
+
+PRIVATE = _networks("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 """Networks that WEBHOOKS_ALLOW_PRIVATE allows."""
-NEVER = tuple(
-    map(
-        IPv4Network,
-        (
-            "0.0.0.0/8",  # this host
-            "168.63.129.16/32",  # Azure's platform, from inside
-            "169.254.0.0/16",  # link-local, and the clouds' metadata
-            "192.0.0.0/24",  # protocol assignments, Oracle's metadata
-            "192.0.2.0/24",  # documentation
-            "192.88.99.0/24",  # 6to4 relays
-            "198.18.0.0/15",  # benchmarks
-            "198.51.100.0/24",
-            "203.0.113.0/24",
-            "224.0.0.0/4",  # multicast
-            "240.0.0.0/4",  # reserved, broadcast
-        ),
-    )
+PRIVATE_6 = _networks("::1/128", "fc00::/7")
+NEVER = _networks(
+    "0.0.0.0/8",  # this host
+    "168.63.129.16/32",  # Azure's platform, from inside
+    "169.254.0.0/16",  # link-local, and the clouds' metadata
+    "192.0.0.0/24",  # protocol assignments, Oracle's metadata
+    "192.0.2.0/24",  # documentation
+    "192.88.99.0/24",  # 6to4 relays
+    "198.18.0.0/15",  # benchmarks
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",  # multicast
+    "240.0.0.0/4",  # reserved, broadcast
 )
-PRIVATE_6 = (IPv6Network("::1/128"), IPv6Network("fc00::/7"))
+NEVER_6 = _networks(
+    "2001::/23",  # Teredo (which embeds an IPv4 address), ORCHID, benchmarks
+    "2001:db8::/32",  # documentation
+    "2002::/16",  # 6to4: embeds an IPv4 address
+    "3fff::/20",  # documentation
+)
 GLOBAL_6 = IPv6Network("2000::/3")
 """The only allocated range of global unicast addresses."""
-NEVER_6 = tuple(
-    map(
-        IPv6Network,
-        (
-            "2001::/23",  # Teredo (which embeds an IPv4 address), ORCHID, benchmarks
-            "2001:db8::/32",  # documentation
-            "2002::/16",  # 6to4: embeds an IPv4 address
-            "3fff::/20",  # documentation
-        ),
-    )
-)
 MAPPED = IPv6Network("::ffff:0:0/96")
 NAT64 = IPv6Network("64:ff9b::/96")
 """The prefix of DNS64. Addresses in it, and mapped ones, count as the IPv4 address they embed."""

@@ -12,10 +12,16 @@ from sqlalchemy import Engine
 from db.session import Connection, transaction
 from db.webhooks import delivery_log
 from db.webhooks import replay as replays
-from db.webhooks.delivery_log import AttemptRow, DeliveryRow
-from db.webhooks.endpoints import EndpointRow
 from schemas.values.page import Page
-from schemas.webhook import DeliveryFilter, EndpointState, Replayed, ReplayRequest
+from schemas.webhook import (
+    DeliveryFilter,
+    EndpointState,
+    Replayed,
+    ReplayRequest,
+    WebhookDelivery,
+    WebhookDeliveryWithAttempts,
+    WebhookEndpoint,
+)
 from worker.webhooks.endpoints import (
     EndpointNotEnabled,
     EventNotKept,
@@ -28,7 +34,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 def list_page(
     engine: Engine, endpoint_id: UUID, wanted: DeliveryFilter, workspace_id: int | None
-) -> Page[DeliveryRow]:
+) -> Page[WebhookDelivery]:
     """Return a page of deliveries, the highest position first. Raises NoSuchEndpoint.
 
     The next page is `before` the position of the last one.
@@ -40,17 +46,18 @@ def list_page(
 
 def show(
     engine: Engine, endpoint_id: UUID, delivery_id: UUID, workspace_id: int | None
-) -> tuple[DeliveryRow, list[AttemptRow]]:
+) -> WebhookDeliveryWithAttempts:
     """Return a delivery and its last attempts. Raises NoSuchEndpoint or NoSuchDelivery."""
     with transaction(engine) as tx:
         find_endpoint(tx, endpoint_id, workspace_id)
         delivery = _find_delivery(tx, endpoint_id, delivery_id)
-        return delivery, delivery_log.read_attempts(tx, delivery_id)
+        attempts = delivery_log.read_attempts(tx, delivery_id)
+    return WebhookDeliveryWithAttempts(**dict(delivery), log=attempts)
 
 
 def replay_one(
     engine: Engine, endpoint_id: UUID, delivery_id: UUID, workspace_id: int | None
-) -> DeliveryRow:
+) -> WebhookDelivery:
     """Replay a delivery in any state.
 
     Raises NoSuchEndpoint, NoSuchDelivery, EndpointNotEnabled or EventNotKept.
@@ -84,12 +91,12 @@ def replay(
     return replayed
 
 
-def _check_enabled(endpoint: EndpointRow) -> None:
+def _check_enabled(endpoint: WebhookEndpoint) -> None:
     if endpoint.state != EndpointState.ENABLED:
         raise EndpointNotEnabled("The endpoint is disabled; enable it, then replay.")
 
 
-def _find_delivery(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> DeliveryRow:
+def _find_delivery(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> WebhookDelivery:
     found = delivery_log.read_delivery(tx, endpoint_id, delivery_id)
     if found is None:
         raise NoSuchDelivery(f"The endpoint has no delivery {delivery_id}.")

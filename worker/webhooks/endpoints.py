@@ -5,7 +5,6 @@ caller's key is confined to (None: every workspace); endpoints of other workspac
 that caller.
 """
 
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +17,6 @@ from db import api_keys
 from db.session import Connection, transaction
 from db.webhooks import deliveries, fan_out
 from db.webhooks import endpoints as endpoint_rows
-from db.webhooks.endpoints import EndpointRow, NewEndpointRow
 from schemas.problem import FieldError
 from schemas.values.page import Page
 from schemas.webhook import (
@@ -26,7 +24,9 @@ from schemas.webhook import (
     EndpointFilter,
     EndpointState,
     NewWebhookEndpoint,
+    WebhookEndpoint,
     WebhookEndpointChange,
+    WebhookEndpointWithSecret,
 )
 from worker.webhooks.addresses import AddressRefused, check_url
 from worker.webhooks.signing import new_secret
@@ -72,17 +72,9 @@ class EventNotKept(EndpointError):
     """The outbox has pruned the event, so it cannot be replayed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class WithSecret:
-    """An endpoint with the secret that was just created for it."""
-
-    endpoint: EndpointRow
-    secret: str = field(repr=False)
-
-
 def create(
     engine: Engine, new: NewWebhookEndpoint, workspace_id: int | None, *, allow_private: bool
-) -> WithSecret:
+) -> WebhookEndpointWithSecret:
     """Create an endpoint, which receives every later event of its types.
 
     Raises EndpointInvalid or TooManyEndpoints.
@@ -93,25 +85,19 @@ def create(
     with transaction(engine) as tx:
         if not api_keys.workspace_exists(tx, owner):
             raise _no_such_workspace(owner)
-        row = NewEndpointRow(
-            id=endpoint_id,
-            workspace_id=owner,
-            url=new.url,
-            description=new.description,
-            event_types=new.model_dump(mode="json")["event_types"],
-            secret=secret,
-            after=fan_out.lock_last_position(tx),
-        )
-        if not endpoint_rows.insert(tx, row):
+        last = fan_out.lock_last_position(tx)
+        if not endpoint_rows.insert(
+            tx, endpoint_id, new, workspace_id=owner, secret=secret, after=last
+        ):
             raise TooManyEndpoints(
                 f"Workspace {owner} has {MAX_ENDPOINTS} endpoints, the most it may have."
             )
         endpoint = find_endpoint(tx, endpoint_id, owner)
     log.info("webhook.endpoint_created", endpoint_id=str(endpoint_id), workspace_id=owner)
-    return WithSecret(endpoint=endpoint, secret=secret)
+    return WebhookEndpointWithSecret(**dict(endpoint), secret=secret)
 
 
-def show(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> EndpointRow:
+def show(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> WebhookEndpoint:
     """Return an endpoint. Raises NoSuchEndpoint."""
     with transaction(engine) as tx:
         return find_endpoint(tx, endpoint_id, workspace_id)
@@ -119,7 +105,7 @@ def show(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> Endpoin
 
 def list_page(
     engine: Engine, wanted: EndpointFilter, workspace_id: int | None
-) -> Page[EndpointRow]:
+) -> Page[WebhookEndpoint]:
     """Return a page of endpoints, the newest first; the next page is `before` the last one."""
     if workspace_id is not None:
         if wanted.workspace_id not in (None, workspace_id):
@@ -136,12 +122,12 @@ def update(
     workspace_id: int | None,
     *,
     allow_private: bool,
-) -> EndpointRow:
+) -> WebhookEndpoint:
     """Change the fields that are set in `change`. Raises NoSuchEndpoint or EndpointInvalid.
 
     Disabling cancels pending deliveries. An endpoint that is enabled again receives later events.
     """
-    changes: dict[str, Any] = change.model_dump(mode="json", exclude_unset=True)
+    changes: dict[str, Any] = change.model_dump(exclude_unset=True)
     if "url" in changes:
         show(engine, endpoint_id, workspace_id)  # raises before the URL's name is looked up
         _check_address(change.url, allow_private=allow_private)
@@ -150,7 +136,7 @@ def update(
         # The lock order: the outlet before the endpoint.
         last = fan_out.lock_last_position(tx) if is_enabling else None
         before = find_endpoint(tx, endpoint_id, workspace_id, lock=True)
-        after = replace(before, **changes)
+        after = before.model_copy(update=changes)
         has_new_state = after.state != before.state
         endpoint_rows.update(tx, after, after=last if has_new_state else None)
         if has_new_state:
@@ -160,7 +146,9 @@ def update(
     return changed
 
 
-def rotate(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> WithSecret:
+def rotate(
+    engine: Engine, endpoint_id: UUID, workspace_id: int | None
+) -> WebhookEndpointWithSecret:
     """Create a new secret; the previous one signs too for 24 hours. Raises NoSuchEndpoint."""
     secret = new_secret()
     with transaction(engine) as tx:
@@ -168,7 +156,7 @@ def rotate(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> WithS
         endpoint_rows.rotate(tx, endpoint_id, secret, OVERLAP)
         endpoint = find_endpoint(tx, endpoint_id, workspace_id)
     log.info("webhook.secret_rotated", endpoint_id=str(endpoint_id))
-    return WithSecret(endpoint=endpoint, secret=secret)
+    return WebhookEndpointWithSecret(**dict(endpoint), secret=secret)
 
 
 def delete(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> None:
@@ -181,7 +169,7 @@ def delete(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> None:
 
 def find_endpoint(
     tx: Connection, endpoint_id: UUID, workspace_id: int | None, *, lock: bool = False
-) -> EndpointRow:
+) -> WebhookEndpoint:
     """Read an endpoint, and lock it on request. Raises NoSuchEndpoint."""
     found = endpoint_rows.read_endpoint(tx, endpoint_id, workspace_id, lock=lock)
     if found is None:

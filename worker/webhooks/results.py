@@ -15,7 +15,7 @@ from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
 from schemas.events import EndpointDisabled, EventType
 from schemas.values.decision import NewEvent
-from schemas.values.delivery import Attempt, DeliveryResult, DisabledEndpoint
+from schemas.values.delivery import Attempt, DeliveryResult
 from worker.webhooks.retry_policy import PATIENCE, decide_next_step, summarize_health
 
 WRITE_SECONDS = 10.0
@@ -53,15 +53,15 @@ def write_results(engine: Engine, results: Sequence[DeliveryResult]) -> None:
         disabled = deliveries.update_health(tx, summarize_health(results), PATIENCE)
         deliveries.write_results(tx, results)
         if disabled:
-            deliveries.cancel_pending(tx, *(endpoint.id for endpoint in disabled))
+            deliveries.cancel_pending(tx, *(each.endpoint_id for each in disabled))
             with last_round_trip(tx):
-                outbox.append(tx, [_build_disabled_event(endpoint) for endpoint in disabled])
-    for endpoint in disabled:
+                outbox.append(tx, list(map(_build_event, disabled)))
+    for each in disabled:
         log.warning(
             "webhooks.endpoint_disabled",
-            endpoint_id=str(endpoint.id),
-            workspace_id=endpoint.workspace_id,
-            reason=endpoint.reason,
+            endpoint_id=str(each.endpoint_id),
+            workspace_id=each.workspace_id,
+            reason=each.reason,
         )
 
 
@@ -91,24 +91,17 @@ def _is_retryable(error: BaseException) -> bool:
     )
 
 
-def _build_disabled_event(endpoint: DisabledEndpoint) -> NewEvent:
+def _build_event(disabled: EndpointDisabled) -> NewEvent:
     return NewEvent(
         id=uuid7(),
         type=EventType.ENDPOINT_DISABLED,
         video_id=None,
-        subject=str(endpoint.id),
-        workspace_id=endpoint.workspace_id,
-        occurred_at=endpoint.disabled_at,
+        subject=str(disabled.endpoint_id),
+        workspace_id=disabled.workspace_id,
+        occurred_at=disabled.disabled_at,
         revision=None,
         command_id=None,
-        correlation_id=str(endpoint.id),
+        correlation_id=str(disabled.endpoint_id),
         traceparent=None,
-        data=EndpointDisabled(
-            endpoint_id=endpoint.id,
-            workspace_id=endpoint.workspace_id,
-            url=endpoint.url,
-            reason=endpoint.reason,
-            detail=endpoint.detail,
-            disabled_at=endpoint.disabled_at,
-        ),
+        data=disabled,
     )

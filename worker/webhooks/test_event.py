@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from db.session import transaction
 from db.webhooks.endpoints import read_receiver
 from schemas.values.delivery import Attempt, Receiver
+from schemas.webhook import WebhookTest
 from worker.webhooks.attempt import make_attempt
 from worker.webhooks.connections import CheckedBackend, Connections
 from worker.webhooks.endpoints import NoSuchEndpoint, find_endpoint
@@ -25,7 +26,7 @@ def send_test_event(
     *,
     base_url: str,
     allow_private: bool,
-) -> Attempt:
+) -> WebhookTest:
     """Send a signed test event to an enabled or disabled endpoint; block for up to 15 seconds.
 
     Raises NoSuchEndpoint.
@@ -37,7 +38,15 @@ def send_test_event(
         raise NoSuchEndpoint(endpoint_id)
     event_id = str(uuid7())
     body = build_test_event(receiver, event_id, base_url)
-    return asyncio.run(_send(receiver, event_id, body, allow_private=allow_private))
+    attempt = asyncio.run(_send(receiver, event_id, body, allow_private=allow_private))
+    return WebhookTest(
+        delivered=attempt.succeeded,
+        started_at=attempt.started_at,
+        duration_ms=attempt.duration_ms,
+        status=attempt.status,
+        error=attempt.error,
+        answer=attempt.answer,
+    )
 
 
 async def _send(receiver: Receiver, event_id: str, body: str, *, allow_private: bool) -> Attempt:

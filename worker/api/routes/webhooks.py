@@ -1,21 +1,18 @@
 """Webhook endpoints: who is told over HTTP, what became of each delivery, and sending again."""
 
 import threading
-from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
 
-from db.webhooks.endpoints import EndpointRow
 from schemas.webhook import (
     DeliveryFilter,
     EndpointFilter,
     NewWebhookEndpoint,
     Replayed,
     ReplayRequest,
-    WebhookAttempt,
     WebhookDeliveries,
     WebhookDelivery,
     WebhookDeliveryWithAttempts,
@@ -73,8 +70,9 @@ def create(
         allow_private=runtime.settings.webhooks_allow_private,
     )
     base_url = runtime.settings.public_base_url.rstrip("/")
-    response.headers["Location"] = f"{base_url}/api/v1/webhook-endpoints/{made.endpoint.id}"
-    return _with_secret(made, response)
+    response.headers["Location"] = f"{base_url}/api/v1/webhook-endpoints/{made.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return made
 
 
 @router.get(
@@ -90,7 +88,7 @@ def list_endpoints(
     page = endpoints.list_page(runtime.engine, asked, caller.workspace_id)
     path = "/webhook-endpoints"
     return WebhookEndpoints(
-        endpoints=[_view(row) for row in page.items],
+        endpoints=list(page.items),
         next=_next(
             runtime.settings.public_base_url, path, asked, page.next_after and page.next_after.id
         ),
@@ -105,7 +103,7 @@ def list_endpoints(
 )
 def retrieve(endpoint_id: EndpointId, runtime: Here, caller: Reader) -> WebhookEndpoint:
     """Return the endpoint as it stands; never its secret."""
-    return _view(endpoints.show(runtime.engine, endpoint_id, caller.workspace_id))
+    return endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
 
 
 @router.patch(
@@ -126,14 +124,13 @@ def update(
     `disabled` gives up what is pending. `enabled` clears `failing_since` and `disabled_reason` and
     starts with the next event: what was missed meanwhile is not sent unless you replay it.
     """
-    row = endpoints.update(
+    return endpoints.update(
         runtime.engine,
         endpoint_id,
         body,
         caller.workspace_id,
         allow_private=runtime.settings.webhooks_allow_private,
     )
-    return _view(row)
 
 
 @router.delete(
@@ -163,7 +160,8 @@ def rotate_secret(
     that time ends the older one at once.
     """
     made = endpoints.rotate(runtime.engine, endpoint_id, caller.workspace_id)
-    return _with_secret(made, response)
+    response.headers["Cache-Control"] = "no-store"
+    return made
 
 
 @router.post(
@@ -187,7 +185,7 @@ def try_out(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> WebhookTes
             headers={"Retry-After": "5"},
         )
     try:
-        attempt = send_test_event(
+        return send_test_event(
             runtime.engine,
             endpoint_id,
             caller.workspace_id,
@@ -196,14 +194,6 @@ def try_out(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> WebhookTes
         )
     finally:
         _tests.release()
-    return WebhookTest(
-        delivered=attempt.succeeded,
-        started_at=attempt.started_at,
-        duration_ms=attempt.duration_ms,
-        status=attempt.status,
-        error=attempt.error,
-        answer=attempt.answer,
-    )
 
 
 @router.post(
@@ -243,7 +233,7 @@ def list_deliveries(
     page = deliveries.list_page(runtime.engine, endpoint_id, asked, caller.workspace_id)
     path = f"/webhook-endpoints/{endpoint_id}/deliveries"
     return WebhookDeliveries(
-        deliveries=[WebhookDelivery.model_validate(asdict(row)) for row in page.items],
+        deliveries=list(page.items),
         next=_next(
             runtime.settings.public_base_url,
             path,
@@ -263,9 +253,7 @@ def retrieve_delivery(
     endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: Here, caller: Reader
 ) -> WebhookDeliveryWithAttempts:
     """Return the delivery as it stands, and what each attempt was answered."""
-    row, attempts = deliveries.show(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
-    shown = [WebhookAttempt.model_validate(asdict(each)) for each in attempts]
-    return WebhookDeliveryWithAttempts.model_validate({**asdict(row), "log": shown})
+    return deliveries.show(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
 
 
 @router.post(
@@ -282,18 +270,7 @@ def replay_delivery(
 
     It is pending at once, and sent within a second or so. One that is under way is left alone.
     """
-    row = deliveries.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
-    return WebhookDelivery.model_validate(asdict(row))
-
-
-def _view(row: EndpointRow) -> WebhookEndpoint:
-    return WebhookEndpoint.model_validate(asdict(row))
-
-
-def _with_secret(made: endpoints.WithSecret, response: Response) -> WebhookEndpointWithSecret:
-    response.headers["Cache-Control"] = "no-store"
-    shown = asdict(made.endpoint) | {"secret": made.secret}
-    return WebhookEndpointWithSecret.model_validate(shown)
+    return deliveries.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
 
 
 def _next(
