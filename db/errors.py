@@ -21,7 +21,7 @@ class NotMigrated(Exception):
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the database, or this connection, is away: what was not committed did not happen.
+    """Whether the database, or this connection, is unreachable; uncommitted work is rolled back.
 
     psycopg's OperationalError is wider than that: a row too large for an index, a deadlock or a
     statement that took too long are the fault of what was asked.

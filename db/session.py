@@ -12,9 +12,9 @@ from sqlalchemy import Engine, create_engine, make_url
 Connection = psycopg.Connection[TupleRow]
 
 IDLE_IN_TRANSACTION_MS = 5_000
-"""Whoever holds the counter row holds everyone: a process that stops there is cut off."""
+"""A transaction that stops while it holds the counter row blocks all others, so it is ended."""
 STATEMENT_MS = 60_000
-"""No statement of ours takes a minute; one that does is stuck behind something."""
+"""No statement of ours takes a minute, unless it waits for a lock."""
 CONNECT_SECONDS = 5
 UNANSWERED_MS = 10_000
 

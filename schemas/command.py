@@ -51,7 +51,7 @@ class Trigger(StrEnum):
     QUEUE = "queue"
     SCHEDULE = "schedule"
     CANARY = "canary"
-    """Our own publication, each minute, that shows that scheduling works; no event tells of it."""
+    """Our own publication, each minute, that shows that scheduling works; it has no event."""
 
 
 Fold = Annotated[int, Field(strict=True, ge=0, le=1)]
@@ -90,8 +90,8 @@ class PublicationTime(WithdrawalTime):
     """When to publish, and, if it is to be a window, when to unpublish again."""
 
     publish_at: Time | None = None
-    """When to publish; a time that has passed means now, as does none at all. The video goes out at
-    the later of this time and the end of generation."""
+    """When to publish; null or a time that has passed means now. The video is published at the
+    later of this time and the end of generation."""
     publish_at_local: LocalTime | None = None
     """The same as wall-clock time in `time_zone`."""
 
@@ -104,8 +104,8 @@ class PublishOptions(PublicationTime, Expectation):
     """What a caller may say about the publication itself, beside the video's fields."""
 
     publish_before: Time | None = None
-    """The latest moment that still makes sense; after it the command ends as `expired`. Without it
-    the command goes out however late, but waits for generation 24 hours at most."""
+    """The latest moment; after it the command ends as `expired`. Without it the command is carried
+    out however late, but waits for generation 24 hours at most."""
 
 
 class PublishBody(VideoInput, PublishOptions):
@@ -188,12 +188,12 @@ class PublishCommand(Frozen):
     publish_at_local: datetime | None
     """The same as the caller's wall-clock time in `time_zone`, if that is how it was said."""
     unpublish_at: datetime | None
-    """When the caller asked it to be withdrawn, where that is what the command does."""
+    """When the caller asked it to be withdrawn; null for a publication."""
     unpublish_at_local: datetime | None
     time_zone: str | None
     fold: int | None
     publish_before: datetime | None
-    """The latest moment that still makes sense; null: it goes out however late."""
+    """The latest moment; null: the command is carried out however late."""
     expected_revision: int | None
     expected_etag: str | None
     counterpart: str | None

@@ -17,7 +17,7 @@ from schemas.video import Visibility
 
 
 class EventType(StrEnum):
-    """Every kind of event that goes out."""
+    """Every type of event."""
 
     PUBLISHED = "video.published"
     UNPUBLISHED = "video.unpublished"
@@ -97,7 +97,7 @@ class VideoUnpublished:
     """Always false: it had been out."""
     first_published_at: datetime
     published_at: datetime
-    """When it last went out."""
+    """When it was last published."""
     unpublished_at: datetime
     trigger: SetOffBy
     accepted_at: datetime

@@ -19,7 +19,7 @@ class StreamFilter(Frozen):
     """Which events a live reader wants, and from where on."""
 
     after: Annotated[int, Field(ge=0, le=MAX_POSITION, examples=[1000])] | None = None
-    """The last position that was seen; what is behind it follows."""
+    """The last position that was seen; the events after it follow."""
     type: Annotated[list[EventType], Field(max_length=len(EventType))] = Field(default=[])
     """Only these types; may be given several times. Without it, all."""
     video_id: Annotated[int, Field(ge=1, le=MAX_POSITION, examples=[7])] | None = None
@@ -30,7 +30,7 @@ class FeedFilter(StreamFilter):
     """Which events a page is to have, and from where on."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = PAGE
-    """At most so many events."""
+    """The largest number of events in the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which events somebody may and wants to see."""
+    """Which events a reader may and wants to see."""
 
     workspace_id: int | None
     """None: every workspace."""

@@ -88,7 +88,7 @@ def _zones() -> frozenset[str]:
 
 
 def _within_reach(time: datetime) -> datetime:
-    """Refuse years at either end of the calendar, where one zone's time is nobody's in another."""
+    """Refuse the first and last years, where a time in one zone does not exist in another."""
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
         raise ValueError(f"must lie in the years {FIRST_YEAR} to {LAST_YEAR}")
     return time

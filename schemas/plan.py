@@ -36,7 +36,7 @@ class Readiness(Frozen):
 
 
 class PlannedOutcome(StrEnum):
-    """What a publish would come to now."""
+    """What a publish would do now."""
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"

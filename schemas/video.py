@@ -129,7 +129,7 @@ class Video(Frozen):
                     "created_by": "ada",
                     "updated_by": "ada",
                     "deleted_by": None,
-                    "description": "Six minutes on the idea behind transformers.",
+                    "description": "Six minutes on the idea of transformers.",
                     "cover_image": None,
                     "thumbnail": "https://cdn.example.com/videos/7.jpg",
                     "generated_script": "Attention is a way to look things up.",

@@ -47,7 +47,7 @@ WHERE id = %(id)s AND state = 'failed'
 _FAILED = """state = 'failed' AND trigger <> 'canary'
       AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)"""
 
-# Give failed commands, oldest first, new attempts; so many fall due each second.
+# Give failed commands, oldest first, new attempts, at a limited number a second.
 RETRY_ALL = f"""
 WITH failed AS MATERIALIZED (
     SELECT id AS failed_id FROM publisher.publish_command
@@ -118,7 +118,7 @@ def retry(tx: Connection, command_id: UUID) -> bool:
 def retry_all(
     tx: Connection, *, workspace_id: int | None, cause: str | None, per_second: int
 ) -> Retried:
-    """Give failed commands new attempts, so many each second; at most `MAX_RETRIED` of them."""
+    """Give up to `MAX_RETRIED` failed commands new attempts, `per_second` of them each second."""
     values = {
         "workspace_id": workspace_id,
         "cause": cause,

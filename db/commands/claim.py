@@ -111,7 +111,7 @@ CLAIM_THESE = _CLAIM.format(
 )"""
 )
 
-# Take commands that have not ended, waiting for whoever holds them.
+# Lock commands that have not ended; wait for other transactions that have locked them.
 HOLD = f"""
 SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
        {_WAS_PUBLISHED.format(command="c")},
@@ -156,14 +156,14 @@ def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
 
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
-    """Take these commands, as far as they have not ended and nobody else holds them."""
+    """Claim those of these commands that have not ended and are not locked."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         values = {"ids": array_of(ids), "limit": len(ids), "bytes": MAX_BYTES}
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
 
 def hold(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
-    """Take commands by id, waiting for whoever holds them; what has ended by then is left out.
+    """Lock commands by id, waiting for other transactions; omit those that have ended by then.
 
     Raises LockNotAvailable after a while: a platform's transaction that ends generation may hold
     them for as long as it likes.

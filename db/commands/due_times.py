@@ -63,7 +63,7 @@ class Upcoming:
 
 
 def tell(tx: Connection, due: Iterable[datetime]) -> None:
-    """Let the schedulers hear of the soonest of these times, if it is too soon to be read."""
+    """Notify the schedulers of the soonest of these times, if it is within their horizon."""
     soonest = min(due, default=None)
     if soonest is not None:
         tx.execute(TELL, {"channel": CHANNEL, "due_at": soonest, "horizon": HORIZON})
@@ -71,7 +71,7 @@ def tell(tx: Connection, due: Iterable[datetime]) -> None:
 
 @contextmanager
 def listening(engine: Engine) -> Generator[Connection]:
-    """A connection of its own that hears of what falls due sooner."""
+    """Open a separate connection that receives notifications of due times."""
     pooled = engine.raw_connection()
     driver: Any = pooled.driver_connection
     pooled.detach()
@@ -117,7 +117,7 @@ def cut_off(connection: Connection) -> None:
 
 
 def _time(payload: str) -> float | None:
-    """What was said; anybody may say anything on a channel, and what is no time means now."""
+    """Parse a payload. Any client can notify; a payload that is not a time means now."""
     with suppress(ValueError):
         return float(payload) if isfinite(float(payload)) else None
     return None

@@ -59,7 +59,7 @@ ORDER BY id DESC
 LIMIT %(limit)s
 """
 
-# A page of commands, the next one due first, behind a given one.
+# A page of commands, the next one due first, after a given one.
 LIST_DUE = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE {_WANTED} AND (
@@ -91,10 +91,10 @@ DELETE FROM publisher.publish_command WHERE id IN (
 )
 """
 
-# Keep a message that made no sense, for a person to look at.
+# Keep an unreadable or invalid message for a person.
 QUARANTINE = "INSERT INTO publisher.set_aside_message (body, error) VALUES (%(body)s, %(error)s)"
 
-# How many of them nobody has looked at and deleted.
+# How many have not been deleted yet.
 COUNT_QUARANTINED = "SELECT count(*) FROM publisher.set_aside_message"
 
 PATIENCE = timedelta(hours=24)
@@ -212,7 +212,7 @@ def prune(tx: Connection, *, age: timedelta, limit: int) -> int:
 
 
 def quarantine(tx: Connection, *, body: str, error: str) -> None:
-    """Keep a message that made no sense."""
+    """Keep an unreadable or invalid message, with the error, for a person."""
     tx.execute(QUARANTINE, {"body": body, "error": error})
 
 

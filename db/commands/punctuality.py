@@ -10,7 +10,7 @@ LIMIT = 200_000
 
 _SPREAD = "percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99, 1]) WITHIN GROUP (ORDER BY {ms})"
 
-# How late the commands were that were carried out within so many seconds.
+# How late commands were, of those carried out in the last `seconds`.
 MEASURE = f"""
 SELECT now() - make_interval(secs => %(seconds)s) AS since, count(*) AS commands,
        {_SPREAD.format(ms="lateness")} AS lateness,

@@ -1,4 +1,4 @@
-"""The feed: the statement that reads a page of events behind a position."""
+"""The feed: the statement that reads a page of events after a position."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from psycopg.rows import dict_row
 from db.events.outbox import RecordedEvent
 from db.session import Connection
 
-# What is wanted of the next so many positions, in order, and where the outbox begins and ends: all
-# as of one moment, so that nothing is pruned, or recorded, between one look and another. No index
+# The wanted events of the next `scan` positions, in order, and where the outbox begins and ends:
+# all in one snapshot, so that pruning or recording cannot come between two reads. No index
 # knows workspaces or types (each would be paid for with every event), so the positions that one
 # look goes through are bounded. NULL for the position means: from the oldest event on.
 PAGE = """
@@ -58,7 +58,7 @@ def page(
     types: Iterable[str],
     video_id: int | None,
 ) -> Look:
-    """Go through `scan` positions behind `after` (None: from the oldest on) for what is wanted."""
+    """Scan `scan` positions after `after` (None: from the oldest on) for the wanted events."""
     asked = {
         "after": after,
         "scan": scan,

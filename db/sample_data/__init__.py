@@ -60,7 +60,7 @@ INSERT_SECTIONS = """
          ) AS section
 """
 
-# The daily sums of the videos that somebody has watched.
+# The daily sums of videos that were watched.
 INSERT_ENGAGEMENT = """
     INSERT INTO video_engagement
     SELECT engagement.*

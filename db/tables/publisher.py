@@ -117,7 +117,7 @@ class PublishCommand(Publisher):
     patient_until: Mapped[datetime] = mapped_column(
         server_default=text("now() + interval '24 hours'")
     )
-    """How long it waits for generation where nobody named a latest moment."""
+    """How long it waits for generation if the caller set no latest moment."""
     expected_revision: Mapped[int | None] = mapped_column(Integer)
     expected_etag: Mapped[str | None]
     counterpart_id: Mapped[UUID | None]
@@ -161,7 +161,7 @@ class OutboxEvent(Publisher):
     type: Mapped[str]
     video_id: Mapped[int | None]
     subject: Mapped[str | None]
-    """What the event is about, where that is no video."""
+    """What the event is about, if not a video."""
     workspace_id: Mapped[int]
     occurred_at: Mapped[datetime]
     revision: Mapped[int | None] = mapped_column(Integer)
@@ -173,7 +173,7 @@ class OutboxEvent(Publisher):
 
 
 class EventPosition(Publisher):
-    """The counter behind the one order of events: a single row, locked last."""
+    """The counter that orders all events: a single row, locked last."""
 
     __tablename__ = "event_position"
     __table_args__ = (CheckConstraint("single", name="one_row"),)
@@ -198,7 +198,7 @@ class VideoRelease(Publisher):
 
 
 class VideoGeneration(Publisher):
-    """The last report on each video's generation that counted: what is behind it comes too late."""
+    """The last report that decided each video's generation; an earlier one is ignored."""
 
     __tablename__ = "video_generation"
 
@@ -249,7 +249,7 @@ class WebhookEndpoint(Publisher):
     failing_since: Mapped[datetime | None]
     """The first failed attempt since the last one that succeeded."""
     after_position: Mapped[int] = mapped_column(server_default=text("0"))
-    """It is told of what lies behind: the last event before it was made, or enabled again."""
+    """It gets the events after this position: the last one before it was created or enabled."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
@@ -300,7 +300,7 @@ class WebhookDelivery(Publisher):
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     claimed_until: Mapped[datetime | None]
-    """An attempt is under way; whoever makes it has died if this has passed."""
+    """An attempt is under way until then; later, the process that made it has died."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     finished_at: Mapped[datetime | None]
 
@@ -341,7 +341,7 @@ class ApiKey(Publisher):
 
 
 class SetAsideMessage(Publisher):
-    """Messages from the queue that made no sense: kept for a person to look at."""
+    """Quarantine: unreadable or invalid messages and reports, kept for a person."""
 
     __tablename__ = "set_aside_message"
 

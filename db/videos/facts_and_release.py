@@ -67,7 +67,7 @@ WHERE v.id = ANY(%(ids)s::bigint[])
 # Let this transaction's statements keep the plan that is good whatever their parameters.
 KEEP_PLANS = "SET LOCAL plan_cache_mode = force_generic_plan"
 
-# The names behind the ids that a batch's edits refer to.
+# The names of the ids that a batch's edits refer to.
 READ_NAMES = """
 SELECT 'category', id, name FROM category WHERE id = ANY(%(categories)s::bigint[])
 UNION ALL
@@ -177,7 +177,7 @@ WHERE c.id = d.id
 def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts]:
     """Read the facts of many videos in one statement, by id.
 
-    Planning so many joins takes longer than reading a video, so the plan is kept.
+    Planning these joins takes longer than reading a video, so the plan is kept.
     """
     with tx.cursor(row_factory=class_row(VideoFacts), binary=True) as cursor:
         with tx.pipeline():

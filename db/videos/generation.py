@@ -86,7 +86,7 @@ def lock(
 def lock_available(
     tx: Connection, video_ids: Iterable[int]
 ) -> tuple[dict[int, GenerationFacts], set[int]]:
-    """Lock those rows that nobody else has locked; return their state, and the other rows' ids."""
+    """Lock the rows that are not locked yet; return their state, and the others' ids."""
     asked = set(video_ids)
     values = {"ids": array_of(asked), "workspace_id": None}
     locked = [row[0] for row in tx.execute(LOCK_AVAILABLE, values)]

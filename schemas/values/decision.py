@@ -39,7 +39,7 @@ class NewEvent:
     type: EventType
     video_id: int | None
     subject: str | None = None
-    """What it is about, where that is no video."""
+    """What it is about, if not a video."""
     workspace_id: int
     occurred_at: datetime
     revision: int | None

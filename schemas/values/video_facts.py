@@ -107,7 +107,7 @@ class ClaimedCommand:
     correlation_id: str
     traceparent: str | None
     video_held: bool
-    """False: somebody else holds the video's row at this moment."""
+    """False: another transaction has locked the video's row."""
     video_exists: bool
     was_published: bool = False
     """Whether the video has ever been published."""

@@ -1,4 +1,4 @@
-"""A trigger on videos: the end of generation makes waiting commands due, whoever writes it."""
+"""A trigger on videos: the end of generation makes waiting commands due, whichever program writes it."""
 
 from alembic import op
 

@@ -37,9 +37,9 @@ CHECKS_AFTER = {
     ),
 }
 
-# Runs with the rights of our role, whoever changes the video. What a batch holds at this moment is
-# passed over: it either holds the video too, and then nobody can have changed it, or stands aside
-# and asks again in a moment.
+# Runs with the rights of our role, whichever role changes the video. Commands that a batch has locked
+# are skipped: the batch has either locked the video too, so that no other transaction can have
+# changed it, or postpones the command briefly.
 VIDEO_TURNED = """
 CREATE FUNCTION publisher.video_turned() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, publisher AS $$
