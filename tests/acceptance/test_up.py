@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from db.commands.canary import VIDEO_ID as CANARY
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.programs import Up, program_folder, running
 from tests.support.waiting import wait_until
 
@@ -121,13 +121,13 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(up: StartUp, running
 
 
 def test_on_given_engines_it_starts_none_and_loads_nothing(
-    up: StartUp, desk: Desk, database_url: str, redis_url: str
+    up: StartUp, pipeline: Pipeline, database_url: str, redis_url: str
 ) -> None:
     program = up(DATABASE_URL=database_url, REDIS_URL=redis_url)
     program.wait_for("Everything runs")
-    [command] = desk.accept(desk.video()).commands
-    wait_until(lambda: desk.command(command.id).state == "published", "the worker to publish")
-    assert desk.value("SELECT count(*) FROM video WHERE id < %s", CANARY) == 1
+    [command] = pipeline.accept(pipeline.video()).commands
+    wait_until(lambda: pipeline.command(command.id).state == "published", "the worker to publish")
+    assert pipeline.value("SELECT count(*) FROM video WHERE id < %s", CANARY) == 1
     assert not (program.log.parent / "data").exists()
     assert program.end() == 0
     assert program.left() == []

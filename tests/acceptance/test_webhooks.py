@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 from db.session import transaction
 from schemas.command import Action, PublishRequest
 from tests.support import receiver as answers
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import make_ready_videos
 from tests.support.processes import Celeries
 from tests.support.receiver import Receiver, endpoint, receiver
@@ -28,31 +28,33 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Generator[Receiver]:
         yield started
 
 
-def publish_and_withdraw(desk: Desk, count: int) -> None:
+def publish_and_withdraw(pipeline: Pipeline, count: int) -> None:
     """Two events of each video, recorded by this process, without a wake-up."""
-    with transaction(desk.engine) as tx:
+    with transaction(pipeline.engine) as tx:
         videos = make_ready_videos(tx, count)
-    desk.publish(*videos)
-    desk.publish(*(PublishRequest(video_id=video, action=Action.UNPUBLISH) for video in videos))
+    pipeline.publish(*videos)
+    pipeline.publish(*(PublishRequest(video_id=video, action=Action.UNPUBLISH) for video in videos))
 
 
-def test_a_worker_is_killed_while_it_sends(desk: Desk, celery: Celeries, there: Receiver) -> None:
+def test_a_worker_is_killed_while_it_sends(
+    pipeline: Pipeline, celery: Celeries, there: Receiver
+) -> None:
     secrets = {path: new_secret() for path in PATHS}
     for path, secret in secrets.items():
-        endpoint(desk, there.url(path), secret=secret)
-    publish_and_withdraw(desk, VIDEOS)
+        endpoint(pipeline, there.url(path), secret=secret)
+    publish_and_withdraw(pipeline, VIDEOS)
     celery.beat()
     first = celery.worker(concurrency=2)
     wait_until(lambda: len(there.received) > VIDEOS, "some to arrive", every=0.001)
     first.kill()
-    assert desk.value(UNDELIVERED), "it was killed in the middle"
+    assert pipeline.value(UNDELIVERED), "it was killed in the middle"
     celery.worker(concurrency=2)
-    wait_until(lambda: desk.value(UNDELIVERED) == 0, "everything to arrive", timeout=60)
+    wait_until(lambda: pipeline.value(UNDELIVERED) == 0, "everything to arrive", timeout=60)
     for path, secret in secrets.items():
         events = [
             Webhook(secret).verify(request.body, request.headers) for request in there.at(path)
         ]
-        assert {event["id"] for event in events} == {event["id"] for event in desk.events()}
+        assert {event["id"] for event in events} == {event["id"] for event in pipeline.events()}
         assert_in_order_per_video(events)
 
 
@@ -69,23 +71,23 @@ def assert_in_order_per_video(events: list[dict[str, str]]) -> None:
 
 
 def test_a_stop_waits_for_requests_in_flight_and_publishing_does_not(
-    desk: Desk, celery: Celeries, there: Receiver
+    pipeline: Pipeline, celery: Celeries, there: Receiver
 ) -> None:
     there.answers["/slow"] = answers.hangs
-    endpoint(desk, there.url("/slow"))
-    endpoint(desk, there.url("/quick"))
-    desk.publish(*(desk.video() for _ in range(5)))
+    endpoint(pipeline, there.url("/slow"))
+    endpoint(pipeline, there.url("/quick"))
+    pipeline.publish(*(pipeline.video() for _ in range(5)))
     celery.beat()
     worker = celery.worker()
     wait_until(lambda: len(there.at("/slow")) == 5, "the slow one to be asked")
-    video = desk.video()
-    desk.accept(video)
+    video = pipeline.video()
+    pipeline.accept(video)
     wait_until(
-        lambda: not desk.value("SELECT is_draft FROM video WHERE id = %s", video),
+        lambda: not pipeline.value("SELECT is_draft FROM video WHERE id = %s", video),
         "the one process to publish while answers are awaited",
         timeout=8,
     )
     wait_until(lambda: len(there.at("/quick")) == 6, "its event")
     worker.stop(timeout=30)
     tries = "SELECT count(*) FROM publisher.webhook_attempt WHERE status IS NULL"
-    assert desk.value(tries) >= 5, "what was in flight was written down"
+    assert pipeline.value(tries) >= 5, "what was in flight was written down"

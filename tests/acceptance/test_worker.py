@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, count_published
 from tests.support.waiting import wait_until
 from worker.operations import health
@@ -34,40 +34,40 @@ UNDECODABLE = json.dumps(
 """A Kombu message whose body is not the JSON that it claims to be."""
 
 
-def set_aside(desk: Desk) -> int:
-    return desk.value("SELECT count(*) FROM publisher.set_aside_message")
+def set_aside(pipeline: Pipeline) -> int:
+    return pipeline.value("SELECT count(*) FROM publisher.set_aside_message")
 
 
 def test_a_command_dropped_straight_onto_the_queue_is_carried_out(
-    desk: Desk, celery: Celeries, send_task: SendTask
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
 ) -> None:
-    video = desk.video()
+    video = pipeline.video()
     celery.worker()
     send_task("publish.enqueue", kwargs={"video_id": video})
-    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
-    [(trigger, state)] = desk.rows("SELECT trigger, state FROM publisher.publish_command")
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    [(trigger, state)] = pipeline.rows("SELECT trigger, state FROM publisher.publish_command")
     assert (trigger, state) == ("queue", "published")
 
 
 def test_a_message_delivered_twice_counts_once(
-    desk: Desk, celery: Celeries, send_task: SendTask
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
 ) -> None:
-    video = desk.video()
+    video = pipeline.video()
     for _ in range(2):
         send_task("publish.enqueue", kwargs={"video_id": video}, task_id="the-same")
     celery.worker()
-    wait_until(lambda: desk.redis.llen(QUEUE) == 0, "the queue to be empty")
-    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
-    assert desk.value("SELECT count(*) FROM publisher.publish_command") == 1
+    wait_until(lambda: pipeline.redis.llen(QUEUE) == 0, "the queue to be empty")
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    assert pipeline.value("SELECT count(*) FROM publisher.publish_command") == 1
 
 
 def test_the_worker_relays_what_it_publishes(
-    desk: Desk, celery: Celeries, send_task: SendTask
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
 ) -> None:
     celery.worker()
-    send_task("publish.enqueue", kwargs={"video_id": desk.video(), "correlation_id": "c-7"})
-    wait_until(lambda: desk.redis.xlen("video.events") >= 1, "the event on the stream")
-    [event] = desk.events()
+    send_task("publish.enqueue", kwargs={"video_id": pipeline.video(), "correlation_id": "c-7"})
+    wait_until(lambda: pipeline.redis.xlen("video.events") >= 1, "the event on the stream")
+    [event] = pipeline.events()
     assert (event["type"], event["correlationid"]) == ("video.published", "c-7")
 
 
@@ -84,14 +84,14 @@ def test_the_worker_relays_what_it_publishes(
     ],
 )
 def test_an_entry_that_is_not_a_message_is_quarantined_and_the_worker_goes_on(
-    desk: Desk, celery: Celeries, send_task: SendTask, entry: bytes
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask, entry: bytes
 ) -> None:
     worker = celery.worker()
-    desk.redis.lpush(QUEUE, entry)
-    wait_until(lambda: set_aside(desk) >= 1, "the entry to be set aside")
-    send_task("publish.enqueue", kwargs={"video_id": desk.video()})
-    wait_until(lambda: count_published(desk) >= 1, "the worker to go on")
-    assert set_aside(desk) == 1
+    pipeline.redis.lpush(QUEUE, entry)
+    wait_until(lambda: set_aside(pipeline) >= 1, "the entry to be set aside")
+    send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
+    wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
+    assert set_aside(pipeline) == 1
     assert worker.is_running
     assert worker.says("message.quarantined")
 
@@ -110,24 +110,24 @@ def test_an_entry_that_is_not_a_message_is_quarantined_and_the_worker_goes_on(
     ],
 )
 def test_an_invalid_message_is_quarantined_and_the_worker_goes_on(
-    desk: Desk, celery: Celeries, send_task: SendTask, task: str, message: dict[str, Any]
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask, task: str, message: dict[str, Any]
 ) -> None:
     worker = celery.worker()
     send_task(task, **message)
-    wait_until(lambda: set_aside(desk) >= 1, "the message to be set aside")
-    send_task("publish.enqueue", kwargs={"video_id": desk.video()})
-    wait_until(lambda: count_published(desk) >= 1, "the worker to go on")
-    assert set_aside(desk) == 1
+    wait_until(lambda: set_aside(pipeline) >= 1, "the message to be set aside")
+    send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
+    wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
+    assert set_aside(pipeline) == 1
     assert worker.is_running
 
 
 def test_every_log_line_is_json_and_one_id_leads_through_them(
-    desk: Desk, celery: Celeries, send_task: SendTask
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
 ) -> None:
     worker = celery.worker()
-    kwargs = {"video_id": desk.video(), "correlation_id": "c-7"}
+    kwargs = {"video_id": pipeline.video(), "correlation_id": "c-7"}
     send_task("publish.enqueue", kwargs=kwargs)
-    wait_until(lambda: count_published(desk) >= 1, "the video to be published")
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
     worker.stop()
     lines = [line for line in worker.log.read_text().splitlines() if line.startswith("{")]
     told = [json.loads(line) for line in lines]
@@ -138,51 +138,51 @@ def test_every_log_line_is_json_and_one_id_leads_through_them(
     assert any(line.get("logger", "").startswith("celery.") for line in told)
 
 
-def test_the_sweep_finds_work_without_a_wake_up(desk: Desk, celery: Celeries) -> None:
-    desk.accept(desk.video())
+def test_the_sweep_finds_work_without_a_wake_up(pipeline: Pipeline, celery: Celeries) -> None:
+    pipeline.accept(pipeline.video())
     celery.worker()
     celery.beat()
-    wait_until(lambda: count_published(desk) >= 1, "the sweep to find the command")
+    wait_until(lambda: count_published(pipeline) >= 1, "the sweep to find the command")
 
 
 def test_sigterm_ends_the_worker_with_its_batch_done(
-    desk: Desk, celery: Celeries, send_task: SendTask
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
 ) -> None:
     worker = celery.worker()
-    desk.accept(*(desk.video() for _ in range(300)))
+    pipeline.accept(*(pipeline.video() for _ in range(300)))
     send_task("publish.run_due")
-    wait_until(lambda: count_published(desk) > 0, "the worker to begin")
+    wait_until(lambda: count_published(pipeline) > 0, "the worker to begin")
     assert worker.stop(signal.SIGTERM) == 0
-    open_commands = desk.value(
+    open_commands = pipeline.value(
         "SELECT count(*) FROM publisher.publish_command"
         " WHERE finished_at IS NULL AND trigger <> 'canary'"
     )
-    assert open_commands in (0, 300 - count_published(desk))
+    assert open_commands in (0, 300 - count_published(pipeline))
 
 
 def test_a_pool_process_that_is_killed_is_replaced_and_nothing_is_lost(
-    desk: Desk, celery: Celeries
+    pipeline: Pipeline, celery: Celeries
 ) -> None:
     worker = celery.worker()
     celery.beat()
     [child] = psutil.Process(worker.process.pid).children()
     os.kill(child.pid, signal.SIGKILL)
-    desk.accept(desk.video())
-    wait_until(lambda: count_published(desk) >= 1, "the new pool process to publish")
+    pipeline.accept(pipeline.video())
+    wait_until(lambda: count_published(pipeline) >= 1, "the new pool process to publish")
     assert worker.is_running
 
 
 def test_a_worker_that_consumes_shows_and_one_that_does_not_shows_too(
-    desk: Desk, celery: Celeries, redis_url: str
+    pipeline: Pipeline, celery: Celeries, redis_url: str
 ) -> None:
     worker = celery.worker()
     celery.beat()
-    wait_until(lambda: healthy(desk, redis_url), "health to be green")
+    wait_until(lambda: healthy(pipeline, redis_url), "health to be green")
     os.killpg(worker.process.pid, signal.SIGSTOP)
-    wait_until(lambda: not healthy(desk, redis_url), "health to be red", timeout=30)
+    wait_until(lambda: not healthy(pipeline, redis_url), "health to be red", timeout=30)
     os.killpg(worker.process.pid, signal.SIGCONT)
-    wait_until(lambda: healthy(desk, redis_url), "health to be green again", timeout=30)
+    wait_until(lambda: healthy(pipeline, redis_url), "health to be green again", timeout=30)
 
 
-def healthy(desk: Desk, redis_url: str) -> bool:
-    return all(check.ok for check in health.examine(desk.engine, desk.redis, redis_url))
+def healthy(pipeline: Pipeline, redis_url: str) -> bool:
+    return all(check.ok for check in health.examine(pipeline.engine, pipeline.redis, redis_url))

@@ -10,17 +10,17 @@ from pydantic import TypeAdapter
 
 from schemas.command import PublishRequest
 from schemas.events import EVENT_DATA, CloudEvent, EventType
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture
-def event(desk: Desk) -> dict[str, Any]:
+def event(pipeline: Pipeline) -> dict[str, Any]:
     """One `video.published` from the stream."""
-    video = desk.video(description="Waves", generated_script="one two", duration=60)
-    desk.publish(video, correlation_id="c-42", traceparent=TRACEPARENT)
-    return desk.events()[0]
+    video = pipeline.video(description="Waves", generated_script="one two", duration=60)
+    pipeline.publish(video, correlation_id="c-42", traceparent=TRACEPARENT)
+    return pipeline.events()[0]
 
 
 def test_the_envelope_has_every_attribute(event: dict[str, Any]) -> None:
@@ -56,15 +56,15 @@ def test_the_data_carries_what_a_consumer_needs(event: dict[str, Any]) -> None:
     assert data["first_publication"] is True
 
 
-def test_no_event_tells_an_address_or_a_note(desk: Desk) -> None:
-    video = desk.video()
-    desk.execute(
+def test_no_event_tells_an_address_or_a_note(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.execute(
         'INSERT INTO section (video_id, "order", internal_notes) VALUES (%s, 1, %s)',
         video,
         "secret note",
     )
-    desk.publish(video)
-    told = json.dumps(desk.events())
+    pipeline.publish(video)
+    told = json.dumps(pipeline.events())
     assert "secret note" not in told
     assert "ada@example.com" not in told
 
@@ -76,15 +76,19 @@ def test_every_type_of_event_has_a_schema(kind: EventType) -> None:
     assert schema["required"]
 
 
-def test_every_event_has_data_of_its_types_shape(desk: Desk) -> None:
-    fine, failed, late = desk.video(), desk.video(status="failed"), desk.video(status="not_started")
-    desk.publish(fine, failed)
-    desk.accept(PublishRequest(video_id=late))
-    desk.execute(
+def test_every_event_has_data_of_its_types_shape(pipeline: Pipeline) -> None:
+    fine, failed, late = (
+        pipeline.video(),
+        pipeline.video(status="failed"),
+        pipeline.video(status="not_started"),
+    )
+    pipeline.publish(fine, failed)
+    pipeline.accept(PublishRequest(video_id=late))
+    pipeline.execute(
         "UPDATE publisher.publish_command SET publish_before = now() WHERE video_id = %s", late
     )
-    desk.run()
-    events = desk.events()
+    pipeline.run()
+    events = pipeline.events()
     assert [event["type"] for event in events] == [
         "video.published",
         "video.publish_rejected",
@@ -94,6 +98,8 @@ def test_every_event_has_data_of_its_types_shape(desk: Desk) -> None:
         TypeAdapter(EVENT_DATA[EventType(event["type"])]).validate_python(event["data"])
 
 
-def test_the_id_of_an_event_survives_a_rebuilt_stream(event: dict[str, Any], desk: Desk) -> None:
-    desk.redis.flushall()
-    assert desk.events()[0]["id"] == event["id"]
+def test_the_id_of_an_event_survives_a_rebuilt_stream(
+    event: dict[str, Any], pipeline: Pipeline
+) -> None:
+    pipeline.redis.flushall()
+    assert pipeline.events()[0]["id"] == event["id"]

@@ -11,7 +11,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from schemas.values.caller import Scope
-from tests.support.pipeline import BASE_URL, Desk
+from tests.support.pipeline import BASE_URL, Pipeline
 from worker.api.application import create_app
 from worker.operations.api_keys import create_key
 from worker.runtime.runtime import Runtime
@@ -28,7 +28,7 @@ CALLERS: dict[str, tuple[Scope, int | None]] = {
 
 
 @dataclass
-class Api(Desk):
+class Api(Pipeline):
     """The whole path, with an HTTP client in front of it."""
 
     client: TestClient | None = None

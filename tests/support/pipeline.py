@@ -28,7 +28,7 @@ BASE_URL = "https://videos.example"
 
 
 @dataclass
-class Desk:
+class Pipeline:
     """One worker's tools, used by hand."""
 
     engine: Engine

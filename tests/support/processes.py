@@ -12,7 +12,7 @@ from pathlib import Path
 from celery import Celery as CeleryApp
 
 from db.commands.canary import VIDEO_ID as CANARY
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +124,8 @@ def celeries(folder: Path, database_url: str, redis_url: str) -> Generator[Celer
         started.end()
 
 
-def count_published(desk: Desk) -> int:
+def count_published(pipeline: Pipeline) -> int:
     """How many videos have been published. The canary's, which beat publishes, does not count."""
-    return desk.value("SELECT count(*) FROM publisher.video_release WHERE video_id <> %s", CANARY)
+    return pipeline.value(
+        "SELECT count(*) FROM publisher.video_release WHERE video_id <> %s", CANARY
+    )

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from db.session import transaction
 from db.webhooks.fan_out import lock_last_position
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from worker.webhooks.signing import new_secret
 
 Answer = Callable[["Received", asyncio.StreamWriter], Awaitable[None]]
@@ -173,11 +173,11 @@ def receiver(context: ssl.SSLContext | None = None) -> Generator[Receiver]:
         loop.close()
 
 
-def endpoint(desk: Desk, url: str, **columns: Any) -> UUID:
+def endpoint(pipeline: Pipeline, url: str, **columns: Any) -> UUID:
     """Register an endpoint of workspace 1 that receives every later event."""
     made = uuid4()
     row = {"id": made, "workspace_id": 1, "url": url, "secret": new_secret(), **columns}
-    with transaction(desk.engine) as tx:
+    with transaction(pipeline.engine) as tx:
         row.setdefault("after_position", lock_last_position(tx))
         statement = sql.SQL("INSERT INTO publisher.webhook_endpoint ({}) VALUES ({})").format(
             sql.SQL(", ").join(map(sql.Identifier, row)),

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from db.session import transaction
 from schemas.values.caller import Scope
-from tests.support.pipeline import BASE_URL, Desk
+from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.served import Served, served
 from tests.support.sse import listening
 from tests.support.waiting import wait_until
@@ -37,10 +37,10 @@ def url(server: Served) -> str:
     return server.stream
 
 
-def tell(desk: Desk, count: int = 1, workspace_id: int = 1) -> None:
+def tell(pipeline: Pipeline, count: int = 1, workspace_id: int = 1) -> None:
     """Publish videos, and let the stream know."""
-    desk.publish(*(desk.video(workspace_id=workspace_id) for _ in range(count)))
-    relay(desk.engine, desk.redis, BASE_URL)
+    pipeline.publish(*(pipeline.video(workspace_id=workspace_id) for _ in range(count)))
+    relay(pipeline.engine, pipeline.redis, BASE_URL)
 
 
 def write_events(engine: Engine, count: int, size: int = 100) -> None:
@@ -60,106 +60,108 @@ def write_events(engine: Engine, count: int, size: int = 100) -> None:
 
 
 def test_an_event_has_its_position_its_type_and_its_document(
-    desk: Desk, url: str, key: str
+    pipeline: Pipeline, url: str, key: str
 ) -> None:
     with listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
-        tell(desk)
+        tell(pipeline)
         wait_until(lambda: heard.positions, "the event")
     assert heard.last.id == "1"
     assert heard.last.event == "video.published"
-    assert json.loads(heard.last.data or "") == desk.events()[0]
+    assert json.loads(heard.last.data or "") == pipeline.events()[0]
 
 
-def test_it_goes_on_behind_a_position_and_then_live(desk: Desk, url: str, key: str) -> None:
-    tell(desk, 5)
+def test_it_goes_on_behind_a_position_and_then_live(pipeline: Pipeline, url: str, key: str) -> None:
+    tell(pipeline, 5)
     with listening(f"{url}?after=2", key) as heard:
         wait_until(lambda: heard.positions == [3, 4, 5], "what was before")
-        tell(desk, 2)
+        tell(pipeline, 2)
         wait_until(lambda: heard.positions == [3, 4, 5, 6, 7], "what came after")
 
 
-def test_last_event_id_counts_over_after(desk: Desk, url: str, key: str) -> None:
-    tell(desk, 5)
+def test_last_event_id_counts_over_after(pipeline: Pipeline, url: str, key: str) -> None:
+    tell(pipeline, 5)
     with listening(f"{url}?after=0", key, **{"Last-Event-ID": "4"}) as heard:
         wait_until(lambda: heard.positions == [5], "the last one")
 
 
-def test_without_a_position_only_what_is_new(desk: Desk, url: str, key: str) -> None:
-    tell(desk, 5)
+def test_without_a_position_only_what_is_new(pipeline: Pipeline, url: str, key: str) -> None:
+    tell(pipeline, 5)
     with listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
         assert heard.blocks[0].comment == "behind 5"
-        tell(desk)
+        tell(pipeline)
         wait_until(lambda: heard.positions == [6], "the new one")
 
 
 def test_who_is_far_behind_catches_up_from_the_outbox_without_a_gap(
-    desk: Desk, url: str, key: str
+    pipeline: Pipeline, url: str, key: str
 ) -> None:
-    write_events(desk.engine, 3_000)
+    write_events(pipeline.engine, 3_000)
     with patch.object(tail, "REMEMBERED", 100), listening(f"{url}?after=0", key) as heard:
         wait_until(lambda: len(heard.positions) > 500, "some of it")
-        write_events(desk.engine, 500)
-        relay(desk.engine, desk.redis, BASE_URL)
-        tell(desk, 3)
+        write_events(pipeline.engine, 500)
+        relay(pipeline.engine, pipeline.redis, BASE_URL)
+        tell(pipeline, 3)
         wait_until(lambda: len(heard.positions) >= 3_503, "all of it", timeout=60)
     assert heard.positions == list(range(1, 3_504))
 
 
-def test_only_ones_workspace_only_some_types_only_one_video(desk: Desk, url: str, key: str) -> None:
+def test_only_ones_workspace_only_some_types_only_one_video(
+    pipeline: Pipeline, url: str, key: str
+) -> None:
     with ExitStack() as stack:
         everything, other_type, one_video = (
             stack.enter_context(listening(f"{url}?{query}", key))
             for query in ("after=0", "after=0&type=video.publish_failed", "after=0&video_id=3")
         )
-        tell(desk, 1, workspace_id=2)
-        tell(desk, 2)
+        tell(pipeline, 1, workspace_id=2)
+        tell(pipeline, 2)
         wait_until(lambda: everything.positions == [2, 3], "both")
         wait_until(lambda: one_video.positions == [3], "the one")
         assert other_type.positions == []
 
 
-def test_the_cursor_moves_over_what_is_not_for_us(desk: Desk, url: str, key: str) -> None:
+def test_the_cursor_moves_over_what_is_not_for_us(pipeline: Pipeline, url: str, key: str) -> None:
     with patch.object(tail, "HEARTBEAT_SECONDS", 0), listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
-        tell(desk, 4, workspace_id=2)
+        tell(pipeline, 4, workspace_id=2)
         wait_until(lambda: heard.last.id == "4", "a heartbeat that says so")
         assert heard.last.comment == "heartbeat"
         assert heard.last.data is None
 
 
-def test_it_goes_on_while_redis_is_away(desk: Desk, key: str) -> None:
+def test_it_goes_on_while_redis_is_away(pipeline: Pipeline, key: str) -> None:
     with (
-        served(desk.engine, "redis://127.0.0.1:1") as server,
+        served(pipeline.engine, "redis://127.0.0.1:1") as server,
         listening(f"{server.stream}?after=0", key) as heard,
     ):
-        desk.publish(desk.video())
+        pipeline.publish(pipeline.video())
         wait_until(lambda: heard.positions == [1], "the event, from the outbox")
 
 
-def test_it_goes_on_while_nobody_relays(desk: Desk, url: str, key: str) -> None:
+def test_it_goes_on_while_nobody_relays(pipeline: Pipeline, url: str, key: str) -> None:
     with listening(f"{url}?after=0", key) as heard:
-        desk.publish(desk.video())
+        pipeline.publish(pipeline.video())
         wait_until(lambda: heard.positions == [1], "the event, from the outbox")
-        tell(desk, 2)
+        tell(pipeline, 2)
         wait_until(lambda: heard.positions == [1, 2, 3], "the others, once each")
 
 
 def test_a_stream_with_a_hole_or_a_senseless_entry_is_filled_from_the_outbox(
-    desk: Desk, url: str, key: str, redis: Redis
+    pipeline: Pipeline, url: str, key: str, redis: Redis
 ) -> None:
     with listening(f"{url}?after=0", key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
-        desk.publish(*(desk.video() for _ in range(4)))
+        pipeline.publish(*(pipeline.video() for _ in range(4)))
         redis.xadd(STREAM, {"nonsense": "1"}, id="1-0")
         redis.xadd(STREAM, {"event": "nonsense"}, id="3-0")
         wait_until(lambda: heard.positions == [1, 2, 3, 4], "all four")
 
 
-def test_what_was_pruned_is_said_to_be_gone(desk: Desk, url: str, key: str) -> None:
-    write_events(desk.engine, 3_000)
-    desk.execute("DELETE FROM publisher.outbox_event WHERE position <= 1000")
+def test_what_was_pruned_is_said_to_be_gone(pipeline: Pipeline, url: str, key: str) -> None:
+    write_events(pipeline.engine, 3_000)
+    pipeline.execute("DELETE FROM publisher.outbox_event WHERE position <= 1000")
     with listening(f"{url}?after=10", key) as heard:
         wait_until(lambda: heard.has_ended, "the refusal")
     assert heard.status == 410
@@ -173,7 +175,7 @@ def test_a_position_that_was_never_given_out_is_refused(url: str, key: str) -> N
 
 
 def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
-    desk: Desk, server: Served, url: str, key: str
+    pipeline: Pipeline, server: Served, url: str, key: str
 ) -> None:
     host, port = url.removeprefix("http://").partition("/")[0].split(":")
     with patch.object(tail, "BUFFER", 200), listening(f"{url}?after=0", key) as quick:
@@ -184,8 +186,8 @@ def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
         slow.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         wait_until(lambda: server.live_readers == 2, "both to read")
         for told in range(100, 1_300, 100):
-            write_events(desk.engine, 100, size=20_000)
-            relay(desk.engine, desk.redis, BASE_URL)
+            write_events(pipeline.engine, 100, size=20_000)
+            relay(pipeline.engine, pipeline.redis, BASE_URL)
             wait_until(lambda told=told: len(quick.positions) == told, "all, at the quick one's")
         slow.settimeout(20)
         said = b""
@@ -201,7 +203,7 @@ def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
 
 
 def test_a_reader_that_takes_nothing_at_all_is_given_up(
-    desk: Desk, server: Served, url: str, key: str, caplog: pytest.LogCaptureFixture
+    pipeline: Pipeline, server: Served, url: str, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, port = url.removeprefix("http://").partition("/")[0].split(":")
     with patch.object(sse, "STUCK_SECONDS", 0.2), socket.socket() as stuck:
@@ -210,17 +212,17 @@ def test_a_reader_that_takes_nothing_at_all_is_given_up(
         path = f"/api/v1/events/stream?after=0&access_token={key}"
         stuck.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         wait_until(lambda: server.tail.live_readers == 1, "it to read")
-        write_events(desk.engine, 900, size=20_000)
-        relay(desk.engine, desk.redis, BASE_URL)
+        write_events(pipeline.engine, 900, size=20_000)
+        relay(pipeline.engine, pipeline.redis, BASE_URL)
         wait_until(lambda: "stream.stuck" in caplog.text, "the end of patience")
         wait_until(lambda: server.tail.live_readers == 0, "nobody")
 
 
-def test_a_revoked_key_is_read_with_no_longer(desk: Desk, url: str, key: str) -> None:
+def test_a_revoked_key_is_read_with_no_longer(pipeline: Pipeline, url: str, key: str) -> None:
     with patch.object(tail, "KEYS_SECONDS", 0), listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
-        [known] = list_keys(desk.engine)
-        revoke_key(desk.engine, known.id)
+        [known] = list_keys(pipeline.engine)
+        revoke_key(pipeline.engine, known.id)
         wait_until(lambda: heard.has_ended, "the end")
     assert heard.last.event == "dropped"
     assert json.loads(heard.last.data or "")["reason"] == "key_revoked"
@@ -243,8 +245,8 @@ def test_one_who_hangs_up_is_forgotten(server: Served, url: str, key: str) -> No
     wait_until(lambda: server.live_readers == 0, "nobody")
 
 
-def test_a_key_in_the_url_may_only_read(desk: Desk, url: str, key: str) -> None:
-    strong = create_key(desk.engine, name="strong", scope=Scope.PUBLISH, workspace_id=1)
+def test_a_key_in_the_url_may_only_read(pipeline: Pipeline, url: str, key: str) -> None:
+    strong = create_key(pipeline.engine, name="strong", scope=Scope.PUBLISH, workspace_id=1)
     with listening(f"{url}?access_token={strong}") as refused:
         wait_until(lambda: refused.has_ended, "the refusal")
     assert (refused.status, json.loads(refused.problem)["type"]) == (403, "/problems/key-in-url")

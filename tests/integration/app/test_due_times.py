@@ -11,7 +11,7 @@ from psycopg import sql
 from db.commands import due_times
 from db.session import transaction
 from schemas.command import PublishRequest
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.waiting import wait_until
 from worker.app.due_times import DueTimes
 
@@ -20,11 +20,11 @@ FAR = 30.0
 
 
 @pytest.fixture
-def coming(desk: Desk) -> Generator[DueTimes]:
+def coming(pipeline: Pipeline) -> Generator[DueTimes]:
     """Due times whose thread listens already."""
-    made = DueTimes(desk.engine)
+    made = DueTimes(pipeline.engine)
     made.start()
-    wait_until(lambda: listeners(desk) == 1, "the thread to listen")
+    wait_until(lambda: listeners(pipeline) == 1, "the thread to listen")
     yield made
     made.stop()
 
@@ -35,108 +35,110 @@ LISTENERS = (
 )
 
 
-def listeners(desk: Desk) -> int:
-    return len(desk.rows(LISTENERS))
+def listeners(pipeline: Pipeline) -> int:
+    return len(pipeline.rows(LISTENERS))
 
 
 def soon(milliseconds: int) -> datetime:
     return datetime.now(UTC) + timedelta(milliseconds=milliseconds)
 
 
-def test_a_wait_ends_when_a_command_falls_due_and_not_before(desk: Desk, coming: DueTimes) -> None:
-    request = PublishRequest(video_id=desk.video(), publish_at=soon(400))
-    [command] = desk.accept(request).commands
+def test_a_wait_ends_when_a_command_falls_due_and_not_before(
+    pipeline: Pipeline, coming: DueTimes
+) -> None:
+    request = PublishRequest(video_id=pipeline.video(), publish_at=soon(400))
+    [command] = pipeline.accept(request).commands
     assert coming.wait(FAR)
-    now = desk.value("SELECT clock_timestamp()")
+    now = pipeline.value("SELECT clock_timestamp()")
     assert now >= command.due_at
-    assert desk.run() == 1
+    assert pipeline.run() == 1
 
 
-def test_an_earlier_time_ends_a_wait_that_has_begun(desk: Desk, coming: DueTimes) -> None:
-    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(60_000)))
+def test_an_earlier_time_ends_a_wait_that_has_begun(pipeline: Pipeline, coming: DueTimes) -> None:
+    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(60_000)))
     woken: list[bool] = []
     waiting = threading.Thread(target=lambda: woken.append(coming.wait(FAR)))
     waiting.start()
-    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(300)))
+    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(300)))
     waiting.join()
     assert woken == [True]
-    assert desk.run() == 1
+    assert pipeline.run() == 1
 
 
-def test_the_end_of_generation_ends_a_wait(desk: Desk, coming: DueTimes) -> None:
-    video = desk.video(status="in_progress")
-    desk.publish(video)
-    desk.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
+def test_the_end_of_generation_ends_a_wait(pipeline: Pipeline, coming: DueTimes) -> None:
+    video = pipeline.video(status="in_progress")
+    pipeline.publish(video)
+    pipeline.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
     assert coming.wait(FAR)
-    assert desk.run() == 1
+    assert pipeline.run() == 1
 
 
-def test_a_cancelled_command_ends_no_wait(desk: Desk, coming: DueTimes) -> None:
-    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(2_500)))
-    desk.execute("DELETE FROM publisher.publish_command")
+def test_a_cancelled_command_ends_no_wait(pipeline: Pipeline, coming: DueTimes) -> None:
+    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(2_500)))
+    pipeline.execute("DELETE FROM publisher.publish_command")
     assert not coming.wait(4)
 
 
-def test_the_thread_reconnects_to_the_database(desk: Desk, coming: DueTimes) -> None:
-    desk.execute(
+def test_the_thread_reconnects_to_the_database(pipeline: Pipeline, coming: DueTimes) -> None:
+    pipeline.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    wait_until(lambda: listeners(desk) == 1, "the thread to listen again")
-    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(400)))
+    wait_until(lambda: listeners(pipeline) == 1, "the thread to listen again")
+    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(400)))
     assert coming.wait(FAR)
-    assert desk.run() == 1
+    assert pipeline.run() == 1
 
 
 @pytest.mark.parametrize("nonsense", ["soon", "nan", "-inf", "{}"])
 def test_an_unreadable_notification_does_not_end_the_thread(
-    desk: Desk, coming: DueTimes, nonsense: str
+    pipeline: Pipeline, coming: DueTimes, nonsense: str
 ) -> None:
-    desk.execute("SELECT pg_notify('publisher_due', %s)", nonsense)
+    pipeline.execute("SELECT pg_notify('publisher_due', %s)", nonsense)
     assert coming.wait(FAR)  # no time means now
-    desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(400)))
+    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(400)))
     assert coming.wait(FAR)
-    assert desk.run() == 1
+    assert pipeline.run() == 1
 
 
 def test_a_silent_connection_is_replaced(
-    desk: Desk, coming: DueTimes, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, coming: DueTimes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = desk.rows(LISTENERS)
+    before = pipeline.rows(LISTENERS)
     monkeypatch.setattr("worker.app.due_times.SILENT_SECONDS", -1.0)
     coming.wait(0)
     monkeypatch.undo()
-    wait_until(lambda: len(now := desk.rows(LISTENERS)) == 1 and now != before, "another one")
+    wait_until(lambda: len(now := pipeline.rows(LISTENERS)) == 1 and now != before, "another one")
 
 
-def test_many_commands_due_at_the_same_time_are_read_as_one(desk: Desk) -> None:
-    crowd = [PublishRequest(video_id=desk.video(), publish_at=soon(900)) for _ in range(3)]
-    desk.accept(*crowd)
-    desk.execute(
+def test_many_commands_due_at_the_same_time_are_read_as_one(pipeline: Pipeline) -> None:
+    crowd = [PublishRequest(video_id=pipeline.video(), publish_at=soon(900)) for _ in range(3)]
+    pipeline.accept(*crowd)
+    pipeline.execute(
         "INSERT INTO publisher.publish_command (id, video_id, workspace_id, trigger, due_at, "
         "correlation_id) SELECT gen_random_uuid(), video_id, 1, 'api', due_at, 'c' "
         "FROM publisher.publish_command, generate_series(1, 1000)"
     )
-    with transaction(desk.engine) as tx:
+    with transaction(pipeline.engine) as tx:
         times = due_times.upcoming(tx).due
     assert 1 <= len(times) <= 6
 
 
-def test_far_times_are_not_notified(desk: Desk) -> None:
-    url = desk.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+def test_far_times_are_not_notified(pipeline: Pipeline) -> None:
+    url = pipeline.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as listener:
         listener.execute(sql.SQL("LISTEN {}").format(sql.Identifier(due_times.CHANNEL)))
-        desk.accept(PublishRequest(video_id=desk.video(), publish_at=soon(3_600_000)))
+        pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(3_600_000)))
         near = soon(1_000)
-        desk.accept(PublishRequest(video_id=desk.video(), publish_at=near))
+        pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=near))
         notified = [each.payload for each in listener.notifies(timeout=FAR, stop_after=1)]
     assert [float(each) for each in notified] == [near.timestamp()]
 
 
-def test_the_next_due_time_is_the_soonest(desk: Desk) -> None:
+def test_the_next_due_time_is_the_soonest(pipeline: Pipeline) -> None:
     far, near = soon(90_000), soon(60_000)
     for at in (far, near):
-        desk.accept(PublishRequest(video_id=desk.video(), publish_at=at))
-    with transaction(desk.engine) as tx:
+        pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=at))
+    with transaction(pipeline.engine) as tx:
         assert due_times.next_due(tx) == near
         assert due_times.hears_generation(tx)

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from schemas.values.caller import Scope
 from tests.conftest import libpq, named
-from tests.support.pipeline import BASE_URL, Desk
+from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.platform import column
 from tests.support.waiting import wait_until
 from worker import cli
@@ -86,11 +86,13 @@ def empty_database_url(running: Engines) -> Generator[str]:
 
 
 @pytest.fixture
-def here(desk: Desk, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A desk whose engines the command line is pointed at."""
+def here(
+    pipeline: Pipeline, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Pipeline:
+    """A pipeline whose engines the command line is pointed at."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("REDIS_URL", redis_url)
-    return desk
+    return pipeline
 
 
 # --- help ----------------------------------------------------------------------------------------
@@ -222,7 +224,7 @@ def test_migrate_leaves_the_platform_alone_unless_told(run: Run, empty_database_
 # --- enqueue -------------------------------------------------------------------------------------
 
 
-def test_enqueue_accepts_videos_and_wakes_celery(run: Run, here: Desk) -> None:
+def test_enqueue_accepts_videos_and_wakes_celery(run: Run, here: Pipeline) -> None:
     videos = [here.video(), here.video()]
     done = run("enqueue", *map(str, videos), "--json")
     commands = [json.loads(line) for line in done.out.splitlines()]
@@ -231,14 +233,14 @@ def test_enqueue_accepts_videos_and_wakes_celery(run: Run, here: Desk) -> None:
     assert here.redis.llen("publish-worker:celery:publish") == 1
 
 
-def test_enqueue_takes_all_or_none(run: Run, here: Desk) -> None:
+def test_enqueue_takes_all_or_none(run: Run, here: Pipeline) -> None:
     done = run("enqueue", str(here.video()), "999")
     assert done.code == 1
     assert "There is no video 999." in done.complaint
     assert here.value("SELECT count(*) FROM publisher.publish_command") == 0
 
 
-def test_enqueue_brings_edits(run: Run, here: Desk, tmp_path: Path) -> None:
+def test_enqueue_brings_edits(run: Run, here: Pipeline, tmp_path: Path) -> None:
     video = here.video()
     edits = tmp_path / "edits.json"
     edits.write_text(json.dumps({"template": {}, "owner": {}, "workspace": 1, "title": "New"}))
@@ -248,7 +250,7 @@ def test_enqueue_brings_edits(run: Run, here: Desk, tmp_path: Path) -> None:
 
 
 def test_edits_that_make_no_sense_are_refused_field_by_field(
-    run: Run, here: Desk, tmp_path: Path
+    run: Run, here: Pipeline, tmp_path: Path
 ) -> None:
     edits = tmp_path / "edits.json"
     edits.write_text(json.dumps({"template": {}, "owner": {}, "workspace": 1, "title": ""}))
@@ -257,7 +259,7 @@ def test_edits_that_make_no_sense_are_refused_field_by_field(
     assert "/title" in done.complaint
 
 
-def test_enqueue_waits_for_the_outcome(run: Run, here: Desk) -> None:
+def test_enqueue_waits_for_the_outcome(run: Run, here: Pipeline) -> None:
     here.publish(video := here.video())
     with in_the_background(here.run):
         done = run("enqueue", str(video), "--wait", "10")
@@ -265,7 +267,7 @@ def test_enqueue_waits_for_the_outcome(run: Run, here: Desk) -> None:
     assert "unchanged" in done.out
 
 
-def test_enqueue_tells_of_a_refusal(run: Run, here: Desk) -> None:
+def test_enqueue_tells_of_a_refusal(run: Run, here: Pipeline) -> None:
     video = here.video(status="failed")
     with in_the_background(here.run):
         done = run("enqueue", str(video), "--wait", "10")
@@ -273,26 +275,26 @@ def test_enqueue_tells_of_a_refusal(run: Run, here: Desk) -> None:
     assert "generation_failed" in done.out
 
 
-def test_enqueue_gives_up_waiting(run: Run, here: Desk) -> None:
+def test_enqueue_gives_up_waiting(run: Run, here: Pipeline) -> None:
     assert run("enqueue", str(here.video()), "--wait", "0.1").code == 3
 
 
 @pytest.mark.parametrize("time", ["tomorrow", "2026-12-01T10:00:00"])
-def test_a_latest_moment_needs_an_offset(run: Run, here: Desk, time: str) -> None:
+def test_a_latest_moment_needs_an_offset(run: Run, here: Pipeline, time: str) -> None:
     assert run("enqueue", str(here.video()), "--publish-before", time).code == 2
 
 
 # --- commands ------------------------------------------------------------------------------------
 
 
-def test_commands_are_listed_newest_first(run: Run, here: Desk) -> None:
+def test_commands_are_listed_newest_first(run: Run, here: Pipeline) -> None:
     first = here.accept(here.video()).commands[0]
     second = here.accept(here.video()).commands[0]
     lines = run("commands", "list", "--json").out.splitlines()
     assert [json.loads(line)["id"] for line in lines] == [str(second.id), str(first.id)]
 
 
-def test_commands_are_listed_by_state(run: Run, here: Desk) -> None:
+def test_commands_are_listed_by_state(run: Run, here: Pipeline) -> None:
     here.publish(here.video())
     waiting = here.video(status="in_progress")
     here.publish(waiting)
@@ -300,7 +302,7 @@ def test_commands_are_listed_by_state(run: Run, here: Desk) -> None:
     assert [json.loads(line)["video_id"] for line in lines] == [waiting]
 
 
-def test_a_command_is_shown(run: Run, here: Desk) -> None:
+def test_a_command_is_shown(run: Run, here: Pipeline) -> None:
     [command] = here.publish(here.video(status="failed"))
     done = run("commands", "show", str(command.id))
     assert done.code == 0
@@ -316,21 +318,21 @@ def test_a_command_that_does_not_exist(run: Run, action: str) -> None:
     assert "There is no command" in done.complaint
 
 
-def test_a_command_is_cancelled(run: Run, here: Desk) -> None:
+def test_a_command_is_cancelled(run: Run, here: Pipeline) -> None:
     [command] = here.accept(here.video()).commands
     assert run("commands", "cancel", str(command.id)).code == 0
     assert here.command(command.id).state == "cancelled"
     assert [event["type"] for event in here.events()] == ["video.publish_cancelled"]
 
 
-def test_a_command_that_has_ended_is_not_cancelled(run: Run, here: Desk) -> None:
+def test_a_command_that_has_ended_is_not_cancelled(run: Run, here: Pipeline) -> None:
     [command] = here.publish(here.video())
     done = run("commands", "cancel", str(command.id))
     assert done.code == 1
     assert "'published'" in done.complaint
 
 
-def test_a_command_is_rescheduled(run: Run, here: Desk) -> None:
+def test_a_command_is_rescheduled(run: Run, here: Pipeline) -> None:
     [command] = here.publish(here.video(status="in_progress"))
     done = run("commands", "reschedule", str(command.id), "--publish-before", "2099-01-01T00:00Z")
     assert done.code == 0
@@ -339,7 +341,7 @@ def test_a_command_is_rescheduled(run: Run, here: Desk) -> None:
     assert latest.year == 2099
 
 
-def test_only_a_failed_command_is_retried(run: Run, here: Desk) -> None:
+def test_only_a_failed_command_is_retried(run: Run, here: Pipeline) -> None:
     [command] = here.publish(here.video())
     assert run("commands", "retry", str(command.id)).code == 1
     here.execute("UPDATE publisher.publish_command SET state = 'failed'")
@@ -350,7 +352,7 @@ def test_only_a_failed_command_is_retried(run: Run, here: Desk) -> None:
 # --- events --------------------------------------------------------------------------------------
 
 
-def test_tail_follows_from_a_position_until_ctrl_c(here: Desk) -> None:
+def test_tail_follows_from_a_position_until_ctrl_c(here: Pipeline) -> None:
     here.publish(here.video(), here.video(status="failed"))
     here.events()
     with tail("--from", "2", "--json") as process:
@@ -365,7 +367,7 @@ def test_tail_follows_from_a_position_until_ctrl_c(here: Desk) -> None:
         assert process.stderr.read() == ""
 
 
-def test_tail_tells_of_a_gap_on_stderr(here: Desk) -> None:
+def test_tail_tells_of_a_gap_on_stderr(here: Pipeline) -> None:
     here.publish(*(here.video() for _ in range(3)))
     here.events()
     here.redis.xtrim("video.events", minid="3-0", approximate=False)
@@ -376,7 +378,7 @@ def test_tail_tells_of_a_gap_on_stderr(here: Desk) -> None:
         assert "video.published" in process.stdout.readline()
 
 
-def test_dead_letters_are_listed_and_brought_back(run: Run, here: Desk, redis_url: str) -> None:
+def test_dead_letters_are_listed_and_brought_back(run: Run, here: Pipeline, redis_url: str) -> None:
     here.publish(here.video(), here.video())
     here.events()
     with Subscriber(redis_url, group="search", max_tries=1) as subscriber:
@@ -396,7 +398,7 @@ def test_dead_letters_are_listed_and_brought_back(run: Run, here: Desk, redis_ur
         assert [delivery.position for delivery in islice(subscriber, 2)] == [1, 2]
 
 
-def test_rebuild_makes_the_stream_anew(run: Run, here: Desk) -> None:
+def test_rebuild_makes_the_stream_anew(run: Run, here: Pipeline) -> None:
     here.publish(here.video())
     before = here.events()
     here.redis.xadd("video.events", {"event": "{}"}, id="99-0")
@@ -407,7 +409,7 @@ def test_rebuild_makes_the_stream_anew(run: Run, here: Desk) -> None:
 # --- keys ----------------------------------------------------------------------------------------
 
 
-def test_the_secret_is_alone_on_stdout(run: Run, here: Desk) -> None:
+def test_the_secret_is_alone_on_stdout(run: Run, here: Pipeline) -> None:
     done = run("keys", "create", "--workspace", "1", "--scope", "publish", "--name", "ci")
     caller = api_keys.identify(here.engine, done.out.strip())
     assert caller is not None
@@ -423,7 +425,7 @@ def test_a_key_is_for_one_workspace_or_for_all(run: Run) -> None:
     assert "no workspace 77" in run(*make, "--workspace", "77").complaint
 
 
-def test_keys_are_listed_without_their_secrets_and_revoked(run: Run, here: Desk) -> None:
+def test_keys_are_listed_without_their_secrets_and_revoked(run: Run, here: Pipeline) -> None:
     secret = api_keys.create_key(here.engine, name="ci", scope=Scope.READ, workspace_id=None)
     done = run("keys", "list", "--json")
     key = json.loads(done.out)
@@ -436,7 +438,7 @@ def test_keys_are_listed_without_their_secrets_and_revoked(run: Run, here: Desk)
 # --- status --------------------------------------------------------------------------------------
 
 
-def test_status_counts(run: Run, here: Desk) -> None:
+def test_status_counts(run: Run, here: Pipeline) -> None:
     here.publish(here.video(), here.video(status="failed"))
     here.accept(here.video())
     health.leave_heartbeat(here.redis)

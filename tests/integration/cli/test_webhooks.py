@@ -11,7 +11,7 @@ from db.webhooks.fan_out import fan_out
 from tests.integration.cli import test_cli
 from tests.integration.cli.test_cli import Done, Run
 from tests.integration.webhooks.test_endpoints import record_many
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.receiver import receiver as receiving
 from tests.support.receiver import says
 
@@ -21,8 +21,8 @@ URL = "https://1.1.1.1/hooks"
 
 
 @pytest.fixture
-def webhooks(run: Run, here: Desk) -> Run:
-    """Run `publish-worker webhooks` on the desk's engines."""
+def webhooks(run: Run, here: Pipeline) -> Run:
+    """Run `publish-worker webhooks` on the pipeline's engines."""
     assert here
 
     def publish_worker_webhooks(*arguments: str, **environment: str) -> Done:
@@ -39,7 +39,7 @@ def register(webhooks: Run, *more: str, **environment: str) -> dict[str, Any]:
     return json.loads(done.out)
 
 
-def delivered(webhooks: Run, here: Desk, count: int) -> str:
+def delivered(webhooks: Run, here: Pipeline, count: int) -> str:
     """The id of an endpoint with so many failed deliveries."""
     endpoint = register(webhooks)["id"]
     here.publish(*(here.video() for _ in range(count)))
@@ -49,7 +49,7 @@ def delivered(webhooks: Run, here: Desk, count: int) -> str:
     return endpoint
 
 
-def states(here: Desk) -> list[str]:
+def states(here: Pipeline) -> list[str]:
     query = "SELECT state FROM publisher.webhook_delivery ORDER BY position"
     return [state for (state,) in here.rows(query)]
 
@@ -170,7 +170,7 @@ def test_a_test_tells_what_came_of_it(webhooks: Run) -> None:
     assert "later" in done.out
 
 
-def test_deliveries_are_listed_and_one_is_shown(webhooks: Run, here: Desk) -> None:
+def test_deliveries_are_listed_and_one_is_shown(webhooks: Run, here: Pipeline) -> None:
     endpoint = delivered(webhooks, here, 2)
     lines = webhooks("deliveries", endpoint, "--state", "failed", "--json").out.splitlines()
     found = [json.loads(line) for line in lines]
@@ -186,7 +186,7 @@ def test_deliveries_are_listed_and_one_is_shown(webhooks: Run, here: Desk) -> No
     assert "--before 2" in webhooks("deliveries", endpoint, "--limit", "1").err
 
 
-def test_what_failed_is_sent_again(webhooks: Run, here: Desk) -> None:
+def test_what_failed_is_sent_again(webhooks: Run, here: Pipeline) -> None:
     endpoint = delivered(webhooks, here, 3)
     delivery = json.loads(webhooks("deliveries", endpoint, "--limit", "1", "--json").out)["id"]
     assert webhooks("replay", endpoint, delivery).code == 0
@@ -195,13 +195,13 @@ def test_what_failed_is_sent_again(webhooks: Run, here: Desk) -> None:
     assert states(here) == ["pending"] * 3
 
 
-def test_everything_since_a_position_is_sent_again(webhooks: Run, here: Desk) -> None:
+def test_everything_since_a_position_is_sent_again(webhooks: Run, here: Pipeline) -> None:
     endpoint = delivered(webhooks, here, 3)
     assert "2 deliveries" in webhooks("replay", endpoint, "--since-position", "2").err
     assert states(here) == ["failed", "pending", "pending"]
 
 
-def test_a_replay_makes_as_many_calls_as_it_takes(webhooks: Run, here: Desk) -> None:
+def test_a_replay_makes_as_many_calls_as_it_takes(webhooks: Run, here: Pipeline) -> None:
     endpoint = register(webhooks)["id"]
     record_many(here, 10_001)
     assert "10001 deliveries" in webhooks("replay", endpoint, "--since-position", "1").err

@@ -27,7 +27,7 @@ from schemas.generation import GenerationReport, ReportKind
 from schemas.values.caller import Scope
 from schemas.video import VideoInput
 from tests.conftest import libpq, named
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from worker.generation.apply import apply_reports
 from worker.local.engines import Engines
 from worker.operations.api_keys import create_key
@@ -49,7 +49,7 @@ class Adopted:
     """A Django platform's database: as its superuser sees it, and as the worker does."""
 
     admin: psycopg.Connection
-    desk: Desk
+    pipeline: Pipeline
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What the superuser reads."""
@@ -112,7 +112,7 @@ def adopted(running: Engines, database: str, redis: Redis) -> Generator[Adopted]
     as_worker = named(running.database_url, database).replace("postgres@", "publish_worker@")
     engine = connect(as_worker, platform_schema="publish_platform")
     with psycopg.connect(libpq(running.database_url, database), autocommit=True) as admin:
-        made = Adopted(admin, Desk(engine=engine, redis=redis))
+        made = Adopted(admin, Pipeline(engine=engine, redis=redis))
         made.run("roles")
         made.run("views", "django")
         made.run("rights", "django")
@@ -133,16 +133,16 @@ def test_migrating_makes_nothing_outside_our_schema(adopted: Adopted) -> None:
     adopted.admin.execute("DROP SCHEMA publisher CASCADE")
     adopted.admin.execute("CREATE SCHEMA publisher AUTHORIZATION publish_worker")
     before = adopted.relations()
-    migrate(adopted.desk.engine)
-    migrate(adopted.desk.engine)
-    assert is_migrated(adopted.desk.engine)
+    migrate(adopted.pipeline.engine)
+    migrate(adopted.pipeline.engine)
+    assert is_migrated(adopted.pipeline.engine)
     assert adopted.relations() == before
 
 
 def test_a_publish_writes_its_columns_and_no_other(adopted: Adopted) -> None:
     before = adopted.everything()
     request = edits(1, title="What is light?", tags=[2, 3], category=2, subcategory=2)
-    [command] = adopted.desk.publish(request)
+    [command] = adopted.pipeline.publish(request)
     after = adopted.everything()
 
     assert command.state == "published"
@@ -162,8 +162,8 @@ def test_a_publish_writes_its_columns_and_no_other(adopted: Adopted) -> None:
 
 
 def test_the_release_and_the_event_are_right(adopted: Adopted) -> None:
-    adopted.desk.publish(edits(1, title="What is light?", tags=[2, 3], category=2))
-    [event] = adopted.desk.events()
+    adopted.pipeline.publish(edits(1, title="What is light?", tags=[2, 3], category=2))
+    [event] = adopted.pipeline.events()
     data = event["data"]
 
     assert (event["type"], event["sequence"], event["subject"]) == ("video.published", "1", "1")
@@ -174,14 +174,14 @@ def test_the_release_and_the_event_are_right(adopted: Adopted) -> None:
     assert data["owner"] == {"id": 1, "username": "ada", "full_name": "Ada Byron"}
     metrics = data["metrics"]
     assert (metrics["section_count"], metrics["script_words"], metrics["views"]) == (2, 8, 0)
-    assert data["custom_url"] == adopted.desk.value(
+    assert data["custom_url"] == adopted.pipeline.value(
         "SELECT custom_url FROM publisher.video_release"
     )
 
 
 def test_the_resource_is_readable(adopted: Adopted) -> None:
-    adopted.desk.publish(1)
-    with transaction(adopted.desk.engine) as tx:
+    adopted.pipeline.publish(1)
+    with transaction(adopted.pipeline.engine) as tx:
         resource = lookup.read_resource(tx, 1, None)
 
     assert resource is not None
@@ -195,51 +195,51 @@ def test_the_resource_is_readable(adopted: Adopted) -> None:
 
 
 def test_a_video_that_django_holds_stands_aside_and_holds_up_no_other(adopted: Adopted) -> None:
-    accepted = adopted.desk.accept(1, 2)
+    accepted = adopted.pipeline.accept(1, 2)
     with adopted.admin.transaction():
         adopted.admin.execute("SELECT FROM videos_video WHERE id = 1 FOR UPDATE")
-        assert adopted.desk.run() == 1
-    held, free = (adopted.desk.command(command.id) for command in accepted.commands)
+        assert adopted.pipeline.run() == 1
+    held, free = (adopted.pipeline.command(command.id) for command in accepted.commands)
     assert (held.state, held.attempts, free.state) == ("scheduled", 0, "published")
 
-    adopted.desk.make_due()
-    adopted.desk.run()
-    assert adopted.desk.command(held.id).state == "published"
+    adopted.pipeline.make_due()
+    adopted.pipeline.run()
+    assert adopted.pipeline.command(held.id).state == "published"
 
 
 def test_the_end_of_generation_is_heard_at_once(adopted: Adopted) -> None:
     adopted.run("trigger")
     adopted.admin.execute("SET ROLE django")
     adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
-    [waiting] = adopted.desk.publish(1)
+    [waiting] = adopted.pipeline.publish(1)
     assert waiting.state == "waiting"
     adopted.admin.execute("UPDATE videos_video SET status = 'completed' WHERE id = 1")
     adopted.admin.execute("RESET ROLE")
-    adopted.desk.run()
-    assert adopted.desk.command(waiting.id).state == "published"
+    adopted.pipeline.run()
+    assert adopted.pipeline.command(waiting.id).state == "published"
 
 
 def test_what_django_saves_without_a_turn_calls_nothing(adopted: Adopted) -> None:
     adopted.run("trigger")
     adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
-    [waiting] = adopted.desk.publish(1)
+    [waiting] = adopted.pipeline.publish(1)
     adopted.admin.execute("UPDATE videos_video SET status = status, title = 'Other' WHERE id = 1")
-    assert adopted.desk.command(waiting.id).due_at == waiting.due_at
+    assert adopted.pipeline.command(waiting.id).due_at == waiting.due_at
 
 
 def test_reports_need_the_grant_for_them(adopted: Adopted) -> None:
     adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
     report = GenerationReport(kind=ReportKind.COMPLETED)
     with pytest.raises(InsufficientPrivilege):
-        apply_reports(adopted.desk.engine, [(1, report)], None)
+        apply_reports(adopted.pipeline.engine, [(1, report)], None)
     adopted.run("reports")
-    [state] = apply_reports(adopted.desk.engine, [(1, report)], None)
+    [state] = apply_reports(adopted.pipeline.engine, [(1, report)], None)
     assert state is not None
     assert state.applied
 
 
 def test_django_may_add_a_section_meanwhile(adopted: Adopted) -> None:
-    accepted = adopted.desk.accept(1)
+    accepted = adopted.pipeline.accept(1)
     with adopted.admin.transaction():
         adopted.admin.execute("""
         INSERT INTO videos_videosection (uid, created_at, updated_at, is_active, audio_ready,
@@ -247,17 +247,17 @@ def test_django_may_add_a_section_meanwhile(adopted: Adopted) -> None:
         VALUES (gen_random_uuid(), now(), now(), true, false, false, false, 9, '[]', 0, 1)
         """)
         adopted.admin.execute("SET CONSTRAINTS ALL IMMEDIATE")  # takes the foreign key's lock
-        assert adopted.desk.run() == 1
-    assert adopted.desk.command(accepted.commands[0].id).state == "published"
+        assert adopted.pipeline.run() == 1
+    assert adopted.pipeline.command(accepted.commands[0].id).state == "published"
 
 
 def test_what_a_column_refuses_fails_that_command_alone(adopted: Adopted) -> None:
     too_long = f"https://cdn.example.com/{'x' * 300}"
-    accepted = adopted.desk.accept(edits(1, title="One", cover_image=too_long), 2)
+    accepted = adopted.pipeline.accept(edits(1, title="One", cover_image=too_long), 2)
     for _ in range(5):
-        adopted.desk.make_due()
-        adopted.desk.run()
-    failed, fine = (adopted.desk.command(command.id) for command in accepted.commands)
+        adopted.pipeline.make_due()
+        adopted.pipeline.run()
+    failed, fine = (adopted.pipeline.command(command.id) for command in accepted.commands)
     assert (failed.state, fine.state) == ("failed", "published")
     assert "too long" in (failed.detail or "")
 
@@ -279,17 +279,17 @@ def test_what_a_column_refuses_fails_that_command_alone(adopted: Adopted) -> Non
 )
 def test_the_role_may_do_nothing_else(adopted: Adopted, statement: str) -> None:
     with pytest.raises(InsufficientPrivilege):
-        adopted.desk.execute(statement)
+        adopted.pipeline.execute(statement)
 
 
 def test_without_a_grant_a_command_waits_for_it(adopted: Adopted) -> None:
     adopted.admin.execute("REVOKE UPDATE ON publish_platform.video FROM publish_worker")
-    accepted = adopted.desk.accept(1)
+    accepted = adopted.pipeline.accept(1)
     with pytest.raises(DATABASE_ERRORS):
-        adopted.desk.run()
+        adopted.pipeline.run()
     adopted.run("rights", "django")
-    adopted.desk.run()
-    command = adopted.desk.command(accepted.commands[0].id)
+    adopted.pipeline.run()
+    command = adopted.pipeline.command(accepted.commands[0].id)
     assert (command.state, command.attempts) == ("published", 0)
 
 
@@ -301,24 +301,24 @@ def test_a_serial_id_of_the_tags_needs_its_sequence_too(adopted: Adopted) -> Non
     ALTER TABLE videos_video_tags ALTER id SET DEFAULT nextval('videos_video_tags_id_seq');
     RESET ROLE;
     """)
-    accepted = adopted.desk.accept(edits(1, title="One", tags=[3]))
+    accepted = adopted.pipeline.accept(edits(1, title="One", tags=[3]))
     with pytest.raises(DATABASE_ERRORS):
-        adopted.desk.run()
+        adopted.pipeline.run()
     adopted.run("serial", "django")
-    adopted.desk.run()
-    assert adopted.desk.command(accepted.commands[0].id).state == "published"
+    adopted.pipeline.run()
+    assert adopted.pipeline.command(accepted.commands[0].id).state == "published"
 
 
 def test_health_maintenance_and_keys_need_no_further_right(adopted: Adopted) -> None:
-    desk = adopted.desk
-    desk.publish(1)
-    desk.events()
-    broker = f"redis://{desk.redis.connection_pool.connection_kwargs['host']}"
-    checks = {check.name: check for check in examine(desk.engine, desk.redis, broker)}
+    pipeline = adopted.pipeline
+    pipeline.publish(1)
+    pipeline.events()
+    broker = f"redis://{pipeline.redis.connection_pool.connection_kwargs['host']}"
+    checks = {check.name: check for check in examine(pipeline.engine, pipeline.redis, broker)}
     assert checks["database"].ok, checks
     assert checks["stream"].ok, checks
-    assert prune(desk.engine, desk.redis, Settings()).outbox == 0
-    create_key(desk.engine, name="ci", scope=Scope.PUBLISH, workspace_id=1)
+    assert prune(pipeline.engine, pipeline.redis, Settings()).outbox == 0
+    create_key(pipeline.engine, name="ci", scope=Scope.PUBLISH, workspace_id=1)
 
 
 def test_the_views_have_every_column_that_is_read_in_a_type_that_fits(
@@ -344,7 +344,7 @@ def test_tables_that_bear_our_names_need_the_rights_alone(
     running: Engines, platform: Engine, redis: Redis
 ) -> None:
     """The page says: then with `public` for `publish_platform`, and no views."""
-    owner = Desk(engine=platform, redis=redis)
+    owner = Pipeline(engine=platform, redis=redis)
     video = owner.video()
     with psycopg.connect(libpq(running.database_url, "postgres"), autocommit=True) as admin:
         _forget_roles(admin)
@@ -354,7 +354,9 @@ def test_tables_that_bear_our_names_need_the_rights_alone(
     owner.execute("GRANT ALL ON ALL TABLES IN SCHEMA publisher TO publish_worker")
     engine = connect(str(platform.url).replace("postgres@", "publish_worker@"))
     try:
-        [command] = Desk(engine=engine, redis=redis).publish(edits(video, title="One", tags=[3]))
+        [command] = Pipeline(engine=engine, redis=redis).publish(
+            edits(video, title="One", tags=[3])
+        )
         assert command.state == "published"
     finally:
         engine.dispose()

@@ -117,18 +117,18 @@ def test_downgrading_leaves_nothing_behind(empty: Engine) -> None:
         "UPDATE publisher.publish_command SET state = 'published'",
     ],
 )
-def test_the_database_itself_checks_states(desk: Any, statement: str) -> None:
-    desk.accept(desk.video())
+def test_the_database_itself_checks_states(pipeline: Any, statement: str) -> None:
+    pipeline.accept(pipeline.video())
     with pytest.raises(psycopg.errors.CheckViolation):
-        desk.execute(statement)
+        pipeline.execute(statement)
 
 
 @pytest.mark.parametrize("column", ["status", "internal_status", "visibility"])
-def test_the_database_itself_checks_enumerations(desk: Any, column: str) -> None:
+def test_the_database_itself_checks_enumerations(pipeline: Any, column: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
-        desk.video(**{column: "whatever"})
+        pipeline.video(**{column: "whatever"})
 
 
-def test_there_is_one_counter_and_no_second(desk: Any) -> None:
+def test_there_is_one_counter_and_no_second(pipeline: Any) -> None:
     with pytest.raises(psycopg.errors.UniqueViolation):
-        desk.execute("INSERT INTO publisher.event_position DEFAULT VALUES")
+        pipeline.execute("INSERT INTO publisher.event_position DEFAULT VALUES")

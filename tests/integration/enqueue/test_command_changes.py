@@ -14,7 +14,7 @@ from schemas.command import CommandChange, PublishRequest, Trigger
 from tests.integration.enqueue.test_enqueue import together
 from tests.integration.publish.test_publish import request
 from tests.support.api import Api
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos
 from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
 from worker.publish import run
@@ -28,10 +28,10 @@ def ahead(hours: float) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours)
 
 
-def scheduled(desk: Desk, hours: float = 1, **said: Any) -> CommandRow:
+def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> CommandRow:
     """A command to be carried out in so many hours."""
-    asked = {"video_id": desk.video(), "publish_at": ahead(hours), **said}
-    return desk.accept(PublishRequest.model_validate(asked)).commands[0]
+    asked = {"video_id": pipeline.video(), "publish_at": ahead(hours), **said}
+    return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
 
 
 def patch(api: Api, command: CommandRow, key: str = "publish", **said: Any) -> Any:
@@ -40,8 +40,8 @@ def patch(api: Api, command: CommandRow, key: str = "publish", **said: Any) -> A
     return api.call("PATCH", f"/api/v1/publish-commands/{command.id}", key, json=body)
 
 
-def types(desk: Desk) -> list[str]:
-    return [event["type"].removeprefix("video.") for event in desk.events()]
+def types(pipeline: Pipeline) -> list[str]:
+    return [event["type"].removeprefix("video.") for event in pipeline.events()]
 
 
 # --- reschedule ----------------------------------------------------------------------------------
@@ -232,14 +232,14 @@ def test_what_makes_no_sense_of_a_withdrawal_is_refused(api: Api, name: str) -> 
 
 
 def test_many_who_move_one_command_at_once_leave_it_at_the_time_of_the_last_event(
-    desk: Desk,
+    pipeline: Pipeline,
 ) -> None:
-    command = scheduled(desk)
+    command = scheduled(pipeline)
     hours = iter(range(2, 10))
-    together(8, lambda: move(desk, command, ahead(next(hours))))
-    told = [event for event in desk.events() if event["type"] == "video.publish_rescheduled"]
+    together(8, lambda: move(pipeline, command, ahead(next(hours))))
+    told = [event for event in pipeline.events() if event["type"] == "video.publish_rescheduled"]
     assert len(told) == 8
-    assert times(told[-1], "due_at") == [desk.command(command.id).due_at]
+    assert times(told[-1], "due_at") == [pipeline.command(command.id).due_at]
     chain = [times(event, "asked_for", "previously") for event in told]
     assert [before for _, before in chain[1:]] == [to for to, _ in chain[:-1]]
 
@@ -279,66 +279,68 @@ def test_a_command_of_another_workspace_cannot_be_cancelled(api: Api) -> None:
 # --- what a publication made pointless ----------------------------------------------------------
 
 
-def test_a_publication_ends_the_timed_commands_that_it_makes_pointless(desk: Desk) -> None:
-    video = desk.video()
-    timed = [scheduled(desk, hours, video_id=video) for hours in (1, 2)]
-    desk.publish(video)
-    ended = [desk.command(command.id) for command in timed]
+def test_a_publication_ends_the_timed_commands_that_it_makes_pointless(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    timed = [scheduled(pipeline, hours, video_id=video) for hours in (1, 2)]
+    pipeline.publish(video)
+    ended = [pipeline.command(command.id) for command in timed]
     assert [(e.state, e.reason) for e in ended] == [("unchanged", "already_published")] * 2
     assert all(command.finished_at for command in ended)
-    assert types(desk) == ["publish_scheduled"] * 2 + ["published"]
+    assert types(pipeline) == ["publish_scheduled"] * 2 + ["published"]
 
 
-def test_timed_commands_of_other_videos_stay(desk: Desk) -> None:
-    other = scheduled(desk)
-    desk.publish(desk.video())
-    assert desk.states(other) == ["scheduled"]
+def test_timed_commands_of_other_videos_stay(pipeline: Pipeline) -> None:
+    other = scheduled(pipeline)
+    pipeline.publish(pipeline.video())
+    assert pipeline.states(other) == ["scheduled"]
 
 
-def test_a_timed_command_that_brings_edits_stays(desk: Desk) -> None:
-    video = desk.video()
+def test_a_timed_command_that_brings_edits_stays(pipeline: Pipeline) -> None:
+    video = pipeline.video()
     edits = request(video, title="Later").model_copy(update={"publish_at": ahead(1)})
-    [timed] = desk.accept(edits).commands
-    desk.publish(video)
-    assert desk.states(timed) == ["scheduled"]
-    desk.let_pass(hours=2)
-    desk.run()
-    assert desk.states(timed) == ["published"]
-    assert column(desk.engine, video, "title") == "Later"
+    [timed] = pipeline.accept(edits).commands
+    pipeline.publish(video)
+    assert pipeline.states(timed) == ["scheduled"]
+    pipeline.let_pass(hours=2)
+    pipeline.run()
+    assert pipeline.states(timed) == ["published"]
+    assert column(pipeline.engine, video, "title") == "Later"
 
 
-def test_a_timed_command_behind_a_withdrawal_stays(desk: Desk) -> None:
-    video = desk.video()
-    before = scheduled(desk, 1, video_id=video)
-    withdrawal = desk.accept(
+def test_a_timed_command_behind_a_withdrawal_stays(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    before = scheduled(pipeline, 1, video_id=video)
+    withdrawal = pipeline.accept(
         PublishRequest.model_validate(
             {"video_id": video, "action": "unpublish", "unpublish_at": ahead(2)}
         )
     ).commands[0]
-    behind = scheduled(desk, 3, video_id=video)
-    desk.publish(video)
-    assert desk.states(before, withdrawal, behind) == ["unchanged", "scheduled", "scheduled"]
-    desk.let_pass(hours=4)
-    desk.run()
-    assert desk.states(withdrawal, behind) == ["unpublished", "published"]
+    behind = scheduled(pipeline, 3, video_id=video)
+    pipeline.publish(video)
+    assert pipeline.states(before, withdrawal, behind) == ["unchanged", "scheduled", "scheduled"]
+    pipeline.let_pass(hours=4)
+    pipeline.run()
+    assert pipeline.states(withdrawal, behind) == ["unpublished", "published"]
 
 
-def test_a_withdrawal_in_the_same_batch_leaves_later_commands_as_pointless(desk: Desk) -> None:
+def test_a_withdrawal_in_the_same_batch_leaves_later_commands_as_pointless(
+    pipeline: Pipeline,
+) -> None:
     """It comes first, and is done: what the publication after it makes pointless ends with it."""
-    video = desk.video()
-    desk.publish(video)
-    timed = scheduled(desk, 1, video_id=video)
+    video = pipeline.video()
+    pipeline.publish(video)
+    timed = scheduled(pipeline, 1, video_id=video)
     withdrawal = PublishRequest.model_validate({"video_id": video, "action": "unpublish"})
-    desk.publish(withdrawal, PublishRequest(video_id=video))
-    assert desk.states(timed) == ["unchanged"]
+    pipeline.publish(withdrawal, PublishRequest(video_id=video))
+    assert pipeline.states(timed) == ["unchanged"]
 
 
-def test_a_withdrawal_makes_no_timed_publication_pointless(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(video)
-    timed = scheduled(desk, 1, video_id=video)
-    desk.publish(PublishRequest.model_validate({"video_id": video, "action": "unpublish"}))
-    assert desk.states(timed) == ["scheduled"]
+def test_a_withdrawal_makes_no_timed_publication_pointless(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(video)
+    timed = scheduled(pipeline, 1, video_id=video)
+    pipeline.publish(PublishRequest.model_validate({"video_id": video, "action": "unpublish"}))
+    assert pipeline.states(timed) == ["scheduled"]
 
 
 # --- find ----------------------------------------------------------------------------------------
@@ -416,11 +418,11 @@ def test_the_canarys_commands_have_no_events(api: Api) -> None:
 # --- retry ---------------------------------------------------------------------------------------
 
 
-def failed(desk: Desk, count: int, cause: str, **columns: Any) -> list[CommandRow]:
+def failed(pipeline: Pipeline, count: int, cause: str, **columns: Any) -> list[CommandRow]:
     """Commands that failed, all with one cause."""
-    commands = desk.accept(*(desk.video(**columns) for _ in range(count))).commands
+    commands = pipeline.accept(*(pipeline.video(**columns) for _ in range(count))).commands
     for command in commands:
-        desk.execute(
+        pipeline.execute(
             "UPDATE publisher.publish_command SET state = 'failed', finished_at = now(),"
             " attempts = 5, reason = 'error', detail = %s WHERE id = %s",
             f"{cause}: no luck",
@@ -475,14 +477,16 @@ ROUND = 50
 
 
 @pytest.fixture
-def videos(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def videos(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A thousand ready drafts, published a few at a time, so that both sides win now and then."""
     monkeypatch.setattr(run, "BATCH", 3)
-    with transaction(desk.engine) as tx:
+    with transaction(pipeline.engine) as tx:
         return make_ready_videos(tx, 1_000)
 
 
-def race(desk: Desk, videos: list[int], change: Callable[[CommandRow], object]) -> list[CommandRow]:
+def race(
+    pipeline: Pipeline, videos: list[int], change: Callable[[CommandRow], object]
+) -> list[CommandRow]:
     """Fifty commands at a time are carried out on one connection and changed on another."""
     late: list[CommandRow] = []
 
@@ -495,22 +499,22 @@ def race(desk: Desk, videos: list[int], change: Callable[[CommandRow], object]) 
                 late.append(command)
 
     for first in range(0, len(videos), ROUND):
-        commands = desk.accept(*videos[first : first + ROUND]).commands
+        commands = pipeline.accept(*videos[first : first + ROUND]).commands
         start = threading.Barrier(2)
         backwards = commands[::-1]
         changer = threading.Thread(target=change_all, args=(backwards, start))
         changer.start()
         start.wait()
         while changer.is_alive():
-            desk.run()
+            pipeline.run()
         changer.join()
-        desk.run()
+        pipeline.run()
     return late
 
 
-def outcomes(desk: Desk) -> dict[int, tuple[str, bool]]:
+def outcomes(pipeline: Pipeline) -> dict[int, tuple[str, bool]]:
     """By video: its command's state, and whether it is a draft."""
-    found = desk.rows(
+    found = pipeline.rows(
         "SELECT v.id, c.state, v.is_draft FROM video v"
         " JOIN publisher.publish_command c ON c.video_id = v.id"
     )
@@ -518,41 +522,41 @@ def outcomes(desk: Desk) -> dict[int, tuple[str, bool]]:
 
 
 def test_of_a_thousand_commands_each_is_cancelled_or_published_never_both(
-    desk: Desk, videos: list[int]
+    pipeline: Pipeline, videos: list[int]
 ) -> None:
-    late = race(desk, videos, lambda c: cancel(desk.engine, desk.waker, c.id, SOMEBODY))
-    became = outcomes(desk)
+    late = race(pipeline, videos, lambda c: cancel(pipeline.engine, pipeline.waker, c.id, SOMEBODY))
+    became = outcomes(pipeline)
     assert set(became.values()) == {("cancelled", True), ("published", False)}
     assert {v for v, (state, _) in became.items() if state == "published"} == {
         command.video_id for command in late
     }
-    told = {(int(e["subject"]), e["type"]) for e in desk.events()}
+    told = {(int(e["subject"]), e["type"]) for e in pipeline.events()}
     assert told == {
         (v, "video.published" if state == "published" else "video.publish_cancelled")
         for v, (state, _) in became.items()
     }
-    assert len(desk.events()) == 1_000
+    assert len(pipeline.events()) == 1_000
 
 
 def test_of_two_hundred_commands_each_is_moved_or_published_never_both(
-    desk: Desk, videos: list[int]
+    pipeline: Pipeline, videos: list[int]
 ) -> None:
     videos, to = videos[:200], ahead(5)
-    late = race(desk, videos, lambda c: move(desk, c, to))
-    became = outcomes(desk)
+    late = race(pipeline, videos, lambda c: move(pipeline, c, to))
+    became = outcomes(pipeline)
     assert set(became.values()) == {("scheduled", True), ("published", False)}
     assert {v for v, (state, _) in became.items() if state == "published"} == {
         command.video_id for command in late
     }
-    told = Counter((int(e["subject"]), e["type"]) for e in desk.events())
+    told = Counter((int(e["subject"]), e["type"]) for e in pipeline.events())
     assert told == Counter(
         (v, "video.published" if state == "published" else "video.publish_rescheduled")
         for v, (state, _) in became.items()
     )
 
 
-def move(desk: Desk, command: CommandRow, to: datetime) -> None:
-    reschedule(desk.engine, desk.waker, command.id, CommandChange(publish_at=to), SOMEBODY)
+def move(pipeline: Pipeline, command: CommandRow, to: datetime) -> None:
+    reschedule(pipeline.engine, pipeline.waker, command.id, CommandChange(publish_at=to), SOMEBODY)
 
 
 def times(event: dict[str, Any], *names: str) -> list[datetime]:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from schemas.command import PublishRequest, Trigger
 from tests.integration.publish.test_publish import request
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.statements import counted
 from worker.enqueue.accept import KeyReused, NoSuchVideo, Origin, enqueue
 from worker.enqueue.new_commands import RequestInvalid
@@ -24,32 +24,32 @@ WAKE_UP_KEY = str(PUBLISH.key)
 KEYED = {"idempotency_scope": "k", "idempotency_key": "once"}
 
 
-def commands(desk: Desk) -> int:
-    return desk.value("SELECT count(*) FROM publisher.publish_command")
+def commands(pipeline: Pipeline) -> int:
+    return pipeline.value("SELECT count(*) FROM publisher.publish_command")
 
 
-def test_a_command_keeps_what_it_is_known_by(desk: Desk) -> None:
-    video = desk.video()
-    [command] = desk.accept(video, trigger=Trigger.PIPELINE, correlation_id="c-9").commands
+def test_a_command_keeps_what_it_is_known_by(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    [command] = pipeline.accept(video, trigger=Trigger.PIPELINE, correlation_id="c-9").commands
     assert (command.video_id, command.workspace_id) == (video, 1)
     assert (command.trigger, command.correlation_id) == ("pipeline", "c-9")
 
 
-def test_commands_come_back_in_the_order_of_the_requests(desk: Desk) -> None:
-    videos = [desk.video() for _ in range(20)][::-1]
-    assert [c.video_id for c in desk.accept(*videos).commands] == videos
+def test_commands_come_back_in_the_order_of_the_requests(pipeline: Pipeline) -> None:
+    videos = [pipeline.video() for _ in range(20)][::-1]
+    assert [c.video_id for c in pipeline.accept(*videos).commands] == videos
 
 
-def test_one_unknown_video_refuses_all(desk: Desk) -> None:
+def test_one_unknown_video_refuses_all(pipeline: Pipeline) -> None:
     with pytest.raises(NoSuchVideo) as refused:
-        desk.accept(desk.video(), 999_999, desk.video())
+        pipeline.accept(pipeline.video(), 999_999, pipeline.video())
     assert list(refused.value.indexes) == [1]
-    assert commands(desk) == 0
+    assert commands(pipeline) == 0
 
 
-def test_a_video_of_another_workspace_does_not_exist(desk: Desk) -> None:
+def test_a_video_of_another_workspace_does_not_exist(pipeline: Pipeline) -> None:
     with pytest.raises(NoSuchVideo):
-        desk.accept(desk.video(workspace_id=2), workspace_id=1)
+        pipeline.accept(pipeline.video(workspace_id=2), workspace_id=1)
 
 
 @pytest.mark.parametrize(
@@ -65,73 +65,75 @@ def test_a_video_of_another_workspace_does_not_exist(desk: Desk) -> None:
     ],
 )
 def test_what_contradicts_the_database_is_refused(
-    desk: Desk, fields: dict[str, object], pointer: str
+    pipeline: Pipeline, fields: dict[str, object], pointer: str
 ) -> None:
     with pytest.raises(RequestInvalid) as refused:
-        desk.accept(desk.video(), request(desk.video(), **fields))
+        pipeline.accept(pipeline.video(), request(pipeline.video(), **fields))
     assert [(index, error.pointer) for index, error in refused.value.errors] == [(1, pointer)]
-    assert commands(desk) == 0
+    assert commands(pipeline) == 0
 
 
-def test_the_same_key_and_request_give_the_same_commands(desk: Desk) -> None:
-    video = desk.video()
-    first = desk.accept(video, **KEYED)
-    again = desk.accept(video, **KEYED)
+def test_the_same_key_and_request_give_the_same_commands(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    first = pipeline.accept(video, **KEYED)
+    again = pipeline.accept(video, **KEYED)
     assert [c.id for c in first.commands] == [c.id for c in again.commands]
     assert (first.replayed, again.replayed) == (False, True)
-    assert commands(desk) == 1
+    assert commands(pipeline) == 1
 
 
-def test_the_same_key_with_another_request_is_refused(desk: Desk) -> None:
-    desk.accept(desk.video(), **KEYED)
+def test_the_same_key_with_another_request_is_refused(pipeline: Pipeline) -> None:
+    pipeline.accept(pipeline.video(), **KEYED)
     with pytest.raises(KeyReused):
-        desk.accept(desk.video(), **KEYED)
+        pipeline.accept(pipeline.video(), **KEYED)
 
 
-def test_a_key_belongs_to_its_caller(desk: Desk) -> None:
-    video = desk.video()
-    desk.accept(video, **KEYED)
-    assert not desk.accept(video, idempotency_scope="other", idempotency_key="once").replayed
+def test_a_key_belongs_to_its_caller(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.accept(video, **KEYED)
+    assert not pipeline.accept(video, idempotency_scope="other", idempotency_key="once").replayed
 
 
-def test_one_key_used_by_many_at_once_counts_once(desk: Desk) -> None:
-    video = desk.video()
+def test_one_key_used_by_many_at_once_counts_once(pipeline: Pipeline) -> None:
+    video = pipeline.video()
     seen: list[str] = []
-    together(8, lambda: seen.append(str(desk.accept(video, **KEYED).commands[0].id)))
+    together(8, lambda: seen.append(str(pipeline.accept(video, **KEYED).commands[0].id)))
     assert len(seen) == 8
     assert len(set(seen)) == 1
-    assert commands(desk) == 1
+    assert commands(pipeline) == 1
 
 
-def test_a_thousand_enqueues_cost_one_wake_up(desk: Desk) -> None:
-    video = desk.video()
-    desk.redis.set(WAKE_UP_KEY, 1, px=60_000)  # as a wake-up on its way does, but without the race
+def test_a_thousand_enqueues_cost_one_wake_up(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.redis.set(
+        WAKE_UP_KEY, 1, px=60_000
+    )  # as a wake-up on its way does, but without the race
     for _ in range(50):
-        desk.accept(video)
-    assert desk.wake_ups == []
-    desk.waker.note_arrival()
-    desk.accept(video)
-    assert desk.wake_ups == [1]
+        pipeline.accept(video)
+    assert pipeline.wake_ups == []
+    pipeline.waker.note_arrival()
+    pipeline.accept(video)
+    assert pipeline.wake_ups == [1]
 
 
-def test_a_wake_up_that_got_lost_is_sent_again_soon(desk: Desk) -> None:
-    desk.accept(desk.video())
-    assert 0 < int(desk.redis.pttl(WAKE_UP_KEY)) <= 1_000
+def test_a_wake_up_that_got_lost_is_sent_again_soon(pipeline: Pipeline) -> None:
+    pipeline.accept(pipeline.video())
+    assert 0 < int(pipeline.redis.pttl(WAKE_UP_KEY)) <= 1_000
 
 
-def test_the_number_of_statements_does_not_grow_with_the_commands(desk: Desk) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_commands(pipeline: Pipeline) -> None:
     counts: list[int] = []
     for size in (1, 300):
-        asked = [request(desk.video(), tags=[1], category=1) for _ in range(size)]
+        asked = [request(pipeline.video(), tags=[1], category=1) for _ in range(size)]
         with counted() as statements:
-            desk.accept(*asked, idempotency_scope="k", idempotency_key=str(size))
+            pipeline.accept(*asked, idempotency_scope="k", idempotency_key=str(size))
         counts.append(len(statements))
     assert 3 <= counts[0] == counts[1], counts
 
 
 def test_a_command_is_accepted_within_a_second_when_redis_is_down(platform: Engine) -> None:
-    desk = Desk(engine=platform, redis=Redis())
-    video = desk.video()
+    pipeline = Pipeline(engine=platform, redis=Redis())
+    video = pipeline.video()
     nowhere = Waker(
         redis=open_hint_redis("redis://127.0.0.1:1/0"), send=lambda _: pytest.fail("sent")
     )
@@ -139,7 +141,7 @@ def test_a_command_is_accepted_within_a_second_when_redis_is_down(platform: Engi
     begun = time.monotonic()
     accepted = enqueue(platform, nowhere, [PublishRequest(video_id=video)], origin)
     assert time.monotonic() - begun < 1
-    assert desk.command(accepted.commands[0].id).state == "scheduled"
+    assert pipeline.command(accepted.commands[0].id).state == "scheduled"
 
 
 def test_a_redis_that_does_not_answer_costs_less_than_a_second(
@@ -157,15 +159,15 @@ def test_a_redis_that_does_not_answer_costs_less_than_a_second(
     mute.redis.close()
 
 
-def test_the_message_that_fails_to_go_out_does_not_fail_the_enqueue(desk: Desk) -> None:
+def test_the_message_that_fails_to_go_out_does_not_fail_the_enqueue(pipeline: Pipeline) -> None:
     def refuse(_: object) -> None:
         raise ConnectionRefusedError
 
-    video = desk.video()
-    waker = replace(desk.waker, send=refuse)
+    video = pipeline.video()
+    waker = replace(pipeline.waker, send=refuse)
     origin = Origin(trigger=Trigger.API, correlation_id="c")
-    enqueue(desk.engine, waker, [PublishRequest(video_id=video)], origin)
-    assert commands(desk) == 1
+    enqueue(pipeline.engine, waker, [PublishRequest(video_id=video)], origin)
+    assert commands(pipeline) == 1
 
 
 def together(times: int, action: Callable[[], object]) -> None:

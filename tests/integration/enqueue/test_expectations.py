@@ -9,7 +9,7 @@ from db.commands.inbox import CommandRow
 from schemas.command import Action, PublishRequest
 from tests.integration.publish.test_publish import request
 from tests.support.api import Api
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import column
 from worker.enqueue.accept import VideoChanged
 
@@ -27,13 +27,13 @@ def publish(api: Api, video: int, if_match: str, **body: Any) -> Any:
     return api.post(f"/videos/{video}/publish/", headers=headers, json=body or None)
 
 
-def commands(desk: Desk) -> int:
-    return desk.value("SELECT count(*) FROM publisher.publish_command")
+def commands(pipeline: Pipeline) -> int:
+    return pipeline.value("SELECT count(*) FROM publisher.publish_command")
 
 
-def scheduled(desk: Desk, video: int, **said: Any) -> CommandRow:
+def scheduled(pipeline: Pipeline, video: int, **said: Any) -> CommandRow:
     at = datetime.now(UTC) + timedelta(hours=1)
-    return desk.accept(PublishRequest(video_id=video, publish_at=at, **said)).commands[0]
+    return pipeline.accept(PublishRequest(video_id=video, publish_at=at, **said)).commands[0]
 
 
 def test_the_version_that_was_seen_is_published(api: Api) -> None:
@@ -121,42 +121,42 @@ def test_a_revision_may_be_expected_instead(api: Api, expected: int, status: int
     assert api.post(f"/videos/{video}/publish/", json=body).status_code == status
 
 
-def test_a_revision_says_nothing_of_the_platforms_edits(desk: Desk) -> None:
-    video = desk.video()
-    command = scheduled(desk, video, expected_revision=0)
-    desk.execute(CHANGED, video)
-    desk.let_pass(hours=1)
-    desk.run()
-    assert desk.states(command) == ["published"]
+def test_a_revision_says_nothing_of_the_platforms_edits(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    command = scheduled(pipeline, video, expected_revision=0)
+    pipeline.execute(CHANGED, video)
+    pipeline.let_pass(hours=1)
+    pipeline.run()
+    assert pipeline.states(command) == ["published"]
 
 
-def test_a_first_publication_by_somebody_else_spoils_what_expected_none(desk: Desk) -> None:
-    video = desk.video()
+def test_a_first_publication_by_somebody_else_spoils_what_expected_none(pipeline: Pipeline) -> None:
+    video = pipeline.video()
     edits = request(video, title="Mine").model_copy(
         update={"publish_at": datetime.now(UTC) + timedelta(hours=1), "expected_revision": 0}
     )
-    [command] = desk.accept(edits).commands
-    desk.publish(video)
-    desk.let_pass(hours=1)
-    desk.run()
-    assert desk.command(command.id).reason == "video_changed"
-    assert column(desk.engine, video, "title") == "What is light?"
+    [command] = pipeline.accept(edits).commands
+    pipeline.publish(video)
+    pipeline.let_pass(hours=1)
+    pipeline.run()
+    assert pipeline.command(command.id).reason == "video_changed"
+    assert column(pipeline.engine, video, "title") == "What is light?"
 
 
 def test_in_one_batch_only_the_first_of_two_that_expect_the_same_is_carried_out(
-    desk: Desk,
+    pipeline: Pipeline,
 ) -> None:
-    video = desk.video()
+    video = pipeline.video()
     asked = [
         request(video, title=title).model_copy(update={"expected_revision": 0})
         for title in ("First", "Second")
     ]
-    ended = desk.publish(*asked)
+    ended = pipeline.publish(*asked)
     assert [(c.state, c.reason) for c in ended] == [
         ("published", None),
         ("rejected", "video_changed"),
     ]
-    assert column(desk.engine, video, "title") == "First"
+    assert column(pipeline.engine, video, "title") == "First"
 
 
 def test_in_bulk_the_refusal_says_which_and_nothing_is_written(api: Api) -> None:
@@ -201,20 +201,20 @@ def test_a_withdrawal_may_expect_a_version_too(api: Api) -> None:
     assert column(api.engine, video, "is_draft") is True
 
 
-def test_the_command_line_may_expect_a_revision(desk: Desk) -> None:
-    video = desk.video()
-    done = desk.command_line("enqueue", str(video), "--expected-revision", "1")
+def test_the_command_line_may_expect_a_revision(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    done = pipeline.command_line("enqueue", str(video), "--expected-revision", "1")
     assert done.exit_code == 1
     assert "was changed since the version that was expected" in done.stderr
-    assert desk.command_line("enqueue", str(video), "--expected-revision", "0").exit_code == 0
+    assert pipeline.command_line("enqueue", str(video), "--expected-revision", "0").exit_code == 0
 
 
-def test_a_refused_expectation_uses_up_no_idempotency_key(desk: Desk) -> None:
-    video = desk.video()
+def test_a_refused_expectation_uses_up_no_idempotency_key(pipeline: Pipeline) -> None:
+    video = pipeline.video()
     keyed = {"idempotency_scope": "k", "idempotency_key": "once"}
     with pytest.raises(VideoChanged):
-        desk.accept(PublishRequest(video_id=video, expected_revision=1), **keyed)
-    assert not desk.accept(video, **keyed).replayed
+        pipeline.accept(PublishRequest(video_id=video, expected_revision=1), **keyed)
+    assert not pipeline.accept(video, **keyed).replayed
 
 
 def test_an_accepted_call_that_comes_again_is_answered_again_though_the_video_changed(

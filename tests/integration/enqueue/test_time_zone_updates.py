@@ -11,7 +11,7 @@ import pytest
 
 from db.commands.inbox import CommandRow
 from schemas.command import CommandChange, PublishRequest, Trigger
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from worker.enqueue import time_zone_updates
 from worker.enqueue.changes import Changer, reschedule
 from worker.enqueue.new_commands import RequestInvalid
@@ -47,39 +47,39 @@ def tzif(zone: str) -> bytes:
     return resources.files("tzdata.zoneinfo").joinpath(*zone.split("/")).read_bytes()
 
 
-def told(desk: Desk, local: str, zone: str = "Europe/Berlin", **said: Any) -> CommandRow:
+def told(pipeline: Pipeline, local: str, zone: str = "Europe/Berlin", **said: Any) -> CommandRow:
     """A command for a wall-clock time."""
-    asked = {"video_id": desk.video(), "publish_at_local": local, "time_zone": zone, **said}
-    return desk.accept(PublishRequest.model_validate(asked)).commands[0]
+    asked = {"video_id": pipeline.video(), "publish_at_local": local, "time_zone": zone, **said}
+    return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
 
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def digest(desk: Desk, command: CommandRow) -> str:
+def digest(pipeline: Pipeline, command: CommandRow) -> str:
     read = "SELECT zone_digest FROM publisher.publish_command WHERE id = %s"
-    return desk.value(read, command.id)
+    return pipeline.value(read, command.id)
 
 
-def moves(desk: Desk) -> list[dict[str, Any]]:
-    return [e for e in desk.events() if e["type"] == "video.publish_rescheduled"]
+def moves(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [e for e in pipeline.events() if e["type"] == "video.publish_rescheduled"]
 
 
 # --- new rules -----------------------------------------------------------------------------------
 
 
-def test_what_moves_is_reported_and_has_its_event(desk: Desk, rules: Rules) -> None:
-    command = told(desk, "2099-12-01T18:00")
+def test_what_moves_is_reported_and_has_its_event(pipeline: Pipeline, rules: Rules) -> None:
+    command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")
-    [moved] = time_zone_updates.recompute(desk.engine).moved
+    [moved] = time_zone_updates.recompute(pipeline.engine).moved
     assert (moved.command_id, moved.video_id) == (command.id, command.video_id)
     assert (moved.time_zone, moved.local_time) == ("Europe/Berlin", at("2099-12-01T18:00"))
     assert (moved.before, moved.after) == (at("2099-12-01T17:00Z"), at("2099-12-01T18:00Z"))
-    now = desk.command(command.id)
+    now = pipeline.command(command.id)
     assert now.asked_for == now.due_at == moved.after
     assert (now.local_time, now.time_zone) == (moved.local_time, moved.time_zone)
-    [event] = moves(desk)
+    [event] = moves(pipeline)
     assert event["causationid"] == str(command.id)
     assert event["data"]["trigger"] == "schedule"
     assert at(event["data"]["due_at"]) == moved.after
@@ -87,145 +87,152 @@ def test_what_moves_is_reported_and_has_its_event(desk: Desk, rules: Rules) -> N
     assert event["data"]["local_time"] == "2099-12-01T18:00:00"
 
 
-def test_it_goes_out_at_its_new_time(desk: Desk, rules: Rules) -> None:
+def test_it_goes_out_at_its_new_time(pipeline: Pipeline, rules: Rules) -> None:
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
-    command = told(desk, local.isoformat(), "Etc/UTC")
+    command = told(pipeline, local.isoformat(), "Etc/UTC")
     rules("Etc/UTC", "Etc/GMT+5")  # five hours behind: later
-    time_zone_updates.recompute(desk.engine)
-    desk.let_pass(hours=2)
-    assert desk.run() == 0
-    desk.let_pass(hours=5)
-    assert desk.run() == 1
-    assert desk.command(command.id).state == "published"
+    time_zone_updates.recompute(pipeline.engine)
+    pipeline.let_pass(hours=2)
+    assert pipeline.run() == 0
+    pipeline.let_pass(hours=5)
+    assert pipeline.run() == 1
+    assert pipeline.command(command.id).state == "published"
 
 
-def test_what_moves_into_the_past_goes_out_now(desk: Desk, rules: Rules) -> None:
+def test_what_moves_into_the_past_goes_out_now(pipeline: Pipeline, rules: Rules) -> None:
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
-    command = told(desk, local.isoformat(), "Etc/UTC")
+    command = told(pipeline, local.isoformat(), "Etc/UTC")
     rules("Etc/UTC", "Etc/GMT-5")  # five hours ahead: earlier
-    [moved] = time_zone_updates.recompute(desk.engine).moved
+    [moved] = time_zone_updates.recompute(pipeline.engine).moved
     assert moved.after == moved.before - timedelta(hours=5)
-    assert desk.run() == 1
-    assert desk.command(command.id).state == "published"
+    assert pipeline.run() == 1
+    assert pipeline.command(command.id).state == "published"
 
 
-def test_nobody_goes_back_to_an_older_release_of_the_rules(desk: Desk, rules: Rules) -> None:
+def test_nobody_goes_back_to_an_older_release_of_the_rules(
+    pipeline: Pipeline, rules: Rules
+) -> None:
     """Two hosts, one of them not updated yet: else they would move commands to and fro for ever."""
-    command = told(desk, "2099-12-01T18:00")
+    command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")
     Path(zoneinfo.TZPATH[0], "tzdata.zi").write_text("# version 1999a\n")
-    assert time_zone_updates.recompute(desk.engine).moved == []
-    assert desk.command(command.id).due_at == command.due_at
+    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert pipeline.command(command.id).due_at == command.due_at
 
 
-def test_what_is_recomputed_twice_moves_once(desk: Desk, rules: Rules) -> None:
-    told(desk, "2099-12-01T18:00")
+def test_what_is_recomputed_twice_moves_once(pipeline: Pipeline, rules: Rules) -> None:
+    told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert len(time_zone_updates.recompute(desk.engine).moved) == 1
-    assert time_zone_updates.recompute(desk.engine).moved == []
-    assert len(moves(desk)) == 1
+    assert len(time_zone_updates.recompute(pipeline.engine).moved) == 1
+    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert len(moves(pipeline)) == 1
 
 
-def test_rules_that_come_back_bring_the_instant_back(desk: Desk, rules: Rules) -> None:
-    command = told(desk, "2099-12-01T18:00")
+def test_rules_that_come_back_bring_the_instant_back(pipeline: Pipeline, rules: Rules) -> None:
+    command = told(pipeline, "2099-12-01T18:00")
     berlin = tzif("Europe/Berlin")
     rules("Europe/Berlin", "Asia/Tokyo")
-    time_zone_updates.recompute(desk.engine)
+    time_zone_updates.recompute(pipeline.engine)
     Path(zoneinfo.TZPATH[0], "Europe/Berlin").write_bytes(berlin)
-    time_zone_updates.recompute(desk.engine)
-    assert desk.command(command.id).due_at == command.due_at
+    time_zone_updates.recompute(pipeline.engine)
+    assert pipeline.command(command.id).due_at == command.due_at
 
 
-def test_new_rules_that_move_nothing_make_no_event(desk: Desk, rules: Rules) -> None:
-    command = told(desk, "2099-12-01T18:00")
-    old = digest(desk, command)
+def test_new_rules_that_move_nothing_make_no_event(pipeline: Pipeline, rules: Rules) -> None:
+    command = told(pipeline, "2099-12-01T18:00")
+    old = digest(pipeline, command)
     rules("Europe/Berlin", "Europe/Paris")  # another history, the same future
-    assert time_zone_updates.recompute(desk.engine).moved == []
-    assert digest(desk, command) != old
-    assert desk.command(command.id) == command
-    assert moves(desk) == []
+    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert digest(pipeline, command) != old
+    assert pipeline.command(command.id) == command
+    assert moves(pipeline) == []
 
 
-def test_without_new_rules_nothing_is_touched(desk: Desk) -> None:
-    command = told(desk, "2099-12-01T18:00")
-    assert time_zone_updates.recompute(desk.engine).moved == []
-    assert desk.command(command.id) == command
+def test_without_new_rules_nothing_is_touched(pipeline: Pipeline) -> None:
+    command = told(pipeline, "2099-12-01T18:00")
+    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert pipeline.command(command.id) == command
 
 
-def test_only_the_zone_with_new_rules_moves(desk: Desk, rules: Rules) -> None:
-    berlin, paris = told(desk, "2099-12-01T18:00"), told(desk, "2099-12-01T18:00", "Europe/Paris")
-    instant = desk.accept(
-        PublishRequest(video_id=desk.video(), publish_at=at("2099-12-01T17:00Z"))
+def test_only_the_zone_with_new_rules_moves(pipeline: Pipeline, rules: Rules) -> None:
+    berlin, paris = (
+        told(pipeline, "2099-12-01T18:00"),
+        told(pipeline, "2099-12-01T18:00", "Europe/Paris"),
+    )
+    instant = pipeline.accept(
+        PublishRequest(video_id=pipeline.video(), publish_at=at("2099-12-01T17:00Z"))
     ).commands[0]
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert [moved.command_id for moved in time_zone_updates.recompute(desk.engine).moved] == [
+    assert [moved.command_id for moved in time_zone_updates.recompute(pipeline.engine).moved] == [
         berlin.id
     ]
-    assert [desk.command(each.id) for each in (paris, instant)] == [paris, instant]
+    assert [pipeline.command(each.id) for each in (paris, instant)] == [paris, instant]
 
 
-def test_only_what_is_still_to_come_moves(desk: Desk, rules: Rules) -> None:
-    done = told(desk, "2020-12-01T18:00")
-    waiting = told(desk, "2020-12-01T18:00", video_id=desk.video(status="in_progress"))
-    desk.run()
+def test_only_what_is_still_to_come_moves(pipeline: Pipeline, rules: Rules) -> None:
+    done = told(pipeline, "2020-12-01T18:00")
+    waiting = told(pipeline, "2020-12-01T18:00", video_id=pipeline.video(status="in_progress"))
+    pipeline.run()
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert time_zone_updates.recompute(desk.engine).moved == []
-    assert desk.states(done, waiting) == ["published", "waiting"]
+    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert pipeline.states(done, waiting) == ["published", "waiting"]
 
 
-def test_both_ends_of_a_window_move(desk: Desk, rules: Rules) -> None:
-    beginning = told(desk, "2099-12-01T18:00", unpublish_at_local="2099-12-01T19:00")
+def test_both_ends_of_a_window_move(pipeline: Pipeline, rules: Rules) -> None:
+    beginning = told(pipeline, "2099-12-01T18:00", unpublish_at_local="2099-12-01T19:00")
     rules("Europe/Berlin", "Asia/Tokyo")
-    moved = time_zone_updates.recompute(desk.engine).moved
+    moved = time_zone_updates.recompute(pipeline.engine).moved
     assert [each.after for each in moved] == [at("2099-12-01T09:00Z"), at("2099-12-01T10:00Z")]
     assert beginning.counterpart_id in {each.command_id for each in moved}
 
 
-def test_a_local_time_that_the_new_rules_skip_or_repeat_is_kept(desk: Desk, rules: Rules) -> None:
-    skipped = told(desk, "2037-03-29T02:30", "Africa/Lagos")
-    twice = told(desk, "2037-10-25T02:30", "Africa/Lagos")
+def test_a_local_time_that_the_new_rules_skip_or_repeat_is_kept(
+    pipeline: Pipeline, rules: Rules
+) -> None:
+    skipped = told(pipeline, "2037-03-29T02:30", "Africa/Lagos")
+    twice = told(pipeline, "2037-10-25T02:30", "Africa/Lagos")
     rules("Africa/Lagos", "Europe/Berlin")
-    time_zone_updates.recompute(desk.engine)
-    assert desk.command(skipped.id).due_at == at("2037-03-29T01:30Z")
-    assert desk.command(twice.id).due_at == at("2037-10-25T00:30Z")
+    time_zone_updates.recompute(pipeline.engine)
+    assert pipeline.command(skipped.id).due_at == at("2037-03-29T01:30Z")
+    assert pipeline.command(twice.id).due_at == at("2037-10-25T00:30Z")
 
 
-def test_a_zone_that_this_machine_does_not_know_keeps_its_instants(desk: Desk) -> None:
-    command = told(desk, "2099-12-01T18:00")
-    desk.execute("UPDATE publisher.publish_command SET time_zone = 'Mars/Base'")
-    assert time_zone_updates.recompute(desk.engine).moved == []
-    assert desk.command(command.id).due_at == command.due_at
+def test_a_zone_that_this_machine_does_not_know_keeps_its_instants(pipeline: Pipeline) -> None:
+    command = told(pipeline, "2099-12-01T18:00")
+    pipeline.execute("UPDATE publisher.publish_command SET time_zone = 'Mars/Base'")
+    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert pipeline.command(command.id).due_at == command.due_at
 
 
 def test_many_are_recomputed_in_steps(
-    desk: Desk, rules: Rules, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, rules: Rules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time_zone_updates, "BATCH", 7)
-    commands = [told(desk, "2099-12-01T18:00") for _ in range(21)]
+    commands = [told(pipeline, "2099-12-01T18:00") for _ in range(21)]
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert {moved.command_id for moved in time_zone_updates.recompute(desk.engine).moved} == {
+    assert {moved.command_id for moved in time_zone_updates.recompute(pipeline.engine).moved} == {
         command.id for command in commands
     }
-    assert len(moves(desk)) == 21
+    assert len(moves(pipeline)) == 21
 
 
 def test_a_command_whose_latest_moment_was_changed_meanwhile_still_moves(
-    desk: Desk, rules: Rules
+    pipeline: Pipeline, rules: Rules
 ) -> None:
-    command = told(desk, "2099-12-01T18:00")
+    command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Asia/Tokyo")
     forget()  # as a process that starts after the update
     change = CommandChange(publish_before=at("2100-01-01T00:00Z"))
-    reschedule(desk.engine, desk.waker, command.id, change, SOMEBODY)
-    assert [moved.command_id for moved in time_zone_updates.recompute(desk.engine).moved] == [
+    reschedule(pipeline.engine, pipeline.waker, command.id, change, SOMEBODY)
+    assert [moved.command_id for moved in time_zone_updates.recompute(pipeline.engine).moved] == [
         command.id
     ]
 
 
-def test_the_command_line_recomputes_and_reports(desk: Desk, rules: Rules) -> None:
-    command = told(desk, "2099-12-01T18:00")
+def test_the_command_line_recomputes_and_reports(pipeline: Pipeline, rules: Rules) -> None:
+    command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Asia/Tokyo")
-    done = desk.command_line("commands", "recompute")
+    done = pipeline.command_line("commands", "recompute")
     assert done.exit_code == 0
     assert str(command.id) in done.stdout
     assert "1 commands moved" in done.stderr
@@ -262,9 +269,9 @@ def forget() -> None:
     ],
 )
 def test_the_instant_that_is_stored_is_the_one_that_the_clocks_there_show(
-    desk: Desk, zone: str, local: str, fold: int | None, instant: str
+    pipeline: Pipeline, zone: str, local: str, fold: int | None, instant: str
 ) -> None:
-    command = told(desk, local, zone, fold=fold)
+    command = told(pipeline, local, zone, fold=fold)
     assert (command.asked_for, command.local_time) == (at(instant), at(local))
     shown = at(instant).astimezone(zoneinfo.ZoneInfo(zone))
     assert (shown.replace(tzinfo=None, fold=0), shown.fold) == (at(local), fold or 0)
@@ -279,8 +286,8 @@ def test_the_instant_that_is_stored_is_the_one_that_the_clocks_there_show(
     ],
 )
 def test_what_the_clocks_skip_is_refused_with_what_they_show_next(
-    desk: Desk, zone: str, local: str, nearest: str
+    pipeline: Pipeline, zone: str, local: str, nearest: str
 ) -> None:
     with pytest.raises(RequestInvalid, match=nearest):
-        told(desk, local, zone)
-    assert desk.value("SELECT count(*) FROM publisher.publish_command") == 0
+        told(pipeline, local, zone)
+    assert pipeline.value("SELECT count(*) FROM publisher.publish_command") == 0

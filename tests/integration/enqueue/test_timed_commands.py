@@ -15,7 +15,7 @@ from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from tests.integration.publish.test_publish import request
 from tests.support.api import Api
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos
 from tests.support.processes import Celeries
 from tests.support.statements import counted
@@ -33,42 +33,42 @@ def ahead(hours: float) -> datetime:
     return datetime.now(UTC) + timedelta(hours=hours)
 
 
-def scheduled(desk: Desk, hours: float = 1, **said: Any) -> CommandRow:
+def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> CommandRow:
     """A command to be carried out in so many hours."""
-    asked = {"video_id": desk.video(), "publish_at": ahead(hours), **said}
-    return desk.accept(PublishRequest.model_validate(asked)).commands[0]
+    asked = {"video_id": pipeline.video(), "publish_at": ahead(hours), **said}
+    return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
 
 
-def commands(desk: Desk) -> int:
-    return desk.value("SELECT count(*) FROM publisher.publish_command")
+def commands(pipeline: Pipeline) -> int:
+    return pipeline.value("SELECT count(*) FROM publisher.publish_command")
 
 
 # --- the time ------------------------------------------------------------------------------------
 
 
-def test_a_timed_command_is_scheduled_and_due_at_its_time(desk: Desk) -> None:
+def test_a_timed_command_is_scheduled_and_due_at_its_time(pipeline: Pipeline) -> None:
     at = ahead(1)
-    command = scheduled(desk, publish_at=at)
+    command = scheduled(pipeline, publish_at=at)
     assert (command.state, command.asked_for, command.due_at) == ("scheduled", at, at)
 
 
-def test_it_is_not_carried_out_before_its_time_and_is_after(desk: Desk) -> None:
-    command = scheduled(desk, hours=1)
-    desk.let_pass(minutes=59)
-    assert desk.run() == 0
-    assert column(desk.engine, command.video_id, "is_draft") is True
-    desk.let_pass(minutes=1)
-    assert desk.run() == 1
-    assert desk.command(command.id).state == "published"
+def test_it_is_not_carried_out_before_its_time_and_is_after(pipeline: Pipeline) -> None:
+    command = scheduled(pipeline, hours=1)
+    pipeline.let_pass(minutes=59)
+    assert pipeline.run() == 0
+    assert column(pipeline.engine, command.video_id, "is_draft") is True
+    pipeline.let_pass(minutes=1)
+    assert pipeline.run() == 1
+    assert pipeline.command(command.id).state == "published"
 
 
 @pytest.mark.parametrize("hours", [-1, -100_000])
-def test_a_past_time_means_now_and_is_no_schedule(desk: Desk, hours: float) -> None:
+def test_a_past_time_means_now_and_is_no_schedule(pipeline: Pipeline, hours: float) -> None:
     at = ahead(hours)
-    command = scheduled(desk, publish_at=at)
+    command = scheduled(pipeline, publish_at=at)
     assert (command.asked_for, command.due_at) == (at, command.accepted_at)
-    assert desk.run() == 1
-    [event] = desk.events()
+    assert pipeline.run() == 1
+    [event] = pipeline.events()
     assert (event["type"], event["data"]["trigger"]) == ("video.published", "api")
 
 
@@ -78,29 +78,31 @@ def test_a_past_time_means_now_and_is_no_schedule(desk: Desk, hours: float) -> N
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(hours=st.floats(-10_000, 10_000))
-def test_due_is_the_later_of_the_time_and_now(desk: Desk, hours: float) -> None:
+def test_due_is_the_later_of_the_time_and_now(pipeline: Pipeline, hours: float) -> None:
     at = ahead(hours)
-    command = scheduled(desk, publish_at=at)
+    command = scheduled(pipeline, publish_at=at)
     assert command.due_at == max(at, command.accepted_at)
 
 
-def test_the_edits_of_a_timed_command_are_applied_at_its_time(desk: Desk) -> None:
-    video = desk.video()
+def test_the_edits_of_a_timed_command_are_applied_at_its_time(pipeline: Pipeline) -> None:
+    video = pipeline.video()
     edits = request(video, title="Later").model_copy(update={"publish_at": ahead(1)})
-    desk.accept(edits)
-    desk.run()
-    assert column(desk.engine, video, "title") == "What is light?"
-    desk.let_pass(hours=1)
-    desk.run()
-    assert column(desk.engine, video, "title") == "Later"
+    pipeline.accept(edits)
+    pipeline.run()
+    assert column(pipeline.engine, video, "title") == "What is light?"
+    pipeline.let_pass(hours=1)
+    pipeline.run()
+    assert column(pipeline.engine, video, "title") == "Later"
 
 
 @pytest.mark.parametrize("days", [1, 30, 3650])
-def test_without_a_latest_moment_it_goes_out_after_any_downtime(desk: Desk, days: int) -> None:
-    command = scheduled(desk, hours=1)
-    desk.let_pass(days=days, hours=1)
-    desk.run()
-    assert desk.command(command.id).state == "published"
+def test_without_a_latest_moment_it_goes_out_after_any_downtime(
+    pipeline: Pipeline, days: int
+) -> None:
+    command = scheduled(pipeline, hours=1)
+    pipeline.let_pass(days=days, hours=1)
+    pipeline.run()
+    assert pipeline.command(command.id).state == "published"
 
 
 # --- wall-clock times ----------------------------------------------------------------------------
@@ -128,11 +130,11 @@ def test_a_wall_clock_time_is_kept_with_the_instant_that_it_means(
     assert shown["due_at"] == shown["publish_at"]
 
 
-def test_a_wall_clock_time_that_has_passed_means_now(desk: Desk) -> None:
+def test_a_wall_clock_time_that_has_passed_means_now(pipeline: Pipeline) -> None:
     said: dict[str, Any] = {"publish_at_local": "2011-12-31T00:00:00", **BERLIN}
-    command = scheduled(desk, publish_at=None, **said)
+    command = scheduled(pipeline, publish_at=None, **said)
     assert command.due_at == command.accepted_at
-    assert desk.run() == 1
+    assert pipeline.run() == 1
 
 
 @pytest.mark.parametrize(
@@ -165,14 +167,14 @@ def test_in_bulk_each_refusal_says_at_which_command(api: Api) -> None:
     assert commands(api) == 0
 
 
-def test_on_the_command_line_it_is_one_clear_line(desk: Desk) -> None:
+def test_on_the_command_line_it_is_one_clear_line(pipeline: Pipeline) -> None:
     local = ("--publish-at-local", "2099-03-29T02:30", "--time-zone", "Europe/Berlin")
-    done = desk.command_line("enqueue", str(desk.video()), *local)
+    done = pipeline.command_line("enqueue", str(pipeline.video()), *local)
     assert done.exit_code == 1
     assert (
         "the nearest times that do are 2099-03-29T01:59:59 and 2099-03-29T03:00:00" in done.stderr
     )
-    assert commands(desk) == 0
+    assert commands(pipeline) == 0
 
 
 @pytest.mark.parametrize(
@@ -186,13 +188,13 @@ def test_on_the_command_line_it_is_one_clear_line(desk: Desk) -> None:
     ],
 )
 def test_half_said_times_are_usage_errors_on_the_command_line(
-    desk: Desk, options: tuple[str, ...]
+    pipeline: Pipeline, options: tuple[str, ...]
 ) -> None:
-    assert desk.command_line("enqueue", str(desk.video()), *options).exit_code == 2
-    assert commands(desk) == 0
+    assert pipeline.command_line("enqueue", str(pipeline.video()), *options).exit_code == 2
+    assert commands(pipeline) == 0
 
 
-def test_the_command_line_schedules(desk: Desk) -> None:
+def test_the_command_line_schedules(pipeline: Pipeline) -> None:
     local = (
         "--publish-at-local",
         "2099-10-25T02:30",
@@ -201,22 +203,22 @@ def test_the_command_line_schedules(desk: Desk) -> None:
         "--fold",
         "1",
     )
-    done = desk.command_line("enqueue", str(desk.video()), *local, "--json")
+    done = pipeline.command_line("enqueue", str(pipeline.video()), *local, "--json")
     shown = json.loads(done.stdout)
     assert datetime.fromisoformat(shown["due_at"]) == datetime.fromisoformat("2099-10-25T01:30Z")
     assert (shown["trigger"], shown["state"]) == ("cli", "scheduled")
 
 
 def test_a_queue_message_may_be_timed_and_one_without_sense_is_set_aside(
-    desk: Desk, celery: Celeries, send_task: Callable[..., object]
+    pipeline: Pipeline, celery: Celeries, send_task: Callable[..., object]
 ) -> None:
     celery.worker()
     for said in (SKIPPED, {**SKIPPED, "publish_at_local": "2099-03-29T03:30"}):
-        send_task("publish.enqueue", kwargs={"video_id": desk.video(), **said})
-    wait_until(lambda: commands(desk) == 1, "the one that makes sense to be accepted")
-    [(error,)] = desk.rows("SELECT error FROM publisher.set_aside_message")
+        send_task("publish.enqueue", kwargs={"video_id": pipeline.video(), **said})
+    wait_until(lambda: commands(pipeline) == 1, "the one that makes sense to be accepted")
+    [(error,)] = pipeline.rows("SELECT error FROM publisher.set_aside_message")
     assert "does not exist in Europe/Berlin" in error
-    [(trigger, due)] = desk.rows("SELECT trigger, due_at FROM publisher.publish_command")
+    [(trigger, due)] = pipeline.rows("SELECT trigger, due_at FROM publisher.publish_command")
     assert (trigger, due) == ("queue", datetime(2099, 3, 29, 1, 30, tzinfo=UTC))
 
 
@@ -224,90 +226,96 @@ def test_a_queue_message_may_be_timed_and_one_without_sense_is_set_aside(
 
 
 @pytest.mark.parametrize("later", [0, -1])
-def test_a_latest_moment_not_later_than_the_time_is_refused(desk: Desk, later: float) -> None:
+def test_a_latest_moment_not_later_than_the_time_is_refused(
+    pipeline: Pipeline, later: float
+) -> None:
     at = ahead(1)
     with pytest.raises(RequestInvalid) as refused:
-        scheduled(desk, publish_at=at, publish_before=at + timedelta(seconds=later))
+        scheduled(pipeline, publish_at=at, publish_before=at + timedelta(seconds=later))
     assert [error.pointer for _, error in refused.value.errors] == ["/publish_before"]
-    assert commands(desk) == 0
+    assert commands(pipeline) == 0
 
 
-def test_after_its_latest_moment_it_expires_and_publishes_nothing(desk: Desk) -> None:
-    command = scheduled(desk, hours=1, publish_before=ahead(2))
-    desk.let_pass(hours=3)
-    assert desk.run() == 1
-    ended = desk.command(command.id)
+def test_after_its_latest_moment_it_expires_and_publishes_nothing(pipeline: Pipeline) -> None:
+    command = scheduled(pipeline, hours=1, publish_before=ahead(2))
+    pipeline.let_pass(hours=3)
+    assert pipeline.run() == 1
+    ended = pipeline.command(command.id)
     assert (ended.state, ended.reason) == ("expired", "deadline_passed")
-    assert column(desk.engine, command.video_id, "is_draft") is True
-    said = desk.events()[-1]
+    assert column(pipeline.engine, command.video_id, "is_draft") is True
+    said = pipeline.events()[-1]
     assert (said["type"], said["data"]["trigger"]) == ("video.publish_expired", "schedule")
     assert said["data"]["first_publication"] is True
 
 
-def test_a_latest_moment_that_has_passed_when_it_is_said_expires_at_once(desk: Desk) -> None:
-    [command] = desk.publish(PublishRequest(video_id=desk.video(), publish_before=ahead(-1)))
+def test_a_latest_moment_that_has_passed_when_it_is_said_expires_at_once(
+    pipeline: Pipeline,
+) -> None:
+    [command] = pipeline.publish(
+        PublishRequest(video_id=pipeline.video(), publish_before=ahead(-1))
+    )
     assert command.state == "expired"
 
 
-def test_until_its_latest_moment_it_waits_for_generation_however_long(desk: Desk) -> None:
-    video = desk.video(status="in_progress")
-    command = scheduled(desk, video_id=video, publish_before=ahead(24 * 30))
-    desk.let_pass(days=29)
-    desk.run()
-    assert desk.command(command.id).state == "waiting"
-    desk.let_pass(days=2)
-    desk.run()
-    assert desk.command(command.id).state == "expired"
+def test_until_its_latest_moment_it_waits_for_generation_however_long(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="in_progress")
+    command = scheduled(pipeline, video_id=video, publish_before=ahead(24 * 30))
+    pipeline.let_pass(days=29)
+    pipeline.run()
+    assert pipeline.command(command.id).state == "waiting"
+    pipeline.let_pass(days=2)
+    pipeline.run()
+    assert pipeline.command(command.id).state == "expired"
 
 
 # --- time and readiness --------------------------------------------------------------------------
 
 
-def test_it_goes_at_its_time_if_generation_ended_before(desk: Desk) -> None:
-    video = desk.video(status="in_progress")
-    command = scheduled(desk, video_id=video)
-    desk.execute(COMPLETED, video)
-    assert desk.run() == 0
-    desk.let_pass(hours=1)
-    desk.run()
-    assert desk.command(command.id).state == "published"
-    assert desk.events()[-1]["data"]["trigger"] == "schedule"
+def test_it_goes_at_its_time_if_generation_ended_before(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="in_progress")
+    command = scheduled(pipeline, video_id=video)
+    pipeline.execute(COMPLETED, video)
+    assert pipeline.run() == 0
+    pipeline.let_pass(hours=1)
+    pipeline.run()
+    assert pipeline.command(command.id).state == "published"
+    assert pipeline.events()[-1]["data"]["trigger"] == "schedule"
 
 
-def test_it_goes_at_the_end_of_generation_if_its_time_came_before(desk: Desk) -> None:
-    video = desk.video(status="in_progress", internal_status="merging")
-    command = scheduled(desk, video_id=video)
-    desk.let_pass(hours=1)
-    desk.run()
-    assert desk.command(command.id).state == "waiting"
-    desk.execute(COMPLETED, video)
-    desk.run()
-    assert desk.command(command.id).state == "published"
-    assert desk.events()[-1]["data"]["trigger"] == "pipeline"
+def test_it_goes_at_the_end_of_generation_if_its_time_came_before(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="in_progress", internal_status="merging")
+    command = scheduled(pipeline, video_id=video)
+    pipeline.let_pass(hours=1)
+    pipeline.run()
+    assert pipeline.command(command.id).state == "waiting"
+    pipeline.execute(COMPLETED, video)
+    pipeline.run()
+    assert pipeline.command(command.id).state == "published"
+    assert pipeline.events()[-1]["data"]["trigger"] == "pipeline"
 
 
-def test_the_patience_with_generation_counts_from_the_time(desk: Desk) -> None:
-    command = scheduled(desk, hours=100, video_id=desk.video(status="in_progress"))
-    desk.let_pass(hours=101)
-    desk.run()
-    assert desk.command(command.id).state == "waiting"
-    desk.let_pass(hours=24)
-    desk.run()
-    assert desk.command(command.id).reason == "generation_overdue"
+def test_the_patience_with_generation_counts_from_the_time(pipeline: Pipeline) -> None:
+    command = scheduled(pipeline, hours=100, video_id=pipeline.video(status="in_progress"))
+    pipeline.let_pass(hours=101)
+    pipeline.run()
+    assert pipeline.command(command.id).state == "waiting"
+    pipeline.let_pass(hours=24)
+    pipeline.run()
+    assert pipeline.command(command.id).reason == "generation_overdue"
 
 
 @pytest.mark.parametrize("door", [Trigger.API, Trigger.CLI, Trigger.QUEUE, Trigger.PIPELINE])
-def test_without_a_time_it_is_the_door_that_set_it_off(desk: Desk, door: Trigger) -> None:
-    desk.publish(desk.video(), trigger=door)
-    assert [event["data"]["trigger"] for event in desk.events()] == [door]
+def test_without_a_time_it_is_the_door_that_set_it_off(pipeline: Pipeline, door: Trigger) -> None:
+    pipeline.publish(pipeline.video(), trigger=door)
+    assert [event["data"]["trigger"] for event in pipeline.events()] == [door]
 
 
-def test_a_published_event_tells_the_times_asked_for_due_and_done(desk: Desk) -> None:
-    command = scheduled(desk)
-    desk.let_pass(hours=2)
-    desk.run()
-    command = desk.command(command.id)
-    said = desk.events()[-1]["data"]
+def test_a_published_event_tells_the_times_asked_for_due_and_done(pipeline: Pipeline) -> None:
+    command = scheduled(pipeline)
+    pipeline.let_pass(hours=2)
+    pipeline.run()
+    command = pipeline.command(command.id)
+    said = pipeline.events()[-1]["data"]
     assert moment(said["asked_for"]) == moment(said["due_at"]) == command.asked_for
     assert moment(said["accepted_at"]) == command.accepted_at
     assert moment(said["published_at"]) > moment(said["due_at"])
@@ -320,10 +328,10 @@ def test_a_published_event_tells_the_times_asked_for_due_and_done(desk: Desk) ->
 # --- the event -----------------------------------------------------------------------------------
 
 
-def test_a_schedule_is_an_event_that_says_what_when_and_by_which_door(desk: Desk) -> None:
-    asked = {"video_id": desk.video(), "publish_at_local": "2099-12-01T18:00:00", **BERLIN}
-    [command] = desk.accept(PublishRequest.model_validate(asked), trigger=Trigger.CLI).commands
-    [event] = desk.events()
+def test_a_schedule_is_an_event_that_says_what_when_and_by_which_door(pipeline: Pipeline) -> None:
+    asked = {"video_id": pipeline.video(), "publish_at_local": "2099-12-01T18:00:00", **BERLIN}
+    [command] = pipeline.accept(PublishRequest.model_validate(asked), trigger=Trigger.CLI).commands
+    [event] = pipeline.events()
     assert event["type"] == "video.publish_scheduled"
     assert (event["causationid"], event["subject"]) == (str(command.id), str(command.video_id))
     said = event["data"]
@@ -344,70 +352,70 @@ def test_a_schedule_is_an_event_that_says_what_when_and_by_which_door(desk: Desk
     assert moment(said["accepted_at"]) == command.accepted_at
 
 
-def test_of_a_video_that_was_out_it_is_not_the_first_publication(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(video)
-    scheduled(desk, video_id=video)
-    assert desk.events()[-1]["data"]["first_publication"] is False
+def test_of_a_video_that_was_out_it_is_not_the_first_publication(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(video)
+    scheduled(pipeline, video_id=video)
+    assert pipeline.events()[-1]["data"]["first_publication"] is False
 
 
 def test_command_and_event_are_written_together_or_not_at_all(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("crash")
 
-    video = desk.video()
+    video = pipeline.video()
     monkeypatch.setattr("db.events.outbox.append", fail)
     with pytest.raises(RuntimeError, match="crash"):
-        scheduled(desk, video_id=video)
-    assert commands(desk) == 0
-    assert desk.events() == []
+        scheduled(pipeline, video_id=video)
+    assert commands(pipeline) == 0
+    assert pipeline.events() == []
 
 
-def test_a_request_that_comes_twice_is_scheduled_once(desk: Desk) -> None:
-    asked = PublishRequest(video_id=desk.video(), publish_at=ahead(1))
+def test_a_request_that_comes_twice_is_scheduled_once(pipeline: Pipeline) -> None:
+    asked = PublishRequest(video_id=pipeline.video(), publish_at=ahead(1))
     for _ in range(2):
-        desk.accept(asked, idempotency_scope="k", idempotency_key="once")
-    assert [event["type"] for event in desk.events()] == ["video.publish_scheduled"]
+        pipeline.accept(asked, idempotency_scope="k", idempotency_key="once")
+    assert [event["type"] for event in pipeline.events()] == ["video.publish_scheduled"]
 
 
 # --- many ----------------------------------------------------------------------------------------
 
 
-def test_the_number_of_statements_does_not_grow_with_the_timed_commands(desk: Desk) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_timed_commands(pipeline: Pipeline) -> None:
     counts: list[int] = []
     for size in (1, 300):
-        with transaction(desk.engine) as tx:
+        with transaction(pipeline.engine) as tx:
             videos = make_ready_videos(tx, size)
         said = {"publish_at_local": "2099-12-01T18:00", "unpublish_at": "2100-01-01T00:00Z"}
         asked = [PublishRequest.model_validate({"video_id": v, **said, **BERLIN}) for v in videos]
         with counted() as statements:
-            desk.accept(*asked)
+            pipeline.accept(*asked)
         counts.append(len(statements))
     assert counts[0] == counts[1], statements
-    assert len(desk.events()) == 602
+    assert len(pipeline.events()) == 602
 
 
-def test_the_number_of_statements_does_not_grow_with_what_falls_due(desk: Desk) -> None:
+def test_the_number_of_statements_does_not_grow_with_what_falls_due(pipeline: Pipeline) -> None:
     counts: list[int] = []
     for size in (1, BATCH // 2):
-        with transaction(desk.engine) as tx:
+        with transaction(pipeline.engine) as tx:
             videos = make_ready_videos(tx, size)
-        desk.accept(*(PublishRequest(video_id=v, publish_at=ahead(1)) for v in videos))
-        desk.let_pass(hours=1)
+        pipeline.accept(*(PublishRequest(video_id=v, publish_at=ahead(1)) for v in videos))
+        pipeline.let_pass(hours=1)
         with counted() as statements:
-            assert desk.run() == size
+            assert pipeline.run() == size
         counts.append(len(statements))
     assert counts[0] == counts[1], statements
 
 
-def test_what_is_overdue_goes_out_oldest_first(desk: Desk) -> None:
+def test_what_is_overdue_goes_out_oldest_first(pipeline: Pipeline) -> None:
     hours = (3, 1, 5, 2, 4)
-    by_time = {each: scheduled(desk, each).video_id for each in hours}
-    desk.let_pass(hours=10)
-    desk.run()
-    out = [int(e["subject"]) for e in desk.events() if e["type"] == "video.published"]
+    by_time = {each: scheduled(pipeline, each).video_id for each in hours}
+    pipeline.let_pass(hours=10)
+    pipeline.run()
+    out = [int(e["subject"]) for e in pipeline.events() if e["type"] == "video.published"]
     assert out == [by_time[each] for each in sorted(hours)]
 
 
@@ -417,50 +425,52 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "LATE", timedelta(minutes=1))
 
 
-def backlog(desk: Desk, late: int, fresh: int) -> tuple[list[int], list[int]]:
+def backlog(pipeline: Pipeline, late: int, fresh: int) -> tuple[list[int], list[int]]:
     """Videos whose commands are overdue since an hour, and others that fall due right now."""
-    with transaction(desk.engine) as tx:
+    with transaction(pipeline.engine) as tx:
         videos = make_ready_videos(tx, late + fresh)
     for some in (videos[:late], videos[late:]):
-        desk.let_pass(hours=1)
+        pipeline.let_pass(hours=1)
         if some:
-            desk.accept(*some)
+            pipeline.accept(*some)
     return videos[:late], videos[late:]
 
 
 @pytest.mark.usefixtures("patient")
-def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(desk: Desk) -> None:
-    late, fresh = backlog(desk, late=600, fresh=20)
-    with transaction(desk.engine) as tx:
+def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(pipeline: Pipeline) -> None:
+    late, fresh = backlog(pipeline, late=600, fresh=20)
+    with transaction(pipeline.engine) as tx:
         claimed = [command.video_id for command in claim.claim_due(tx, BATCH)]
     assert claimed == late[: BATCH * 4 // 5] + fresh
 
 
 def test_what_falls_due_now_is_not_starved_by_a_backlog_that_weighs_much(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "MAX_BYTES", 100_000)
-    desk.accept(*(request(desk.video(), description="wave " * 8_000) for _ in range(9)))
-    desk.let_pass(hours=1)
-    [fresh] = desk.accept(desk.video()).commands
-    with transaction(desk.engine) as tx:
+    pipeline.accept(*(request(pipeline.video(), description="wave " * 8_000) for _ in range(9)))
+    pipeline.let_pass(hours=1)
+    [fresh] = pipeline.accept(pipeline.video()).commands
+    with transaction(pipeline.engine) as tx:
         assert fresh.id in {command.id for command in claim.claim_due(tx, BATCH)}
 
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(("late", "fresh"), [(600, 0), (0, 600)])
-def test_a_batch_that_leaves_work_behind_calls_for_help(desk: Desk, late: int, fresh: int) -> None:
-    backlog(desk, late, fresh)
-    desk.waker.note_arrival()  # the wake-up that the commands sent
-    desk.wake_ups.clear()
-    assert desk.run() == 600
-    assert desk.wake_ups == [1]
+def test_a_batch_that_leaves_work_behind_calls_for_help(
+    pipeline: Pipeline, late: int, fresh: int
+) -> None:
+    backlog(pipeline, late, fresh)
+    pipeline.waker.note_arrival()  # the wake-up that the commands sent
+    pipeline.wake_ups.clear()
+    assert pipeline.run() == 600
+    assert pipeline.wake_ups == [1]
 
 
-def test_a_backlog_goes_out_completely_and_each_once(desk: Desk) -> None:
-    late, fresh = backlog(desk, late=900, fresh=90)
-    assert desk.run() == 990
-    assert sorted(int(event["subject"]) for event in desk.events()) == sorted(late + fresh)
+def test_a_backlog_goes_out_completely_and_each_once(pipeline: Pipeline) -> None:
+    late, fresh = backlog(pipeline, late=900, fresh=90)
+    assert pipeline.run() == 990
+    assert sorted(int(event["subject"]) for event in pipeline.events()) == sorted(late + fresh)
 
 
 def moment(text: str) -> datetime:

@@ -10,7 +10,7 @@ from db.commands.inbox import CommandRow
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
 from tests.integration.publish.test_publish import request
 from tests.support.api import Api
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import column
 from tests.support.waiting import wait_until
 from worker.enqueue.changes import Changer, cancel, reschedule
@@ -23,10 +23,10 @@ def ahead(hours: float) -> datetime:
     return datetime.now(UTC) + timedelta(hours=hours)
 
 
-def window(desk: Desk, **said: Any) -> tuple[CommandRow, CommandRow]:
+def window(pipeline: Pipeline, **said: Any) -> tuple[CommandRow, CommandRow]:
     """A video that is to be out from in one hour to in three."""
-    asked = {"video_id": desk.video(), "publish_at": ahead(1), "unpublish_at": ahead(3), **said}
-    beginning, end = desk.accept(PublishRequest.model_validate(asked)).commands
+    asked = {"video_id": pipeline.video(), "publish_at": ahead(1), "unpublish_at": ahead(3), **said}
+    beginning, end = pipeline.accept(PublishRequest.model_validate(asked)).commands
     return beginning, end
 
 
@@ -34,25 +34,25 @@ def withdrawal(video: int, **said: Any) -> PublishRequest:
     return PublishRequest(video_id=video, action=Action.UNPUBLISH, **said)
 
 
-def published(desk: Desk, **columns: Any) -> int:
+def published(pipeline: Pipeline, **columns: Any) -> int:
     """A video that is out."""
-    video = desk.video(**columns)
-    desk.publish(video)
+    video = pipeline.video(**columns)
+    pipeline.publish(video)
     return video
 
 
-def types(desk: Desk) -> list[str]:
-    return [event["type"].removeprefix("video.") for event in desk.events()]
+def types(pipeline: Pipeline) -> list[str]:
+    return [event["type"].removeprefix("video.") for event in pipeline.events()]
 
 
 # --- windows -------------------------------------------------------------------------------------
 
 
-def test_a_window_is_two_commands_each_the_counterpart_of_the_other(desk: Desk) -> None:
-    beginning, end = window(desk)
+def test_a_window_is_two_commands_each_the_counterpart_of_the_other(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline)
     assert (beginning.action, end.action) == ("publish", "unpublish")
     assert (beginning.counterpart_id, end.counterpart_id) == (end.id, beginning.id)
-    assert types(desk) == ["publish_scheduled", "publish_scheduled"]
+    assert types(pipeline) == ["publish_scheduled", "publish_scheduled"]
 
 
 def test_over_http_the_answer_leads_to_the_other_command(api: Api) -> None:
@@ -65,84 +65,84 @@ def test_over_http_the_answer_leads_to_the_other_command(api: Api) -> None:
     assert datetime.fromisoformat(other["unpublish_at"]).isoformat() == body["unpublish_at"]
 
 
-def test_the_video_is_out_for_as_long_as_the_window(desk: Desk) -> None:
-    beginning, end = window(desk)
+def test_the_video_is_out_for_as_long_as_the_window(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline)
     seen: list[tuple[list[str], bool]] = []
     for _ in range(3):
-        desk.run()
-        is_draft = column(desk.engine, beginning.video_id, "is_draft")
-        seen.append((desk.states(beginning, end), is_draft))
-        desk.let_pass(hours=1.5)
+        pipeline.run()
+        is_draft = column(pipeline.engine, beginning.video_id, "is_draft")
+        seen.append((pipeline.states(beginning, end), is_draft))
+        pipeline.let_pass(hours=1.5)
     assert seen == [
         (["scheduled", "scheduled"], True),
         (["published", "scheduled"], False),
         (["published", "unpublished"], True),
     ]
-    assert types(desk) == ["publish_scheduled"] * 2 + ["published", "unpublished"]
+    assert types(pipeline) == ["publish_scheduled"] * 2 + ["published", "unpublished"]
 
 
-def test_a_window_may_begin_at_once(desk: Desk) -> None:
-    beginning, end = window(desk, publish_at=None)
-    desk.run()
-    assert desk.states(beginning, end) == ["published", "scheduled"]
-    desk.let_pass(hours=4)
-    desk.run()
-    assert desk.states(beginning, end) == ["published", "unpublished"]
+def test_a_window_may_begin_at_once(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline, publish_at=None)
+    pipeline.run()
+    assert pipeline.states(beginning, end) == ["published", "scheduled"]
+    pipeline.let_pass(hours=4)
+    pipeline.run()
+    assert pipeline.states(beginning, end) == ["published", "unpublished"]
 
 
-def test_a_publication_that_comes_after_the_windows_end_expires(desk: Desk) -> None:
+def test_a_publication_that_comes_after_the_windows_end_expires(pipeline: Pipeline) -> None:
     """A downtime over the whole window: nothing flashes up."""
-    beginning, end = window(desk)
-    desk.let_pass(hours=5)
-    assert desk.run() == 2
-    assert desk.states(beginning, end) == ["expired", "unchanged"]
-    assert desk.command(end.id).reason == "window_never_opened"
-    assert column(desk.engine, beginning.video_id, "is_draft") is True
-    said = desk.events()[-1]
+    beginning, end = window(pipeline)
+    pipeline.let_pass(hours=5)
+    assert pipeline.run() == 2
+    assert pipeline.states(beginning, end) == ["expired", "unchanged"]
+    assert pipeline.command(end.id).reason == "window_never_opened"
+    assert column(pipeline.engine, beginning.video_id, "is_draft") is True
+    said = pipeline.events()[-1]
     assert (said["type"], said["data"]["trigger"]) == ("video.publish_expired", "schedule")
 
 
 @pytest.mark.parametrize("fate", ["cancelled", "rejected"])
-def test_a_window_that_never_opened_has_no_end_either(desk: Desk, fate: str) -> None:
+def test_a_window_that_never_opened_has_no_end_either(pipeline: Pipeline, fate: str) -> None:
     """The video was out before, by another command: that is nothing for this window to end."""
-    beginning, end = window(desk)
-    desk.publish(PublishRequest(video_id=beginning.video_id))
-    desk.execute(
+    beginning, end = window(pipeline)
+    pipeline.publish(PublishRequest(video_id=beginning.video_id))
+    pipeline.execute(
         "UPDATE publisher.publish_command SET state = %s, finished_at = now() WHERE id = %s",
         fate,
         beginning.id,
     )
-    desk.let_pass(hours=5)
-    desk.run()
-    assert desk.command(end.id).reason == "window_never_opened"
-    assert column(desk.engine, beginning.video_id, "is_draft") is False
+    pipeline.let_pass(hours=5)
+    pipeline.run()
+    assert pipeline.command(end.id).reason == "window_never_opened"
+    assert column(pipeline.engine, beginning.video_id, "is_draft") is False
 
 
-def test_generation_that_ends_after_the_windows_end_publishes_nothing(desk: Desk) -> None:
-    beginning, end = window(desk, video_id=desk.video(status="in_progress"))
-    desk.let_pass(hours=2)
-    desk.run()
-    assert desk.states(beginning, end) == ["waiting", "scheduled"]
-    desk.let_pass(hours=2)
-    desk.execute("UPDATE video SET status = 'completed'")
-    desk.run()
-    assert desk.states(beginning, end) == ["expired", "unchanged"]
+def test_generation_that_ends_after_the_windows_end_publishes_nothing(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline, video_id=pipeline.video(status="in_progress"))
+    pipeline.let_pass(hours=2)
+    pipeline.run()
+    assert pipeline.states(beginning, end) == ["waiting", "scheduled"]
+    pipeline.let_pass(hours=2)
+    pipeline.execute("UPDATE video SET status = 'completed'")
+    pipeline.run()
+    assert pipeline.states(beginning, end) == ["expired", "unchanged"]
 
 
-def test_a_cancelled_end_leaves_the_publication_free(desk: Desk) -> None:
-    beginning, end = window(desk)
-    cancel(desk.engine, desk.waker, end.id, SOMEBODY)
-    desk.let_pass(hours=5)
-    desk.run()
-    assert desk.states(beginning, end) == ["published", "cancelled"]
+def test_a_cancelled_end_leaves_the_publication_free(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline)
+    cancel(pipeline.engine, pipeline.waker, end.id, SOMEBODY)
+    pipeline.let_pass(hours=5)
+    pipeline.run()
+    assert pipeline.states(beginning, end) == ["published", "cancelled"]
 
 
-def test_a_later_end_leaves_the_publication_longer(desk: Desk) -> None:
-    beginning, end = window(desk)
-    move(desk, end, unpublish_at=ahead(10))
-    desk.let_pass(hours=5)
-    desk.run()
-    assert desk.states(beginning, end) == ["published", "scheduled"]
+def test_a_later_end_leaves_the_publication_longer(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline)
+    move(pipeline, end, unpublish_at=ahead(10))
+    pipeline.let_pass(hours=5)
+    pipeline.run()
+    assert pipeline.states(beginning, end) == ["published", "scheduled"]
 
 
 @pytest.mark.parametrize(
@@ -159,55 +159,55 @@ def test_a_window_that_ends_before_it_begins_is_refused(
     assert api.value("SELECT count(*) FROM publisher.publish_command") == 0
 
 
-def test_a_window_of_no_length_is_refused(desk: Desk) -> None:
+def test_a_window_of_no_length_is_refused(pipeline: Pipeline) -> None:
     at = ahead(1)
     with pytest.raises(RequestInvalid, match="later than publish_at"):
-        window(desk, publish_at=at, unpublish_at=at)
+        window(pipeline, publish_at=at, unpublish_at=at)
 
 
-def test_a_window_is_not_turned_around(desk: Desk) -> None:
-    beginning, end = window(desk)
+def test_a_window_is_not_turned_around(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline)
     with pytest.raises(RequestInvalid, match="window ends before"):
-        move(desk, beginning, publish_at=ahead(4))
+        move(pipeline, beginning, publish_at=ahead(4))
     with pytest.raises(RequestInvalid, match="window begins later"):
-        move(desk, end, unpublish_at=ahead(0.5))
+        move(pipeline, end, unpublish_at=ahead(0.5))
     with pytest.raises(RequestInvalid, match="window begins later"):
-        move(desk, end, unpublish_at=ahead(-1))
-    assert [desk.command(each.id) for each in (beginning, end)] == [beginning, end]
-    assert types(desk) == ["publish_scheduled"] * 2
+        move(pipeline, end, unpublish_at=ahead(-1))
+    assert [pipeline.command(each.id) for each in (beginning, end)] == [beginning, end]
+    assert types(pipeline) == ["publish_scheduled"] * 2
 
 
-def test_a_window_is_moved_one_end_after_the_other(desk: Desk) -> None:
-    beginning, end = window(desk)
-    move(desk, end, unpublish_at=ahead(6))
-    move(desk, beginning, publish_at=ahead(4))
-    desk.let_pass(hours=5)
-    desk.run()
-    assert desk.states(beginning, end) == ["published", "scheduled"]
+def test_a_window_is_moved_one_end_after_the_other(pipeline: Pipeline) -> None:
+    beginning, end = window(pipeline)
+    move(pipeline, end, unpublish_at=ahead(6))
+    move(pipeline, beginning, publish_at=ahead(4))
+    pipeline.let_pass(hours=5)
+    pipeline.run()
+    assert pipeline.states(beginning, end) == ["published", "scheduled"]
 
 
 def test_a_window_whose_keys_request_comes_again_after_its_end_is_the_same_window(
-    desk: Desk,
+    pipeline: Pipeline,
 ) -> None:
     """What was accepted is answered again, however late: the times are not looked at anew."""
     end = datetime.now(UTC) + timedelta(seconds=1)
-    asked = PublishRequest(video_id=desk.video(), unpublish_at=end)
+    asked = PublishRequest(video_id=pipeline.video(), unpublish_at=end)
     keyed = {"idempotency_scope": "k", "idempotency_key": "once"}
-    first = desk.accept(asked, **keyed)
+    first = pipeline.accept(asked, **keyed)
     wait_until(lambda: datetime.now(UTC) > end, "the window to end")
-    again = desk.accept(asked, **keyed)
+    again = pipeline.accept(asked, **keyed)
     assert [c.id for c in again.commands] == [c.id for c in first.commands]
 
 
 # --- withdrawals ---------------------------------------------------------------------------------
 
 
-def test_a_withdrawn_video_is_a_draft_again_and_an_event_says_so(desk: Desk) -> None:
-    video = published(desk)
-    [command] = desk.publish(withdrawal(video))
+def test_a_withdrawn_video_is_a_draft_again_and_an_event_says_so(pipeline: Pipeline) -> None:
+    video = published(pipeline)
+    [command] = pipeline.publish(withdrawal(video))
     assert command.state == "unpublished"
-    assert column(desk.engine, video, "is_draft") is True
-    out, back = desk.events()
+    assert column(pipeline.engine, video, "is_draft") is True
+    out, back = pipeline.events()
     assert (back["type"], back["subject"]) == ("video.unpublished", str(video))
     assert back["data"]["custom_url"] == out["data"]["custom_url"]
     assert back["data"]["published_at"] == out["data"]["published_at"]
@@ -216,11 +216,11 @@ def test_a_withdrawn_video_is_a_draft_again_and_an_event_says_so(desk: Desk) -> 
     assert [out["videorevision"], back["videorevision"]] == [1, 2]
 
 
-def test_the_release_keeps_its_times_and_knows_when_it_was_withdrawn(desk: Desk) -> None:
-    video = published(desk)
-    desk.publish(withdrawal(video))
+def test_the_release_keeps_its_times_and_knows_when_it_was_withdrawn(pipeline: Pipeline) -> None:
+    video = published(pipeline)
+    pipeline.publish(withdrawal(video))
     read = "SELECT revision, first_published_at = published_at, withdrawn_at > published_at"
-    [row] = desk.rows(f"{read} FROM publisher.video_release WHERE video_id = %s", video)
+    [row] = pipeline.rows(f"{read} FROM publisher.video_release WHERE video_id = %s", video)
     assert row == (2, True, True)
 
 
@@ -237,18 +237,18 @@ def test_a_video_comes_back_at_its_old_address(api: Api) -> None:
     assert [event["data"]["first_publication"] for event in api.events()] == [True, False, False]
 
 
-def test_withdrawing_a_draft_changes_nothing(desk: Desk) -> None:
-    [command] = desk.publish(withdrawal(desk.video()))
+def test_withdrawing_a_draft_changes_nothing(pipeline: Pipeline) -> None:
+    [command] = pipeline.publish(withdrawal(pipeline.video()))
     assert (command.state, command.reason) == ("unchanged", "not_published")
-    assert desk.value("SELECT count(*) FROM publisher.video_release") == 0
-    assert types(desk) == []
+    assert pipeline.value("SELECT count(*) FROM publisher.video_release") == 0
+    assert types(pipeline) == []
 
 
-def test_withdrawing_twice_is_withdrawing_once(desk: Desk) -> None:
-    video = published(desk)
-    states = desk.publish(withdrawal(video), withdrawal(video))
+def test_withdrawing_twice_is_withdrawing_once(pipeline: Pipeline) -> None:
+    video = published(pipeline)
+    states = pipeline.publish(withdrawal(video), withdrawal(video))
     assert [command.state for command in states] == ["unpublished", "unchanged"]
-    assert types(desk) == ["published", "unpublished"]
+    assert types(pipeline) == ["published", "unpublished"]
 
 
 def test_a_video_that_the_platform_published_before_us_is_withdrawn(api: Api) -> None:
@@ -263,40 +263,42 @@ def test_a_video_that_the_platform_published_before_us_is_withdrawn(api: Api) ->
 
 
 @pytest.mark.parametrize("columns", [{"is_regenerating": True}, {"status": "failed"}])
-def test_a_withdrawal_waits_for_no_generation(desk: Desk, columns: dict[str, Any]) -> None:
-    video = desk.video(is_draft=False, **columns)
-    assert [command.state for command in desk.publish(withdrawal(video))] == ["unpublished"]
+def test_a_withdrawal_waits_for_no_generation(pipeline: Pipeline, columns: dict[str, Any]) -> None:
+    video = pipeline.video(is_draft=False, **columns)
+    assert [command.state for command in pipeline.publish(withdrawal(video))] == ["unpublished"]
 
 
-def test_publication_and_withdrawal_in_one_batch_happen_in_order(desk: Desk) -> None:
-    video = desk.video()
-    ended = desk.publish(video, withdrawal(video), video, withdrawal(video))
+def test_publication_and_withdrawal_in_one_batch_happen_in_order(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    ended = pipeline.publish(video, withdrawal(video), video, withdrawal(video))
     assert [c.state for c in ended] == ["published", "unpublished", "published", "unpublished"]
-    assert [event["videorevision"] for event in desk.events()] == [1, 2, 3, 4]
-    assert types(desk) == ["published", "unpublished"] * 2
-    assert column(desk.engine, video, "is_draft") is True
+    assert [event["videorevision"] for event in pipeline.events()] == [1, 2, 3, 4]
+    assert types(pipeline) == ["published", "unpublished"] * 2
+    assert column(pipeline.engine, video, "is_draft") is True
     read = "SELECT revision, withdrawn_at IS NOT NULL FROM publisher.video_release"
-    assert desk.rows(read) == [(4, True)]
+    assert pipeline.rows(read) == [(4, True)]
 
 
-def test_withdrawal_and_publication_with_a_new_title_in_one_batch(desk: Desk) -> None:
-    video = published(desk)
-    ended = desk.publish(withdrawal(video), request(video, title="Light, again"))
+def test_withdrawal_and_publication_with_a_new_title_in_one_batch(pipeline: Pipeline) -> None:
+    video = published(pipeline)
+    ended = pipeline.publish(withdrawal(video), request(video, title="Light, again"))
     assert [command.state for command in ended] == ["unpublished", "published"]
-    [url, withdrawn] = desk.rows("SELECT custom_url, withdrawn_at FROM publisher.video_release")[0]
+    [url, withdrawn] = pipeline.rows(
+        "SELECT custom_url, withdrawn_at FROM publisher.video_release"
+    )[0]
     assert url.startswith("research/light-again-")
     assert withdrawn is None
-    assert column(desk.engine, video, "is_draft") is False
+    assert column(pipeline.engine, video, "is_draft") is False
 
 
-def test_a_withdrawal_does_not_go_before_its_time(desk: Desk) -> None:
-    video = published(desk)
-    [command] = desk.publish(withdrawal(video, unpublish_at=ahead(1)))
+def test_a_withdrawal_does_not_go_before_its_time(pipeline: Pipeline) -> None:
+    video = published(pipeline)
+    [command] = pipeline.publish(withdrawal(video, unpublish_at=ahead(1)))
     assert command.state == "scheduled"
-    desk.let_pass(hours=1)
-    desk.run()
-    assert desk.states(command) == ["unpublished"]
-    assert desk.events()[-1]["data"]["trigger"] == "schedule"
+    pipeline.let_pass(hours=1)
+    pipeline.run()
+    assert pipeline.states(command) == ["unpublished"]
+    assert pipeline.events()[-1]["data"]["trigger"] == "schedule"
 
 
 # --- every door ----------------------------------------------------------------------------------
@@ -381,26 +383,26 @@ def test_a_bulk_withdrawal_takes_no_edits(api: Api) -> None:
     assert "publish_before" in answer.json()["errors"][0]["detail"]
 
 
-def test_the_command_line_withdraws(desk: Desk) -> None:
-    video = published(desk)
-    done = desk.command_line("unpublish", str(video), "--json")
+def test_the_command_line_withdraws(pipeline: Pipeline) -> None:
+    video = published(pipeline)
+    done = pipeline.command_line("unpublish", str(video), "--json")
     assert (done.exit_code, json.loads(done.stdout)["action"]) == (0, "unpublish")
-    desk.run()
-    assert desk.events()[-1]["data"]["trigger"] == "cli"
-    assert column(desk.engine, video, "is_draft") is True
+    pipeline.run()
+    assert pipeline.events()[-1]["data"]["trigger"] == "cli"
+    assert column(pipeline.engine, video, "is_draft") is True
 
 
-def test_the_command_line_opens_a_window(desk: Desk) -> None:
+def test_the_command_line_opens_a_window(pipeline: Pipeline) -> None:
     times = ("--publish-at", "2099-01-01T00:00:00Z", "--unpublish-at", "2099-02-01T00:00:00Z")
-    done = desk.command_line("enqueue", str(desk.video()), *times, "--json")
+    done = pipeline.command_line("enqueue", str(pipeline.video()), *times, "--json")
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert [command["action"] for command in shown] == ["publish", "unpublish"]
     assert shown[0]["counterpart_id"] == shown[1]["id"]
 
 
-def move(desk: Desk, command: CommandRow, **said: datetime) -> None:
+def move(pipeline: Pipeline, command: CommandRow, **said: datetime) -> None:
     change = CommandChange.model_validate(said)
-    reschedule(desk.engine, desk.waker, command.id, change, SOMEBODY)
+    reschedule(pipeline.engine, pipeline.waker, command.id, change, SOMEBODY)
 
 
 def leads(api: Api, path: str) -> tuple[int, str | None]:

@@ -18,7 +18,7 @@ from redis import Redis
 
 from db.events import outlet
 from tests.support.free_port import free_port
-from tests.support.pipeline import BASE_URL, Desk, ids, stream
+from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
 from tests.support.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
 from worker.events import amqp, redis_stream
 from worker.events.amqp import AmqpGap, AmqpOutlet
@@ -46,9 +46,9 @@ def node() -> Generator[Rabbit]:
 
 
 @pytest.fixture
-def bus(desk: Desk, node: Rabbit) -> Generator[AmqpOutlet]:
+def bus(pipeline: Pipeline, node: Rabbit) -> Generator[AmqpOutlet]:
     """The outlet, which begins with the next event."""
-    made = AmqpOutlet(desk.engine, node.url, BASE_URL)
+    made = AmqpOutlet(pipeline.engine, node.url, BASE_URL)
     made.position()
     yield made
     made.close()
@@ -77,17 +77,17 @@ def document(message: Message) -> dict[str, Any]:
     return json.loads(message.body)
 
 
-def publish(desk: Desk, count: int) -> None:
-    desk.publish(*(desk.video() for _ in range(count)))
+def publish(pipeline: Pipeline, count: int) -> None:
+    pipeline.publish(*(pipeline.video() for _ in range(count)))
 
 
 def test_a_message_is_the_event_under_its_own_id_and_its_type_as_routing_key(
-    desk: Desk, bus: AmqpOutlet, queue: Queue
+    pipeline: Pipeline, bus: AmqpOutlet, queue: Queue
 ) -> None:
-    publish(desk, 1)
+    publish(pipeline, 1)
     assert bus.relay() == 1
     [message] = take_all(queue)
-    [event] = desk.events()
+    [event] = pipeline.events()
     assert document(message) == event
     assert message.content_type == "application/cloudevents+json"
     properties: dict[str, Any] = message.properties
@@ -97,9 +97,9 @@ def test_a_message_is_the_event_under_its_own_id_and_its_type_as_routing_key(
     assert (info["exchange"], info["routing_key"]) == ("video.events", "video.published")
 
 
-def test_events_arrive_in_order_and_once(desk: Desk, bus: AmqpOutlet, queue: Queue) -> None:
+def test_events_arrive_in_order_and_once(pipeline: Pipeline, bus: AmqpOutlet, queue: Queue) -> None:
     with patch.object(amqp, "BATCH", 7):
-        publish(desk, 30)
+        publish(pipeline, 30)
         assert bus.relay() == 30
         assert bus.relay() == 0
     assert sequences(take_all(queue)) == list(range(1, 31))
@@ -107,32 +107,34 @@ def test_events_arrive_in_order_and_once(desk: Desk, bus: AmqpOutlet, queue: Que
 
 
 def test_a_queue_gets_only_the_types_that_it_is_bound_to(
-    desk: Desk, bus: AmqpOutlet, connection: Connection
+    pipeline: Pipeline, bus: AmqpOutlet, connection: Connection
 ) -> None:
     name = f"some-{os.urandom(4).hex()}"
     queue = bind(connection, name, "video.publish_rejected", "video.publish_failed")
-    desk.publish(desk.video(), desk.video(status="failed"), desk.video())
+    pipeline.publish(pipeline.video(), pipeline.video(status="failed"), pipeline.video())
     bus.relay()
     [message] = take_all(queue)
     assert document(message)["type"] == "video.publish_rejected"
     queue.delete()
 
 
-def test_a_new_outlet_begins_with_the_next_event(desk: Desk, node: Rabbit, queue: Queue) -> None:
-    publish(desk, 3)
-    late = AmqpOutlet(desk.engine, node.url, BASE_URL)
+def test_a_new_outlet_begins_with_the_next_event(
+    pipeline: Pipeline, node: Rabbit, queue: Queue
+) -> None:
+    publish(pipeline, 3)
+    late = AmqpOutlet(pipeline.engine, node.url, BASE_URL)
     assert late.relay() == 0
-    publish(desk, 2)
+    publish(pipeline, 2)
     assert late.relay() == 2
     assert sequences(take_all(queue)) == [4, 5]
     late.close()
 
 
 def test_a_batch_whose_position_was_not_stored_is_sent_again_with_the_same_ids(
-    desk: Desk, bus: AmqpOutlet, queue: Queue
+    pipeline: Pipeline, bus: AmqpOutlet, queue: Queue
 ) -> None:
     """A crash after the broker has confirmed a batch, and before the position moves."""
-    publish(desk, 5)
+    publish(pipeline, 5)
     with (
         patch.object(outlet, "move", side_effect=KeyboardInterrupt),
         pytest.raises(KeyboardInterrupt),
@@ -146,10 +148,10 @@ def test_a_batch_whose_position_was_not_stored_is_sent_again_with_the_same_ids(
 
 
 def test_concurrent_relays_neither_duplicate_nor_reorder(
-    desk: Desk, node: Rabbit, bus: AmqpOutlet, queue: Queue
+    pipeline: Pipeline, node: Rabbit, bus: AmqpOutlet, queue: Queue
 ) -> None:
-    publish(desk, 60)
-    others = [AmqpOutlet(desk.engine, node.url, BASE_URL) for _ in range(4)]
+    publish(pipeline, 60)
+    others = [AmqpOutlet(pipeline.engine, node.url, BASE_URL) for _ in range(4)]
     with patch.object(amqp, "BATCH", 5):
         threads = [threading.Thread(target=other.relay) for other in others]
         for thread in threads:
@@ -163,10 +165,10 @@ def test_concurrent_relays_neither_duplicate_nor_reorder(
 
 
 def test_a_relay_stops_when_another_process_has_moved_the_position(
-    desk: Desk, bus: AmqpOutlet
+    pipeline: Pipeline, bus: AmqpOutlet
 ) -> None:
     """The lock was lost with a connection, and another relay took over."""
-    publish(desk, 4)
+    publish(pipeline, 4)
     move = outlet.move
 
     def moved_already(tx: Any, name: str, *, position: int, to: int) -> bool:
@@ -180,20 +182,20 @@ def test_a_relay_stops_when_another_process_has_moved_the_position(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_broker_that_stops_and_starts_loses_nothing(
-    desk: Desk, node: Rabbit, bus: AmqpOutlet, number: signal.Signals
+    pipeline: Pipeline, node: Rabbit, bus: AmqpOutlet, number: signal.Signals
 ) -> None:
     name = f"kept-{os.urandom(4).hex()}"
     with node.connection() as before:
         bind(before, name, "#")
     with patch.object(amqp, "RETRY_SECONDS", 0):
-        publish(desk, 3)
+        publish(pipeline, 3)
         bus.relay()
         node.stop(number)
-        publish(desk, 3)
+        publish(pipeline, 3)
         with pytest.raises(OutletUnreachable):
             bus.relay()
         node.start()
-        publish(desk, 3)
+        publish(pipeline, 3)
         assert bus.relay() == 6
     with node.connection() as after:
         queue = bind(after, name, "#")
@@ -203,21 +205,21 @@ def test_a_broker_that_stops_and_starts_loses_nothing(
 
 
 def test_an_unreachable_outlet_does_not_stop_the_others(
-    desk: Desk, bus: AmqpOutlet, queue: Queue
+    pipeline: Pipeline, bus: AmqpOutlet, queue: Queue
 ) -> None:
     nowhere = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
-    away = AmqpOutlet(desk.engine, nowhere, BASE_URL)
-    on_dead_redis = StreamOutlet(desk.engine, Redis(port=1), BASE_URL)
-    publish(desk, 2)
-    relay_all([away, on_dead_redis, bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
-    assert len(stream(desk.redis)) == 2
+    away = AmqpOutlet(pipeline.engine, nowhere, BASE_URL)
+    on_dead_redis = StreamOutlet(pipeline.engine, Redis(port=1), BASE_URL)
+    publish(pipeline, 2)
+    relay_all([away, on_dead_redis, bus, StreamOutlet(pipeline.engine, pipeline.redis, BASE_URL)])
+    assert len(stream(pipeline.redis)) == 2
     assert sequences(take_all(queue)) == [1, 2]
 
 
-def test_an_unreachable_broker_is_not_tried_again_for_a_while(desk: Desk) -> None:
-    away = AmqpOutlet(desk.engine, f"amqp://guest:guest@127.0.0.1:{free_port()}//", BASE_URL)
+def test_an_unreachable_broker_is_not_tried_again_for_a_while(pipeline: Pipeline) -> None:
+    away = AmqpOutlet(pipeline.engine, f"amqp://guest:guest@127.0.0.1:{free_port()}//", BASE_URL)
     away.position()
-    publish(desk, 1)
+    publish(pipeline, 1)
     with pytest.raises(OutletUnreachable):
         away.relay()
     with patch.object(away, "_relay_batches") as relay_batches:
@@ -225,7 +227,9 @@ def test_an_unreachable_broker_is_not_tried_again_for_a_while(desk: Desk) -> Non
     relay_batches.assert_not_called()
 
 
-def test_no_transaction_is_open_while_messages_are_sent(desk: Desk, bus: AmqpOutlet) -> None:
+def test_no_transaction_is_open_while_messages_are_sent(
+    pipeline: Pipeline, bus: AmqpOutlet
+) -> None:
     publish_one = Producer.publish
     state = """
     SELECT count(*) FROM pg_stat_activity
@@ -233,44 +237,44 @@ def test_no_transaction_is_open_while_messages_are_sent(desk: Desk, bus: AmqpOut
     """
 
     def check_idle(self: Producer, *body: Any, **properties: Any) -> None:
-        assert desk.value(state) == 0
+        assert pipeline.value(state) == 0
         publish_one(self, *body, **properties)
 
-    publish(desk, 1)
+    publish(pipeline, 1)
     with patch.object(Producer, "publish", check_idle):
         assert bus.relay() == 1
 
 
 def test_pruning_keeps_events_that_an_outlet_has_not_relayed(
-    desk: Desk, node: Rabbit, bus: AmqpOutlet
+    pipeline: Pipeline, node: Rabbit, bus: AmqpOutlet
 ) -> None:
     settings = Settings(outlets="stream,amqp", amqp_url=node.url)
-    publish(desk, 3)
+    publish(pipeline, 3)
     bus.relay()
-    publish(desk, 2)
-    redis_stream.relay(desk.engine, desk.redis, BASE_URL)
-    desk.execute("UPDATE publisher.outbox_event SET occurred_at = now() - interval '60 days'")
-    assert retention.prune(desk.engine, desk.redis, settings).outbox == 3
+    publish(pipeline, 2)
+    redis_stream.relay(pipeline.engine, pipeline.redis, BASE_URL)
+    pipeline.execute("UPDATE publisher.outbox_event SET occurred_at = now() - interval '60 days'")
+    assert retention.prune(pipeline.engine, pipeline.redis, settings).outbox == 3
     bus.relay()
-    assert retention.prune(desk.engine, desk.redis, settings).outbox == 2
+    assert retention.prune(pipeline.engine, pipeline.redis, settings).outbox == 2
 
 
 def test_an_outlet_that_was_off_for_too_long_is_refused_rather_than_leave_a_gap(
-    desk: Desk, bus: AmqpOutlet
+    pipeline: Pipeline, bus: AmqpOutlet
 ) -> None:
-    publish(desk, 5)
-    desk.execute("DELETE FROM publisher.outbox_event WHERE position < 3")
+    publish(pipeline, 5)
+    pipeline.execute("DELETE FROM publisher.outbox_event WHERE position < 3")
     with pytest.raises(AmqpGap):
         bus.relay()
-    desk.execute("DELETE FROM publisher.outlet WHERE name = 'amqp'")
-    publish(desk, 1)
+    pipeline.execute("DELETE FROM publisher.outlet WHERE name = 'amqp'")
+    publish(pipeline, 1)
     assert bus.relay() == 0  # it begins with the next event
 
 
-def test_the_settings_name_the_outlets(desk: Desk) -> None:
+def test_the_settings_name_the_outlets(pipeline: Pipeline) -> None:
     def names(outlets: str) -> list[str]:
         settings = Settings(outlets=outlets, amqp_url="amqp://localhost")
-        return [each.name for each in build_outlets(desk.engine, desk.redis, settings)]
+        return [each.name for each in build_outlets(pipeline.engine, pipeline.redis, settings)]
 
     assert names("stream") == ["stream"]
     assert names("stream,amqp,stream") == ["stream", "amqp"]
@@ -287,7 +291,9 @@ def test_amqp_without_its_url_is_refused_at_the_start() -> None:
         check_settings(settings)
 
 
-def test_the_stream_does_not_depend_on_the_order_of_outlets(desk: Desk, bus: AmqpOutlet) -> None:
-    publish(desk, 2)
-    relay_all([bus, StreamOutlet(desk.engine, desk.redis, BASE_URL)])
-    assert ids(desk.redis) == ["1-0", "2-0"]
+def test_the_stream_does_not_depend_on_the_order_of_outlets(
+    pipeline: Pipeline, bus: AmqpOutlet
+) -> None:
+    publish(pipeline, 2)
+    relay_all([bus, StreamOutlet(pipeline.engine, pipeline.redis, BASE_URL)])
+    assert ids(pipeline.redis) == ["1-0", "2-0"]

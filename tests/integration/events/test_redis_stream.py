@@ -10,7 +10,7 @@ from redis import Redis
 
 from db.events import outbox
 from db.session import transaction
-from tests.support.pipeline import BASE_URL, Desk, ids, stream
+from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
 from worker.events import outlets, redis_stream
 from worker.events.cloud_event import to_cloud_event
 from worker.events.redis_stream import STREAM, StreamAhead, StreamGap, StreamOutlet
@@ -19,33 +19,33 @@ from worker.runtime.settings import Settings
 
 
 @pytest.fixture
-def outboxed(desk: Desk) -> Desk:
+def outboxed(pipeline: Pipeline) -> Pipeline:
     """Thirty events in the outbox, none on the stream yet."""
-    desk.publish(*(desk.video() for _ in range(30)))
-    return desk
+    pipeline.publish(*(pipeline.video() for _ in range(30)))
+    return pipeline
 
 
-def relay(desk: Desk) -> int:
-    return redis_stream.relay(desk.engine, desk.redis, BASE_URL)
+def relay(pipeline: Pipeline) -> int:
+    return redis_stream.relay(pipeline.engine, pipeline.redis, BASE_URL)
 
 
 def expected(first: int, last: int) -> list[str]:
     return [f"{position}-0" for position in range(first, last + 1)]
 
 
-def test_positions_become_the_streams_ids(outboxed: Desk) -> None:
+def test_positions_become_the_streams_ids(outboxed: Pipeline) -> None:
     assert relay(outboxed) == 30
     assert ids(outboxed.redis) == expected(1, 30)
     assert [event["sequence"] for event in stream(outboxed.redis)] == [str(n) for n in range(1, 31)]
 
 
-def test_relaying_again_adds_nothing(outboxed: Desk) -> None:
+def test_relaying_again_adds_nothing(outboxed: Pipeline) -> None:
     relay(outboxed)
     assert relay(outboxed) == 0
     assert ids(outboxed.redis) == expected(1, 30)
 
 
-def test_a_relay_continues_where_another_one_died(outboxed: Desk) -> None:
+def test_a_relay_continues_where_another_one_died(outboxed: Pipeline) -> None:
     with patch.object(redis_stream, "BATCH", 7):
         append_one_batch(outboxed)
     assert ids(outboxed.redis) == expected(1, 7)
@@ -53,7 +53,9 @@ def test_a_relay_continues_where_another_one_died(outboxed: Desk) -> None:
     assert ids(outboxed.redis) == expected(1, 30)
 
 
-def test_concurrent_relays_neither_duplicate_nor_reorder(outboxed: Desk, redis_url: str) -> None:
+def test_concurrent_relays_neither_duplicate_nor_reorder(
+    outboxed: Pipeline, redis_url: str
+) -> None:
     with patch.object(redis_stream, "BATCH", 3):
         clients = [Redis.from_url(redis_url) for _ in range(6)]
         threads = [
@@ -69,7 +71,7 @@ def test_concurrent_relays_neither_duplicate_nor_reorder(outboxed: Desk, redis_u
     assert ids(outboxed.redis) == expected(1, 30)
 
 
-def test_a_lost_stream_is_rebuilt_by_the_next_relay_with_the_same_ids(outboxed: Desk) -> None:
+def test_a_lost_stream_is_rebuilt_by_the_next_relay_with_the_same_ids(outboxed: Pipeline) -> None:
     before = outboxed.events()
     outboxed.redis.flushall()
     relay(outboxed)
@@ -77,14 +79,14 @@ def test_a_lost_stream_is_rebuilt_by_the_next_relay_with_the_same_ids(outboxed: 
     assert ids(outboxed.redis) == expected(1, 30)
 
 
-def test_a_damaged_stream_is_rebuilt_on_demand(outboxed: Desk) -> None:
+def test_a_damaged_stream_is_rebuilt_on_demand(outboxed: Pipeline) -> None:
     before = outboxed.events()
     outboxed.redis.xdel(STREAM, "5-0", "30-0")
     assert redis_stream.rebuild(outboxed.engine, outboxed.redis, BASE_URL) == 30
     assert stream(outboxed.redis) == before
 
 
-def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(outboxed: Desk) -> None:
+def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(outboxed: Pipeline) -> None:
     """The relay has read what follows position 7, and then the stream is gone."""
     with patch.object(redis_stream, "BATCH", 7):
         append_one_batch(outboxed)
@@ -101,7 +103,7 @@ def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(outboxed: Des
     assert ids(outboxed.redis) == expected(1, 30)
 
 
-def test_a_stream_with_events_that_the_outbox_lacks_is_refused(outboxed: Desk) -> None:
+def test_a_stream_with_events_that_the_outbox_lacks_is_refused(outboxed: Pipeline) -> None:
     relay(outboxed)
     outboxed.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
     with pytest.raises(StreamAhead):
@@ -109,7 +111,7 @@ def test_a_stream_with_events_that_the_outbox_lacks_is_refused(outboxed: Desk) -
 
 
 def test_a_database_restored_to_an_earlier_point_is_refused_even_when_it_has_caught_up(
-    outboxed: Desk,
+    outboxed: Pipeline,
 ) -> None:
     """Positions are given again, to other events: none of them may be skipped."""
     relay(outboxed)
@@ -125,7 +127,7 @@ def test_a_database_restored_to_an_earlier_point_is_refused_even_when_it_has_cau
     assert ids(outboxed.redis) == expected(1, 32)
 
 
-def test_a_stream_out_of_sync_does_not_stop_publishing(outboxed: Desk) -> None:
+def test_a_stream_out_of_sync_does_not_stop_publishing(outboxed: Pipeline) -> None:
     outboxed.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
     video = outboxed.video()
     outboxed.accept(video)
@@ -134,7 +136,7 @@ def test_a_stream_out_of_sync_does_not_stop_publishing(outboxed: Desk) -> None:
     assert outboxed.value("SELECT is_draft FROM video WHERE id = %s", video) is False
 
 
-def test_a_gap_is_refused(outboxed: Desk) -> None:
+def test_a_gap_is_refused(outboxed: Pipeline) -> None:
     """An old copy of Redis that ends before the oldest event that the outbox still has."""
     outboxed.redis.xadd(STREAM, {"event": "{}"}, id="3-0")
     outboxed.execute("DELETE FROM publisher.outbox_event WHERE position < 10")
@@ -145,7 +147,7 @@ def test_a_gap_is_refused(outboxed: Desk) -> None:
     assert ids(outboxed.redis) == ["3-0"]
 
 
-def test_no_transaction_is_open_while_redis_is_used(outboxed: Desk) -> None:
+def test_no_transaction_is_open_while_redis_is_used(outboxed: Pipeline) -> None:
     read = redis_stream.read_stream_end
 
     def check_idle(redis: Redis) -> redis_stream.StreamEnd:
@@ -156,13 +158,13 @@ def test_no_transaction_is_open_while_redis_is_used(outboxed: Desk) -> None:
         relay(outboxed)
 
 
-def test_pruning_keeps_events_that_are_not_on_the_stream(outboxed: Desk) -> None:
+def test_pruning_keeps_events_that_are_not_on_the_stream(outboxed: Pipeline) -> None:
     age_events(outboxed, days=60)
     retention.prune(outboxed.engine, outboxed.redis, Settings())
     assert outboxed.value("SELECT count(*) FROM publisher.outbox_event") == 30
 
 
-def test_pruning_deletes_old_events_that_are_on_the_stream(outboxed: Desk) -> None:
+def test_pruning_deletes_old_events_that_are_on_the_stream(outboxed: Pipeline) -> None:
     relay(outboxed)
     age_events(outboxed, days=60, up_to=20)
     pruned = retention.prune(outboxed.engine, outboxed.redis, Settings())
@@ -170,7 +172,7 @@ def test_pruning_deletes_old_events_that_are_on_the_stream(outboxed: Desk) -> No
     assert ids(outboxed.redis) == expected(21, 30)
 
 
-def test_trimming_the_stream_keeps_events_that_are_not_old(outboxed: Desk) -> None:
+def test_trimming_the_stream_keeps_events_that_are_not_old(outboxed: Pipeline) -> None:
     relay(outboxed)
     age_events(outboxed, days=8, up_to=4)
     assert retention.trim(outboxed.engine, outboxed.redis, timedelta(days=7)) == 4
@@ -178,7 +180,7 @@ def test_trimming_the_stream_keeps_events_that_are_not_old(outboxed: Desk) -> No
 
 
 def test_pruning_leaves_no_hole_where_times_are_not_in_the_order_of_positions(
-    outboxed: Desk,
+    outboxed: Pipeline,
 ) -> None:
     relay(outboxed)
     age_events(outboxed, days=60, up_to=20)
@@ -190,13 +192,13 @@ def test_pruning_leaves_no_hole_where_times_are_not_in_the_order_of_positions(
     assert ids(outboxed.redis) == expected(7, 30)
 
 
-def test_pruning_deletes_nothing_while_the_stream_is_out_of_sync(outboxed: Desk) -> None:
+def test_pruning_deletes_nothing_while_the_stream_is_out_of_sync(outboxed: Pipeline) -> None:
     outboxed.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
     age_events(outboxed, days=60)
     assert retention.prune(outboxed.engine, outboxed.redis, Settings()).outbox == 0
 
 
-def test_an_empty_trimmed_stream_keeps_its_position(outboxed: Desk) -> None:
+def test_an_empty_trimmed_stream_keeps_its_position(outboxed: Pipeline) -> None:
     relay(outboxed)
     age_events(outboxed, days=60)
     retention.prune(outboxed.engine, outboxed.redis, Settings())
@@ -206,7 +208,7 @@ def test_an_empty_trimmed_stream_keeps_its_position(outboxed: Desk) -> None:
     assert ids(outboxed.redis) == ["31-0"]
 
 
-def test_a_stream_lost_after_pruning_begins_with_the_oldest_event_kept(outboxed: Desk) -> None:
+def test_a_stream_lost_after_pruning_begins_with_the_oldest_event_kept(outboxed: Pipeline) -> None:
     relay(outboxed)
     age_events(outboxed, days=60, up_to=20)
     retention.prune(outboxed.engine, outboxed.redis, Settings())
@@ -215,7 +217,7 @@ def test_a_stream_lost_after_pruning_begins_with_the_oldest_event_kept(outboxed:
     assert ids(outboxed.redis) == expected(21, 30)
 
 
-def test_old_commands_and_idempotency_keys_are_deleted(outboxed: Desk) -> None:
+def test_old_commands_and_idempotency_keys_are_deleted(outboxed: Pipeline) -> None:
     outboxed.execute(
         "UPDATE publisher.publish_command SET finished_at = now() - interval '31 days'"
     )
@@ -226,16 +228,16 @@ def test_old_commands_and_idempotency_keys_are_deleted(outboxed: Desk) -> None:
     assert outboxed.command(waiting.commands[0].id).state == "scheduled"
 
 
-def append_one_batch(desk: Desk) -> None:
+def append_one_batch(pipeline: Pipeline) -> None:
     """Do what a relay does before it is killed."""
-    with transaction(desk.engine) as tx:
+    with transaction(pipeline.engine) as tx:
         events = outbox.read_after(tx, 0, redis_stream.BATCH)
     arguments = [part for e in events for part in (e.position, to_cloud_event(e, BASE_URL))]
-    desk.redis.register_script(redis_stream.APPEND)(keys=[STREAM], args=[0, *arguments])
+    pipeline.redis.register_script(redis_stream.APPEND)(keys=[STREAM], args=[0, *arguments])
 
 
-def age_events(desk: Desk, *, days: int, up_to: int = 10**9) -> None:
-    desk.execute(
+def age_events(pipeline: Pipeline, *, days: int, up_to: int = 10**9) -> None:
+    pipeline.execute(
         "UPDATE publisher.outbox_event SET occurred_at = occurred_at - make_interval(days => %s)"
         " WHERE position <= %s",
         days,

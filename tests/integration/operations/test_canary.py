@@ -7,94 +7,94 @@ from db.commands.canary import VIDEO_ID
 from db.session import transaction
 from schemas.command import CommandFilter
 from tests.support.api import Api
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from worker.enqueue.changes import list_page
 from worker.operations import canary, punctuality
 
 
-def fly(desk: Desk, video_id: int | None = None) -> bool:
-    return canary.fly(desk.engine, desk.waker, video_id)
+def fly(pipeline: Pipeline, video_id: int | None = None) -> bool:
+    return canary.fly(pipeline.engine, pipeline.waker, video_id)
 
 
-def land(desk: Desk) -> None:
+def land(pipeline: Pipeline) -> None:
     """Its time comes, and the worker carries it out."""
-    desk.make_due()
-    desk.run()
+    pipeline.make_due()
+    pipeline.run()
 
 
-def rest(desk: Desk) -> None:
+def rest(pipeline: Pipeline) -> None:
     """A minute goes by."""
-    desk.execute(
+    pipeline.execute(
         "UPDATE publisher.publish_command SET accepted_at = accepted_at - interval '1 minute'"
     )
 
 
-def test_it_is_published_and_withdrawn_in_turn(desk: Desk) -> None:
+def test_it_is_published_and_withdrawn_in_turn(pipeline: Pipeline) -> None:
     drafts: list[bool] = []
     for _ in range(3):
-        assert fly(desk)
-        land(desk)
-        rest(desk)
-        drafts.append(desk.value("SELECT is_draft FROM video WHERE id = %s", VIDEO_ID))
+        assert fly(pipeline)
+        land(pipeline)
+        rest(pipeline)
+        drafts.append(pipeline.value("SELECT is_draft FROM video WHERE id = %s", VIDEO_ID))
     assert drafts == [False, True, False]
 
 
-def test_it_is_scheduled_ahead_like_any_other(desk: Desk) -> None:
-    fly(desk)
-    [(state, ahead)] = desk.rows(
+def test_it_is_scheduled_ahead_like_any_other(pipeline: Pipeline) -> None:
+    fly(pipeline)
+    [(state, ahead)] = pipeline.rows(
         "SELECT state, due_at > accepted_at FROM publisher.publish_command"
     )
     assert (state, ahead) == ("scheduled", True)
-    assert desk.run() == 0
+    assert pipeline.run() == 0
 
 
-def test_it_has_no_event(desk: Desk) -> None:
-    fly(desk)
-    land(desk)
-    assert desk.events() == []
-    assert desk.value("SELECT position FROM publisher.event_position") == 0
+def test_it_has_no_event(pipeline: Pipeline) -> None:
+    fly(pipeline)
+    land(pipeline)
+    assert pipeline.events() == []
+    assert pipeline.value("SELECT position FROM publisher.event_position") == 0
 
 
-def test_it_is_in_no_list_count_or_percentile(desk: Desk) -> None:
-    fly(desk)
-    land(desk)
-    assert list_page(desk.engine, CommandFilter(), None).commands == []
-    with transaction(desk.engine) as tx:
+def test_it_is_in_no_list_count_or_percentile(pipeline: Pipeline) -> None:
+    fly(pipeline)
+    land(pipeline)
+    assert list_page(pipeline.engine, CommandFilter(), None).commands == []
+    with transaction(pipeline.engine) as tx:
         assert inbox.count(tx) == []
-    assert punctuality.measure(desk.engine, seconds=60, workspace_id=None).commands == 0
+    assert punctuality.measure(pipeline.engine, seconds=60, workspace_id=None).commands == 0
 
 
-def test_it_rests_between_two_flights_however_many_ask(desk: Desk) -> None:
-    assert fly(desk)
-    assert not fly(desk)
-    land(desk)
-    assert not fly(desk)
+def test_it_rests_between_two_flights_however_many_ask(pipeline: Pipeline) -> None:
+    assert fly(pipeline)
+    assert not fly(pipeline)
+    land(pipeline)
+    assert not fly(pipeline)
 
 
-def test_it_waits_for_one_that_is_still_in_the_air(desk: Desk) -> None:
-    fly(desk)
-    rest(desk)
-    assert not fly(desk)
+def test_it_waits_for_one_that_is_still_in_the_air(pipeline: Pipeline) -> None:
+    fly(pipeline)
+    rest(pipeline)
+    assert not fly(pipeline)
 
 
-def test_an_operators_video_flies_where_the_platform_is_not_ours(desk: Desk) -> None:
-    desk.execute("DELETE FROM publisher.alembic_version WHERE version_num LIKE %s", "platform%")
-    video = desk.video()
-    assert not fly(desk)
-    assert fly(desk, video)
-    land(desk)
-    assert desk.value("SELECT is_draft FROM video WHERE id = %s", video) is False
+def test_an_operators_video_flies_where_the_platform_is_not_ours(pipeline: Pipeline) -> None:
+    pipeline.execute("DELETE FROM publisher.alembic_version WHERE version_num LIKE %s", "platform%")
+    video = pipeline.video()
+    assert not fly(pipeline)
+    assert fly(pipeline, video)
+    land(pipeline)
+    assert pipeline.value("SELECT is_draft FROM video WHERE id = %s", video) is False
 
 
-def test_a_video_that_is_not_there_does_not_fly(desk: Desk) -> None:
-    assert not fly(desk, 4711)
-    assert canary.judge(desk.engine, None)[0]
+def test_a_video_that_is_not_there_does_not_fly(pipeline: Pipeline) -> None:
+    assert not fly(pipeline, 4711)
+    assert canary.judge(pipeline.engine, None)[0]
 
 
-def test_after_a_landing_it_says_how_punctual_it_was(desk: Desk) -> None:
-    fly(desk)
-    land(desk)
-    ok, told = canary.judge(desk.engine, None)
+def test_after_a_landing_it_says_how_punctual_it_was(pipeline: Pipeline) -> None:
+    fly(pipeline)
+    land(pipeline)
+    ok, told = canary.judge(pipeline.engine, None)
     assert ok
     assert "after it fell due" in told
 

@@ -3,54 +3,54 @@
 from datetime import timedelta
 
 from tests.support.api import Api
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from worker.operations import punctuality
 
 LATE = timedelta(seconds=30)
 
 
-def test_a_command_keeps_when_it_was_due_claimed_and_done(desk: Desk) -> None:
-    [command] = desk.publish(desk.video())
+def test_a_command_keeps_when_it_was_due_claimed_and_done(pipeline: Pipeline) -> None:
+    [command] = pipeline.publish(pipeline.video())
     assert command.fell_due_at == command.due_at == command.accepted_at
     assert command.claimed_at is not None
     assert command.finished_at is not None
     assert command.accepted_at <= command.claimed_at <= command.finished_at
 
 
-def test_what_postpones_a_command_makes_it_no_less_late(desk: Desk) -> None:
-    video = desk.video()
-    [command] = desk.accept(video).commands
-    desk.execute("UPDATE publisher.publish_command SET due_at = due_at - %s", LATE)
-    with desk.holding("UPDATE video SET title = title WHERE id = %s", video):
-        desk.run()  # stands aside
-    desk.make_due()
-    desk.run()
-    done = desk.command(command.id)
+def test_what_postpones_a_command_makes_it_no_less_late(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    [command] = pipeline.accept(video).commands
+    pipeline.execute("UPDATE publisher.publish_command SET due_at = due_at - %s", LATE)
+    with pipeline.holding("UPDATE video SET title = title WHERE id = %s", video):
+        pipeline.run()  # stands aside
+    pipeline.make_due()
+    pipeline.run()
+    done = pipeline.command(command.id)
     assert done.state == "published"
     assert done.fell_due_at == command.due_at - LATE
 
 
-def test_waiting_for_generation_is_not_lateness(desk: Desk) -> None:
-    video = desk.video(status="in_progress")
-    [command] = desk.publish(video)
+def test_waiting_for_generation_is_not_lateness(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="in_progress")
+    [command] = pipeline.publish(video)
     assert command.fell_due_at is None
-    desk.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
-    desk.run()
-    done = desk.command(command.id)
+    pipeline.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
+    pipeline.run()
+    done = pipeline.command(command.id)
     assert done.fell_due_at is not None
     assert done.fell_due_at > command.accepted_at
 
 
-def test_percentiles_are_of_the_commands_that_were_carried_out(desk: Desk) -> None:
-    desk.accept(*[desk.video() for _ in range(10)])
-    desk.execute(
+def test_percentiles_are_of_the_commands_that_were_carried_out(pipeline: Pipeline) -> None:
+    pipeline.accept(*[pipeline.video() for _ in range(10)])
+    pipeline.execute(
         "UPDATE publisher.publish_command SET due_at = due_at - interval '100 s' "
         "WHERE id = (SELECT id FROM publisher.publish_command LIMIT 1)"
     )
-    desk.run()
-    cancelled = desk.video(status="in_progress")
-    desk.publish(cancelled)
-    seen = punctuality.measure(desk.engine, seconds=60, workspace_id=None)
+    pipeline.run()
+    cancelled = pipeline.video(status="in_progress")
+    pipeline.publish(cancelled)
+    seen = punctuality.measure(pipeline.engine, seconds=60, workspace_id=None)
     assert seen.commands == 10
     assert seen.lateness.max is not None
     assert seen.lateness.median is not None
@@ -60,8 +60,8 @@ def test_percentiles_are_of_the_commands_that_were_carried_out(desk: Desk) -> No
     assert seen.working.max < seen.waiting.max
 
 
-def test_an_empty_window_has_no_percentiles(desk: Desk) -> None:
-    seen = punctuality.measure(desk.engine, seconds=60, workspace_id=None)
+def test_an_empty_window_has_no_percentiles(pipeline: Pipeline) -> None:
+    seen = punctuality.measure(pipeline.engine, seconds=60, workspace_id=None)
     assert (seen.commands, seen.lateness.p99) == (0, None)
 
 

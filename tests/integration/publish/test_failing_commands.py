@@ -10,7 +10,7 @@ import pytest
 
 from db.videos import facts_and_release
 from tests.integration.publish.test_publish import request
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from worker.rules import metrics
 from worker.rules.decision import MAX_ATTEMPTS
 
@@ -25,13 +25,13 @@ CREATE TRIGGER poison BEFORE UPDATE ON video FOR EACH ROW EXECUTE FUNCTION poiso
 
 
 @pytest.fixture
-def poisoned(desk: Desk) -> Desk:
+def poisoned(pipeline: Pipeline) -> Pipeline:
     """A platform with a trigger that refuses to update one video."""
-    desk.execute(POISON)
-    return desk
+    pipeline.execute(POISON)
+    return pipeline
 
 
-def test_the_rest_of_the_batch_is_published(poisoned: Desk) -> None:
+def test_the_rest_of_the_batch_is_published(poisoned: Pipeline) -> None:
     videos = [poisoned.video(title="poison" if n == 37 else f"Fine {n}") for n in range(100)]
     commands = poisoned.publish(*videos)
     states = [command.state for command in commands]
@@ -39,14 +39,14 @@ def test_the_rest_of_the_batch_is_published(poisoned: Desk) -> None:
     assert states[37] == "scheduled"
 
 
-def test_the_culprit_backs_off_and_keeps_the_error(poisoned: Desk) -> None:
+def test_the_culprit_backs_off_and_keeps_the_error(poisoned: Pipeline) -> None:
     [command] = poisoned.publish(poisoned.video(title="poison"))
     assert (command.state, command.attempts, command.reason) == ("scheduled", 1, "error")
     assert "this row is poisonous" in (command.detail or "")
     assert command.due_at > command.accepted_at
 
 
-def test_after_its_last_attempt_it_is_set_aside_with_an_event(poisoned: Desk) -> None:
+def test_after_its_last_attempt_it_is_set_aside_with_an_event(poisoned: Pipeline) -> None:
     [command] = poisoned.publish(poisoned.video(title="poison"))
     for _ in range(MAX_ATTEMPTS - 1):
         poisoned.make_due()
@@ -58,23 +58,25 @@ def test_after_its_last_attempt_it_is_set_aside_with_an_event(poisoned: Desk) ->
     assert event["causationid"] == str(command.id)
 
 
-def test_several_culprits_are_each_found(poisoned: Desk) -> None:
+def test_several_culprits_are_each_found(poisoned: Pipeline) -> None:
     titles = ["poison" if n in (0, 13, 14, 49) else f"Fine {n}" for n in range(50)]
     commands = poisoned.publish(*(poisoned.video(title=title) for title in titles))
     assert [n for n, c in enumerate(commands) if c.state != "published"] == [0, 13, 14, 49]
 
 
-def test_a_row_too_large_for_an_index_is_a_culprit_too(desk: Desk) -> None:
+def test_a_row_too_large_for_an_index_is_a_culprit_too(pipeline: Pipeline) -> None:
     """Psycopg files it under OperationalError, as if the database were unreachable."""
-    desk.execute("CREATE INDEX ON video (description)")
+    pipeline.execute("CREATE INDEX ON video (description)")
     noise = "".join(random.Random(1).choices(string.printable[:62], k=40_000))  # noqa: S311
-    huge = request(desk.video(), description=noise)
-    states = [command.state for command in desk.publish(desk.video(), huge, desk.video())]
+    huge = request(pipeline.video(), description=noise)
+    states = [
+        command.state for command in pipeline.publish(pipeline.video(), huge, pipeline.video())
+    ]
     assert states == ["published", "scheduled", "published"]
 
 
 def test_a_bug_in_a_rule_hurts_only_the_command_that_it_meets(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count_words = metrics.count_words
 
@@ -82,24 +84,24 @@ def test_a_bug_in_a_rule_hurts_only_the_command_that_it_meets(
         return 1 // 0 if text == "odd" else count_words(text)
 
     monkeypatch.setattr(metrics, "count_words", buggy)
-    odd, fine = desk.video(generated_script="odd"), desk.video(generated_script="even")
-    first, second = desk.publish(odd, fine)
+    odd, fine = pipeline.video(generated_script="odd"), pipeline.video(generated_script="even")
+    first, second = pipeline.publish(odd, fine)
     assert (first.state, second.state) == ("scheduled", "published")
     assert "ZeroDivisionError" in (first.detail or "")
 
 
 def test_a_database_that_goes_away_costs_no_attempt(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [command] = desk.accept(desk.video()).commands
+    [command] = pipeline.accept(pipeline.video()).commands
     with away(monkeypatch), pytest.raises(psycopg.OperationalError):
-        desk.run()
-    assert desk.command(command.id).attempts == 0
-    desk.run()
-    assert desk.command(command.id).state == "published"
+        pipeline.run()
+    assert pipeline.command(command.id).attempts == 0
+    pipeline.run()
+    assert pipeline.command(command.id).state == "published"
 
 
-def test_a_failed_command_publishes_nothing_of_its_batch_mates_twice(poisoned: Desk) -> None:
+def test_a_failed_command_publishes_nothing_of_its_batch_mates_twice(poisoned: Pipeline) -> None:
     poisoned.publish(*(poisoned.video(title=t) for t in ("a", "poison", "b", "c")))
     published = [event["subject"] for event in poisoned.events()]
     assert len(published) == len(set(published)) == 3

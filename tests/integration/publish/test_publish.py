@@ -9,7 +9,7 @@ import pytest
 from db.commands import claim
 from db.session import transaction
 from schemas.command import PublishRequest
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.platform import column
 from tests.support.statements import counted
 from worker.publish.run import BATCH
@@ -24,17 +24,17 @@ def request(video_id: int, **fields: Any) -> PublishRequest:
     return PublishRequest.model_validate({"video_id": video_id, "video": body(**fields)})
 
 
-def test_a_ready_video_is_published(desk: Desk) -> None:
-    video = desk.video()
-    [command] = desk.publish(video)
+def test_a_ready_video_is_published(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    [command] = pipeline.publish(video)
     assert command.state == "published"
-    assert column(desk.engine, video, "is_draft") is False
+    assert column(pipeline.engine, video, "is_draft") is False
 
 
-def test_the_release_has_url_metrics_revision_and_times(desk: Desk) -> None:
-    video = desk.video(generated_script="one two three", duration=60)
-    desk.publish(video)
-    [(url, metrics, revision, first, last)] = desk.rows(
+def test_the_release_has_url_metrics_revision_and_times(pipeline: Pipeline) -> None:
+    video = pipeline.video(generated_script="one two three", duration=60)
+    pipeline.publish(video)
+    [(url, metrics, revision, first, last)] = pipeline.rows(
         "SELECT custom_url, metrics, revision, first_published_at, published_at"
         " FROM publisher.video_release WHERE video_id = %s",
         video,
@@ -45,120 +45,125 @@ def test_the_release_has_url_metrics_revision_and_times(desk: Desk) -> None:
     assert first == last
 
 
-def test_updated_at_moves(desk: Desk) -> None:
-    video = desk.video(updated_at=datetime(2020, 1, 1, tzinfo=UTC))
-    desk.publish(video)
-    assert column(desk.engine, video, "updated_at").year >= 2026
+def test_updated_at_moves(pipeline: Pipeline) -> None:
+    video = pipeline.video(updated_at=datetime(2020, 1, 1, tzinfo=UTC))
+    pipeline.publish(video)
+    assert column(pipeline.engine, video, "updated_at").year >= 2026
 
 
-def test_nothing_but_what_is_ours_is_written(desk: Desk) -> None:
-    video = desk.video(created_by="ada", plan={"sections": 2}, generation_progress=100)
-    before = desk.value("SELECT to_jsonb(v) FROM video v WHERE id = %s", video)
-    desk.publish(video)
-    after = desk.value("SELECT to_jsonb(v) FROM video v WHERE id = %s", video)
+def test_nothing_but_what_is_ours_is_written(pipeline: Pipeline) -> None:
+    video = pipeline.video(created_by="ada", plan={"sections": 2}, generation_progress=100)
+    before = pipeline.value("SELECT to_jsonb(v) FROM video v WHERE id = %s", video)
+    pipeline.publish(video)
+    after = pipeline.value("SELECT to_jsonb(v) FROM video v WHERE id = %s", video)
     assert {key for key in before if before[key] != after[key]} == {"is_draft", "updated_at"}
 
 
-def test_a_video_whose_generation_failed_is_rejected(desk: Desk) -> None:
-    video = desk.video(status="failed")
-    [command] = desk.publish(video)
+def test_a_video_whose_generation_failed_is_rejected(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="failed")
+    [command] = pipeline.publish(video)
     assert (command.state, command.reason) == ("rejected", "generation_failed")
-    assert column(desk.engine, video, "is_draft") is True
+    assert column(pipeline.engine, video, "is_draft") is True
 
 
-def test_a_video_that_is_gone_is_rejected(desk: Desk) -> None:
-    video = desk.video()
-    accepted = desk.accept(video)
-    desk.execute("DELETE FROM video WHERE id = %s", video)
-    desk.run()
-    command = desk.command(accepted.commands[0].id)
+def test_a_video_that_is_gone_is_rejected(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    accepted = pipeline.accept(video)
+    pipeline.execute("DELETE FROM video WHERE id = %s", video)
+    pipeline.run()
+    command = pipeline.command(accepted.commands[0].id)
     assert (command.state, command.reason) == ("rejected", "no_such_video")
 
 
-def test_while_generation_runs_the_command_waits(desk: Desk) -> None:
-    [command] = desk.publish(desk.video(status="in_progress", internal_status="rendering"))
+def test_while_generation_runs_the_command_waits(pipeline: Pipeline) -> None:
+    [command] = pipeline.publish(pipeline.video(status="in_progress", internal_status="rendering"))
     assert (command.state, command.reason) == ("waiting", "generation_in_progress")
     assert command.attempts == 0
 
 
-def test_a_waiting_command_is_carried_out_once_generation_completes(desk: Desk) -> None:
-    video = desk.video(status="in_progress", internal_status="merging")
-    [command] = desk.publish(video)
-    desk.execute(
+def test_a_waiting_command_is_carried_out_once_generation_completes(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="in_progress", internal_status="merging")
+    [command] = pipeline.publish(video)
+    pipeline.execute(
         "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s", video
     )
-    desk.make_due()
-    desk.run()
-    assert desk.command(command.id).state == "published"
+    pipeline.make_due()
+    pipeline.run()
+    assert pipeline.command(command.id).state == "published"
 
 
-def test_the_pauses_of_a_waiting_command_grow(desk: Desk) -> None:
-    [command] = desk.publish(desk.video(status="not_started"))
+def test_the_pauses_of_a_waiting_command_grow(pipeline: Pipeline) -> None:
+    [command] = pipeline.publish(pipeline.video(status="not_started"))
     pauses: list[float] = []
     for _ in range(8):
-        left = desk.value(
+        left = pipeline.value(
             "SELECT extract(epoch FROM due_at - now()) FROM publisher.publish_command"
         )
         pauses.append(round(float(left)))
-        desk.make_due()
-        desk.run()
+        pipeline.make_due()
+        pipeline.run()
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert desk.command(command.id).state == "waiting"
+    assert pipeline.command(command.id).state == "waiting"
 
 
-def test_a_command_past_its_latest_moment_expires_and_publishes_nothing(desk: Desk) -> None:
-    video = desk.video()
-    accepted = desk.accept(PublishRequest(video_id=video, publish_before=soon()))
-    desk.execute("UPDATE publisher.publish_command SET publish_before = now() - interval '1 s'")
-    desk.run()
-    assert desk.command(accepted.commands[0].id).state == "expired"
-    assert column(desk.engine, video, "is_draft") is True
+def test_a_command_past_its_latest_moment_expires_and_publishes_nothing(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    accepted = pipeline.accept(PublishRequest(video_id=video, publish_before=soon()))
+    pipeline.execute("UPDATE publisher.publish_command SET publish_before = now() - interval '1 s'")
+    pipeline.run()
+    assert pipeline.command(accepted.commands[0].id).state == "expired"
+    assert column(pipeline.engine, video, "is_draft") is True
 
 
-def test_a_command_waits_a_day_for_generation_unless_the_caller_says_otherwise(desk: Desk) -> None:
-    [waiting] = desk.publish(desk.video(status="in_progress"))
-    desk.execute(
+def test_a_command_waits_a_day_for_generation_unless_the_caller_says_otherwise(
+    pipeline: Pipeline,
+) -> None:
+    [waiting] = pipeline.publish(pipeline.video(status="in_progress"))
+    pipeline.execute(
         "UPDATE publisher.publish_command SET due_at = now(), "
         "patient_until = patient_until - interval '24 hours'"
     )
-    desk.run()
-    given_up = desk.command(waiting.id)
+    pipeline.run()
+    given_up = pipeline.command(waiting.id)
     assert (given_up.state, given_up.reason) == ("expired", "generation_overdue")
 
 
-def test_a_command_without_a_latest_moment_is_carried_out_however_late(desk: Desk) -> None:
-    [command] = desk.accept(desk.video()).commands
-    desk.execute(
+def test_a_command_without_a_latest_moment_is_carried_out_however_late(pipeline: Pipeline) -> None:
+    [command] = pipeline.accept(pipeline.video()).commands
+    pipeline.execute(
         "UPDATE publisher.publish_command SET due_at = now() - interval '9 days', "
         "patient_until = now() - interval '8 days'"
     )
-    desk.run()
-    assert desk.command(command.id).state == "published"
+    pipeline.run()
+    assert pipeline.command(command.id).state == "published"
 
 
-def test_a_waiting_command_is_asked_at_its_latest_moment_at_the_latest(desk: Desk) -> None:
-    video = desk.video(status="not_started")
+def test_a_waiting_command_is_asked_at_its_latest_moment_at_the_latest(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="not_started")
     latest = soon(seconds=0.9)
-    [command] = desk.publish(PublishRequest(video_id=video, publish_before=latest))
+    [command] = pipeline.publish(PublishRequest(video_id=video, publish_before=latest))
     assert command.due_at <= latest
 
 
-def test_publishing_what_is_published_changes_nothing(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(video)
-    [again] = desk.publish(video)
+def test_publishing_what_is_published_changes_nothing(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(video)
+    [again] = pipeline.publish(video)
     assert again.state == "unchanged"
-    assert len(desk.events()) == 1
+    assert len(pipeline.events()) == 1
 
 
-def test_two_commands_for_one_video_in_one_batch_publish_it_once(desk: Desk) -> None:
-    video = desk.video()
-    assert [command.state for command in desk.publish(video, video)] == ["published", "unchanged"]
+def test_two_commands_for_one_video_in_one_batch_publish_it_once(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    assert [command.state for command in pipeline.publish(video, video)] == [
+        "published",
+        "unchanged",
+    ]
 
 
-def test_the_editorial_fields_of_a_command_are_applied(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(
+def test_the_editorial_fields_of_a_command_are_applied(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(
         request(
             video,
             title="Light, again",
@@ -171,140 +176,144 @@ def test_the_editorial_fields_of_a_command_are_applied(desk: Desk) -> None:
             thumbnail=None,
         )
     )
-    [row] = desk.rows(
+    [row] = pipeline.rows(
         "SELECT title, description, visibility, category_id, subcategory_id, cover_image"
         " FROM video WHERE id = %s",
         video,
     )
     assert row == ("Light, again", "Waves.", "team", 1, 1, "https://cdn.example.com/c.jpg")
-    assert desk.rows("SELECT tag_id FROM video_tag ORDER BY 1") == [(1,), (2,)]
+    assert pipeline.rows("SELECT tag_id FROM video_tag ORDER BY 1") == [(1,), (2,)]
 
 
-def test_an_absent_field_keeps_and_an_explicit_null_clears(desk: Desk) -> None:
-    video = desk.video(description="old", thumbnail="https://cdn.example.com/t.jpg")
-    desk.publish(request(video, description=None))
-    assert column(desk.engine, video, "description") is None
-    assert column(desk.engine, video, "thumbnail") == "https://cdn.example.com/t.jpg"
+def test_an_absent_field_keeps_and_an_explicit_null_clears(pipeline: Pipeline) -> None:
+    video = pipeline.video(description="old", thumbnail="https://cdn.example.com/t.jpg")
+    pipeline.publish(request(video, description=None))
+    assert column(pipeline.engine, video, "description") is None
+    assert column(pipeline.engine, video, "thumbnail") == "https://cdn.example.com/t.jpg"
 
 
-def test_tags_that_the_command_no_longer_has_are_taken_away(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(request(video, tags=[1, 2]))
-    desk.publish(request(video, tags=[2, 3]))
-    assert desk.rows("SELECT tag_id FROM video_tag ORDER BY 1") == [(2,), (3,)]
+def test_tags_that_the_command_no_longer_has_are_taken_away(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(request(video, tags=[1, 2]))
+    pipeline.publish(request(video, tags=[2, 3]))
+    assert pipeline.rows("SELECT tag_id FROM video_tag ORDER BY 1") == [(2,), (3,)]
 
 
-def test_what_the_pipeline_owns_cannot_be_set(desk: Desk) -> None:
-    video = desk.video(status="in_progress", internal_status="planning")
+def test_what_the_pipeline_owns_cannot_be_set(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="in_progress", internal_status="planning")
     echo = request(
         video, status="completed", internal_status="completed", is_draft=False, duration=5
     )
-    [command] = desk.publish(echo)
+    [command] = pipeline.publish(echo)
     assert command.state == "waiting"
-    assert column(desk.engine, video, "status") == "in_progress"
-    assert column(desk.engine, video, "duration") is None
+    assert column(pipeline.engine, video, "status") == "in_progress"
+    assert column(pipeline.engine, video, "duration") is None
 
 
-def test_republishing_with_a_change_makes_url_and_metrics_follow(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(video)
-    [command] = desk.publish(request(video, title="Light, again", tags=[1]))
+def test_republishing_with_a_change_makes_url_and_metrics_follow(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(video)
+    [command] = pipeline.publish(request(video, title="Light, again", tags=[1]))
     assert command.state == "published"
-    [(url, metrics, revision)] = desk.rows(
+    [(url, metrics, revision)] = pipeline.rows(
         "SELECT custom_url, metrics, revision FROM publisher.video_release"
     )
     assert url.startswith("research/light-again-")
     assert (metrics["tag_count"], revision) == (1, 2)
 
 
-def test_the_first_publication_stays_on_record(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(video)
-    desk.publish(request(video, title="Light, again"))
-    first, last = desk.rows("SELECT first_published_at, published_at FROM publisher.video_release")[
-        0
-    ]
+def test_the_first_publication_stays_on_record(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(video)
+    pipeline.publish(request(video, title="Light, again"))
+    first, last = pipeline.rows(
+        "SELECT first_published_at, published_at FROM publisher.video_release"
+    )[0]
     assert first < last
-    flags = [event["data"]["first_publication"] for event in desk.events()]
+    flags = [event["data"]["first_publication"] for event in pipeline.events()]
     assert flags == [True, False]
 
 
-def test_echoing_the_video_unchanged_changes_nothing(desk: Desk) -> None:
-    video = desk.video()
-    desk.publish(video)
-    [command] = desk.publish(request(video))
+def test_echoing_the_video_unchanged_changes_nothing(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.publish(video)
+    [command] = pipeline.publish(request(video))
     assert command.state == "unchanged"
 
 
-def test_edits_of_two_commands_in_one_batch_apply_in_order(desk: Desk) -> None:
-    video = desk.video()
-    states = desk.publish(request(video, title="First"), request(video, title="Second"))
+def test_edits_of_two_commands_in_one_batch_apply_in_order(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    states = pipeline.publish(request(video, title="First"), request(video, title="Second"))
     assert [command.state for command in states] == ["published", "published"]
-    assert column(desk.engine, video, "title") == "Second"
-    assert [event["videorevision"] for event in desk.events()] == [1, 2]
+    assert column(pipeline.engine, video, "title") == "Second"
+    assert [event["videorevision"] for event in pipeline.events()] == [1, 2]
 
 
-def test_a_locked_video_does_not_delay_the_others(desk: Desk) -> None:
-    held, free = desk.video(), desk.video()
-    first, second = desk.accept(held, free).commands
-    with desk.holding("SELECT FROM video WHERE id = %s FOR UPDATE", held):
-        desk.run()
-        assert desk.command(first.id).state == "scheduled"
-        assert desk.command(second.id).state == "published"
-    desk.make_due()
-    desk.run()
-    assert desk.command(first.id).state == "published"
+def test_a_locked_video_does_not_delay_the_others(pipeline: Pipeline) -> None:
+    held, free = pipeline.video(), pipeline.video()
+    first, second = pipeline.accept(held, free).commands
+    with pipeline.holding("SELECT FROM video WHERE id = %s FOR UPDATE", held):
+        pipeline.run()
+        assert pipeline.command(first.id).state == "scheduled"
+        assert pipeline.command(second.id).state == "published"
+    pipeline.make_due()
+    pipeline.run()
+    assert pipeline.command(first.id).state == "published"
 
 
-def test_a_section_may_be_added_while_its_video_is_being_published(desk: Desk) -> None:
+def test_a_section_may_be_added_while_its_video_is_being_published(pipeline: Pipeline) -> None:
     """The claim holds the row against changes only, not against rows that refer to it."""
-    video = desk.video()
-    with desk.holding("SELECT FROM video WHERE id = %s FOR NO KEY UPDATE", video):
-        desk.execute('INSERT INTO section (video_id, "order") VALUES (%s, 1)', video)
+    video = pipeline.video()
+    with pipeline.holding("SELECT FROM video WHERE id = %s FOR NO KEY UPDATE", video):
+        pipeline.execute('INSERT INTO section (video_id, "order") VALUES (%s, 1)', video)
 
 
-def test_a_batch_of_many_megabytes_goes_through(desk: Desk) -> None:
+def test_a_batch_of_many_megabytes_goes_through(pipeline: Pipeline) -> None:
     """More than the pipe to the server holds: neither side may wait for the other."""
-    videos = [desk.video(description="wave " * 8_000) for _ in range(200)]
-    desk.accept(*videos)
-    running = threading.Thread(target=desk.run, daemon=True)
+    videos = [pipeline.video(description="wave " * 8_000) for _ in range(200)]
+    pipeline.accept(*videos)
+    running = threading.Thread(target=pipeline.run, daemon=True)
     running.start()
     running.join(timeout=60)
     assert not running.is_alive()
-    assert desk.value("SELECT count(*) FROM video WHERE is_draft") == 0
+    assert pipeline.value("SELECT count(*) FROM video WHERE is_draft") == 0
 
 
 def test_a_batch_is_bounded_by_what_its_edits_weigh(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "MAX_BYTES", 100_000)
-    desk.accept(*(request(desk.video(), description="wave " * 8_000) for _ in range(9)))
-    with transaction(desk.engine) as tx:
+    pipeline.accept(*(request(pipeline.video(), description="wave " * 8_000) for _ in range(9)))
+    with transaction(pipeline.engine) as tx:
         assert len(claim.claim_due(tx, 500)) == 3
-    assert desk.run() == 9
+    assert pipeline.run() == 9
 
 
-def test_a_video_that_has_moved_to_another_workspace_is_left_alone(desk: Desk) -> None:
-    video = desk.video()
-    [command] = desk.accept(request(video, title="Hijacked")).commands
-    desk.execute("UPDATE video SET workspace_id = 2 WHERE id = %s", video)
-    desk.run()
-    assert (desk.command(command.id).state, column(desk.engine, video, "title")) == (
+def test_a_video_that_has_moved_to_another_workspace_is_left_alone(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    [command] = pipeline.accept(request(video, title="Hijacked")).commands
+    pipeline.execute("UPDATE video SET workspace_id = 2 WHERE id = %s", video)
+    pipeline.run()
+    assert (pipeline.command(command.id).state, column(pipeline.engine, video, "title")) == (
         "rejected",
         "What is light?",
     )
 
 
 @pytest.mark.parametrize("edits", [False, True])
-def test_the_number_of_statements_does_not_grow_with_the_batch(desk: Desk, edits: bool) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_batch(
+    pipeline: Pipeline, edits: bool
+) -> None:
     counts: list[int] = []
     for size in (1, 10, BATCH - 1):
-        videos = [desk.video() for _ in range(size)]
-        desk.accept(*(request(v, title=f"New {v}", tags=[1, 2]) if edits else v for v in videos))
+        videos = [pipeline.video() for _ in range(size)]
+        pipeline.accept(
+            *(request(v, title=f"New {v}", tags=[1, 2]) if edits else v for v in videos)
+        )
         with counted() as statements:
-            desk.run()
+            pipeline.run()
         counts.append(len(statements))
-        assert desk.value("SELECT count(*) FROM video WHERE is_draft") == 0
+        assert pipeline.value("SELECT count(*) FROM video WHERE is_draft") == 0
     assert 4 <= counts[0] == counts[1] == counts[2], statements
 
 

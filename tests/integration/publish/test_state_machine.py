@@ -20,7 +20,7 @@ from db.session import Connection, transaction
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
 from schemas.values.decision import NewEvent
 from tests.integration.publish.test_publish import request
-from tests.support.pipeline import Desk, ids
+from tests.support.pipeline import Pipeline, ids
 from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
 from worker.enqueue.new_commands import RequestInvalid
 
@@ -66,7 +66,7 @@ class Bug(Exception):
 class Crash:
     """Takes the place of the last statement of a transaction, and fails as often as it is told."""
 
-    desk: Desk
+    pipeline: Pipeline
     append: Callable[[Connection, list[NewEvent]], None]
     kind: str = ""
     times: int = 0
@@ -80,7 +80,7 @@ class Crash:
             raise Bug
         if self.kind == "away":
             raise psycopg.OperationalError("the connection is lost")
-        with transaction(self.desk.engine) as other:
+        with transaction(self.pipeline.engine) as other:
             other.execute("SELECT pg_terminate_backend(%s, 1000)", (tx.info.backend_pid,))
         self.append(tx, events)
 
@@ -89,12 +89,12 @@ class Crash:
 class Story:
     """Two videos, and what happens to them."""
 
-    desk: Desk
+    pipeline: Pipeline
     crash: Crash
     videos: list[int] = field(default_factory=list[int])
 
     def __post_init__(self) -> None:
-        self.videos = [self.desk.video() for _ in range(VIDEOS)]
+        self.videos = [self.pipeline.video() for _ in range(VIDEOS)]
 
     def tell(self, name: str, *said: Any) -> None:
         """Let one thing happen; it may be refused, or crash, and then nothing has happened."""
@@ -108,53 +108,53 @@ class Story:
 
     def written(self) -> tuple[int, int]:
         read = "SELECT (SELECT count(*) FROM publisher.publish_command), position"
-        [row] = self.desk.rows(f"{read} FROM publisher.event_position")
+        [row] = self.pipeline.rows(f"{read} FROM publisher.event_position")
         return row[0], row[1]
 
     def commands(self) -> list[tuple[Any, ...]]:
         read = "SELECT id, state, finished_at FROM publisher.publish_command"
-        return self.desk.rows(f"{read} WHERE video_id = ANY(%s) ORDER BY id", self.videos)
+        return self.pipeline.rows(f"{read} WHERE video_id = ANY(%s) ORDER BY id", self.videos)
 
     def _enqueue(self, nth: int, title: str | None, at: float | None) -> None:
         said = request(self.videos[nth], title=title) if title else None
         asked = said or PublishRequest(video_id=self.videos[nth])
-        self.desk.accept(asked.model_copy(update={"publish_at": ahead(at)}))
+        self.pipeline.accept(asked.model_copy(update={"publish_at": ahead(at)}))
 
     def _window(self, nth: int, at: float | None, length: float) -> None:
         begin, end = ahead(at), ahead(max(at or 0, 0) + length)
         request = PublishRequest(video_id=self.videos[nth], publish_at=begin, unpublish_at=end)
-        self.desk.accept(request)
+        self.pipeline.accept(request)
 
     def _unpublish(self, nth: int, at: float | None) -> None:
         video = self.videos[nth]
         asked = PublishRequest(video_id=video, action=Action.UNPUBLISH, unpublish_at=ahead(at))
-        self.desk.accept(asked)
+        self.pipeline.accept(asked)
 
     def _reschedule(self, which: int, at: float) -> None:
         if commands := self.commands():
-            command = self.desk.command(commands[which % len(commands)][0])
+            command = self.pipeline.command(commands[which % len(commands)][0])
             change = CommandChange.model_validate({f"{command.action}_at": ahead(at)})
-            reschedule(self.desk.engine, self.desk.waker, command.id, change, SOMEBODY)
+            reschedule(self.pipeline.engine, self.pipeline.waker, command.id, change, SOMEBODY)
 
     def _cancel(self, which: int) -> None:
         if commands := self.commands():
             command_id = commands[which % len(commands)][0]
-            cancel(self.desk.engine, self.desk.waker, command_id, SOMEBODY)
+            cancel(self.pipeline.engine, self.pipeline.waker, command_id, SOMEBODY)
 
     def _generation(self, nth: int, turn: str) -> None:
-        self.desk.execute(f"UPDATE video SET {TURNS[turn]} WHERE id = %s", self.videos[nth])
+        self.pipeline.execute(f"UPDATE video SET {TURNS[turn]} WHERE id = %s", self.videos[nth])
 
     def _time_passes(self, hours: float) -> None:
-        self.desk.let_pass(hours=hours)
+        self.pipeline.let_pass(hours=hours)
 
     def _run(self) -> None:
         """Carry out due commands; a video that is not ready stays a draft."""
-        unready = {row[0] for row in self.desk.rows(UNREADY, self.videos)}
+        unready = {row[0] for row in self.pipeline.rows(UNREADY, self.videos)}
         _, before = self.written()
         try:
-            self.desk.run()
+            self.pipeline.run()
         finally:
-            out = self.desk.rows(PUBLISHED_SINCE, before)
+            out = self.pipeline.rows(PUBLISHED_SINCE, before)
             assert not unready & {row[0] for row in out}
 
     def _crash(self, kind: str, times: int) -> None:
@@ -164,8 +164,8 @@ class Story:
         """Carry out every command."""
         self.crash.times = 0
         for _ in range(40):
-            self.desk.let_pass(hours=13)
-            self.desk.run()
+            self.pipeline.let_pass(hours=13)
+            self.pipeline.run()
             if all(finished for _, _, finished in self.commands()):
                 return
         pytest.fail(f"commands without an outcome: {self.commands()}")
@@ -195,23 +195,23 @@ FROM video v LEFT JOIN publisher.video_release r ON r.video_id = v.id WHERE v.id
 )
 @given(steps=st.lists(step, min_size=4, max_size=25))
 def test_whatever_happens_each_command_has_one_outcome_and_the_events_tell_the_truth(
-    desk: Desk, steps: list[tuple[Any, ...]]
+    pipeline: Pipeline, steps: list[tuple[Any, ...]]
 ) -> None:
-    crash = Crash(desk, outbox.append)
+    crash = Crash(pipeline, outbox.append)
     with patch.object(outbox, "append", crash):
-        story = Story(desk, crash)
+        story = Story(pipeline, crash)
         for name, *said in steps:
             story.tell(name, *said)
         story.drain()
     check_commands(story)
     for each in story.videos:
-        check_video(desk, each)
-    check_positions(desk)
+        check_video(pipeline, each)
+    check_positions(pipeline)
 
 
 def check_commands(story: Story) -> None:
     """Each has one outcome, and the one event of it, if people wait for it."""
-    events = story.desk.rows(EVENTS, story.videos)
+    events = story.pipeline.rows(EVENTS, story.videos)
     ends = Counter((str(e[2]), OUTCOME_EVENTS[e[0]]) for e in events if e[0] in OUTCOME_EVENTS)
     assert ends == Counter(
         (str(command), state) for command, state, _ in story.commands() if state != "unchanged"
@@ -220,9 +220,9 @@ def check_commands(story: Story) -> None:
     assert set(timed.values()) <= {1}
 
 
-def check_video(desk: Desk, video: int) -> None:
+def check_video(pipeline: Pipeline, video: int) -> None:
     """It is as its events tell, replayed: revisions without a gap, never out before its time."""
-    turns = [e for e in desk.rows(EVENTS, [video]) if e[3] is not None]
+    turns = [e for e in pipeline.rows(EVENTS, [video]) if e[3] is not None]
     assert [turn[3] for turn in turns] == list(range(1, len(turns) + 1))
     is_draft = True
     for kind, *_, data in turns:
@@ -232,17 +232,17 @@ def check_video(desk: Desk, video: int) -> None:
             done = data["unpublished_at" if is_draft else "published_at"]
             assert datetime.fromisoformat(data["asked_for"]) <= datetime.fromisoformat(done)
     was_out = bool(turns)
-    assert desk.rows(STANDING, video) == [(is_draft, len(turns), was_out and is_draft)]
+    assert pipeline.rows(STANDING, video) == [(is_draft, len(turns), was_out and is_draft)]
 
 
-def check_positions(desk: Desk) -> None:
+def check_positions(pipeline: Pipeline) -> None:
     """They have no gaps, in the outbox and on the stream."""
     positions = [
-        row[0] for row in desk.rows("SELECT position FROM publisher.outbox_event ORDER BY 1")
+        row[0] for row in pipeline.rows("SELECT position FROM publisher.outbox_event ORDER BY 1")
     ]
     assert all(after - before == 1 for before, after in pairwise([0, *positions]))
-    desk.events()
-    assert ids(desk.redis) == [f"{position}-0" for position in positions]
+    pipeline.events()
+    assert ids(pipeline.redis) == [f"{position}-0" for position in positions]
 
 
 def ahead(hours: float | None) -> datetime | None:

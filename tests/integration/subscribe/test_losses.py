@@ -9,7 +9,7 @@ from redis import Redis
 
 from schemas.events import VideoPublished
 from tests.integration.subscribe.test_subscriber import handled, patience, put, tell
-from tests.support.pipeline import BASE_URL, Desk
+from tests.support.pipeline import BASE_URL, Pipeline
 from worker.events import redis_stream
 from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber
 from worker.subscribe.dead_letters import letters
@@ -29,87 +29,89 @@ def subscriber_of(urls: dict[str, Any], mode: dict[str, Any]) -> Subscriber:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_stream_trimmed_below_the_groups_position(
-    desk: Desk, urls: dict[str, Any], mode: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(desk, 3)
+    tell(pipeline, 3)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 3) == [1, 2, 3]
-        tell(desk, 5)
-        desk.redis.xtrim("video.events", minid="7-0", approximate=False)
+        tell(pipeline, 5)
+        pipeline.redis.xtrim("video.events", minid="7-0", approximate=False)
         got = [*islice(subscriber, 5)]
         assert [delivery.position for delivery in got] == [4, 5, 6, 7, 8]
         assert isinstance(got[0].event.data, VideoPublished)
         for delivery in got:
             delivery.ack()
-    assert desk.redis.xlen("video.events:again:" + subscriber.group.name) == 0
+    assert pipeline.redis.xlen("video.events:again:" + subscriber.group.name) == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_hole_in_the_middle_of_what_is_read(
-    desk: Desk, urls: dict[str, Any], mode: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(desk, 9)
-    desk.redis.xdel("video.events", "3-0", "6-0", "7-0")
+    tell(pipeline, 9)
+    pipeline.redis.xdel("video.events", "3-0", "6-0", "7-0")
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 9) == list(range(1, 10))
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_events_trimmed_while_they_were_pending(
-    desk: Desk, urls: dict[str, Any], mode: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(desk, 4)
+    tell(pipeline, 4)
     with subscriber_of(urls, mode) as subscriber:
         assert next(subscriber).position == 1
-    desk.redis.xtrim("video.events", minid="4-0", approximate=False)
+    pipeline.redis.xtrim("video.events", minid="4-0", approximate=False)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert sorted(handled(subscriber, 4)) == [1, 2, 3, 4]
-    assert desk.redis.xpending("video.events", subscriber.group.name)["pending"] == 0
+    assert pipeline.redis.xpending("video.events", subscriber.group.name)["pending"] == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_stream_is_made_anew_and_the_group_is_gone_with_it(
-    desk: Desk, urls: dict[str, Any], mode: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(desk, 4)
+    tell(pipeline, 4)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 2) == [1, 2]
         assert next(subscriber).position == 3
-    redis_stream.rebuild(desk.engine, desk.redis, BASE_URL)
+    redis_stream.rebuild(pipeline.engine, pipeline.redis, BASE_URL)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 2) == [3, 4]
 
 
 def test_redis_is_emptied_under_a_subscriber_which_goes_on_where_it_was(
-    desk: Desk, urls: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(desk, 5)
+    tell(pipeline, 5)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 3) == [1, 2, 3]
-        desk.redis.flushall()
-        tell(desk, 2)
+        pipeline.redis.flushall()
+        tell(pipeline, 2)
         assert handled(subscriber, 4)[-4:] == [4, 5, 6, 7]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_redis_is_emptied_between_two_subscribers_and_every_event_comes_again(
-    desk: Desk, urls: dict[str, Any], mode: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(desk, 3)
+    tell(pipeline, 3)
     with subscriber_of(urls, mode) as subscriber:
         handled(subscriber, 3)
-    desk.redis.flushall()
-    tell(desk, 1)
+    pipeline.redis.flushall()
+    tell(pipeline, 1)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [1, 2, 3, 4]
 
 
-def test_a_group_that_somebody_set_to_the_end_is_set_back(desk: Desk, urls: dict[str, Any]) -> None:
-    tell(desk, 3)
+def test_a_group_that_somebody_set_to_the_end_is_set_back(
+    pipeline: Pipeline, urls: dict[str, Any]
+) -> None:
+    tell(pipeline, 3)
     with subscriber_of(urls, {}) as subscriber:
         handled(subscriber, 1)
-    tell(desk, 2)
-    desk.redis.xgroup_setid("video.events", "search", "$")
+    tell(pipeline, 2)
+    pipeline.redis.xgroup_setid("video.events", "search", "$")
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [2, 3, 4, 5]
 
@@ -123,22 +125,24 @@ def test_a_group_that_somebody_set_back_gets_its_events_again(redis: Redis, redi
         assert handled(subscriber, 2) == [2, 3]
 
 
-def test_a_new_group_begins_with_what_only_the_outbox_has(desk: Desk, urls: dict[str, Any]) -> None:
-    tell(desk, 4)
-    desk.redis.xtrim("video.events", minid="4-0", approximate=False)
+def test_a_new_group_begins_with_what_only_the_outbox_has(
+    pipeline: Pipeline, urls: dict[str, Any]
+) -> None:
+    tell(pipeline, 4)
+    pipeline.redis.xtrim("video.events", minid="4-0", approximate=False)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [1, 2, 3, 4]
 
 
 def test_a_gap_that_the_outbox_has_forgotten_too_is_raised(
-    desk: Desk, urls: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(desk, 2)
+    tell(pipeline, 2)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         handled(subscriber, 2)
-        tell(desk, 4)
-        desk.redis.xtrim("video.events", minid="6-0", approximate=False)
-        desk.execute("DELETE FROM publisher.outbox_event WHERE position < 5")
+        tell(pipeline, 4)
+        pipeline.redis.xtrim("video.events", minid="6-0", approximate=False)
+        pipeline.execute("DELETE FROM publisher.outbox_event WHERE position < 5")
         with pytest.raises(Gap) as caught:
             next(subscriber)
         assert (caught.value.first, caught.value.last) == (3, 4)
@@ -146,16 +150,18 @@ def test_a_gap_that_the_outbox_has_forgotten_too_is_raised(
         assert handled(subscriber, 2) == [5, 6]
 
 
-def test_a_gap_of_more_than_one_batch_is_filled_in_order(desk: Desk, urls: dict[str, Any]) -> None:
-    tell(desk, 1_203)
-    desk.redis.xtrim("video.events", minid="1201-0", approximate=False)
+def test_a_gap_of_more_than_one_batch_is_filled_in_order(
+    pipeline: Pipeline, urls: dict[str, Any]
+) -> None:
+    tell(pipeline, 1_203)
+    pipeline.redis.xtrim("video.events", minid="1201-0", approximate=False)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 1_203) == list(range(1, 1_204))
 
 
-def test_an_async_subscriber_does_the_same(desk: Desk, urls: dict[str, Any]) -> None:
-    tell(desk, 6)
-    desk.redis.xdel("video.events", "3-0")
+def test_an_async_subscriber_does_the_same(pipeline: Pipeline, urls: dict[str, Any]) -> None:
+    tell(pipeline, 6)
+    pipeline.redis.xdel("video.events", "3-0")
 
     async def subscribe() -> list[int]:
         got: list[int] = []
@@ -174,32 +180,32 @@ def test_an_async_subscriber_does_the_same(desk: Desk, urls: dict[str, Any]) -> 
         return got
 
     assert sorted(asyncio.run(subscribe())) == [1, 2, 2, 3, 4, 5, 6]
-    assert [letter.position for letter in letters(desk.redis, "search")] == [2]
-    assert desk.redis.xpending("video.events", "search")["pending"] == 0
+    assert [letter.position for letter in letters(pipeline.redis, "search")] == [2]
+    assert pipeline.redis.xpending("video.events", "search")["pending"] == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_last_events_are_gone_and_nothing_follows_that_would_show_it(
-    desk: Desk, urls: dict[str, Any], mode: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(desk, 4)
+    tell(pipeline, 4)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [1, 2, 3, 4]
-        tell(desk, 3)
-        desk.redis.xtrim("video.events", maxlen=0, approximate=False)
+        tell(pipeline, 3)
+        pipeline.redis.xtrim("video.events", maxlen=0, approximate=False)
         assert handled(subscriber, 3) == [5, 6, 7]
 
 
 def test_what_is_lost_behind_where_the_reading_is_set_back_to_does_not_come_first(
-    desk: Desk, urls: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
     """A consumer was killed right after a read: no mark yet, and then a part of it is deleted."""
-    tell(desk, 2)
+    tell(pipeline, 2)
     with subscriber_of(urls, {}) as subscriber:
         assert handled(subscriber, 2) == [1, 2]
-    tell(desk, 6)
-    desk.redis.xreadgroup("search", "killed", {"video.events": ">"})
-    desk.redis.xdel("video.events", "5-0", "7-0")
+    tell(pipeline, 6)
+    pipeline.redis.xreadgroup("search", "killed", {"video.events": ">"})
+    pipeline.redis.xdel("video.events", "5-0", "7-0")
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 6) == [3, 4, 5, 6, 7, 8]
-    assert desk.redis.xpending("video.events", "search")["pending"] == 0
+    assert pipeline.redis.xpending("video.events", "search")["pending"] == 0

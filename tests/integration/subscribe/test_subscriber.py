@@ -11,7 +11,7 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from schemas.events import EventType, VideoPublished
-from tests.support.pipeline import BASE_URL, Desk
+from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
 from worker.subscribe import Delivery, Gap, Subscriber, Unacknowledged
@@ -26,11 +26,11 @@ def urls(redis_url: str, database_url: str) -> dict[str, Any]:
     return {"redis_url": redis_url, "database_url": database_url, "public_base_url": BASE_URL}
 
 
-def tell(desk: Desk, count: int) -> list[int]:
+def tell(pipeline: Pipeline, count: int) -> list[int]:
     """So many videos published, each an event on the stream; their ids."""
-    videos = [desk.video() for _ in range(count)]
-    desk.publish(*videos)
-    redis_stream.relay(desk.engine, desk.redis, BASE_URL)
+    videos = [pipeline.video() for _ in range(count)]
+    pipeline.publish(*videos)
+    redis_stream.relay(pipeline.engine, pipeline.redis, BASE_URL)
     return videos
 
 
@@ -71,9 +71,9 @@ def patience(subscriber: Subscriber, seconds: float = 15) -> Generator[None]:
 
 
 def test_a_new_group_begins_with_the_oldest_event_and_events_are_typed(
-    desk: Desk, urls: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    [video, _] = tell(desk, 2)
+    [video, _] = tell(pipeline, 2)
     with Subscriber(**urls, group="search") as subscriber:
         first, second = islice(subscriber, 2)
         assert first.event.type == EventType.PUBLISHED
@@ -82,8 +82,8 @@ def test_a_new_group_begins_with_the_oldest_event_and_events_are_typed(
         assert (first.position, first.event.position, second.position) == (1, 1, 2)
 
 
-def test_what_was_acknowledged_never_comes_again(desk: Desk, urls: dict[str, Any]) -> None:
-    tell(desk, 5)
+def test_what_was_acknowledged_never_comes_again(pipeline: Pipeline, urls: dict[str, Any]) -> None:
+    tell(pipeline, 5)
     with Subscriber(**urls, group="search") as subscriber:
         assert handled(subscriber, 3) == [1, 2, 3]
     with Subscriber(**urls, group="search") as subscriber:
@@ -91,33 +91,35 @@ def test_what_was_acknowledged_never_comes_again(desk: Desk, urls: dict[str, Any
 
 
 def test_what_was_not_acknowledged_comes_again_before_what_is_new(
-    desk: Desk, urls: dict[str, Any]
+    pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(desk, 3)
+    tell(pipeline, 3)
     with Subscriber(**urls, group="search") as subscriber:
         next(subscriber).ack()
         next(subscriber)
-    tell(desk, 1)
+    tell(pipeline, 1)
     with Subscriber(**urls, group="search") as subscriber:
         assert handled(subscriber, 3) == [2, 3, 4]
 
 
-def test_each_group_gets_every_event(desk: Desk, urls: dict[str, Any]) -> None:
-    tell(desk, 3)
+def test_each_group_gets_every_event(pipeline: Pipeline, urls: dict[str, Any]) -> None:
+    tell(pipeline, 3)
     for group in ("search", "feeds"):
         with Subscriber(**urls, group=group) as subscriber:
             assert handled(subscriber, 3) == [1, 2, 3]
 
 
-def test_a_group_may_begin_behind_a_position(desk: Desk, urls: dict[str, Any]) -> None:
-    tell(desk, 4)
+def test_a_group_may_begin_behind_a_position(pipeline: Pipeline, urls: dict[str, Any]) -> None:
+    tell(pipeline, 4)
     with Subscriber(**urls, group="search", start_after=2) as subscriber:
         assert handled(subscriber, 2) == [3, 4]
 
 
-def test_a_waiting_subscriber_hears_of_what_happens(desk: Desk, urls: dict[str, Any]) -> None:
+def test_a_waiting_subscriber_hears_of_what_happens(
+    pipeline: Pipeline, urls: dict[str, Any]
+) -> None:
     with Subscriber(**urls, group="search") as subscriber, patience(subscriber):
-        threading.Timer(0.01, tell, (desk, 1)).start()
+        threading.Timer(0.01, tell, (pipeline, 1)).start()
         assert handled(subscriber, 1) == [1]
 
 
@@ -145,40 +147,42 @@ def test_a_type_or_version_that_is_not_known_comes_untyped(redis: Redis, redis_u
 )
 @pytest.mark.parametrize("shared", [False, True])
 def test_what_others_put_on_the_stream_is_set_aside(
-    desk: Desk, urls: dict[str, Any], entry_id: str, fields: Any, shared: bool
+    pipeline: Pipeline, urls: dict[str, Any], entry_id: str, fields: Any, shared: bool
 ) -> None:
-    tell(desk, 1)
-    desk.redis.xadd("video.events", fields, id=entry_id)
-    tell_without_relay(desk, 2)
+    tell(pipeline, 1)
+    pipeline.redis.xadd("video.events", fields, id=entry_id)
+    tell_without_relay(pipeline, 2)
     for position in (2, 3):
         if (position, entry_id) != (2, "2-0"):
-            desk.redis.xadd("video.events", {"event": document(position, "7")}, id=f"{position}-0")
+            pipeline.redis.xadd(
+                "video.events", {"event": document(position, "7")}, id=f"{position}-0"
+            )
     with Subscriber(**urls, group="search", shared=shared) as subscriber, patience(subscriber):
         assert sorted(handled(subscriber, 3)) == [1, 2, 3]
-    [letter] = letters(desk.redis, "search")
+    [letter] = letters(pipeline.redis, "search")
     assert letter.position is None
-    assert redrive(desk.redis, "search") == 0
+    assert redrive(pipeline.redis, "search") == 0
 
 
-def tell_without_relay(desk: Desk, count: int) -> None:
-    desk.publish(*(desk.video() for _ in range(count)))
+def tell_without_relay(pipeline: Pipeline, count: int) -> None:
+    pipeline.publish(*(pipeline.video() for _ in range(count)))
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_an_event_that_no_outbox_recorded_is_set_aside(
-    desk: Desk, urls: dict[str, Any], shared: bool
+    pipeline: Pipeline, urls: dict[str, Any], shared: bool
 ) -> None:
-    tell(desk, 2)
-    desk.redis.xadd("video.events", {"event": document(99, "7")}, id="99-0")
+    tell(pipeline, 2)
+    pipeline.redis.xadd("video.events", {"event": document(99, "7")}, id="99-0")
     with Subscriber(**urls, group="search", shared=shared) as subscriber, patience(subscriber):
         assert handled(subscriber, 2) == [1, 2]
         watching = threading.Thread(target=lambda: list(subscriber))
         watching.start()
-        wait_until(lambda: list(letters(desk.redis, "search")), "the stranger to be set aside")
+        wait_until(lambda: list(letters(pipeline.redis, "search")), "the stranger to be set aside")
         subscriber.stop()
         watching.join()
-    assert redis_stream.rebuild(desk.engine, desk.redis, BASE_URL) == 2
-    tell(desk, 1)
+    assert redis_stream.rebuild(pipeline.engine, pipeline.redis, BASE_URL) == 2
+    tell(pipeline, 1)
     with Subscriber(**urls, group="search", shared=shared) as subscriber, patience(subscriber):
         assert handled(subscriber, 1) == [3]
 

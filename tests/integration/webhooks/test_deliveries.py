@@ -24,7 +24,7 @@ from schemas.values.delivery import Attempt
 from schemas.webhook import DeliveryState
 from tests.support import receiver as answers
 from tests.support.free_port import free_port
-from tests.support.pipeline import BASE_URL, Desk
+from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.receiver import CERTIFICATE, Received, Receiver, endpoint, receiver, says, tls
 from tests.support.statements import counted
 from tests.support.waiting import wait_until
@@ -51,11 +51,11 @@ def there() -> Generator[Receiver]:
 
 
 @pytest.fixture
-def make_courier(desk: Desk) -> Generator[MakeCourier]:
+def make_courier(pipeline: Pipeline) -> Generator[MakeCourier]:
     made: list[Courier] = []
 
     def make(**options: Any) -> Courier:
-        made.append(Courier(desk.engine, replace(OPTIONS, **options)))
+        made.append(Courier(pipeline.engine, replace(OPTIONS, **options)))
         return made[-1]
 
     yield make
@@ -68,16 +68,16 @@ def courier(make_courier: MakeCourier) -> Courier:
     return make_courier()
 
 
-def publish(desk: Desk, count: int = 1, **columns: Any) -> list[int]:
+def publish(pipeline: Pipeline, count: int = 1, **columns: Any) -> list[int]:
     """Publish videos: as many events, already fanned out."""
-    videos = [desk.video(**columns) for _ in range(count)]
-    desk.publish(*videos)
-    fan_out(desk.engine)
+    videos = [pipeline.video(**columns) for _ in range(count)]
+    pipeline.publish(*videos)
+    fan_out(pipeline.engine)
     return videos
 
 
-def states(desk: Desk, endpoint_id: UUID | None = None) -> list[str]:
-    rows = desk.rows(
+def states(pipeline: Pipeline, endpoint_id: UUID | None = None) -> list[str]:
+    rows = pipeline.rows(
         "SELECT state FROM publisher.webhook_delivery"
         " WHERE endpoint_id = coalesce(%s::uuid, endpoint_id) ORDER BY position",
         endpoint_id,
@@ -85,9 +85,9 @@ def states(desk: Desk, endpoint_id: UUID | None = None) -> list[str]:
     return [row[0] for row in rows]
 
 
-def the_attempt(desk: Desk) -> tuple[int | None, str | None, str | None]:
+def the_attempt(pipeline: Pipeline) -> tuple[int | None, str | None, str | None]:
     """Status, error and answer of the only one."""
-    [row] = desk.rows("SELECT status, error, answer FROM publisher.webhook_attempt")
+    [row] = pipeline.rows("SELECT status, error, answer FROM publisher.webhook_attempt")
     return row[0], row[1], row[2]
 
 
@@ -100,19 +100,19 @@ def sent(statements: list[str]) -> int:
     return sum(statement != ";" for statement in statements)
 
 
-def seconds_until_due(desk: Desk) -> float:
-    [[seconds]] = desk.rows(
+def seconds_until_due(pipeline: Pipeline) -> float:
+    [[seconds]] = pipeline.rows(
         "SELECT extract(epoch FROM due_at - now()) FROM publisher.webhook_delivery"
     )
     return float(seconds)
 
 
-def make_due(desk: Desk) -> None:
-    desk.execute("UPDATE publisher.webhook_delivery SET due_at = now() WHERE state = 'pending'")
+def make_due(pipeline: Pipeline) -> None:
+    pipeline.execute("UPDATE publisher.webhook_delivery SET due_at = now() WHERE state = 'pending'")
 
 
-def state_of(desk: Desk, endpoint_id: UUID) -> tuple[str, str | None]:
-    [row] = desk.rows(
+def state_of(pipeline: Pipeline, endpoint_id: UUID) -> tuple[str, str | None]:
+    [row] = pipeline.rows(
         "SELECT state, disabled_reason FROM publisher.webhook_endpoint WHERE id = %s", endpoint_id
     )
     return row[0], row[1]
@@ -122,28 +122,30 @@ def state_of(desk: Desk, endpoint_id: UUID) -> tuple[str, str | None]:
 
 
 def test_an_event_arrives_as_it_is_on_the_stream_and_signed(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     secret = new_secret()
-    endpoint(desk, there.url("/hook?a=b"), secret=secret)
-    publish(desk)
+    endpoint(pipeline, there.url("/hook?a=b"), secret=secret)
+    publish(pipeline)
     courier.send_due()
     [request] = there.at("/hook?a=b")
-    assert Webhook(secret).verify(request.body, request.headers) == desk.events()[0]
-    assert request.id == desk.events()[0]["id"]
+    assert Webhook(secret).verify(request.body, request.headers) == pipeline.events()[0]
+    assert request.id == pipeline.events()[0]["id"]
     assert request.headers["content-type"] == "application/cloudevents+json"
     assert request.headers["host"] == f"127.0.0.1:{there.port}"
-    assert states(desk) == ["delivered"]
+    assert states(pipeline) == ["delivered"]
 
 
-def test_during_a_rotation_both_secrets_sign(desk: Desk, there: Receiver, courier: Courier) -> None:
+def test_during_a_rotation_both_secrets_sign(
+    pipeline: Pipeline, there: Receiver, courier: Courier
+) -> None:
     new, old, older = new_secret(), new_secret(), new_secret()
     until = datetime.now(UTC) + timedelta(hours=1)
     past = datetime.now(UTC) - timedelta(seconds=1)
     rotated = {"secret": new, "previous_secret": old}
-    endpoint(desk, there.url("/a"), **rotated, previous_secret_until=until)
-    endpoint(desk, there.url("/b"), **rotated, previous_secret_until=past)
-    publish(desk)
+    endpoint(pipeline, there.url("/a"), **rotated, previous_secret_until=until)
+    endpoint(pipeline, there.url("/b"), **rotated, previous_secret_until=past)
+    publish(pipeline)
     courier.send_due()
     [during], [behind] = there.at("/a"), there.at("/b")
     for secret in (new, old):
@@ -155,15 +157,17 @@ def test_during_a_rotation_both_secrets_sign(desk: Desk, there: Receiver, courie
 
 
 def test_an_endpoint_hears_of_its_workspace_and_its_types_only(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url("/all"))
-    endpoint(desk, there.url("/some"), event_types=["video.unpublished", "video.publish_failed"])
-    endpoint(desk, there.url("/none"), event_types=["video.unpublished"], workspace_id=2)
-    endpoint(desk, there.url("/off"), state="disabled")
-    [video] = publish(desk)
-    desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
-    publish(desk, workspace_id=2)
+    endpoint(pipeline, there.url("/all"))
+    endpoint(
+        pipeline, there.url("/some"), event_types=["video.unpublished", "video.publish_failed"]
+    )
+    endpoint(pipeline, there.url("/none"), event_types=["video.unpublished"], workspace_id=2)
+    endpoint(pipeline, there.url("/off"), state="disabled")
+    [video] = publish(pipeline)
+    pipeline.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
+    publish(pipeline, workspace_id=2)
     courier.send_due()
     heard = {path: [r.event["type"] for r in there.at(path)] for path in ("/all", "/some")}
     assert heard == {
@@ -175,12 +179,12 @@ def test_an_endpoint_hears_of_its_workspace_and_its_types_only(
 
 
 def test_a_new_endpoint_hears_of_what_comes_later_even_if_fan_out_is_behind(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url("/first"))
-    desk.publish(desk.video())  # not fanned out yet
-    endpoint(desk, there.url("/second"))
-    publish(desk)
+    endpoint(pipeline, there.url("/first"))
+    pipeline.publish(pipeline.video())  # not fanned out yet
+    endpoint(pipeline, there.url("/second"))
+    publish(pipeline)
     courier.send_due()
     sequences = {
         path: [r.event["sequence"] for r in there.at(path)] for path in ("/first", "/second")
@@ -189,33 +193,33 @@ def test_a_new_endpoint_hears_of_what_comes_later_even_if_fan_out_is_behind(
 
 
 def test_no_event_is_fanned_out_while_an_endpoint_is_being_made(
-    desk: Desk, there: Receiver
+    pipeline: Pipeline, there: Receiver
 ) -> None:
-    endpoint(desk, there.url("/first"))
-    with transaction(desk.engine) as tx:
+    endpoint(pipeline, there.url("/first"))
+    with transaction(pipeline.engine) as tx:
         fan_out_rows.lock_last_position(tx)
-        desk.publish(desk.video())
-        waiting = threading.Thread(target=fan_out, args=(desk.engine,))
+        pipeline.publish(pipeline.video())
+        waiting = threading.Thread(target=fan_out, args=(pipeline.engine,))
         waiting.start()
         waiting.join(0.2)
         assert waiting.is_alive()
         tx.execute("UPDATE publisher.webhook_endpoint SET event_types = '{video.unpublished}'")
     waiting.join()
-    assert states(desk) == []
+    assert states(pipeline) == []
 
 
-def test_many_at_once_fan_out_each_event_once(desk: Desk, there: Receiver) -> None:
+def test_many_at_once_fan_out_each_event_once(pipeline: Pipeline, there: Receiver) -> None:
     for path in ("/a", "/b"):
-        endpoint(desk, there.url(path))
-    desk.publish(*(desk.video() for _ in range(30)))
+        endpoint(pipeline, there.url(path))
+    pipeline.publish(*(pipeline.video() for _ in range(30)))
     with patch("worker.webhooks.fan_out.BATCH", 7):
-        threads = [threading.Thread(target=fan_out, args=(desk.engine,)) for _ in range(4)]
+        threads = [threading.Thread(target=fan_out, args=(pipeline.engine,)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
     counts = "SELECT position, count(*) FROM publisher.webhook_delivery GROUP BY 1 ORDER BY 1"
-    assert desk.rows(counts) == [(position, 2) for position in range(1, 31)]
+    assert pipeline.rows(counts) == [(position, 2) for position in range(1, 31)]
 
 
 # What the receiver may do.
@@ -235,48 +239,48 @@ def test_many_at_once_fan_out_each_event_once(desk: Desk, there: Receiver) -> No
     ],
 )
 def test_a_failed_try_is_logged_and_made_again_in_five_seconds(
-    desk: Desk, there: Receiver, courier: Courier, answer: Any, tried: tuple[Any, ...]
+    pipeline: Pipeline, there: Receiver, courier: Courier, answer: Any, tried: tuple[Any, ...]
 ) -> None:
     there.answers["/"] = answer
-    endpoint(desk, there.url())
-    publish(desk)
+    endpoint(pipeline, there.url())
+    publish(pipeline)
     courier.send_due()
-    assert states(desk) == ["pending"]
-    assert 4 < seconds_until_due(desk) < 6.1
-    assert the_attempt(desk) == tried
+    assert states(pipeline) == ["pending"]
+    assert 4 < seconds_until_due(pipeline) < 6.1
+    assert the_attempt(pipeline) == tried
     assert not there.at("/elsewhere")
     there.answers.clear()
-    make_due(desk)
+    make_due(pipeline)
     courier.send_due()
-    assert states(desk) == ["delivered"]
+    assert states(pipeline) == ["delivered"]
     assert len({request.id for request in there.received}) == 1
 
 
 @pytest.mark.parametrize("answer", [answers.never_ends, answers.trickles])
 def test_the_status_decides_and_a_body_without_end_is_cut_off(
-    desk: Desk, there: Receiver, courier: Courier, answer: Any
+    pipeline: Pipeline, there: Receiver, courier: Courier, answer: Any
 ) -> None:
     there.answers["/"] = answer
-    endpoint(desk, there.url())
-    publish(desk)
+    endpoint(pipeline, there.url())
+    publish(pipeline)
     with patch.object(attempt, "BODY_SECONDS", 0.1):
         courier.send_due()
-    assert states(desk) == ["delivered"]
+    assert states(pipeline) == ["delivered"]
     kept = "so far" if answer is answers.trickles else "x" * 1024
-    assert the_attempt(desk) == (200, None, kept)
+    assert the_attempt(pipeline) == (200, None, kept)
 
 
 def test_whoever_answers_410_is_not_called_again(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     there.answers["/gone"] = says(410)
-    gone = endpoint(desk, there.url("/gone"))
-    endpoint(desk, there.url("/other"), event_types=["webhook.endpoint_disabled"])
-    publish(desk, count=2 * PER_ENDPOINT)
+    gone = endpoint(pipeline, there.url("/gone"))
+    endpoint(pipeline, there.url("/other"), event_types=["webhook.endpoint_disabled"])
+    publish(pipeline, count=2 * PER_ENDPOINT)
     courier.send_due()
-    assert state_of(desk, gone) == ("disabled", "gone")
-    assert set(states(desk, gone)) == {"failed", "cancelled"}
-    fan_out(desk.engine)
+    assert state_of(pipeline, gone) == ("disabled", "gone")
+    assert set(states(pipeline, gone)) == {"failed", "cancelled"}
+    fan_out(pipeline.engine)
     courier.send_due()
     [told] = there.at("/other")
     assert told.event["subject"] == told.event["partitionkey"] == str(gone)
@@ -287,79 +291,79 @@ def test_whoever_answers_410_is_not_called_again(
 
 @pytest.mark.parametrize(("days", "state"), [(4.9, "enabled"), (5.1, "disabled")])
 def test_who_does_nothing_but_fail_for_five_days_is_not_called_again(
-    desk: Desk, there: Receiver, courier: Courier, days: float, state: str
+    pipeline: Pipeline, there: Receiver, courier: Courier, days: float, state: str
 ) -> None:
     there.answers["/"] = says(500)
     since = datetime.now(UTC) - timedelta(days=days)
-    failing = endpoint(desk, there.url(), failing_since=since)
-    publish(desk)
+    failing = endpoint(pipeline, there.url(), failing_since=since)
+    publish(pipeline)
     courier.send_due()
     reason = "failing" if state == "disabled" else None
-    assert state_of(desk, failing) == (state, reason)
-    assert states(desk) == [("cancelled" if reason else "pending")]
-    types = [event["type"] for event in desk.events()]
+    assert state_of(pipeline, failing) == (state, reason)
+    assert states(pipeline) == [("cancelled" if reason else "pending")]
+    types = [event["type"] for event in pipeline.events()]
     assert types == ["video.published", *(["webhook.endpoint_disabled"] if reason else [])]
 
 
 def test_one_success_ends_the_days_of_failure(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url(), failing_since=datetime.now(UTC) - timedelta(days=9))
-    publish(desk)
+    endpoint(pipeline, there.url(), failing_since=datetime.now(UTC) - timedelta(days=9))
+    publish(pipeline)
     courier.send_due()
-    assert desk.rows("SELECT state, failing_since FROM publisher.webhook_endpoint") == [
+    assert pipeline.rows("SELECT state, failing_since FROM publisher.webhook_endpoint") == [
         ("enabled", None)
     ]
 
 
-def test_retry_after_is_respected(desk: Desk, there: Receiver, courier: Courier) -> None:
+def test_retry_after_is_respected(pipeline: Pipeline, there: Receiver, courier: Courier) -> None:
     there.answers["/"] = says(429, retry_after="100")
-    endpoint(desk, there.url())
-    publish(desk)
+    endpoint(pipeline, there.url())
+    publish(pipeline)
     courier.send_due()
-    assert 95 < seconds_until_due(desk) <= 100
+    assert 95 < seconds_until_due(pipeline) <= 100
 
 
 def test_after_the_eighth_failure_it_has_failed_for_good(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     there.answers["/"] = says(500)
-    endpoint(desk, there.url())
-    publish(desk)
+    endpoint(pipeline, there.url())
+    publish(pipeline)
     for _ in range(len(PAUSES) + 3):
-        make_due(desk)
+        make_due(pipeline)
         courier.send_due()
-    assert states(desk) == ["failed"]
+    assert states(pipeline) == ["failed"]
     assert len(there.received) == len(PAUSES) + 1
-    assert desk.value("SELECT attempts FROM publisher.webhook_delivery") == len(PAUSES) + 1
+    assert pipeline.value("SELECT attempts FROM publisher.webhook_delivery") == len(PAUSES) + 1
 
 
 def test_a_receiver_that_never_answers_is_given_up_and_keeps_nobody_waiting(
-    desk: Desk, there: Receiver
+    pipeline: Pipeline, there: Receiver
 ) -> None:
-    courier = Courier(desk.engine, OPTIONS)
+    courier = Courier(pipeline.engine, OPTIONS)
     there.answers["/slow"] = answers.hangs
-    slow, quick = endpoint(desk, there.url("/slow")), endpoint(desk, there.url("/quick"))
+    slow, quick = endpoint(pipeline, there.url("/slow")), endpoint(pipeline, there.url("/quick"))
     videos = 3 * PER_ENDPOINT
     tried = "SELECT sum(attempts) FROM publisher.webhook_delivery WHERE endpoint_id = %s"
     with patch.object(attempt, "TIMEOUT_SECONDS", 2.0):
-        publish(desk, count=videos)
+        publish(pipeline, count=videos)
         courier.send_due()
-        assert states(desk, quick) == ["delivered"] * videos
-        assert states(desk, slow) == ["pending"] * videos
+        assert states(pipeline, quick) == ["delivered"] * videos
+        assert states(pipeline, slow) == ["pending"] * videos
         assert len(there.at("/slow")) == PER_ENDPOINT, "no more than that in flight"
-        wait_until(lambda: desk.value(tried, slow), "the results, without another run")
+        wait_until(lambda: pipeline.value(tried, slow), "the results, without another run")
         courier.send_due()
         assert len(there.at("/slow")) == PER_ENDPOINT + 1, "one at a time once it fails"
         courier.close()
-    errors = desk.rows("SELECT DISTINCT error FROM publisher.webhook_attempt WHERE error <> ''")
+    errors = pipeline.rows("SELECT DISTINCT error FROM publisher.webhook_attempt WHERE error <> ''")
     assert errors == [("There was no answer within 2 seconds.",)]
 
 
-def test_connections_are_kept(desk: Desk, there: Receiver, courier: Courier) -> None:
-    endpoint(desk, there.url())
+def test_connections_are_kept(pipeline: Pipeline, there: Receiver, courier: Courier) -> None:
+    endpoint(pipeline, there.url())
     for _ in range(3):
-        publish(desk)
+        publish(pipeline)
         courier.send_due()
     assert len(there.received) == 3
     assert there.connections == 1
@@ -369,59 +373,59 @@ def test_connections_are_kept(desk: Desk, there: Receiver, courier: Courier) -> 
 
 
 def test_nothing_overtakes_an_earlier_event_of_the_same_video(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     there.answers["/"] = says(500)
-    endpoint(desk, there.url())
-    [video] = publish(desk)
+    endpoint(pipeline, there.url())
+    [video] = publish(pipeline)
     courier.send_due()
     there.answers.clear()
-    desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
-    desk.execute("UPDATE publisher.webhook_endpoint SET failing_since = NULL")
-    publish(desk)
+    pipeline.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
+    pipeline.execute("UPDATE publisher.webhook_endpoint SET failing_since = NULL")
+    publish(pipeline)
     courier.send_due()
-    assert states(desk) == ["pending", "pending", "delivered"]
-    make_due(desk)
+    assert states(pipeline) == ["pending", "pending", "delivered"]
+    make_due(pipeline)
     courier.send_due()
-    assert states(desk) == ["delivered"] * 3
+    assert states(pipeline) == ["delivered"] * 3
     assert sequences(there.received) == [1, 3, 1, 2]
 
 
 def test_what_waits_behind_a_failed_one_is_put_off_with_it_and_due_when_it_has_ended(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     there.answers["/"] = says(500)
-    made = endpoint(desk, there.url())
-    [video] = publish(desk)
+    made = endpoint(pipeline, there.url())
+    [video] = publish(pipeline)
     withdraw = PublishRequest(video_id=video, action=Action.UNPUBLISH)
-    desk.publish(withdraw)
-    fan_out(desk.engine)
+    pipeline.publish(withdraw)
+    fan_out(pipeline.engine)
     courier.send_due()
-    desk.publish(video)
-    fan_out(desk.engine)
-    assert len(set(due_times(desk))) == 1, "behind it before it failed, and after"
-    assert claim(desk.engine, 10) == []
+    pipeline.publish(video)
+    fan_out(pipeline.engine)
+    assert len(set(due_times(pipeline))) == 1, "behind it before it failed, and after"
+    assert claim(pipeline.engine, 10) == []
     there.answers.clear()
-    first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
-    with transaction(desk.engine) as tx:
+    first = pipeline.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
+    with transaction(pipeline.engine) as tx:
         replays.replay_one(tx, made, first)
     courier.send_due()
     assert sequences(there.received) == [1, 1, 2, 3]
 
 
-def due_times(desk: Desk) -> list[datetime]:
-    return [row[0] for row in desk.rows("SELECT due_at FROM publisher.webhook_delivery")]
+def due_times(pipeline: Pipeline) -> list[datetime]:
+    return [row[0] for row in pipeline.rows("SELECT due_at FROM publisher.webhook_delivery")]
 
 
 def test_many_events_of_one_video_arrive_in_order(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url())
-    video = desk.video()
+    endpoint(pipeline, there.url())
+    video = pipeline.video()
     for _ in range(5):
-        desk.publish(video)
-        desk.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
-    fan_out(desk.engine)
+        pipeline.publish(video)
+        pipeline.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
+    fan_out(pipeline.engine)
     courier.send_due()
     assert sequences(there.received) == list(range(1, 11))
 
@@ -430,74 +434,78 @@ def test_many_events_of_one_video_arrive_in_order(
 
 
 def test_what_a_dead_process_held_is_sent_again(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url())
-    publish(desk)
-    assert len(claim(desk.engine, 10)) == 1  # … and then it died
+    endpoint(pipeline, there.url())
+    publish(pipeline)
+    assert len(claim(pipeline.engine, 10)) == 1  # … and then it died
     courier.send_due()
     assert there.received == []
-    let_claims_expire(desk)
+    let_claims_expire(pipeline)
     courier.send_due()
-    assert states(desk) == ["delivered"]
+    assert states(pipeline) == ["delivered"]
 
 
-def test_a_late_result_does_not_overwrite_a_later_claim(desk: Desk, there: Receiver) -> None:
-    endpoint(desk, there.url())
-    publish(desk)
-    [early] = claim(desk.engine, 10)
-    let_claims_expire(desk)
-    [late] = claim(desk.engine, 10)
+def test_a_late_result_does_not_overwrite_a_later_claim(
+    pipeline: Pipeline, there: Receiver
+) -> None:
+    endpoint(pipeline, there.url())
+    publish(pipeline)
+    [early] = claim(pipeline.engine, 10)
+    let_claims_expire(pipeline)
+    [late] = claim(pipeline.engine, 10)
     failure = Attempt(
         started_at=datetime.now(UTC), duration_ms=1, status=500, error=None, answer=None
     )
-    write_results(desk.engine, [to_result(late, replace(failure, status=200), 0.0)])
-    write_results(desk.engine, [to_result(early, failure, 0.0)])
-    assert states(desk) == ["delivered"]
-    assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 2, "both were made"
+    write_results(pipeline.engine, [to_result(late, replace(failure, status=200), 0.0)])
+    write_results(pipeline.engine, [to_result(early, failure, 0.0)])
+    assert states(pipeline) == ["delivered"]
+    assert pipeline.value("SELECT count(*) FROM publisher.webhook_attempt") == 2, "both were made"
 
 
-def test_an_endpoint_that_is_removed_meanwhile_is_no_error(desk: Desk, there: Receiver) -> None:
-    endpoint(desk, there.url())
-    publish(desk)
-    [held] = claim(desk.engine, 10)
-    desk.execute("DELETE FROM publisher.webhook_endpoint")
+def test_an_endpoint_that_is_removed_meanwhile_is_no_error(
+    pipeline: Pipeline, there: Receiver
+) -> None:
+    endpoint(pipeline, there.url())
+    publish(pipeline)
+    [held] = claim(pipeline.engine, 10)
+    pipeline.execute("DELETE FROM publisher.webhook_endpoint")
     tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=410, error=None, answer="")
-    write_results(desk.engine, [to_result(held, tried, 0.0)])
-    assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
+    write_results(pipeline.engine, [to_result(held, tried, 0.0)])
+    assert pipeline.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
 
 
 def test_results_that_cannot_be_written_are_sent_once_more(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url())
-    publish(desk)
+    endpoint(pipeline, there.url())
+    publish(pipeline)
     full = DiskFull("no space left")
     with (
         patch.object(deliveries, "write_results", side_effect=full),
         patch.object(results, "WRITE_SECONDS", 0.1),
     ):
         courier.send_due()
-    assert states(desk) == ["pending"]
-    let_claims_expire(desk)
+    assert states(pipeline) == ["pending"]
+    let_claims_expire(pipeline)
     courier.send_due()
-    assert states(desk) == ["delivered"]
+    assert states(pipeline) == ["delivered"]
     assert len(there.received) == 2
 
 
 def test_a_delivery_that_cannot_even_be_signed_holds_up_nobody_else(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url("/broken"), secret="whsec_")  # noqa: S106 - it is none
-    good = endpoint(desk, there.url())
-    publish(desk)
+    endpoint(pipeline, there.url("/broken"), secret="whsec_")  # noqa: S106 - it is none
+    good = endpoint(pipeline, there.url())
+    publish(pipeline)
     courier.send_due()
-    assert states(desk, good) == ["delivered"]
+    assert states(pipeline, good) == ["delivered"]
     assert not there.at("/broken")
 
 
-def let_claims_expire(desk: Desk) -> None:
-    desk.execute(
+def let_claims_expire(pipeline: Pipeline) -> None:
+    pipeline.execute(
         "UPDATE publisher.webhook_delivery"
         " SET claimed_until = claimed_until - %s, due_at = due_at - %s",
         LEASE,
@@ -509,7 +517,7 @@ def let_claims_expire(desk: Desk) -> None:
 
 
 def test_a_name_that_turns_private_is_not_connected_to(
-    desk: Desk, there: Receiver, make_courier: MakeCourier
+    pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
 ) -> None:
     found = iter([["93.184.216.34"], ["127.0.0.1"]])
 
@@ -518,16 +526,16 @@ def test_a_name_that_turns_private_is_not_connected_to(
 
     url = f"https://rebind.example:{there.port}/"
     check_url(url, allow_private=False, resolve=resolve)
-    endpoint(desk, url)
-    publish(desk)
+    endpoint(pipeline, url)
+    publish(pipeline)
     make_courier(allow_private=False, resolve=resolve).send_due()
     assert there.connections == 0
-    _, error, _ = the_attempt(desk)
+    _, error, _ = the_attempt(pipeline)
     assert error == "The host resolves to 127.0.0.1, which is not a public address."
 
 
 def test_one_private_address_among_public_ones_is_enough_to_refuse(
-    desk: Desk, there: Receiver, make_courier: MakeCourier
+    pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
 ) -> None:
     def resolve(_host: str, _port: int) -> list[str]:
         return ["93.184.216.34", "::ffff:127.0.0.1"]
@@ -535,14 +543,14 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
     url = f"https://mixed.example:{there.port}/"
     with pytest.raises(AddressRefused):
         check_url(url, allow_private=False, resolve=resolve)
-    endpoint(desk, url)
-    publish(desk)
+    endpoint(pipeline, url)
+    publish(pipeline)
     make_courier(allow_private=False, resolve=resolve).send_due()
     assert there.connections == 0
 
 
 def test_the_checked_address_itself_is_connected_to(
-    desk: Desk, there: Receiver, make_courier: MakeCourier
+    pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
 ) -> None:
     asked: list[str] = []
 
@@ -550,8 +558,8 @@ def test_the_checked_address_itself_is_connected_to(
         asked.append(host)
         return ["127.0.0.1"]
 
-    endpoint(desk, there.url(host="known-to-nobody-else.example"))
-    publish(desk)
+    endpoint(pipeline, there.url(host="known-to-nobody-else.example"))
+    publish(pipeline)
     make_courier(resolve=resolve).send_due()
     assert asked == ["known-to-nobody-else.example"]
     assert there.received[0].headers["host"] == f"known-to-nobody-else.example:{there.port}"
@@ -562,7 +570,7 @@ def resolve_to_loopback(_host: str, _port: int) -> list[str]:
 
 
 def test_tls_knows_the_name_though_the_address_is_connected_to(
-    desk: Desk, make_courier: MakeCourier
+    pipeline: Pipeline, make_courier: MakeCourier
 ) -> None:
     trusting = ssl.create_default_context(cafile=CERTIFICATE)
     asked: list[str] = []
@@ -572,18 +580,18 @@ def test_tls_knows_the_name_though_the_address_is_connected_to(
         patch.object(httpcore, "default_ssl_context", return_value=trusting),
         receiver(serving) as there,
     ):
-        right = endpoint(desk, f"https://hooks.test:{there.port}/")
-        wrong = endpoint(desk, f"https://other.test:{there.port}/")
-        publish(desk)
+        right = endpoint(pipeline, f"https://hooks.test:{there.port}/")
+        wrong = endpoint(pipeline, f"https://other.test:{there.port}/")
+        publish(pipeline)
         make_courier(resolve=resolve_to_loopback).send_due()
-    assert (states(desk, right), states(desk, wrong)) == (["delivered"], ["pending"])
+    assert (states(pipeline, right), states(pipeline, wrong)) == (["delivered"], ["pending"])
     assert sorted(asked) == ["hooks.test", "other.test"]
-    errors = desk.rows("SELECT error FROM publisher.webhook_attempt WHERE status IS NULL")
+    errors = pipeline.rows("SELECT error FROM publisher.webhook_attempt WHERE status IS NULL")
     assert "certificate is not valid for 'other.test'" in errors[0][0]
 
 
 def test_a_slow_look_up_holds_up_nobody_else(
-    desk: Desk, there: Receiver, make_courier: MakeCourier
+    pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
 ) -> None:
     release = threading.Event()
 
@@ -592,25 +600,25 @@ def test_a_slow_look_up_holds_up_nobody_else(
             release.wait(10)
         return ["127.0.0.1"]
 
-    slow = endpoint(desk, there.url(host="slow.example"))
-    quick = endpoint(desk, there.url(host="quick.example"))
-    publish(desk, count=PER_ENDPOINT)
+    slow = endpoint(pipeline, there.url(host="slow.example"))
+    quick = endpoint(pipeline, there.url(host="quick.example"))
+    publish(pipeline, count=PER_ENDPOINT)
     courier = make_courier(resolve=resolve)
     courier.send_due()
-    assert states(desk, quick) == ["delivered"] * PER_ENDPOINT
-    assert "delivered" not in states(desk, slow)
+    assert states(pipeline, quick) == ["delivered"] * PER_ENDPOINT
+    assert "delivered" not in states(pipeline, slow)
     release.set()
 
 
 # Replays.
 
 
-def test_one_delivery_is_replayed(desk: Desk, there: Receiver, courier: Courier) -> None:
-    made = endpoint(desk, there.url())
-    publish(desk, count=2)
+def test_one_delivery_is_replayed(pipeline: Pipeline, there: Receiver, courier: Courier) -> None:
+    made = endpoint(pipeline, there.url())
+    publish(pipeline, count=2)
     courier.send_due()
-    first = desk.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
-    with transaction(desk.engine) as tx:
+    first = pipeline.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
+    with transaction(pipeline.engine) as tx:
         assert replays.replay_one(tx, made, first)
         assert not replays.replay_one(tx, first, made), "no such delivery"
     courier.send_due()
@@ -619,17 +627,17 @@ def test_one_delivery_is_replayed(desk: Desk, there: Receiver, courier: Courier)
 
 
 def test_everything_behind_a_position_is_replayed_also_what_was_never_sent(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    publish(desk, count=2)
-    made = endpoint(desk, there.url())
-    publish(desk, count=3)
+    publish(pipeline, count=2)
+    made = endpoint(pipeline, there.url())
+    publish(pipeline, count=3)
     courier.send_due()
     there.received.clear()
     since: int | None = 2
     got = 0
     while since is not None:
-        with transaction(desk.engine) as tx:
+        with transaction(pipeline.engine) as tx:
             replayed = replays.replay_since(tx, made, since, limit=3)
         since = replayed.next_position
         got += replayed.deliveries
@@ -638,26 +646,28 @@ def test_everything_behind_a_position_is_replayed_also_what_was_never_sent(
     assert sorted(sequences(there.received)) == [2, 3, 4, 5]
 
 
-def test_everything_failed_is_replayed(desk: Desk, there: Receiver, courier: Courier) -> None:
-    made = endpoint(desk, there.url())
-    publish(desk, count=3)
-    desk.execute(
+def test_everything_failed_is_replayed(
+    pipeline: Pipeline, there: Receiver, courier: Courier
+) -> None:
+    made = endpoint(pipeline, there.url())
+    publish(pipeline, count=3)
+    pipeline.execute(
         "UPDATE publisher.webhook_delivery SET state = 'failed', attempts = 8 WHERE position > 1"
     )
-    with transaction(desk.engine) as tx:
+    with transaction(pipeline.engine) as tx:
         assert replays.replay_failed(tx, made).deliveries == 2
     courier.send_due()
-    assert states(desk) == ["delivered"] * 3
+    assert states(pipeline) == ["delivered"] * 3
 
 
-def test_what_is_being_tried_is_not_begun_anew(desk: Desk, there: Receiver) -> None:
-    made = endpoint(desk, there.url())
-    publish(desk)
-    [held] = claim(desk.engine, 10)
-    with transaction(desk.engine) as tx:
+def test_what_is_being_tried_is_not_begun_anew(pipeline: Pipeline, there: Receiver) -> None:
+    made = endpoint(pipeline, there.url())
+    publish(pipeline)
+    [held] = claim(pipeline.engine, 10)
+    with transaction(pipeline.engine) as tx:
         assert replays.replay_one(tx, made, held.id)
         replays.replay_since(tx, made, 1)
-    assert claim(desk.engine, 10) == []
+    assert claim(pipeline.engine, 10) == []
 
 
 # Turns.
@@ -686,54 +696,54 @@ def test_without_redis_everybody_has_the_turn() -> None:
 
 
 def test_what_is_not_delivered_yet_stays_in_the_outbox(
-    desk: Desk, there: Receiver, courier: Courier
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(desk, there.url())
-    publish(desk, count=3)
+    endpoint(pipeline, there.url())
+    publish(pipeline, count=3)
     courier.send_due()
-    publish(desk)
-    desk.publish(desk.video())  # not even fanned out
-    desk.events()
+    publish(pipeline)
+    pipeline.publish(pipeline.video())  # not even fanned out
+    pipeline.events()
     settings = Settings(stream_keep_days=1e-9, outbox_keep_days=1e-9)
-    pruned = retention.prune(desk.engine, desk.redis, settings)
+    pruned = retention.prune(pipeline.engine, pipeline.redis, settings)
     assert (pruned.outbox, pruned.deliveries) == (3, 3)
-    assert desk.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
-    fan_out(desk.engine)
+    assert pipeline.value("SELECT count(*) FROM publisher.webhook_attempt") == 0
+    fan_out(pipeline.engine)
     courier.send_due()
     assert sequences(there.received) == [1, 2, 3, 4, 5]
 
 
-def test_disabled_endpoints_hold_nothing_in_the_outbox(desk: Desk, there: Receiver) -> None:
-    endpoint(desk, there.url())
-    publish(desk)
-    desk.execute("UPDATE publisher.webhook_endpoint SET state = 'disabled'")
-    with transaction(desk.engine) as tx:
+def test_disabled_endpoints_hold_nothing_in_the_outbox(pipeline: Pipeline, there: Receiver) -> None:
+    endpoint(pipeline, there.url())
+    publish(pipeline)
+    pipeline.execute("UPDATE publisher.webhook_endpoint SET state = 'disabled'")
+    with transaction(pipeline.engine) as tx:
         assert fan_out_rows.needed_from(tx) is None
 
 
 # Cost.
 
 
-def test_the_number_of_statements_does_not_grow(desk: Desk, there: Receiver) -> None:
+def test_the_number_of_statements_does_not_grow(pipeline: Pipeline, there: Receiver) -> None:
     for path in ("/a", "/b", "/c"):
-        endpoint(desk, there.url(path))
-    desk.publish(*(desk.video() for _ in range(40)))
+        endpoint(pipeline, there.url(path))
+    pipeline.publish(*(pipeline.video() for _ in range(40)))
     with counted() as statements:
-        assert fan_out(desk.engine) == 120
+        assert fan_out(pipeline.engine) == 120
     assert sent(statements) == 2
     with counted() as statements:
-        claimed = claim(desk.engine, 100)
+        claimed = claim(pipeline.engine, 100)
     assert len(claimed) == 3 * PER_ENDPOINT
     assert sent(statements) == 1
     tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=200, error=None, answer="")
     with counted() as statements:
-        write_results(desk.engine, [to_result(delivery, tried, 0.0) for delivery in claimed])
+        write_results(pipeline.engine, [to_result(delivery, tried, 0.0) for delivery in claimed])
     assert sent(statements) == 2
-    assert states(desk).count(DeliveryState.DELIVERED) == len(claimed)
+    assert states(pipeline).count(DeliveryState.DELIVERED) == len(claimed)
 
 
-def test_without_endpoints_fan_out_asks_once(desk: Desk) -> None:
-    desk.publish(desk.video())
+def test_without_endpoints_fan_out_asks_once(pipeline: Pipeline) -> None:
+    pipeline.publish(pipeline.video())
     with counted() as statements:
-        assert fan_out(desk.engine) == 0
+        assert fan_out(pipeline.engine) == 0
     assert sent(statements) == 1

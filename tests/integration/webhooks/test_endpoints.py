@@ -15,7 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from db.session import transaction
 from db.webhooks.fan_out import fan_out as fan_out_events
 from tests.support.api import Api
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.receiver import Received, Receiver, says
 from tests.support.receiver import receiver as receiving
 
@@ -83,9 +83,9 @@ def delivered(api: Api, count: int, state: str = "delivered", **body: Any) -> di
     return endpoint
 
 
-def record_many(desk: Desk, count: int) -> None:
+def record_many(pipeline: Pipeline, count: int) -> None:
     """Record so many events of workspace 1, from position 1 on."""
-    desk.execute(
+    pipeline.execute(
         "INSERT INTO publisher.outbox_event"
         " (position, id, type, video_id, workspace_id, occurred_at, correlation_id, data)"
         " SELECT n, gen_random_uuid(), 'video.published', n, 1, now(), 'c-1', '{}'"
