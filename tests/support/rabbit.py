@@ -18,8 +18,10 @@ from worker.events.amqp import EXCHANGE
 
 _DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 SERVER = str(_DEBIAN) if _DEBIAN.exists() else shutil.which("rabbitmq-server")
-EPMD = shutil.which("epmd")
 """Debian's `rabbitmq-server` on the path changes the user, and the place of its files."""
+EPMD = shutil.which("epmd")
+QUIET = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
+"""One scheduler thread that sleeps while it waits: Erlang's spin, and take the tests' cores."""
 
 
 class Rabbit:
@@ -42,6 +44,7 @@ class Rabbit:
             "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_PLUGINS_EXPAND_DIR": str(folder / "plugins"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": QUIET,
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),

@@ -27,7 +27,7 @@ REDIS_KEYS = {
 MAY_HAVE_SQL = {
     "worker/subscribe/positions.py": "writes to the consumer's own database",
     "worker/local/engines/postgres.py": "asks a starting engine whether it answers",
-    "worker/local/demo/pipeline.py": "plays the platform's render pipeline",
+    "worker/local/demo/scenarios.py": "plays the platform's render pipeline",
 }
 
 

@@ -7,7 +7,7 @@ import typer
 from sqlalchemy import Engine
 
 from db.session import connect
-from worker.local.engines import data_dir, running
+from worker.local.engines import data_dir, find_running
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import (
@@ -28,7 +28,7 @@ def find_settings() -> Settings:
     if settings.database_url or settings.redis_url:
         return settings
     directory = data_dir(settings.data_dir)
-    found = running(directory)
+    found = find_running(directory)
     if found is None:
         return settings
     typer.echo(f"Using the engines of `publish-worker up` in {directory}.", err=True)

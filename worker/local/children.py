@@ -1,7 +1,4 @@
-"""The API, the worker and beat as child processes, for `up` and `demo`: started, watched, ended.
-
-None outlives us: a small shell ends them if we are killed before we can.
-"""
+"""The API, the worker and beat as child processes of `up` and `demo`."""
 
 import os
 import signal
@@ -14,25 +11,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+from worker.local.guard import Guard
 from worker.runtime.settings import Settings, SettingsError
 
 PROCESSES = ("api", "worker", "beat")
 WORKER_PROCESSES = 2
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 20.0
-"""For the batch in hand: `worker.publish.run` hands over after five seconds."""
+"""Enough for the current batch: a run of `worker.publish.run` ends after five seconds."""
 
-_GUARD = """
-while read -r pid; do [ "$pid" = stop ] && exit; pids="$pids $pid"; done
-kill -TERM $pids
-sleep 3
-for pid in $pids; do kill -KILL -- "-$pid"; done
-"""
 _AS_ROOT = "ignore:You're running the worker with superuser privileges"
-"""Celery's warning: who runs `up` as root knows. A deployment is warned as ever."""
+"""Celery's warning, which `up` and `demo` suppress; a deployment still gets it."""
 
 UVICORN = ("--no-access-log", "--log-level=warning", "--timeout-graceful-shutdown=3")
-"""Requests in hand may take three seconds at the end; streams, which never end, are cut off."""
+"""At the end, requests in progress may take three seconds; streams are cut off."""
 
 Output = Callable[[str], IO[bytes] | int]
 
@@ -46,12 +38,12 @@ class Child:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it runs no more."""
+        """Whether it has ended."""
         return self.process.poll() is not None
 
     @property
-    def fate(self) -> str:
-        """How it ended, for people."""
+    def end_text(self) -> str:
+        """Say how it ended."""
         code = self.process.wait()
         if code < 0:
             return f"{self.name} was ended by {signal.Signals(-code).name}"
@@ -59,7 +51,10 @@ class Child:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Take the API's port: `API_PORT`, or, where nobody chose it and 8000 is taken, a free one."""
+    """Listen on `API_PORT`; if it is not set and 8000 is taken, on a free port.
+
+    Raises SettingsError if that port is taken.
+    """
     ports = [settings.api_port]
     if "api_port" not in settings.model_fields_set:
         ports.append(0)
@@ -73,8 +68,8 @@ def listen(settings: Settings) -> socket.socket:
     raise SettingsError(f"{refused} Choose another API_PORT or API_HOST.")
 
 
-def at(settings: Settings, listener: socket.socket) -> Settings:
-    """The settings with the port that the listener has; the public URL follows unless set."""
+def with_port(settings: Settings, listener: socket.socket) -> Settings:
+    """Return the settings with the listener's port, which the public URL follows unless set."""
     port = int(listener.getsockname()[1])
     changed: dict[str, object] = {"api_port": port}
     if "public_base_url" not in settings.model_fields_set:
@@ -84,54 +79,49 @@ def at(settings: Settings, listener: socket.socket) -> Settings:
 
 @contextmanager
 def children(
-    settings: Settings, listener: socket.socket, output: Output
+    settings: Settings, listener: socket.socket, output: Output, guard: Guard
 ) -> Generator[Sequence[Child]]:
-    """Run API, worker and beat until the block ends; `output` says where each one's lines go."""
-    celery = [sys.executable, "-m", "celery", "--no-color", "--quiet", "-A", "worker.app"]
+    """Run the API, the worker and beat until the block ends.
+
+    `output` names the destination of a process's lines: a file or `subprocess.PIPE`. `guard` ends
+    the processes if we are killed.
+    """
+    celery = ["celery", "--no-color", "--quiet", "-A", "worker.app"]
     commands = {
-        "api": [
-            sys.executable,
-            "-m",
-            "uvicorn",
-            "worker.api:app",
-            *UVICORN,
-            "--fd",
-            str(listener.fileno()),
-        ],
+        "api": ["uvicorn", "worker.api:app", *UVICORN, "--fd", str(listener.fileno())],
         "worker": [*celery, "worker", f"--concurrency={WORKER_PROCESSES}"],
         "beat": [*celery, "beat"],
     }
     started: list[Child] = []
-    with _guard() as guard:
-        try:
-            for name, command in commands.items():
-                process = subprocess.Popen(  # noqa: S603 - our own commands
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output(name),
-                    stderr=subprocess.STDOUT,
-                    env=environment(settings),
-                    pass_fds=[listener.fileno()] if name == "api" else [],
-                    start_new_session=True,  # Ctrl-C in the terminal is for us, not for them
-                )
-                started.append(Child(name, process))
-                guard(process.pid)
-            listener.close()
-            yield started
-        finally:
-            _end(started)
+    try:
+        for name, command in commands.items():
+            process = subprocess.Popen(  # noqa: S603 - our own commands
+                [sys.executable, "-m", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output(name),
+                stderr=subprocess.STDOUT,
+                env=environment(settings),
+                pass_fds=[listener.fileno()] if name == "api" else [],
+                start_new_session=True,  # Ctrl-C in the terminal does not reach them
+            )
+            started.append(Child(name, process))
+            guard.end_child(process.pid)
+        listener.close()
+        yield started
+    finally:
+        _end(started)
 
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """The first signal raises KeyboardInterrupt; later ones do not disturb what that sets off."""
+    """Raise KeyboardInterrupt at the first signal; later signals do not disturb the clean-up."""
 
     def interrupt(*_: object) -> None:
-        on_ending_signal(signal.SIG_IGN)
+        on_end_signal(signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in ENDING}
-    on_ending_signal(interrupt)
+    before = {number: signal.getsignal(number) for number in END_SIGNALS}
+    on_end_signal(interrupt)
     try:
         yield
     finally:
@@ -139,14 +129,14 @@ def interruptible() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def on_ending_signal(handler: Any) -> None:
-    """Let this handle every signal that asks us to end."""
-    for number in ENDING:
+def on_end_signal(handler: Any) -> None:
+    """Install a handler for every signal that asks us to end."""
+    for number in END_SIGNALS:
         signal.signal(number, handler)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Ours, with every setting as it was resolved."""
+    """Our environment variables, with every setting."""
     given = settings.model_dump(mode="json", exclude_none=True)
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), _AS_ROOT])
     return {
@@ -157,31 +147,8 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
-@contextmanager
-def _guard() -> Generator[Callable[[int], None]]:
-    """A shell that ends the processes it was told of, if its stdin closes without `stop`."""
-    with subprocess.Popen(  # noqa: S603 - our own script
-        ["/bin/sh", "-c", _GUARD],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as shell:
-
-        def tell(word: int | str) -> None:
-            if shell.stdin is not None:
-                with suppress(BrokenPipeError):
-                    shell.stdin.write(f"{word}\n".encode())
-                    shell.stdin.flush()
-
-        try:
-            yield tell
-        finally:
-            tell("stop")
-
-
 def _end(started: Sequence[Child]) -> None:
-    """SIGTERM, time to finish the batch in hand, then SIGKILL to whatever is left of each group."""
+    """Send SIGTERM, wait for the current batch, then send SIGKILL to the rest of each group."""
     for child in started:
         child.process.terminate()
     deadline = time.monotonic() + STOP_SECONDS

@@ -1,8 +1,9 @@
 """`publish-worker up`: everything on this machine, until Ctrl-C.
 
-With neither DATABASE_URL nor REDIS_URL set it brings engines of its own, whose data stays.
+With neither DATABASE_URL nor REDIS_URL set it starts engines of its own, whose data stays.
 """
 
+import shlex
 import signal
 import subprocess
 import threading
@@ -22,8 +23,9 @@ from db.migrate import migrate
 from db.sample_data import load_sample
 from db.session import connect, transaction
 from schemas.values.caller import Scope
-from worker.local.children import Child, at, children, interruptible, listen, on_ending_signal
+from worker.local.children import Child, children, interruptible, listen, on_end_signal, with_port
 from worker.local.engines import data_dir, engines
+from worker.local.guard import Guard, start_guard
 from worker.operations.api_keys import create_key, identify
 from worker.runtime.errors_explained import complain
 from worker.runtime.settings import Settings, SettingsError
@@ -31,7 +33,7 @@ from worker.runtime.startup import check_settings
 
 KEY_FILE = "development-key"
 COLOURS = {"api": "cyan", "worker": "green", "beat": "magenta"}
-LOOK_EVERY_SECONDS = 0.2
+CHECK_SECONDS = 0.2
 
 USAGE = """
 Everything runs. Ctrl-C ends it{data}.
@@ -45,21 +47,25 @@ Everything runs. Ctrl-C ends it{data}.
   In another terminal, in this folder:
     {here}publish-worker events tail --from 1
     {here}publish-worker status
+
+  Python programs and production processes need two settings; in another terminal:
+    export DATABASE_URL={database_url} REDIS_URL={redis_url}
 """
 
-SAMPLES = "    (of the sample, 7 is ready, 35 being generated, 36 failed, 43 out already)\n"
+SAMPLES = "    (in the sample, 7 is ready, 35 in generation, 36 failed, 43 published)\n"
 
 
 def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
     """Run everything until a signal comes or a process ends; return the exit code.
 
-    Unless said otherwise the platform's tables and the sample are made on engines of our own, and
-    on no others.
+    `with_platform` makes the platform's tables, `sample` loads the sample videos; None does both
+    on our own engines and neither on given ones. Raises SettingsError if a setting is not valid.
     """
     console = Console(highlight=False)
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         stack.enter_context(interruptible())
-        settings, home = _with_engines(Settings(), stack, console)
+        guard = stack.enter_context(start_guard())
+        settings, home = _with_engines(Settings(), stack, guard, console)
         ours = home is not None
         engine = connect(settings.database(), platform_schema=settings.platform_schema)
         stack.callback(engine.dispose)
@@ -71,26 +77,26 @@ def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
             sample=sample,
         )
         key = _development_key(engine, home) if home else None
-        return _run(settings, home, key, console)
+        return _run(settings, home, key, guard, console)
     return 0
 
 
 def _with_engines(
-    settings: Settings, stack: ExitStack, console: Console
+    settings: Settings, stack: ExitStack, guard: Guard, console: Console
 ) -> tuple[Settings, Path | None]:
-    """The settings with both URLs, and the data directory if the engines are our own."""
+    """Return the settings with both URLs, and the data directory if the engines are our own."""
     given = [settings.database_url, settings.redis_url]
     if any(given):
         if not all(given):
             raise SettingsError(
-                "Only one of DATABASE_URL and REDIS_URL is set: set both, or neither for engines "
-                "of our own."
+                "Only one of DATABASE_URL and REDIS_URL is set: set both, or set neither to start "
+                "engines here."
             )
         check_settings(settings)
         return settings, None
     home = data_dir(settings.data_dir)
     console.print(f"Starting PostgreSQL and Valkey in {home} …", soft_wrap=True)
-    found = stack.enter_context(engines(home))
+    found = stack.enter_context(engines(home, guard=guard))
     urls = {"database_url": found.database_url, "redis_url": found.redis_url}
     return settings.model_copy(update=urls), home
 
@@ -104,7 +110,7 @@ def _prepare(engine: Engine, console: Console, *, with_platform: bool, sample: b
 
 
 def _development_key(engine: Engine, home: Path) -> str:
-    """The key of the last start, as long as it is valid; its file is for the owner's eyes only."""
+    """Return the key of the last start, or a new one; only the owner can read its file."""
     path = home / KEY_FILE
     if path.exists():
         secret = path.read_text().strip()
@@ -117,23 +123,25 @@ def _development_key(engine: Engine, home: Path) -> str:
     return secret
 
 
-def _run(settings: Settings, home: Path | None, key: str | None, console: Console) -> int:
-    ended: SimpleQueue[Child | None] = SimpleQueue()  # its put may be called by a signal handler
+def _run(
+    settings: Settings, home: Path | None, key: str | None, guard: Guard, console: Console
+) -> int:
+    ended: SimpleQueue[Child | None] = SimpleQueue()  # a signal handler may call its `put`
     with listen(settings) as listener, _signals_into(ended):
-        wanted, settings = settings.api_port, at(settings, listener)
+        wanted, settings = settings.api_port, with_port(settings, listener)
         if wanted not in (0, settings.api_port):
             console.print(f"Port {wanted} is taken: the API is on port {settings.api_port}.")
-        with children(settings, listener, lambda _: subprocess.PIPE) as started:
+        with children(settings, listener, lambda _: subprocess.PIPE, guard) as started:
             for child in started:
                 _in_background(_print_lines, child, console)
                 _in_background(_report_end, child, ended)
-            _in_background(_tell_when_ready, settings, home, key, console)
+            _in_background(_print_usage_when_ready, settings, home, key, console)
             first = ended.get()
             if first is None:
-                console.print("\nEnding; what is in hand is finished first …")
+                console.print("\nEnding; work in progress is finished first …")
     if first is None:
         return 0
-    complain(f"{first.fate}, so everything was ended.")
+    complain(f"{first.end_text}, so everything was ended.")
     return 1
 
 
@@ -151,17 +159,17 @@ def _report_end(child: Child, ended: SimpleQueue[Child | None]) -> None:
     ended.put(child)
 
 
-def _tell_when_ready(
+def _print_usage_when_ready(
     settings: Settings, home: Path | None, key: str | None, console: Console
 ) -> None:
     pause = threading.Event()
     while not _is_ready(settings):
-        pause.wait(LOOK_EVERY_SECONDS)
+        pause.wait(CHECK_SECONDS)
     console.print(_usage(settings, home, key), markup=False, soft_wrap=True)
 
 
 def _is_ready(settings: Settings) -> bool:
-    """Whether the API, the database, Redis, the worker and beat all work."""
+    """Whether the API reports that the database, Redis, the worker and beat work."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)  # noqa: S104
     connection = HTTPConnection(host, settings.api_port, timeout=10)
     try:
@@ -183,6 +191,8 @@ def _usage(settings: Settings, home: Path | None, key: str | None) -> str:
         secret=key or "$KEY",
         video=7 if home else "{id}",
         samples=SAMPLES if home else "",
+        database_url=shlex.quote(settings.database_url or ""),
+        redis_url=shlex.quote(settings.redis_url or ""),
         here=".venv/bin/" if Path(".venv/bin/publish-worker").exists() else "",
     )
 
@@ -193,13 +203,13 @@ def _in_background(work: Any, *arguments: Any) -> None:
 
 @contextmanager
 def _signals_into(ended: SimpleQueue[Child | None]) -> Generator[None]:
-    """Signals end the wait in an orderly way; once the block has ended they are ignored."""
+    """Let signals put None into the queue; after the block they are ignored."""
 
     def end(*_: object) -> None:
         ended.put(None)
 
-    on_ending_signal(end)
+    on_end_signal(end)
     try:
         yield
     finally:
-        on_ending_signal(signal.SIG_IGN)
+        on_end_signal(signal.SIG_IGN)

@@ -26,7 +26,7 @@ from worker.local.engines import (
     EnginesAlreadyRunning,
     data_dir,
     engines,
-    running,
+    find_running,
 )
 
 REPOSITORY = Path(__file__).parents[3]
@@ -39,8 +39,8 @@ with engines(Path(sys.argv[1])):
 """
 FINDER = """
 import sys; from pathlib import Path; from tests.support.waiting import wait_until
-from worker.local.engines import running
-print(running(Path(sys.argv[1])))
+from worker.local.engines import find_running
+print(find_running(Path(sys.argv[1])))
 """
 
 pytestmark = pytest.mark.processes
@@ -123,7 +123,7 @@ def starter(directory: Path) -> Generator[subprocess.Popen[str]]:
 
 
 def found_in(directory: Path) -> Engines:
-    found = running(directory)
+    found = find_running(directory)
     assert found is not None
     return found
 
@@ -173,7 +173,7 @@ def test_both_end_with_the_context_whatever_ends_it(
     with pytest.raises(failure), engines(used, durable=False) as found:
         raise failure
     assert up(found) == []
-    assert running(used) is None
+    assert find_running(used) is None
 
 
 def test_a_second_start_in_the_same_directory_is_refused(used: Path) -> None:
@@ -191,7 +191,7 @@ def test_another_process_finds_them(used: Path) -> None:
 
 
 def test_none_are_found_where_none_were_started(directory: Path) -> None:
-    assert running(directory) is None
+    assert find_running(directory) is None
 
 
 def test_two_directories_at_once_are_two_pairs_of_engines(directory: Path) -> None:
@@ -208,17 +208,17 @@ def test_a_killed_starter_takes_its_engines_with_it(used: Path) -> None:
     with starter(used) as process:
         found = found_in(used)
         process.kill()
-    wait_until(lambda: not [*used.glob("*/*.pid")], "the watchdog ended both engines")
+    wait_until(lambda: not [*used.glob("*/*.pid")], "the guard to end both engines")
     assert up(found) == []
     assert not socket_directory(found).exists()
-    assert running(used) is None
+    assert find_running(used) is None
 
 
 def test_engines_left_by_a_killed_starter_give_way_and_their_data_is_kept(directory: Path) -> None:
     with starter(directory) as process:
         left = found_in(directory)
         sql(left, "CREATE TABLE kept AS SELECT 'a word' AS word")
-        kill(directory, "watchdog")
+        kill(directory, "guard")
         process.kill()
     assert up(left) == ["postgres", "valkey"]
     with engines(directory) as found:

@@ -14,7 +14,7 @@ from worker.subscribe import Missing, Received, follow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ReceivedEvent:
     """An event, and when it was received."""
 
     position: int
@@ -33,79 +33,71 @@ class Seen:
         return int(self.event["subject"])
 
     @property
-    def command_id(self) -> str:
-        """The command that caused it."""
-        return self.event["causationid"]
-
-    @property
     def data(self) -> dict[str, Any]:
-        """What it says."""
+        """Its data."""
         return self.event["data"]
 
     @property
-    def is_due(self) -> bool:
-        """Whether the command was due by then: else the event only says that it will be."""
+    def is_outcome(self) -> bool:
+        """Whether the command has ended; else the event announces a scheduled command."""
         return "scheduled_at" not in self.data
 
     @property
     def latency(self) -> float:
-        """Seconds from when the command was due to when the event was here."""
+        """Seconds from the command's due time to the receipt."""
         return self.at - datetime.fromisoformat(self.data["due_at"]).timestamp()
 
-    def lateness(self, done: str) -> float:
-        """Seconds from the time that was asked for to the one in the event's field `done`."""
-        asked, at = self.data["asked_for"], self.data[done]
+    def lateness(self, field: str) -> float:
+        """Seconds from the requested time to the time in this field of the event."""
+        asked, at = self.data["asked_for"], self.data[field]
         return (datetime.fromisoformat(at) - datetime.fromisoformat(asked)).total_seconds()
 
 
 class Subscriber:
-    """Follows the stream from its beginning; what it has seen is there to be looked at."""
+    """Follows the stream from its beginning and keeps what it receives."""
 
-    def __init__(self, redis: Redis, tell: Callable[[Seen], None]) -> None:
-        self.seen: list[Seen] = []
+    def __init__(self, redis: Redis, notify: Callable[[ReceivedEvent], None]) -> None:
+        self.received: list[ReceivedEvent] = []
         self.gaps: list[Missing] = []
         self.error: Exception | None = None
         self._mark = 0
         self._redis = redis
-        self._tell = tell
+        self._notify = notify
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="subscriber", daemon=True)
 
     @contextmanager
     def following(self) -> Generator[None]:
         """Follow until the block ends."""
-        self._thread.start()
+        thread = threading.Thread(target=self._follow, name="subscriber", daemon=True)
+        thread.start()
         try:
             yield
         finally:
             self._stop.set()
-            self._thread.join(timeout=5)
+            thread.join(timeout=5)
 
     def mark(self) -> None:
-        """What comes from now on is `news`."""
-        self._mark = len(self.seen)
+        """Count as new only what is received from now on."""
+        self._mark = len(self.received)
 
     @property
-    def news(self) -> list[Seen]:
-        """What came since the mark."""
-        return self.seen[self._mark :]
+    def new(self) -> list[ReceivedEvent]:
+        """What was received since the mark."""
+        return self.received[self._mark :]
 
     def _follow(self) -> None:
         try:
-            for received in follow(self._redis, after=0):
+            for item in follow(self._redis, after=0):
                 if self._stop.is_set():
                     return
-                self._take(received)
-        except Exception as error:  # noqa: BLE001 - told by whoever waits, in the main thread
+                if isinstance(item, Missing):
+                    self.gaps.append(item)
+                elif isinstance(item, Received):
+                    self._take(item)
+        except Exception as error:  # noqa: BLE001 - the main thread shows it
             self.error = error
 
-    def _take(self, received: Received | Missing | None) -> None:
-        match received:
-            case Missing():
-                self.gaps.append(received)
-            case Received(position=position, event=event):
-                seen = Seen(position=position, event=event, at=time.time())
-                self.seen.append(seen)
-                self._tell(seen)
-            case None:
-                pass
+    def _take(self, item: Received) -> None:
+        event = ReceivedEvent(position=item.position, event=item.event, at=time.time())
+        self.received.append(event)
+        self._notify(event)

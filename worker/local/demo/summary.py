@@ -1,4 +1,4 @@
-"""The demo's end: what was received is compared with what was recorded, and all is summed up."""
+"""The demo's end: compares what was received with what was recorded, and prints the summary."""
 
 from collections import Counter
 from statistics import median
@@ -10,9 +10,8 @@ from rich.text import Text
 
 from db.events import outbox
 from db.session import transaction
-from worker.local.demo.board import COLOURS
-from worker.local.demo.screen import MARKS
-from worker.local.demo.stage import Finding, Stage
+from worker.local.demo.screen import COLOURS, check_line
+from worker.local.demo.setup import Check, Demo
 from worker.operations.status import Status, survey
 from worker.subscribe import Received, follow
 
@@ -24,90 +23,86 @@ EVENT_OF = {
 MOST_EVENTS = 10_000
 
 
-def compare(stage: Stage) -> list[Finding]:
-    """Whether the subscriber received what was recorded, all of it, once and in order."""
-    with transaction(stage.engine) as tx:
-        recorded = [str(event.id) for event in outbox.read_after(tx, 0, MOST_EVENTS)]
-    seen = stage.subscriber.seen
-    received = [each.event["id"] for each in seen]
-    positions = [each.position for each in seen]
-    status = survey(stage.engine, stage.redis, stage.settings.broker())
-    return [
-        Finding(
-            ok=received == recorded,
-            text=f"the subscriber received all {len(recorded)} events, once and in order",
-        ),
-        Finding(
-            ok=positions == list(range(1, len(recorded) + 1)) and not stage.subscriber.gaps,
-            text=f"positions 1 to {len(recorded)}, without a gap",
-        ),
-        Finding(ok=_one_event_each(stage, status), text="one event for each outcome to tell of"),
-        Finding(
-            ok=_late(stage, len(recorded)) == recorded,
-            text="another subscriber, late and from the start, receives the very same",
-        ),
-        Finding(ok=status.healthy, text="engines, broker, worker, beat and stream are healthy"),
-    ]
-
-
-def sum_up(stage: Stage, findings: list[Finding], seconds: float, console: Console) -> None:
-    """Print what was done, what came of it, and what was found."""
-    status = survey(stage.engine, stage.redis, stage.settings.broker())
+def summarise(demo: Demo, seconds: float, console: Console) -> None:
+    """Compare, and print what was done and what was checked; `seconds` is the demo's duration."""
+    status = survey(demo.engine, demo.redis, demo.settings.broker())
+    checks = _compare(demo, status)
+    demo.checks.extend(checks)
     outcomes = Text("   ").join(
         Text.assemble((f"{count} ", "bold"), (state, COLOURS.get(state, "")))
         for state, count in sorted((status.commands or {}).items(), key=lambda each: -each[1])
     )
     facts = Table.grid(padding=(0, 2))
     facts.add_row("commands", outcomes)
-    facts.add_row("events", f"{len(stage.subscriber.seen)} received, {_latency(stage)}")
-    facts.add_row("time", f"{seconds:.0f} s, the start of engines, API, worker and beat included")
-    parts = [facts, Text(), *(_line(finding) for finding in findings), Text(), _verdict(stage)]
+    facts.add_row("events", f"{len(demo.subscriber.received)} received, {_latency(demo)}")
+    facts.add_row("time", f"{seconds:.0f} s, with the start of engines, API, worker and beat")
+    lines = [check_line(check.ok, check.text) for check in checks]
+    parts = [facts, Text(), *lines, Text(), _verdict(demo)]
     width = None if console.is_terminal else 110
-    console.print(
-        Panel(Group(*parts), title="What was done", padding=(1, 2), width=width, expand=False)
-    )
+    console.print(Panel(Group(*parts), title="Summary", padding=(1, 2), width=width, expand=False))
 
 
-def _one_event_each(stage: Stage, status: Status) -> bool:
-    """`unchanged` is told to nobody."""
-    outcomes = [seen for seen in stage.subscriber.seen if seen.is_due]
-    told = Counter(seen.type for seen in outcomes)
+def _compare(demo: Demo, status: Status) -> list[Check]:
+    """Check that the subscriber received every recorded event, once and in order."""
+    with transaction(demo.engine) as tx:
+        recorded = [str(event.id) for event in outbox.read_after(tx, 0, MOST_EVENTS)]
+    count, subscriber = len(recorded), demo.subscriber
+    positions = [event.position for event in subscriber.received]
+    return [
+        Check(
+            ok=[event.event["id"] for event in subscriber.received] == recorded,
+            text=f"the subscriber received all {count} events, once and in order",
+        ),
+        Check(
+            ok=positions == list(range(1, count + 1)) and not subscriber.gaps,
+            text=f"positions 1 to {count}, without a gap",
+        ),
+        Check(ok=_has_one_event_each(demo, status), text="one event for each outcome that has one"),
+        Check(
+            ok=_follow_again(demo, count) == recorded,
+            text="a second subscriber, late and from the start, receives the same events",
+        ),
+        Check(ok=status.healthy, text="engines, broker, worker, beat and stream are healthy"),
+    ]
+
+
+def _has_one_event_each(demo: Demo, status: Status) -> bool:
+    """Whether there is one event for each outcome; `unchanged` has none."""
+    outcomes = [event for event in demo.subscriber.received if event.is_outcome]
+    types = Counter(event.type for event in outcomes)
     commands = Counter(status.commands or {})
-    causes = {seen.command_id for seen in outcomes}
-    return len(causes) == told.total() and told == Counter(
-        {kind: commands[outcome] for outcome, kind in EVENT_OF.items()}
-    )
+    causes = {event.event["causationid"] for event in outcomes}
+    expected = Counter({kind: commands[outcome] for outcome, kind in EVENT_OF.items()})
+    return len(causes) == types.total() and types == expected
 
 
-def _late(stage: Stage, count: int) -> list[str]:
+def _follow_again(demo: Demo, count: int) -> list[str]:
     received: list[str] = []
-    for each in follow(stage.redis, after=0):
-        if isinstance(each, Received):
-            received.append(each.event["id"])
-        if each is None or len(received) == count:
+    for item in follow(demo.redis, after=0):
+        if isinstance(item, Received):
+            received.append(item.event["id"])
+        if item is None or len(received) == count:
             break
     return received
 
 
-def _latency(stage: Stage) -> str:
-    """Of the videos that were published one by one: a batch is measured by its rate."""
-    crowd = set(stage.crowd)
-    single = [seen for seen in stage.subscriber.seen if seen.is_due and seen.video_id not in crowd]
-    each = [seen.latency * 1000 for seen in single]
-    return f"a median of {median(each):.0f} ms after the command was due"
+def _latency(demo: Demo) -> str:
+    """The latency of videos published one by one; a batch is measured by its rate."""
+    batch = set(demo.many)
+    single = [
+        event.latency * 1000
+        for event in demo.subscriber.received
+        if event.is_outcome and event.video_id not in batch
+    ]
+    return f"a median of {median(single):.0f} ms after the command was due"
 
 
-def _line(finding: Finding) -> Text:
-    mark, style = MARKS[finding.ok]
-    return Text.assemble((f"{mark} ", style), finding.text)
-
-
-def _verdict(stage: Stage) -> Text:
-    wrong = [finding for finding in stage.findings if not finding.ok]
+def _verdict(demo: Demo) -> Text:
+    wrong = sum(not check.ok for check in demo.checks)
     if wrong:
-        return Text(f"{len(wrong)} of {len(stage.findings)} checks failed.", "bold red")
+        return Text(f"{wrong} of {len(demo.checks)} checks failed.", "bold red")
     return Text.assemble(
-        (f"All {len(stage.findings)} checks hold. ", "bold green"),
-        "To play with it yourself: ",
+        (f"All {len(demo.checks)} checks hold. ", "bold green"),
+        "To try it yourself: ",
         ("make up", "bold"),
     )

