@@ -10,7 +10,7 @@ import psycopg
 
 from bench import ours
 from bench.processes import wait_for
-from bench.stage import Run, Stage
+from bench.setup import Run, Setup
 from bench.subscriber import Arrivals, subscriber
 from db.session import array_of, transaction
 
@@ -57,9 +57,9 @@ class Generation:
         return self.median <= GOAL_MS
 
 
-def measure(stage: Stage, *, videos: int) -> Generation:
+def measure(setup: Setup, *, videos: int) -> Generation:
     """All videos wait from the start; generation ends for one at a time."""
-    with stage.run() as run, subscriber(run) as arrivals:
+    with setup.run() as run, subscriber(run) as arrivals:
         ids = run.video_ids[: WARM_UP + videos]
         url = run.environment["DATABASE_URL"]
         with psycopg.connect(url) as platform, ours.worker(run):

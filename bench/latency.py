@@ -11,7 +11,7 @@ import httpx
 
 from bench import ours
 from bench.processes import ROOT, free_port, python, wait_for
-from bench.stage import WORKSPACE, Run, Stage
+from bench.setup import WORKSPACE, Run, Setup
 from bench.subscriber import Arrivals, subscriber
 from schemas.command import PublishRequest
 from schemas.values.caller import Scope
@@ -50,9 +50,9 @@ class Latency:
         return self.median <= GOAL_MS
 
 
-def measure(stage: Stage, *, requests: int) -> list[Latency]:
+def measure(setup: Setup, *, requests: int) -> list[Latency]:
     """Measure both doors, one request at a time; HTTP only once there is an API."""
-    with stage.run() as run, ours.worker(run), subscriber(run) as arrivals:
+    with setup.run() as run, ours.worker(run), subscriber(run) as arrivals:
         ids = iter(run.video_ids)
         doors = [_door(PYTHON, _in_python(run), ids, arrivals, requests)]
         if (ROOT / "worker" / "api").exists():
@@ -81,7 +81,7 @@ def _time(publish: Publish, video_id: int, arrivals: Arrivals) -> float:
 
 
 def _in_python(run: Run) -> Publish:
-    waking = ours.waker(run)
+    waking = ours.make_waker(run)
 
     def publish(video_id: int) -> None:
         enqueue(run.engine, waking, [PublishRequest(video_id=video_id)], ours.ORIGIN)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bench import ours
 from bench.processes import children, resident
-from bench.stage import Run, Stage
+from bench.setup import Run, Setup
 from db.session import transaction
 
 GOAL_MIB = 150.0
@@ -40,9 +40,9 @@ class Memory:
         return self.samples[-1].rss < GOAL_MIB and self.growth < GROWTH_MIB
 
 
-def measure(stage: Stage, *, rounds: int, commands: int) -> Memory:
+def measure(setup: Setup, *, rounds: int, commands: int) -> Memory:
     """Publish the same videos in rounds, withdrawn in between by others."""
-    with stage.run() as run, ours.worker(run, concurrency=1) as pid:
+    with setup.run() as run, ours.worker(run, concurrency=1) as pid:
         [child] = children(pid)
         samples = [_round(run, child, number, commands) for number in range(1, rounds + 1)]
         if children(pid) != [child]:
@@ -53,6 +53,6 @@ def measure(stage: Stage, *, rounds: int, commands: int) -> Memory:
 def _round(run: Run, child: int, number: int, commands: int) -> Sample:
     with transaction(run.engine) as tx:
         tx.execute(WITHDRAW)
-    ours.enqueue_all(run.engine, ours.waker(run), run.video_ids[:commands])
+    ours.enqueue_all(run.engine, ours.make_waker(run), run.video_ids[:commands])
     ours.wait_for_position(run, number * commands)
     return Sample(published=number * commands, **resident(child))

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from bench.processes import python, wait_for
-from bench.stage import Run
+from bench.setup import Run
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from worker.enqueue.accept import Origin, enqueue
@@ -25,7 +25,7 @@ from worker.runtime.wake_ups import Waker
 PER_CALL = 500
 ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench")
 
-# Every way in which the run could be wrong, each a count that must be the number given.
+# Counts that must each equal the number of videos.
 CHECK = """
 SELECT (SELECT count(*) FROM publisher.publish_command
         WHERE state = 'published' AND trigger <> 'canary') AS published,
@@ -39,7 +39,7 @@ SELECT (SELECT count(*) FROM publisher.publish_command
 
 
 class Incorrect(Exception):
-    """A run was fast and wrong."""
+    """A run that did not publish each video exactly once."""
 
 
 @contextmanager
@@ -55,8 +55,8 @@ def worker(run: Run, concurrency: int = 2) -> Generator[int]:
         yield pid
 
 
-def waker(run: Run) -> Waker:
-    """Wakes the worker as any producer does."""
+def make_waker(run: Run) -> Waker:
+    """Make a Waker like that of any producer."""
     redis_url = run.environment["REDIS_URL"]
     producer = make_producer(Settings(redis_url=redis_url))
     return Waker(redis=open_hint_redis(redis_url), send=partial(send_wake_up, producer))
@@ -71,7 +71,7 @@ def enqueue_all(engine: Engine, waking: Waker, video_ids: Sequence[int]) -> None
 
 def accept(run: Run, videos: Iterable[tuple[int, datetime | None]]) -> list[UUID]:
     """Enqueue videos with the times they are to be published at, 500 at a time."""
-    waking = waker(run)
+    waking = make_waker(run)
     rest = (PublishRequest(video_id=video_id, publish_at=at) for video_id, at in videos)
     ids: list[UUID] = []
     while batch := list(islice(rest, PER_CALL)):
@@ -80,12 +80,12 @@ def accept(run: Run, videos: Iterable[tuple[int, datetime | None]]) -> list[UUID
 
 
 def wait_for_position(run: Run, position: int, seconds: float = 120) -> None:
-    """Wait until the stream has reached a position; as it began empty, its length tells."""
+    """Wait until the stream has reached a position: it began empty, its length is the position."""
     wait_for(lambda: run.redis.xlen(STREAM) >= position, f"event {position}", seconds)
 
 
 def check(run: Run, video_ids: Sequence[int]) -> None:
-    """Every video published once, one event each, positions without gap, all on the stream."""
+    """Check that each video was published once, with one event, and that the stream has no gap."""
     wanted = len(video_ids)
     with transaction(run.engine) as tx:
         counts = tx.execute(CHECK, {"ids": list(video_ids)}).fetchone()

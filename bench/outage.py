@@ -12,7 +12,7 @@ from uuid import UUID
 
 from bench import ours
 from bench.punctuality import await_published, times
-from bench.stage import Run, Stage
+from bench.setup import Run, Setup
 
 GOAL_SECONDS = 3.0
 """From the moment that the worker first consumes until everything overdue is committed."""
@@ -52,13 +52,13 @@ class Outages:
         return median(max(each.meanwhile) for each in self.rounds)
 
 
-def measure(stage: Stage, *, runs: int, overdue: int) -> Outages:
+def measure(setup: Setup, *, runs: int, overdue: int) -> Outages:
     """Let commands become due while no worker runs, then start worker and beat."""
-    return Outages(rounds=[_recover(stage, overdue) for _ in range(runs)])
+    return Outages(rounds=[_recover(setup, overdue) for _ in range(runs)])
 
 
-def _recover(stage: Stage, overdue: int) -> Outage:
-    with stage.run() as run:
+def _recover(setup: Setup, overdue: int) -> Outage:
+    with setup.run() as run:
         videos = iter(run.video_ids)
         late = ours.accept(run, ((each, None) for each in islice(videos, overdue)))
         started = time.time()

@@ -1,4 +1,4 @@
-"""The processes that take part: started, waited for, measured and ended by their ids."""
+"""The processes of a run: started, waited for, measured and ended by their ids."""
 
 import os
 import signal
@@ -17,12 +17,12 @@ STOP_SECONDS = 20
 
 @dataclass(frozen=True)
 class Logs:
-    """Where the processes' output goes: into files, as in production, never to a terminal."""
+    """The folder for the output of the processes."""
 
     folder: Path
 
     def tail(self, name: str, lines: int = 20) -> str:
-        """What a process said last."""
+        """Read the last lines of a process's output."""
         text = (self.folder / f"{name}.log").read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
@@ -46,7 +46,7 @@ def python(
         if process.poll() is not None:
             raise RuntimeError(f"{name} ended by itself:\n{logs.tail(name)}")
     except TimeoutError as error:
-        error.add_note(f"{name} said last:\n{logs.tail(name)}")
+        error.add_note(f"{name} wrote last:\n{logs.tail(name)}")
         raise
     finally:
         process.terminate()

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from bench import ours
 from bench.processes import wait_for
-from bench.stage import WORKSPACE, Run, Stage
+from bench.setup import WORKSPACE, Run, Setup
 from db.commands.claim import CLAIM_DUE, LATE, MAX_BYTES
 from db.session import array_of, transaction
 from worker.publish.run import BATCH
@@ -35,7 +35,7 @@ PAUSE_SECONDS = (0.1, 0.4)
 """Between two lone commands, at random, so that they meet the sweeps at every phase."""
 
 # From due to committed, and from due to claimed, in milliseconds. The caller's time counts, not
-# what the worker made of it. PostgreSQL notes the time of a commit just before it flushes it.
+# the one that the worker computed. PostgreSQL records a commit's time just before it flushes it.
 MEASURE = """
 SELECT 1000 * extract(epoch FROM pg_xact_commit_timestamp(xmin) - due)::float8,
        1000 * extract(epoch FROM claimed_at - due)::float8,
@@ -95,7 +95,7 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Scenario:
     """Rounds beside `far` commands that are due much later."""
 
     far: int
@@ -124,11 +124,11 @@ class Scene:
 
 
 def measure(
-    stage: Stage, *, runs: int, commands: int, seconds: float, alone: int, far: int
-) -> list[Scene]:
+    setup: Setup, *, runs: int, commands: int, seconds: float, alone: int, far: int
+) -> list[Scenario]:
     """Measure each of `runs` rounds on a fresh database: without, and with others far away."""
     return [
-        _scene(stage, runs=runs, commands=commands, seconds=seconds, alone=alone, far=count)
+        _scenario(setup, runs=runs, commands=commands, seconds=seconds, alone=alone, far=count)
         for count in (0, far)
     ]
 
@@ -168,22 +168,22 @@ def await_published(run: Run, ids: Sequence[UUID], seconds: float = 120) -> None
     wait_for(done, f"{len(ids)} publications", seconds)
 
 
-def _scene(
-    stage: Stage, *, runs: int, commands: int, seconds: float, alone: int, far: int
-) -> Scene:
-    scene = Scene(far=far, spread=[], idle=[], claims=[])
+def _scenario(
+    setup: Setup, *, runs: int, commands: int, seconds: float, alone: int, far: int
+) -> Scenario:
+    scenario = Scenario(far=far, spread=[], idle=[], claims=[])
     for _ in range(runs):
-        with stage.run() as run:
+        with setup.run() as run:
             _plan_ahead(run, far)
             videos = iter(run.video_ids)
             first = ours.accept(run, ((each, None) for each in islice(videos, BATCH)))
-            scene.claims.append(_explain(run))
+            scenario.claims.append(_explain(run))
             with ours.worker(run):
                 await_published(run, first)
-                scene.idle.append(_idle(run, list(islice(videos, alone))))
-                scene.spread.append(_spread(run, list(islice(videos, commands)), seconds))
-            scene.claims.append(_explain(run))
-    return scene
+                scenario.idle.append(_idle(run, list(islice(videos, alone))))
+                scenario.spread.append(_spread(run, list(islice(videos, commands)), seconds))
+            scenario.claims.append(_explain(run))
+    return scenario
 
 
 def _idle(run: Run, video_ids: Sequence[int]) -> Lateness:

@@ -10,7 +10,7 @@ from rich.table import Table
 from bench import generation, outage
 from bench.latency import GOAL_MS, Latency
 from bench.memory import GOAL_MIB, GROWTH_MIB, Memory
-from bench.punctuality import GOAL_IDLE_MS, GOAL_READ, GOAL_SPREAD_MS, Lateness, Scene
+from bench.punctuality import GOAL_IDLE_MS, GOAL_READ, GOAL_SPREAD_MS, Lateness, Scenario
 from bench.throughput import GOAL, Throughput
 
 
@@ -63,31 +63,31 @@ def memory_row(result: Memory) -> Row:
     )
 
 
-def punctuality_rows(scene: Scene) -> list[Row]:
+def punctuality_rows(scenario: Scenario) -> list[Row]:
     """Alone, among many, and what the claims read."""
-    beside = f", {scene.far:,} others far ahead" if scene.far else ""
-    commands = scene.spread[0].commands
+    beside = f", {scenario.far:,} others far ahead" if scenario.far else ""
+    commands = scenario.spread[0].commands
     return [
         Row(
             what=f"due one at a time{beside}, to its commit",
-            value=f"{scene.idle_median:.1f} ms",
-            spread=_late(scene.idle),
+            value=f"{scenario.idle_median:.1f} ms",
+            spread=_late(scenario.idle),
             goal=f"≤ {GOAL_IDLE_MS:.0f} ms",
-            met=scene.idle_median <= GOAL_IDLE_MS,
+            met=scenario.idle_median <= GOAL_IDLE_MS,
         ),
         Row(
             what=f"{commands:,} due at random{beside}, 99th percentile",
-            value=f"{scene.spread_p99:.1f} ms",
-            spread=_late(scene.spread),
+            value=f"{scenario.spread_p99:.1f} ms",
+            spread=_late(scenario.spread),
             goal=f"≤ {GOAL_SPREAD_MS:.0f} ms",
-            met=scene.spread_p99 <= GOAL_SPREAD_MS,
+            met=scenario.spread_p99 <= GOAL_SPREAD_MS,
         ),
         Row(
             what=f"rows that a claim reads and does not take{beside}",
-            value=f"{scene.excess}",
-            spread=f"at most {max(each.pages for each in scene.claims):,} pages",
+            value=f"{scenario.excess}",
+            spread=f"at most {max(each.pages for each in scenario.claims):,} pages",
             goal=f"≤ {GOAL_READ}",
-            met=scene.excess <= GOAL_READ,
+            met=scenario.excess <= GOAL_READ,
         ),
     ]
 

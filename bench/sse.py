@@ -26,7 +26,7 @@ import httpx
 
 from bench import ours
 from bench.processes import ROOT, free_port, python, resident, wait_for
-from bench.stage import WORKSPACE, Run, stage
+from bench.setup import WORKSPACE, Run, set_up
 from schemas.command import PublishRequest
 from schemas.values.caller import Scope
 from worker.enqueue.accept import enqueue
@@ -84,7 +84,7 @@ def main() -> int:
         return 0
     logs.configure(LogFormat.JSON, "WARNING")
     results: list[Result] = []
-    with stage(videos=2 * asked.runs * (asked.events + WARM_UP) + 100) as ready:
+    with set_up(videos=2 * asked.runs * (asked.events + WARM_UP) + 100) as ready:
         for readers in [1] * asked.runs + [asked.readers] * asked.runs:
             with ready.run() as run:
                 results.append(measure(run, readers, asked.events))
@@ -121,7 +121,7 @@ def _publish(run: Run, video_id: int) -> float:
         committed.append(time.monotonic())
         relay(run.engine, run.redis, BASE_URL)
 
-    enqueue(run.engine, ours.waker(run), [PublishRequest(video_id=video_id)], ours.ORIGIN)
+    enqueue(run.engine, ours.make_waker(run), [PublishRequest(video_id=video_id)], ours.ORIGIN)
     run_due(run.engine, base_url=BASE_URL, wake=lambda: None, committed=after_commit)
     return committed[0]
 

@@ -8,7 +8,7 @@ from queue import Queue
 
 from redis import Redis
 
-from bench.stage import Run
+from bench.setup import Run
 from schemas.events import EventType
 from worker.subscribe import Received, follow
 

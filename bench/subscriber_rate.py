@@ -20,7 +20,7 @@ from rich.console import Console
 from sqlalchemy import Engine
 
 from bench.report import Row, show
-from bench.stage import Run, stage
+from bench.setup import Run, set_up
 from db.session import transaction
 from worker.events import redis_stream
 from worker.runtime import logs
@@ -54,7 +54,7 @@ def main() -> int:
     """Measure, show; 0 when every goal is met."""
     asked = _arguments()
     logs.configure(LogFormat.JSON, "ERROR")
-    with stage(videos=10) as ready, ready.run() as run:
+    with set_up(videos=10) as ready, ready.run() as run:
         _publish_one(run)
         rows = [_relay(run, asked.events, asked.runs)]
         rows += _subscriber(run, asked.events, asked.runs)
@@ -64,10 +64,10 @@ def main() -> int:
 
 
 def _publish_one(run: Run) -> None:
-    from bench import ours  # noqa: PLC0415 - its Celery app reads settings that the stage has set
+    from bench import ours  # noqa: PLC0415 - its Celery app reads settings that the set-up has made
 
     with ours.worker(run):
-        ours.enqueue_all(run.engine, ours.waker(run), run.video_ids[:1])
+        ours.enqueue_all(run.engine, ours.make_waker(run), run.video_ids[:1])
         ours.wait_for_position(run, 1)
 
 

@@ -8,7 +8,7 @@ from statistics import median
 from bench import ours
 from bench.peers import textbook
 from bench.processes import python, wait_for
-from bench.stage import Run, Stage
+from bench.setup import Run, Setup
 from db.session import transaction
 
 WARM_UP = 100
@@ -42,20 +42,20 @@ class Throughput:
         return self.ratio >= GOAL
 
 
-def measure(stage: Stage, *, runs: int, commands: int, peer_commands: int) -> Throughput:
+def measure(setup: Setup, *, runs: int, commands: int, peer_commands: int) -> Throughput:
     """Alternate between both, so that other work on the machine affects both."""
     mine: list[float] = []
     theirs: list[float] = []
     for _ in range(runs):
-        with stage.run() as run:
+        with setup.run() as run:
             mine.append(_ours(run, run.video_ids[: WARM_UP + commands]))
-        with stage.run() as run:
+        with setup.run() as run:
             theirs.append(_textbook(run, run.video_ids[: WARM_UP + peer_commands]))
     return Throughput(commands=commands, peer_commands=peer_commands, ours=mine, peer=theirs)
 
 
 def _ours(run: Run, video_ids: Sequence[int]) -> float:
-    waking = ours.waker(run)
+    waking = ours.make_waker(run)
     with ours.worker(run):
         ours.enqueue_all(run.engine, waking, video_ids[:WARM_UP])
         ours.wait_for_position(run, WARM_UP)

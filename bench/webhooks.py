@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 
 from bench.ours import ORIGIN
 from bench.processes import children, free_port, python, resident, wait_for
-from bench.stage import Run, stage
+from bench.setup import Run, set_up
 from db.session import transaction
 from db.webhooks.fan_out import lock_last_position
 from schemas.command import PublishRequest
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> None:
         asyncio.run(receive(asked.receive))
         return
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    with stage(asked.events) as standing:
+    with set_up(asked.events) as standing:
         results: list[dict[str, float]] = []
         for _ in range(asked.runs):
             with standing.run() as run:

@@ -91,7 +91,7 @@ def logs_to_pytest() -> None:
 
 @pytest.fixture(scope="session")
 def running() -> Generator[Engines]:
-    """PostgreSQL and Valkey, as real as in production, without the waiting for disks."""
+    """PostgreSQL and Valkey, the programs of production, without fsync."""
     home = Path(tempfile.mkdtemp(prefix="pw-test-", dir=data_place()))
     home.chmod(0o755)
     try:

@@ -1,4 +1,4 @@
-"""`publish-worker demo` as a process: all of it holds, and nothing is left behind."""
+"""`publish-worker demo` as a process: every check holds, and nothing is left."""
 
 import re
 import signal

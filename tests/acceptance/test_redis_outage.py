@@ -59,7 +59,7 @@ def valkey(tmp_path: Path) -> Generator[Valkey]:
 
 
 @pytest.fixture
-def crew(tmp_path: Path, database_url: str, valkey: Valkey) -> Generator[Celeries]:
+def processes(tmp_path: Path, database_url: str, valkey: Valkey) -> Generator[Celeries]:
     """A worker and beat on the Valkey that will die."""
     with celeries(tmp_path, database_url, valkey.url) as started:
         started.worker()
@@ -68,7 +68,7 @@ def crew(tmp_path: Path, database_url: str, valkey: Valkey) -> Generator[Celerie
 
 
 def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
-    engine: Engine, valkey: Valkey, crew: Celeries
+    engine: Engine, valkey: Valkey, processes: Celeries
 ) -> None:
     set_up(engine)
     pipeline = Pipeline(engine=engine, redis=valkey.client)
@@ -83,18 +83,18 @@ def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
     wait_until(lambda: on_stream(valkey) >= 2, "both events on the new, empty Valkey", timeout=30)
     subjects = [event["subject"] for event in pipeline.events()]
     assert subjects == [str(before), str(during)]
-    assert all(celery.is_running for celery in crew.started)
+    assert all(celery.is_running for celery in processes.started)
     waker.redis.close()
 
 
-def test_a_crew_that_starts_before_redis_waits_for_it(
+def test_worker_and_beat_that_start_before_redis_wait_for_it(
     tmp_path: Path, engine: Engine, database_url: str, valkey: Valkey
 ) -> None:
     set_up(engine)
     pipeline = Pipeline(engine=engine, redis=valkey.client)
     valkey.kill()
-    with celeries(tmp_path, database_url, valkey.url) as crew:
-        starting = [crew.start("worker", "--concurrency=1"), crew.start("beat")]
+    with celeries(tmp_path, database_url, valkey.url) as processes:
+        starting = [processes.start("worker", "--concurrency=1"), processes.start("beat")]
         for celery in starting:
             celery.wait_for("broker.unreachable")
         enqueue_without_redis(pipeline, valkey)

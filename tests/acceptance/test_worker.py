@@ -130,12 +130,12 @@ def test_every_log_line_is_json_and_one_id_leads_through_them(
     wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
     worker.stop()
     lines = [line for line in worker.log.read_text().splitlines() if line.startswith("{")]
-    told = [json.loads(line) for line in lines]
-    assert {line["event"] for line in told if line.get("correlation_id") == "c-7"} == {
+    entries = [json.loads(line) for line in lines]
+    assert {line["event"] for line in entries if line.get("correlation_id") == "c-7"} == {
         "commands.accepted",
         "command.settled",
     }
-    assert any(line.get("logger", "").startswith("celery.") for line in told)
+    assert any(line.get("logger", "").startswith("celery.") for line in entries)
 
 
 def test_the_sweep_finds_work_without_a_wake_up(pipeline: Pipeline, celery: Celeries) -> None:

@@ -1,4 +1,4 @@
-"""A real RabbitMQ of the tests' own: one node, on free ports, with nothing left behind."""
+"""A real RabbitMQ of the tests' own: one node, on free ports, removed at the end."""
 
 import os
 import shutil

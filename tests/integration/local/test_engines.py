@@ -54,7 +54,7 @@ with_proc = pytest.mark.skipif(
 
 @contextmanager
 def open_folder() -> Generator[Path]:
-    """A folder that `nobody`, whom root's engines run as, can enter (pytest's tmp_path is not)."""
+    """A folder that root's engines, which run as `nobody`, can enter, unlike tmp_path."""
     path = Path(tempfile.mkdtemp(prefix="publish-worker-test-", dir="/var/tmp"))
     path.chmod(0o755)
     try:
@@ -72,7 +72,7 @@ def directory() -> Generator[Path]:
 
 @pytest.fixture(scope="module")
 def used() -> Generator[Path]:
-    """A data directory with a cluster, for tests that need not see one made (a second each)."""
+    """A data directory with a cluster, for tests that do not need a new one (a second each)."""
     with open_folder() as path:
         with engines(path, durable=False):
             pass
@@ -246,13 +246,15 @@ def test_a_process_that_got_an_engines_old_number_is_left_alone(used: Path) -> N
         assert up(found) == ["postgres", "valkey"]
 
 
-def test_half_a_cluster_is_in_nobodys_way(directory: Path) -> None:
+def test_a_half_made_cluster_is_removed(directory: Path) -> None:
     (directory / "postgres.new-interrupted").mkdir()
     with engines(directory, durable=False):
         assert [path.name for path in directory.glob("postgres*/")] == ["postgres"]
 
 
-def test_a_taken_port_is_not_the_end(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_valkey_tries_another_port_if_one_is_taken(
+    used: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         socket.create_server(("127.0.0.1", 0)) as s,
@@ -264,7 +266,7 @@ def test_a_taken_port_is_not_the_end(used: Path, monkeypatch: pytest.MonkeyPatch
             assert valkey(found, "PING") == ["+PONG"]
 
 
-def test_an_engine_that_does_not_start_is_quoted(directory: Path) -> None:
+def test_the_log_of_an_engine_that_does_not_start_is_in_the_error(directory: Path) -> None:
     (directory / "postgres").mkdir()
     quoted = r"(?s)postgres ended; see .*DATABASE_URL.*postgresql.conf"
     with pytest.raises(EngineError, match=quoted), engines(directory):
@@ -302,7 +304,7 @@ def test_the_password_is_on_no_command_line(used: Path) -> None:
             assert password.encode() not in command
 
 
-def test_what_tells_the_password_is_for_its_owner_only(used: Path) -> None:
+def test_files_that_lead_to_the_password_are_readable_by_their_owner_only(used: Path) -> None:
     with engines(used, durable=False) as found:
         assert stat.S_IMODE(socket_directory(found).stat().st_mode) == 0o700
         assert stat.S_IMODE((used / "engines.json").stat().st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""What a measurement stands on: durable engines, and for each run a fresh database and stream."""
+"""What a measurement runs on: durable engines, and for each run a new database and stream."""
 
 import os
 import shutil
@@ -26,23 +26,23 @@ RUN_DATABASE = "bench_run"
 CLONE = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
 DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 KEEP_COMMIT_TIMES = "ALTER SYSTEM SET track_commit_timestamp = on"
-"""Heard at the next start; ten bytes a transaction, so that lateness is measured to the commit."""
+"""Takes effect at the next start. Ten bytes a transaction; lateness is measured to the commit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run's database and stream, both as new, and the drafts that wait in it."""
+    """One run's new database and empty stream, and the ids of its drafts."""
 
     engine: Engine
     redis: Redis
     environment: dict[str, str]
-    """Of the processes that take part."""
+    """Environment variables of the processes."""
     video_ids: list[int]
     logs: Logs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Setup:
     """Engines that stay up for all runs, and the filled database that each run gets a copy of."""
 
     found: Engines
@@ -51,7 +51,7 @@ class Stage:
 
     @contextmanager
     def run(self) -> Generator[Run]:
-        """Set everything back to the start; drop what the run left at its end."""
+        """Copy the filled database, empty Redis, and drop the copy at the end."""
         copy, original = sql.Identifier(RUN_DATABASE), sql.Identifier(DATABASE)
         _administer(self.found, DROP.format(copy))
         _administer(self.found, CLONE.format(copy, original))
@@ -71,7 +71,7 @@ class Stage:
 
 
 @contextmanager
-def stage(videos: int) -> Generator[Stage]:
+def set_up(videos: int) -> Generator[Setup]:
     """Start the engines, durable as in production, and fill a database with ready drafts."""
     home = Path(tempfile.mkdtemp(prefix="pw-bench-", dir="/var/tmp"))
     home.chmod(0o755)  # as root the engines run as `nobody`
@@ -83,7 +83,7 @@ def stage(videos: int) -> Generator[Stage]:
             ids = _fill(found.database_url, videos)
             # This process is a producer too: its Celery app reads the same settings.
             os.environ.update(environment(found.database_url, found.redis_url))
-            yield Stage(found=found, video_ids=ids, home=home)
+            yield Setup(found=found, video_ids=ids, home=home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
