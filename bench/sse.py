@@ -177,7 +177,7 @@ async def _connect(port: int, key: str, at_once: asyncio.Semaphore) -> Any:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         asked = "GET /api/v1/events/stream HTTP/1.1\r\nHost: bench\r\n"
         writer.write(f"{asked}Authorization: Bearer {key}\r\n\r\n".encode())
-        await reader.readuntil(b": behind 0")
+        await reader.readuntil(b": after 0")
         return reader, writer
 
 

@@ -1,4 +1,4 @@
-"""The feed: what a reader of events asks for, and an event as readers get it."""
+"""The feed: which events a reader requests, and an event as readers receive it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,66 +12,66 @@ from schemas.fields import Frozen, Id
 
 MAX_POSITION = 10**18
 MAX_PAGE, PAGE = 1_000, 100
-"""Events in one answer: at most, and unless said otherwise."""
+"""Events in one answer: the limit, and the default."""
 
 
 class StreamFilter(Frozen):
-    """Which events a live reader wants, and from where on."""
+    """Which events a live reader requests, and from which position."""
 
     after: Annotated[int, Field(ge=0, le=MAX_POSITION, examples=[1000])] | None = None
-    """The last position that was seen; the events after it follow."""
+    """The last position that was read: the events after it follow."""
     type: Annotated[list[EventType], Field(max_length=len(EventType))] = Field(default=[])
-    """Only these types; may be given several times. Without it, all."""
+    """Only these types; may be repeated. Default: all types."""
     video_id: Annotated[int, Field(ge=1, le=MAX_POSITION, examples=[7])] | None = None
     """Only events about this video."""
 
 
 class FeedFilter(StreamFilter):
-    """Which events a page is to have, and from where on."""
+    """Which events a page contains, and from which position."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = PAGE
-    """The largest number of events in the answer."""
+    """The highest number of events in the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """An event on its way to readers."""
+class FeedEvent:
+    """An event as the feed, the live tail and their filters need it."""
 
     position: int
     type: str
     subject: str
     workspace_id: int
     document: str
-    """The CloudEvents document."""
+    """The CloudEvents document, as JSON."""
 
     @cached_property
     def frame(self) -> bytes:
-        """The event as `text/event-stream` has it; made once for all who read it."""
+        """The event in the format `text/event-stream`; rendered once for all readers."""
         one_line = self.document.replace("\r", " ").replace("\n", " ")
         return f"id: {self.position}\nevent: {self.type}\ndata: {one_line}\n\n".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which events a reader may and wants to see."""
+class EventFilter:
+    """Which events a reader may see and has requested."""
 
     workspace_id: int | None
     """None: every workspace."""
     types: frozenset[str] = frozenset()
-    """None of them: all."""
+    """Empty: all types."""
     video_id: Id | None = None
 
     @property
-    def is_everything(self) -> bool:
-        """Whether there is nothing to filter but the workspace."""
+    def is_workspace_only(self) -> bool:
+        """Whether nothing but the workspace restricts the events."""
         return not self.types and self.video_id is None
 
-    def of(self, events: Iterable[Told]) -> list[Told]:
-        """Those that are wanted."""
+    def select(self, events: Iterable[FeedEvent]) -> list[FeedEvent]:
+        """The events that match."""
         return [event for event in events if self.matches(event)]
 
-    def matches(self, event: Told) -> bool:
-        """Whether it is wanted."""
+    def matches(self, event: FeedEvent) -> bool:
+        """Whether the event passes this filter."""
         return (
             self.workspace_id in (None, event.workspace_id)
             and (not self.types or event.type in self.types)

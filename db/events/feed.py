@@ -1,4 +1,4 @@
-"""The feed: the statement that reads a page of events after a position."""
+"""The feed: the statement that reads the events after a position."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from psycopg.rows import dict_row
 from db.events.outbox import RecordedEvent
 from db.session import Connection
 
-# The wanted events of the next `scan` positions, in order, and where the outbox begins and ends:
-# all in one snapshot, so that pruning or recording cannot come between two reads. No index
-# knows workspaces or types (each would be paid for with every event), so the positions that one
-# look goes through are bounded. NULL for the position means: from the oldest event on.
-PAGE = """
+# Scans the next `scan` positions for events that match, in order, and reads where the outbox begins
+# and ends. One statement sees one moment, so nothing is pruned or recorded in between. No index has
+# workspaces or types (each event would pay for it), so the scan is limited. `after` NULL: scan from
+# the oldest event.
+SCAN = """
 WITH ends AS (
     SELECT position AS last, (SELECT min(position) FROM publisher.outbox_event) AS oldest
     FROM publisher.event_position
@@ -36,40 +36,43 @@ ORDER BY event.position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What one look at the outbox saw."""
+class FeedScan:
+    """The result of one scan of the outbox."""
 
     events: list[RecordedEvent]
     after: int
-    """Where it began."""
+    """The position after which it began."""
     last: int
-    """The last position given out."""
+    """The last position that was assigned."""
     oldest: int | None
-    """The oldest position still kept; None: there is none."""
+    """The oldest position that is still stored; None: the outbox is empty."""
 
 
-def page(
+def scan(
     tx: Connection,
     *,
     after: int | None,
-    scan: int,
+    positions: int,
     limit: int,
     workspace_id: int | None,
     types: Iterable[str],
     video_id: int | None,
-) -> Look:
-    """Scan `scan` positions after `after` (None: from the oldest on) for the wanted events."""
-    asked = {
+) -> FeedScan:
+    """Scan `positions` positions after `after` (None: from the oldest) for at most `limit` events.
+
+    `workspace_id` and `video_id` None, and no `types`: no restriction.
+    """
+    parameters = {
         "after": after,
-        "scan": scan,
+        "scan": positions,
         "limit": limit,
         "workspace_id": workspace_id,
         "types": list(types) or None,
         "video_id": video_id,
     }
     with tx.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(PAGE, asked).fetchall()
+        rows = cursor.execute(SCAN, parameters).fetchall()
     ends = [(row.pop("after"), row.pop("last"), row.pop("oldest")) for row in rows]
-    began, last, oldest = ends[0]  # the same in each row
+    began_after, last, oldest = ends[0]  # the same in each row
     events = [RecordedEvent(**row) for row in rows if row["position"] is not None]
-    return Look(events=events, after=began, last=last, oldest=oldest)
+    return FeedScan(events=events, after=began_after, last=last, oldest=oldest)

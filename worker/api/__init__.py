@@ -1,4 +1,4 @@
-"""The HTTP doors: each route translates, calls one function, answers. `worker.api:app` is ASGI."""
+"""The HTTP door: each route parses, calls one function, answers. `worker.api:app` is ASGI."""
 
 from worker.api.application import create_app
 

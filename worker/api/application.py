@@ -1,4 +1,4 @@
-"""The ASGI application, put together; nothing is opened before it starts."""
+"""The ASGI application. It connects to nothing before the server starts it."""
 
 import os
 import resource
@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import FastAPI
 
-from worker.api import problems
+from worker.api import exception_handlers
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.middleware import BodyLimit, Correlation
-from worker.api.prefer_wait import Outcomes
+from worker.api.prefer_wait import OutcomeWatcher
 from worker.api.routes import (
     commands,
     events,
@@ -22,7 +22,7 @@ from worker.api.routes import (
     videos,
     webhooks,
 )
-from worker.api.shutdown import on_ending_signal
+from worker.api.shutdown import call_on_shutdown
 from worker.api.streaming.tail import Tail
 from worker.runtime import logs
 from worker.runtime.errors_explained import complain, explain
@@ -32,36 +32,36 @@ from worker.runtime.startup import check_database, check_settings
 
 
 def create_app(runtime: Runtime | None = None) -> FastAPI:
-    """Make the application; without `runtime` it opens one from the environment."""
+    """Create the application. Without `runtime`, it opens one from the environment as it starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         opened = runtime or await to_thread.run_sync(_open)
         with opened:
             app.state.runtime = opened
-            app.state.outcomes = Outcomes(opened.engine)
+            app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             settings = opened.settings
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
             app.state.tail = tail
-            with on_ending_signal(tail.stop):
+            with call_on_shutdown(tail.stop):
                 yield
             await tail.close()
-            await app.state.outcomes.stop()
+            await app.state.outcome_watcher.stop()
 
     app = FastAPI(
         title="publish-worker",
         version="1.0.0",
-        summary="Takes a video from finished draft to published, once, and tells everyone.",
+        summary="Publishes finished videos exactly once, and emits an event for every change.",
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for part in (videos, generation, commands, events, punctuality, webhooks):
-        app.include_router(part.router, prefix="/api/v1")
-    for part in (operations, redirects):
-        app.include_router(part.router)
-    problems.install(app)
+    for module in (videos, generation, commands, events, punctuality, webhooks):
+        app.include_router(module.router, prefix="/api/v1")
+    for module in (operations, redirects):
+        app.include_router(module.router)
+    exception_handlers.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(Correlation)
     app.openapi = lambda: document(app)
@@ -69,15 +69,15 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
 
 
 def _open() -> Runtime:
-    """Open what this process works with, or end it with one clear line."""
+    """Open the runtime of this process; on an error, print one line and exit with code 1."""
     try:
         settings = Settings()
         check_settings(settings)
         logs.configure(settings.log_format, settings.log_level)
-        _allow_files()
+        _raise_file_limit()
         opened = Runtime.open(settings)
         check_database(opened.engine)
-        opened.waker.wake()  # opens the way to the broker, so that no caller waits for that
+        opened.waker.wake()  # connects to the broker, so that the first caller does not wait for it
     except Exception as error:
         explained = explain(error)
         if explained is None:
@@ -87,7 +87,7 @@ def _open() -> Runtime:
     return opened
 
 
-def _allow_files() -> None:
-    """As many open files as this process may have: each reader of a stream is one."""
+def _raise_file_limit() -> None:
+    """Allow the most open files that the system permits: each reader of a stream needs one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,30 +1,25 @@
-"""Rows as the API shows them."""
+"""The command resource: from a row to the JSON that callers get."""
 
 from dataclasses import asdict
-from uuid import UUID
 
 from db.commands.inbox import CommandRow
 from schemas.command import PublishCommand
+from worker.api.links import command_url
 
 
-def command_url(base_url: str, command_id: UUID) -> str:
-    """Where this command can be asked for again."""
-    return f"{base_url.rstrip('/')}/api/v1/publish-commands/{command_id}"
-
-
-def command_view(base_url: str, row: CommandRow) -> PublishCommand:
-    """A command as callers see it: its time under the name by which it was asked for."""
-    asked = asdict(row)
-    at, local, other = asked.pop("asked_for"), asked.pop("local_time"), asked.pop("counterpart_id")
-    name = f"{row.action}_at"
+def to_publish_command(base_url: str, row: CommandRow) -> PublishCommand:
+    """The command as callers see it; its time is in the field by which it was requested."""
+    fields = asdict(row)
+    time, local_time = fields.pop("asked_for"), fields.pop("local_time")
+    counterpart = fields.pop("counterpart_id")
     times = dict.fromkeys(
         ("publish_at", "publish_at_local", "unpublish_at", "unpublish_at_local")
-    ) | {name: at, f"{name}_local": local}
+    ) | {f"{row.action}_at": time, f"{row.action}_at_local": local_time}
     return PublishCommand.model_validate(
         {
-            **asked,
+            **fields,
             **times,
             "url": command_url(base_url, row.id),
-            "counterpart": command_url(base_url, other) if other else None,
+            "counterpart": command_url(base_url, counterpart) if counterpart else None,
         }
     )

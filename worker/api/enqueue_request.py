@@ -1,18 +1,16 @@
-"""What every way to enqueue over HTTP has in common: headers in, origin and answer out."""
+"""What the routes that enqueue have in common: the path, the headers, the origin of a command."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Request
 
-from schemas.command import PublishRequest, Trigger
+from schemas.command import Trigger
 from schemas.fields import INT64_MAX
 from schemas.problem import FieldError
-from worker.api.auth import Publisher
+from worker.api.auth import PublishCaller
 from worker.api.middleware import correlation_id, traceparent
-from worker.api.problems import ApiProblem, invalid, no_such_video
-from worker.enqueue.accept import Accepted, Origin, enqueue
-from worker.runtime.runtime import Runtime
+from worker.api.problems import NOT_JSON, ApiProblem, invalid_request, no_such_video
+from worker.enqueue.accept import Origin
 
 MAX_KEY = 255
 
@@ -20,16 +18,19 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="The same key and request give the same commands, however often they are sent.",
+        description="The same key with the same request returns the same commands, however often it"
+        " is sent.",
         examples=["8c0f3a4e-3d1c-4f0e-9a53-0a8a4d1f7c11"],
     ),
 ]
 
 
-async def _origin(request: Request, caller: Publisher, key: IdempotencyKey = None) -> Origin:
+async def _origin(request: Request, caller: PublishCaller, key: IdempotencyKey = None) -> Origin:
     if key is not None and not (0 < len(key) <= MAX_KEY and key.isprintable()):
         detail = f"must have 1 to {MAX_KEY} printable characters"
-        raise invalid([FieldError(pointer="header Idempotency-Key", code="length", detail=detail)])
+        raise invalid_request(
+            FieldError(pointer="header Idempotency-Key", code="length", detail=detail)
+        )
     return Origin(
         trigger=Trigger.API,
         correlation_id=correlation_id(request.scope),
@@ -40,40 +41,27 @@ async def _origin(request: Request, caller: Publisher, key: IdempotencyKey = Non
     )
 
 
-async def _json_only(request: Request) -> None:
-    """Refuse a body that does not say that it is JSON: a form would be misread as nothing."""
+async def _require_json(request: Request) -> None:
+    """Refuse a body that is not declared as JSON: a form would be read as an empty body."""
     if not await request.body():
         return
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (
-        kind.startswith("application/") and kind.endswith("+json")
-    ):
-        raise ApiProblem(
-            status=415,
-            kind="not-json",
-            title="Not JSON",
-            detail="Send the body with `Content-Type: application/json`.",
-        )
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    top, _, subtype = media_type.partition("/")
+    if top != "application" or (subtype != "json" and not subtype.endswith("+json")):
+        raise ApiProblem(NOT_JSON)
 
 
-From = Annotated[Origin, Depends(_origin)]
-"""Where a request comes from."""
-JsonOnly = Depends(_json_only)
-
-
-def accept(runtime: Runtime, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
-    """Enqueue, in the words of this runtime."""
-    return enqueue(runtime.engine, runtime.waker, requests, origin)
-
-
-async def checked_id(
+async def _check_video_id(
     video_id: Annotated[int, Path(description="The video's id.", examples=[7])],
 ) -> int:
-    """An id that a database can hold; there is no video with any other."""
+    """Refuse an id that the database cannot store: no video has it."""
     if not 0 < video_id <= INT64_MAX:
         raise no_such_video(video_id)
     return video_id
 
 
-VideoId = Annotated[int, Depends(checked_id)]
+RequestOrigin = Annotated[Origin, Depends(_origin)]
+"""The caller, its idempotency key, and the request's trace."""
+RequiresJson = Depends(_require_json)
+VideoId = Annotated[int, Depends(_check_video_id)]
 """The video's id in the path."""

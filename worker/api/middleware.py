@@ -1,4 +1,4 @@
-"""Around every request: a correlation id, one log line, and a bound on the body."""
+"""What happens to every request: a correlation id, one log line, and a limit on the body's size."""
 
 import re
 import time
@@ -7,18 +7,17 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from schemas.problem import Problem
+from worker.api.problems import BODY_TOO_LARGE, ApiProblem, to_response
 
 MAX_BODY = 1024 * 1024
-"""Bytes: a thousand commands, or one Video with all its sections, are well below."""
+"""Bytes. A thousand commands, or one Video with all its sections, are much smaller."""
 CORRELATION = "x-correlation-id"
-_QUIET = ("/healthz", "/readyz")
-"""Asked every few seconds: no news."""
-_SANE = re.compile(r"[!-~]{1,128}")
+_PROBES = ("/healthz", "/readyz")
+"""Requested every few seconds, so they are logged at level debug."""
+_VALID_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
@@ -27,18 +26,18 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 def correlation_id(scope: MutableMapping[str, Any]) -> str:
-    """What this request is known by, from the caller's header or made here."""
+    """The request's correlation id: from the caller's header, or generated here."""
     return scope["state"]["correlation_id"]
 
 
 def traceparent(scope: MutableMapping[str, Any]) -> str | None:
-    """The caller's W3C trace context, if it sent a valid one."""
+    """The caller's W3C trace context; None if it sent none, or an invalid one."""
     value = _header(scope, "traceparent")
     return value if value and _TRACEPARENT.fullmatch(value) else None
 
 
 class Correlation:
-    """Gives each request a correlation id, binds it to the log, answers it, logs the request."""
+    """Give each request a correlation id, bind it to the log, send it back, log the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -49,11 +48,11 @@ class Correlation:
             await self._app(scope, receive, send)
             return
         given = _header(scope, CORRELATION)
-        known = given if given and _SANE.fullmatch(given) else str(uuid4())
-        scope.setdefault("state", {})["correlation_id"] = known
+        identifier = given if given and _VALID_ID.fullmatch(given) else str(uuid4())
+        scope.setdefault("state", {})["correlation_id"] = identifier
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(correlation_id=known)
-        begun, status = time.perf_counter(), 500
+        structlog.contextvars.bind_contextvars(correlation_id=identifier)
+        started, status = time.perf_counter(), 500
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -61,27 +60,27 @@ class Correlation:
                 status = message["status"]
                 message["headers"] = [
                     *message.get("headers", ()),
-                    (CORRELATION.encode(), known.encode()),
+                    (CORRELATION.encode(), identifier.encode()),
                 ]
             await send(message)
 
         try:
             await self._app(scope, receive, answer)
         finally:
-            tell = log.debug if scope["path"].startswith(_QUIET) else log.info
-            tell(
+            write = log.debug if scope["path"].startswith(_PROBES) else log.info
+            write(
                 "request.handled",
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                ms=round(1000 * (time.perf_counter() - begun), 1),
+                ms=round(1000 * (time.perf_counter() - started), 1),
             )
 
 
 class BodyLimit:
-    """Reads the body before anybody else does, and refuses one that is too large.
+    """Read the whole body first, and refuse one that is too large.
 
-    FastAPI's own limit answers in plain text, and every error here is a problem.
+    FastAPI's own limit answers in plain text; every error of this API is a problem.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -95,9 +94,10 @@ class BodyLimit:
         try:
             body = await _read(scope, receive)
         except ClientDisconnect:
-            return  # half a body is no request
+            return  # an incomplete body is not a request
         if body is None:
-            await _too_large(scope)(scope, receive, send)
+            refused = ApiProblem(BODY_TOO_LARGE, headers={"Connection": "close"})
+            await to_response(Request(scope), refused)(scope, receive, send)
             return
         replayed = False
 
@@ -126,23 +126,6 @@ async def _read(scope: Scope, receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body", False):
             return bytes(body)
-
-
-def _too_large(scope: Scope) -> JSONResponse:
-    problem = Problem(
-        type="/problems/body-too-large",
-        title="Body too large",
-        status=413,
-        detail=f"The body is larger than {MAX_BODY} bytes. Nothing was done; send less at once.",
-        instance=scope["path"],
-        correlation_id=correlation_id(scope),
-    )
-    return JSONResponse(
-        problem.model_dump(exclude_none=True),
-        status_code=413,
-        media_type="application/problem+json",
-        headers={"Connection": "close"},
-    )
 
 
 def _header(scope: MutableMapping[str, Any], name: str) -> str | None:

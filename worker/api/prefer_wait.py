@@ -1,4 +1,4 @@
-"""Waiting for outcomes (`Prefer: wait=N`, RFC 7240), without a thread for each who waits."""
+"""Waiting for commands to end (`Prefer: wait=N`, RFC 7240), without a thread for each request."""
 
 import asyncio
 import re
@@ -12,67 +12,70 @@ from db.errors import DATABASE_ERRORS
 from worker.enqueue.changes import finished
 
 MAX_WAIT = 60
-"""Seconds; whoever wants to wait longer asks again."""
-DIGITS = 10
-"""A number of seconds this long is above any bound, and need not be read."""
+"""Seconds. A client that wants to wait longer asks again."""
+MAX_DIGITS = 9
+"""A number with more digits is above `MAX_WAIT`; it is not parsed."""
 SHORTEST, LONGEST, GROWTH = 0.01, 0.25, 1.3
-"""Seconds between looks: at once where publishing is fast, and easy on the database where not."""
+"""Seconds between polls: short while commands end fast, longer to spare the database."""
 
 _PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
-"""One of several; a comma within quotes parts nothing."""
+"""One of several preferences; a comma within quotes does not separate."""
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]+)"|([0-9]+))\s*(?:;.*)?', re.IGNORECASE)
 
 
-def preferred_wait(headers: Iterable[str]) -> int | None:
-    """The seconds that the caller prefers to wait, at most `MAX_WAIT`; the first one counts."""
+def parse_prefer_wait(headers: Iterable[str]) -> int | None:
+    """The seconds that the caller prefers to wait, at most `MAX_WAIT`.
+
+    `headers` are the values of `Prefer`; the first `wait` counts. None: there is none.
+    """
     for header in headers:
         for preference in _PREFERENCE.findall(header):
             if found := _WAIT.fullmatch(preference):
                 seconds = (found.group(1) or found.group(2)).lstrip("0")
-                return min(int(seconds or 0), MAX_WAIT) if len(seconds) < DIGITS else MAX_WAIT
+                return min(int(seconds or 0), MAX_WAIT) if len(seconds) <= MAX_DIGITS else MAX_WAIT
     return None
 
 
-class Outcomes:
-    """Tells waiting requests of their commands' ends: one statement for all of them."""
+class OutcomeWatcher:
+    """Wakes waiting requests when their commands end; one statement serves all of them."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting: dict[UUID, list[asyncio.Event]] = {}
-        self._somebody_new = asyncio.Event()
-        self._looking: asyncio.Task[None] | None = None
+        self._has_new = asyncio.Event()
+        self._polling: asyncio.Task[None] | None = None
         self._stopped = False
 
     async def wait(self, command_id: UUID, seconds: float) -> bool:
         """Wait until the command has ended; False if that takes longer than `seconds`."""
         ended = asyncio.Event()
         self._waiting.setdefault(command_id, []).append(ended)
-        self._somebody_new.set()
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+        self._has_new.set()
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.create_task(self._poll())
         try:
             await asyncio.wait_for(ended.wait(), seconds)
         except TimeoutError:
             return False
         finally:
-            self._leave(command_id, ended)
+            self._remove(command_id, ended)
         return True
 
-    def _leave(self, command_id: UUID, ended: asyncio.Event) -> None:
+    def _remove(self, command_id: UUID, ended: asyncio.Event) -> None:
         others = self._waiting[command_id]
         others.remove(ended)
         if not others:
             del self._waiting[command_id]
 
     async def stop(self) -> None:
-        """Look no longer; a look that has begun is waited for, with its connection."""
+        """Stop polling; wait for a running statement to return its connection."""
         self._stopped = True
-        self._somebody_new.set()
-        if self._looking:
-            await self._looking
+        self._has_new.set()
+        if self._polling:
+            await self._polling
 
-    async def _look(self) -> None:
-        """Look while anybody waits, the less often the longer nothing happened."""
+    async def _poll(self) -> None:
+        """Poll while a request waits, more slowly the longer nothing ends."""
         pause = SHORTEST
         while self._waiting and not self._stopped:
             for command_id in await self._finished():
@@ -80,8 +83,8 @@ class Outcomes:
                     event.set()
                 pause = SHORTEST
             try:
-                await asyncio.wait_for(self._somebody_new.wait(), pause)
-                self._somebody_new.clear()
+                await asyncio.wait_for(self._has_new.wait(), pause)
+                self._has_new.clear()
                 pause = SHORTEST
             except TimeoutError:
                 pause = min(pause * GROWTH, LONGEST)
@@ -90,4 +93,4 @@ class Outcomes:
         try:
             return await to_thread.run_sync(finished, self._engine, list(self._waiting))
         except DATABASE_ERRORS:
-            return set()  # whoever waits gets an answer when their time is up
+            return set()  # each request is answered when its time is over

@@ -1,273 +1,218 @@
-"""Problems (RFC 9457): every error leaves the API in this one shape."""
+"""The table of problems (RFC 9457): every error that this API answers with, in its one shape.
+
+Raised problems and the error responses of the OpenAPI document are both made from this table.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import structlog
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
 from fastapi.responses import JSONResponse
-from psycopg.errors import LockNotAvailable
-from starlette.exceptions import HTTPException
 
-from db.errors import DATABASE_ERRORS, is_passing
-from schemas.command import PublishRequest
 from schemas.problem import FieldError, Problem
-from worker.api.middleware import CORRELATION, correlation_id
-from worker.enqueue.accept import KeyReused, NoSuchVideo, VideoChanged
-from worker.enqueue.changes import CommandEnded, CommandNotFailed, NoSuchCommand
-from worker.enqueue.new_commands import RequestInvalid
-from worker.events.feed import PositionAhead, PositionGone
-from worker.webhooks.endpoints import (
-    EndpointInvalid,
-    EndpointNotEnabled,
-    EventNotKept,
-    NoSuchDelivery,
-    NoSuchEndpoint,
-    TooManyEndpoints,
-)
 
 MEDIA_TYPE = "application/problem+json"
-DOCUMENTED, OPTIONS = "documented request", "publishing options"
-"""Tags of the publish body's two shapes; not part of any pointer."""
-NAMED, MAX_ERRORS = 10, 1000
-"""How many fields the detail names, and how many errors an answer lists: one for each command."""
+MAX_FIELDS_NAMED = 10
+"""How many fields the detail of an invalid request names."""
+MAX_ERRORS = 1000
+"""How many errors one answer lists: one for each command of a bulk request."""
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class ProblemKind:
+    """One kind of problem."""
+
+    name: str
+    """The last part of `type`. Clients compare it, so it never changes."""
+    status: int
+    detail: str
+    """The text for people, unless the error has a more exact one. OpenAPI's example."""
+    retry_after: int | None = None
+    """Seconds until another attempt may succeed; sent as `Retry-After`."""
+    example: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Further members of OpenAPI's example."""
+
+    @property
+    def title(self) -> str:
+        """The name as words: "No such video"."""
+        words = self.name.replace("-", " ").capitalize()
+        return words.replace("json", "JSON").replace("url", "URL")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that every answer of this kind has."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+MALFORMED_REQUEST = ProblemKind(
+    "malformed-request", 400, "Nothing was done. The body cannot be read."
+)
+MALFORMED_JSON = ProblemKind(
+    "malformed-json", 400, "Nothing was done. The body is not valid JSON: unexpected end of input."
+)
+NOT_AUTHENTICATED = ProblemKind(
+    "not-authenticated",
+    401,
+    "Send `Authorization: Bearer <API key>` with a key that has not been revoked.",
+)
+SCOPE_TOO_LOW = ProblemKind(
+    "scope-too-low", 403, "The scope of this key is 'read'; this request needs 'publish'."
+)
+ADMIN_NEEDED = ProblemKind(
+    "scope-too-low", 403, "The scope of this key is 'publish'; this request needs 'admin'."
+)
+KEY_IN_URL = ProblemKind(
+    "key-in-url", 403, "A URL may carry only a key of scope 'read'. Create one for this purpose."
+)
+NO_SUCH_PAGE = ProblemKind("no-such-page", 404, "This address does not exist.")
+NO_SUCH_VIDEO = ProblemKind("no-such-video", 404, "There is no video 7 that this key can see.")
+NO_SUCH_COMMAND = ProblemKind("no-such-command", 404, "There is no such command.")
+NO_SUCH_ENDPOINT = ProblemKind("no-such-endpoint", 404, "There is no such webhook endpoint.")
+NO_SUCH_DELIVERY = ProblemKind("no-such-delivery", 404, "The endpoint has no such delivery.")
+NO_SUCH_SCHEMA = ProblemKind(
+    "no-such-schema", 404, "There is no schema of 'video.exploded' in version '1'."
+)
+METHOD_NOT_ALLOWED = ProblemKind(
+    "method-not-allowed", 405, "This address does not support this method."
+)
+COMMAND_ENDED = ProblemKind(
+    "command-ended", 409, "The command ended as 'published'; it cannot be changed any more."
+)
+COMMAND_NOT_FAILED = ProblemKind(
+    "command-not-failed", 409, "The command is 'published'; only a failed one can be retried."
+)
+PUBLISH_REJECTED = ProblemKind(
+    "publish-rejected",
+    409,
+    "Generation has failed. (generation_failed)",
+    example={
+        "command": "http://localhost:8000/api/v1/publish-commands/019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11"
+    },
+)
+REPORT_REFUSED = ProblemKind(
+    "report-refused",
+    409,
+    "The platform's table refuses it: value too long for type character varying(200)",
+)
+POSITION_AHEAD = ProblemKind("position-ahead", 409, "The last position is 1000.")
+ENDPOINT_LIMIT = ProblemKind(
+    "endpoint-limit", 409, "Workspace 1 has 50 endpoints, the most it may have."
+)
+ENDPOINT_DISABLED = ProblemKind(
+    "endpoint-disabled", 409, "The endpoint is disabled; enable it, then replay."
+)
+EVENT_NOT_KEPT = ProblemKind(
+    "event-not-kept", 409, "The event is not stored any more; it cannot be sent again."
+)
+POSITION_GONE = ProblemKind("position-gone", 410, "The oldest event still stored is 1000.")
+VIDEO_CHANGED = ProblemKind(
+    "video-changed", 412, "Video 7 was changed since the version that was expected."
+)
+BODY_TOO_LARGE = ProblemKind(
+    "body-too-large", 413, "Nothing was done. The body is larger than 1 MiB; send less at once."
+)
+NOT_JSON = ProblemKind("not-json", 415, "Send the body with `Content-Type: application/json`.")
+INVALID_REQUEST = ProblemKind(
+    "invalid-request",
+    422,
+    "Nothing was done. To be corrected: /title.",
+    example={"errors": [{"pointer": "/title", "code": "missing", "detail": "Field required"}]},
+)
+INVALID_ADDRESS = ProblemKind(
+    "invalid-request",
+    422,
+    "Nothing was done. To be corrected: /url.",
+    example={
+        "errors": [
+            {
+                "pointer": "/url",
+                "code": "address_refused",
+                "detail": "The address is not a public one.",
+            }
+        ]
+    },
+)
+KEY_REUSED = ProblemKind(
+    "idempotency-key-reused", 422, "The Idempotency-Key was used for another request."
+)
+TOO_MANY_TESTS = ProblemKind(
+    "too-many-tests", 429, "5 tests are running. Try again in a few seconds.", retry_after=5
+)
+INTERNAL_ERROR = ProblemKind(
+    "internal-error",
+    500,
+    "This is an error of the server. Search the logs for the correlation id.",
+)
+DATABASE_AWAY = ProblemKind(
+    "database-away",
+    503,
+    "The database cannot be reached; nothing was done. Try again in a few seconds.",
+    retry_after=5,
+)
+BUSY = ProblemKind(
+    "busy",
+    503,
+    "Another transaction has locked the video or the command for too long; nothing was done. Try"
+    " again in a second.",
+    retry_after=1,
+)
 
 
 class ApiProblem(Exception):
-    """An error with everything that the answer to it says."""
+    """An error with everything that its answer contains.
+
+    `detail` (default: the kind's) and `errors` describe this case; `command` is the URL of the
+    command that it is about; `headers` are sent in addition to the kind's.
+    """
 
     def __init__(
         self,
+        kind: ProblemKind,
+        detail: str | None = None,
         *,
-        status: int,
-        kind: str,
-        title: str,
-        detail: str,
-        errors: Sequence[FieldError] | None = None,
+        errors: Sequence[FieldError] = (),
         command: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.status = status
         self.kind = kind
-        self.title = title
-        self.detail = detail
+        self.detail = detail or kind.detail
+        super().__init__(self.detail)
         self.errors = errors
         self.command = command
-        self.headers = headers
+        self.headers = {**kind.headers, **(headers or {})}
 
 
 def no_such_video(video_id: int) -> ApiProblem:
-    """No such video, as far as the caller's workspace goes."""
-    detail = f"There is no video {video_id} that this key can see."
-    return ApiProblem(status=404, kind="no-such-video", title="No such video", detail=detail)
+    """The problem of a video that does not exist, or that the caller may not see."""
+    return ApiProblem(NO_SUCH_VIDEO, f"There is no video {video_id} that this key can see.")
 
 
-def invalid(errors: Sequence[FieldError]) -> ApiProblem:
-    """Some fields are wrong; nothing was done."""
+def invalid_request(*errors: FieldError) -> ApiProblem:
+    """The problem of a request with wrong fields; its detail names the first ones."""
     fields = list(dict.fromkeys(error.pointer or "the body" for error in errors))
-    more = f" and {len(fields) - NAMED} more" if len(fields) > NAMED else ""
-    return ApiProblem(
-        status=422,
-        kind="invalid-request",
-        title="Invalid request",
-        detail=f"Nothing was done. To be corrected: {', '.join(fields[:NAMED])}{more}.",
-        errors=errors[:MAX_ERRORS],
-    )
+    rest = len(fields) - MAX_FIELDS_NAMED
+    named = ", ".join(fields[:MAX_FIELDS_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    detail = f"Nothing was done. To be corrected: {named}."
+    return ApiProblem(INVALID_REQUEST, detail, errors=errors[:MAX_ERRORS])
 
 
-def answer(request: Request, problem: ApiProblem) -> JSONResponse:
-    """The problem as an answer."""
+def to_response(request: Request, problem: ApiProblem) -> JSONResponse:
+    """The answer to this request."""
+    kind = problem.kind
     body = Problem(
-        type=f"/problems/{problem.kind}",
-        title=problem.title,
-        status=problem.status,
+        type=f"/problems/{kind.name}",
+        title=kind.title,
+        status=kind.status,
         detail=problem.detail,
         instance=request.url.path,
-        correlation_id=correlation_id(request.scope),
-        errors=list(problem.errors) if problem.errors else None,
+        correlation_id=request.state.correlation_id,
+        errors=list(problem.errors) or None,
         command=problem.command,
     )
     return JSONResponse(
         body.model_dump(mode="json", exclude_none=True),
-        status_code=problem.status,
-        headers=dict(problem.headers or {}),
+        status_code=kind.status,
+        headers=problem.headers,
         media_type=MEDIA_TYPE,
     )
-
-
-def install(app: FastAPI) -> None:
-    """Turn every exception that may leave a route into a problem."""
-
-    async def api_problem(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ApiProblem)  # noqa: S101 - Starlette looks handlers up by type
-        return answer(request, error)
-
-    async def validation(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
-        return answer(request, _from_validation(error))
-
-    async def http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)  # noqa: S101
-        return answer(request, _from_http(error))
-
-    async def of_ours(request: Request, error: Exception) -> JSONResponse:
-        return answer(request, _from_ours(error, request))
-
-    async def database(request: Request, error: Exception) -> JSONResponse:
-        if not is_passing(error):
-            return await bug(request, error)
-        log.error("database.away", error=str(error))
-        return answer(request, _AWAY)
-
-    async def bug(request: Request, error: Exception) -> JSONResponse:
-        log.error("request.failed", exc_info=error)
-        answered = answer(request, _BUG)
-        # This one is sent from outside our own middleware.
-        answered.headers[CORRELATION] = correlation_id(request.scope)
-        return answered
-
-    app.add_exception_handler(ApiProblem, api_problem)
-    app.add_exception_handler(RequestValidationError, validation)
-    app.add_exception_handler(HTTPException, http)
-    for kind in (RequestInvalid, EndpointInvalid, *_OURS):
-        app.add_exception_handler(kind, of_ours)
-    app.add_exception_handler(LockNotAvailable, _busy)
-    for kind in DATABASE_ERRORS:
-        app.add_exception_handler(kind, database)
-    app.add_exception_handler(Exception, bug)
-
-
-async def _busy(request: Request, _: Exception) -> JSONResponse:
-    return answer(request, _BUSY)
-
-
-_AWAY = ApiProblem(
-    status=503,
-    kind="database-away",
-    title="Database away",
-    detail="The database cannot be reached; nothing was done. Try again in a few seconds.",
-    headers={"Retry-After": "5"},
-)
-_BUSY = ApiProblem(
-    status=503,
-    kind="busy",
-    title="Busy",
-    detail="Somebody else holds the video or the command in a transaction that takes long; nothing "
-    "was done. Try again in a second.",
-    headers={"Retry-After": "1"},
-)
-_BUG = ApiProblem(
-    status=500,
-    kind="internal-error",
-    title="Internal error",
-    detail="This is a fault of ours. The correlation id leads to it in the logs.",
-)
-
-
-_OURS: dict[type[Exception], tuple[int, str, str]] = {
-    PositionAhead: (409, "position-ahead", "Position ahead"),
-    PositionGone: (410, "position-gone", "Position gone"),
-    NoSuchVideo: (404, "no-such-video", "No such video"),
-    VideoChanged: (412, "video-changed", "Video changed"),
-    KeyReused: (422, "idempotency-key-reused", "Idempotency key reused"),
-    NoSuchCommand: (404, "no-such-command", "No such command"),
-    CommandEnded: (409, "command-ended", "Command ended"),
-    CommandNotFailed: (409, "command-not-failed", "Command not failed"),
-    NoSuchEndpoint: (404, "no-such-endpoint", "No such endpoint"),
-    NoSuchDelivery: (404, "no-such-delivery", "No such delivery"),
-    TooManyEndpoints: (409, "endpoint-limit", "Endpoint limit"),
-    EndpointNotEnabled: (409, "endpoint-disabled", "Endpoint disabled"),
-    EventNotKept: (409, "event-not-kept", "Event not kept"),
-}
-
-
-def _from_ours(error: Exception, request: Request) -> ApiProblem:
-    if isinstance(error, RequestInvalid):
-        return invalid([_placed(each, index, request) for index, each in error.errors])
-    if isinstance(error, EndpointInvalid):
-        return invalid([error.error])
-    if isinstance(error, NoSuchVideo) and _is_bulk(request):
-        return invalid(list(map(_missing, error.indexes, error.video_ids)))
-    status, kind, title = _OURS[type(error)]
-    changed = error.indexes if isinstance(error, VideoChanged) and _is_bulk(request) else ()
-    return ApiProblem(
-        status=status,
-        kind=kind,
-        title=title,
-        detail=str(error),
-        errors=[_changed(index) for index in changed],
-    )
-
-
-def _placed(error: FieldError, index: int, request: Request) -> FieldError:
-    """In a bulk call, an error points into its own command."""
-    if not _is_bulk(request):
-        return error
-    of_command = error.pointer.split("/")[1] in PublishRequest.model_fields
-    place = f"/commands/{index}" if of_command else f"/commands/{index}/video"
-    return error.model_copy(update={"pointer": f"{place}{error.pointer}"})
-
-
-def _missing(index: int, video_id: int) -> FieldError:
-    detail = f"There is no video {video_id}."
-    return FieldError(pointer=f"/commands/{index}/video_id", code="no_such_video", detail=detail)
-
-
-def _changed(index: int) -> FieldError:
-    detail = "The video was changed since the version that was expected."
-    return FieldError(pointer=f"/commands/{index}", code="video_changed", detail=detail)
-
-
-def _is_bulk(request: Request) -> bool:
-    return request.url.path.rstrip("/").endswith("/publish-commands")
-
-
-def _from_http(error: HTTPException) -> ApiProblem:
-    known = {
-        400: ("malformed-request", "Malformed request", "The body cannot be read."),
-        404: ("no-such-page", "No such page", "There is nothing at this address."),
-        405: ("method-not-allowed", "Method not allowed", "This address has other methods."),
-        413: ("body-too-large", "Body too large", "Nothing was done; send at most 1 MiB at once."),
-    }
-    kind, title, detail = known.get(
-        error.status_code, ("request-refused", "Request refused", str(error.detail))
-    )
-    return ApiProblem(
-        status=error.status_code, kind=kind, title=title, detail=detail, headers=error.headers
-    )
-
-
-def _from_validation(error: RequestValidationError) -> ApiProblem:
-    found = error.errors()
-    if found[0]["type"] == "json_invalid":
-        return ApiProblem(
-            status=400,
-            kind="malformed-json",
-            title="Malformed JSON",
-            detail=f"Nothing was done. The body is no JSON: {found[0]['ctx']['error']}.",
-        )
-    if any(each["loc"][0] == "path" for each in found):
-        return _from_http(HTTPException(404))
-    return invalid(
-        [
-            FieldError(
-                pointer=_pointer(each["loc"]),
-                code=each["type"],
-                detail=each["msg"].removeprefix("Value error, "),
-            )
-            for each in found
-        ]
-    )
-
-
-def _pointer(loc: Sequence[int | str]) -> str:
-    """A JSON Pointer (RFC 6901) into the body; elsewhere, where and what: `query limit`."""
-    where, *parts = loc
-    if where != "body":
-        return " ".join(map(str, loc))
-    if parts and parts[0] in (DOCUMENTED, OPTIONS):
-        parts = parts[1:]
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)

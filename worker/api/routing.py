@@ -1,4 +1,4 @@
-"""Routes of this API: strict about JSON, served with and without the trailing slash."""
+"""The router of this API: strict about JSON, and each route with and without a trailing slash."""
 
 from collections.abc import Callable, Coroutine
 from json import JSONDecodeError
@@ -10,10 +10,10 @@ from pydantic_core import from_json
 
 
 class StrictRequest(Request):
-    """Takes JSON as RFC 8259 has it: no NaN, no lone surrogates, no endless depth."""
+    """A request with JSON by RFC 8259: without NaN, lone surrogates and unlimited depth."""
 
     async def json(self) -> Any:
-        """The body as JSON; JSONDecodeError where it is none."""
+        """The body, parsed. Raises JSONDecodeError if it is not valid JSON."""
         try:
             return from_json(await self.body(), allow_inf_nan=False)
         except ValueError as error:
@@ -21,30 +21,30 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose request is strict about JSON."""
+    """A route that reads its body with `StrictRequest`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, on a stricter request."""
+        """FastAPI's own handler, with a strict request."""
         handle = super().get_route_handler()
 
-        async def strictly(request: Request) -> Response:
+        async def handle_strictly(request: Request) -> Response:
             return await handle(StrictRequest(request.scope, request.receive))
 
-        return strictly
+        return handle_strictly
 
 
 class Router(APIRouter):
-    """Adds each route twice: as the platform's clients call it, and as everybody else does.
+    """Adds each route twice: with and without a trailing slash.
 
-    Only the form that it is declared in is documented.
+    OpenAPI documents only the declared form.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(route_class=StrictRoute, **options)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        """Add the route as given, and its twin without a place in the documents."""
+        """Add the route as declared, and its undocumented other form."""
         super().add_api_route(path, endpoint, **options)
-        twin = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        other = path.rstrip("/") if path.endswith("/") else f"{path}/"
         options |= {"include_in_schema": False, "name": None, "operation_id": None}
-        super().add_api_route(twin, endpoint, **options)
+        super().add_api_route(other, endpoint, **options)

@@ -1,7 +1,7 @@
-"""Notice that the server is about to stop, while there is time to say so to open streams.
+"""Learn early that the server will stop, so that open streams can be ended properly.
 
-An ASGI server first waits for its open requests, and then ends the lifespan: a stream that waits
-for the latter would be cut off in mid-word when the server's patience ends.
+An ASGI server first waits for its open requests, and then ends the lifespan. A stream that waited
+for the end of the lifespan would be cut off when the server's grace period is over.
 """
 
 import asyncio
@@ -12,32 +12,33 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
+SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def on_ending_signal(tell: Callable[[], None]) -> Generator[None]:
-    """Call `tell` on this event loop as well when a signal asks the server to stop.
+def call_on_shutdown(callback: Callable[[], None]) -> Generator[None]:
+    """While the block runs, call `callback` on this event loop when a signal stops the server.
 
-    Elsewhere than in the main thread there are no signals, and nothing is done.
+    The server's own signal handler runs as well. Only the main thread receives signals; in any
+    other thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
-    before: dict[signal.Signals, Any] = {number: signal.getsignal(number) for number in ENDING}
+    previous: dict[signal.Signals, Any] = {n: signal.getsignal(n) for n in SHUTDOWN_SIGNALS}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(tell)
-        servers_own = before[signal.Signals(number)]
+        loop.call_soon_threadsafe(callback)
+        servers_own = previous[signal.Signals(number)]
         if callable(servers_own):
             servers_own(number, frame)
 
-    for number in ENDING:
+    for number in SHUTDOWN_SIGNALS:
         signal.signal(number, handle)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             if signal.getsignal(number) is handle:
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The Video resource: a row turned into what the platform documents."""
+"""The Video resource: from a row to the JSON that the platform documents."""
 
 import json
 from dataclasses import dataclass
@@ -13,31 +13,33 @@ from worker.rules.etag import etag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resource:
-    """A video and the tag of this version of it."""
+class VideoResource:
+    """A video and the ETag of this version."""
 
     video: Video
     etag: str
 
 
-def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> Resource | None:
-    """Read the whole Video; None if there is none in the caller's workspace."""
+def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> VideoResource | None:
+    """Read the whole Video; None if it does not exist in the workspace (None: in any)."""
     with transaction(engine) as tx:
         row = lookup.read_resource(tx, video_id, workspace_id)
     return (
-        Resource(video=_video(row), etag=etag(row["id"], row["revision"], row["updated_at"]))
+        VideoResource(
+            video=_to_video(row), etag=etag(row["id"], row["revision"], row["updated_at"])
+        )
         if row
         else None
     )
 
 
-def current_path(engine: Engine, short_id: str) -> str | None:
-    """The path of a published video, given the short id of any of its URLs; None if not out."""
+def find_current_path(engine: Engine, short_id: str) -> str | None:
+    """The path of a published video, by the short id in any of its URLs; None: not published."""
     with transaction(engine) as tx:
         return lookup.find_release(tx, short_id)
 
 
-def _video(row: dict[str, Any]) -> Video:
+def _to_video(row: dict[str, Any]) -> Video:
     tags = row["tag_list"]
     fields = {name: row[name] for name in Video.model_fields if name in row}
     return Video.model_validate(

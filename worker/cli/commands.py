@@ -110,8 +110,8 @@ def list_(  # noqa: PLR0913 - each option is one of the filter's fields
     )
     with open_database() as engine:
         page = changes.list_page(engine, wanted, None)
-    print_rows(page.commands, COMMANDS, as_json=as_json)
-    print_more(page.before)
+    print_rows(page.items, COMMANDS, as_json=as_json)
+    print_more(page.next_after and page.next_after.id)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from schemas.command import (
     Trigger,
 )
 from schemas.values.decision import Decision
+from schemas.values.page import Page, to_page
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.new_commands import RequestInvalid
 from worker.enqueue.rescheduling import changed_timing, write_timings
@@ -62,24 +63,16 @@ class Changer:
     workspace_id: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Some commands in the order asked for; the next page is `before` this one, if there is any."""
-
-    commands: list[CommandRow]
-    before: UUID | None
-
-
 def show(engine: Engine, command_id: UUID, workspace_id: int | None) -> CommandRow:
     """A command as it stands. Raises NoSuchCommand."""
     with transaction(engine) as tx:
         return _find(tx, command_id, workspace_id)
 
 
-def list_page(engine: Engine, wanted: CommandFilter, workspace_id: int | None) -> Page:
+def list_page(engine: Engine, wanted: CommandFilter, workspace_id: int | None) -> Page[CommandRow]:
     """A page of commands in the order asked for; `workspace_id` is what the caller may see."""
     if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
-        return Page(commands=[], before=None)
+        return Page()
     with transaction(engine) as tx:
         found = inbox.page(
             tx,
@@ -87,8 +80,7 @@ def list_page(engine: Engine, wanted: CommandFilter, workspace_id: int | None) -
             workspace_id=workspace_id if workspace_id is not None else wanted.workspace_id,
             limit=wanted.limit + 1,
         )
-    commands = found[: wanted.limit]
-    return Page(commands=commands, before=commands[-1].id if len(found) > wanted.limit else None)
+    return to_page(found, wanted.limit)
 
 
 def reschedule(

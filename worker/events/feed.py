@@ -1,7 +1,7 @@
-"""The feed: events from the outbox alone, page by page, from a position on.
+"""The feed: pages of events from the outbox, from a position on; works without Redis.
 
 Positions have no gaps and become visible in order (docs/adr/0002), so a cursor over them never
-passes over an event that commits late.
+misses an event that commits late.
 """
 
 from dataclasses import dataclass
@@ -11,81 +11,83 @@ from sqlalchemy import Engine
 from db.events import feed
 from db.events.outbox import RecordedEvent
 from db.session import transaction
-from schemas.feed import Told, Wanted
+from schemas.feed import EventFilter, FeedEvent
 from worker.events.cloud_event import to_cloud_event
 
 SCAN = 5_000
-"""Positions that one look goes through: it takes milliseconds, whatever is wanted."""
+"""Positions that one page scans: this takes milliseconds, whatever the filter."""
 
 
 class PositionUnknown(Exception):
-    """Nobody can go on from that position."""
+    """No reader can continue from this position."""
 
 
 class PositionGone(PositionUnknown):
-    """What follows that position is kept no longer."""
+    """The events after this position are not stored any more."""
 
     def __init__(self, after: int, oldest: int) -> None:
         super().__init__(
-            f"The events behind position {after} are kept no longer: the oldest one still kept has"
-            f" position {oldest}. Go on with after={oldest - 1}, and see the videos themselves for"
-            " what happened before."
+            f"The events after position {after} are not stored any more: the oldest one stored has"
+            f" position {oldest}. Continue with after={oldest - 1}, and read the videos themselves"
+            " for earlier changes."
         )
         self.oldest = oldest
 
 
 class PositionAhead(PositionUnknown):
-    """That position has not been given out yet."""
+    """This position has not been assigned yet."""
 
     def __init__(self, after: int, last: int) -> None:
         super().__init__(
-            f"Position {after} has not been given out: the last one is {last}. Either it is another"
-            " installation's, or the database was restored to an earlier point. Go on with"
+            f"Position {after} has not been assigned: the last one is {last}. Either it belongs to"
+            " another installation, or the database was restored to an earlier point. Continue with"
             f" after={last}."
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """What is wanted of some positions, in order."""
+class FeedPage:
+    """The events that match among some positions, in order."""
 
-    events: list[Told]
+    events: list[FeedEvent]
     next_after: int
-    """Up to here everything has been looked at."""
+    """The next page begins after this position."""
     last: int
-    """The last position given out when this was read; there is more while `next_after` is less."""
+    """The last position assigned when this was read; more follows while `next_after` is less."""
 
 
-def read(engine: Engine, wanted: Wanted, *, after: int | None, limit: int, base_url: str) -> Page:
-    """Read a page behind `after` (None: from the oldest event on). Works without Redis.
+def read_page(
+    engine: Engine, event_filter: EventFilter, *, after: int | None, limit: int, base_url: str
+) -> FeedPage:
+    """Read a page of at most `limit` events after `after` (None: from the oldest event on).
 
-    It may be empty although more follows: `next_after` says how far it has looked.
-    Raises PositionGone and PositionAhead.
+    It may be empty although more events follow: continue with `next_after`. Raises PositionGone
+    and PositionAhead.
     """
     with transaction(engine) as tx:
-        look = feed.page(
+        found = feed.scan(
             tx,
             after=after,
-            scan=SCAN,
+            positions=SCAN,
             limit=limit,
-            workspace_id=wanted.workspace_id,
-            types=wanted.types,
-            video_id=wanted.video_id,
+            workspace_id=event_filter.workspace_id,
+            types=event_filter.types,
+            video_id=event_filter.video_id,
         )
-    oldest = look.last + 1 if look.oldest is None else look.oldest
-    if look.after + 1 < oldest:
-        raise PositionGone(look.after, oldest)
-    if look.after > look.last:
-        raise PositionAhead(look.after, look.last)
-    events = [told(event, base_url) for event in look.events]
+    oldest = found.last + 1 if found.oldest is None else found.oldest
+    if found.after + 1 < oldest:
+        raise PositionGone(found.after, oldest)
+    if found.after > found.last:
+        raise PositionAhead(found.after, found.last)
+    events = [to_feed_event(event, base_url) for event in found.events]
     is_full = len(events) == limit
-    next_after = events[-1].position if is_full else min(look.after + SCAN, look.last)
-    return Page(events=events, next_after=next_after, last=look.last)
+    next_after = events[-1].position if is_full else min(found.after + SCAN, found.last)
+    return FeedPage(events=events, next_after=next_after, last=found.last)
 
 
-def told(event: RecordedEvent, base_url: str) -> Told:
-    """The event as readers get it."""
-    return Told(
+def to_feed_event(event: RecordedEvent, base_url: str) -> FeedEvent:
+    """The event as readers receive it."""
+    return FeedEvent(
         position=event.position,
         type=event.type,
         subject=event.subject,

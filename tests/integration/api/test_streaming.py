@@ -16,7 +16,7 @@ from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.served import Served, served
 from tests.support.sse import listening
 from tests.support.waiting import wait_until
-from worker.api.streaming import sse, tail
+from worker.api.streaming import sse, tail, tail_reader
 from worker.events.redis_stream import STREAM, relay
 from worker.operations.api_keys import create_key, list_keys, revoke_key
 
@@ -89,7 +89,7 @@ def test_without_a_position_only_what_is_new(pipeline: Pipeline, url: str, key: 
     tell(pipeline, 5)
     with listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
-        assert heard.blocks[0].comment == "behind 5"
+        assert heard.blocks[0].comment == "after 5"
         tell(pipeline)
         wait_until(lambda: heard.positions == [6], "the new one")
 
@@ -178,7 +178,7 @@ def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
     pipeline: Pipeline, server: Served, url: str, key: str
 ) -> None:
     host, port = url.removeprefix("http://").partition("/")[0].split(":")
-    with patch.object(tail, "BUFFER", 200), listening(f"{url}?after=0", key) as quick:
+    with patch.object(tail_reader, "BUFFER", 200), listening(f"{url}?after=0", key) as quick:
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect((host, int(port)))
@@ -219,7 +219,7 @@ def test_a_reader_that_takes_nothing_at_all_is_given_up(
 
 
 def test_a_revoked_key_is_read_with_no_longer(pipeline: Pipeline, url: str, key: str) -> None:
-    with patch.object(tail, "KEYS_SECONDS", 0), listening(url, key) as heard:
+    with patch.object(tail, "KEY_CHECK_SECONDS", 0), listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
         [known] = list_keys(pipeline.engine)
         revoke_key(pipeline.engine, known.id)

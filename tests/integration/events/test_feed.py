@@ -183,7 +183,7 @@ def test_many_who_wait_look_at_the_database_once(told: Api) -> None:
             told.publish(told.video())
             redis_stream.relay(told.engine, told.redis, "https://videos.example")
             assert all(positions(each.result()) == [11] for each in waiting)
-            assert looked.page.call_count <= 2
+            assert looked.scan.call_count <= 2
 
 
 def test_it_waits_without_redis_too(told: Api, engine: Engine) -> None:

@@ -58,7 +58,7 @@ def test_it_has_no_event(pipeline: Pipeline) -> None:
 def test_it_is_in_no_list_count_or_percentile(pipeline: Pipeline) -> None:
     fly(pipeline)
     land(pipeline)
-    assert list_page(pipeline.engine, CommandFilter(), None).commands == []
+    assert list_page(pipeline.engine, CommandFilter(), None).items == []
     with transaction(pipeline.engine) as tx:
         assert inbox.count(tx) == []
     assert punctuality.measure(pipeline.engine, seconds=60, workspace_id=None).commands == 0

@@ -1,7 +1,6 @@
-"""Publish commands: many at once, and each one afterwards."""
+"""Routes of publish commands: enqueue many, list, read, change, cancel, retry."""
 
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
@@ -19,16 +18,29 @@ from schemas.command import (
     Trigger,
 )
 from schemas.values.caller import Caller
-from worker.api.auth import Here, NeedsKey, Publisher, Reader
-from worker.api.command_resource import command_view
-from worker.api.documents import openapi
-from worker.api.enqueue_request import From, JsonOnly, accept
+from worker.api import problems
+from worker.api.auth import AnyCaller, CurrentRuntime, PublishCaller, RequiresKey
+from worker.api.command_resource import to_publish_command
+from worker.api.documents import commands as examples
+from worker.api.documents.responses import (
+    BODY_PROBLEMS,
+    IDEMPOTENCY_REPLAYED,
+    KEY_PROBLEMS,
+    failures,
+    success,
+)
+from worker.api.enqueue_request import RequestOrigin, RequiresJson
+from worker.api.links import page_url
 from worker.api.routing import Router
 from worker.enqueue import changes
+from worker.enqueue.accept import enqueue
 
-router = Router(tags=["publish commands"], dependencies=[NeedsKey])
+router = Router(tags=["publish commands"], dependencies=[RequiresKey], responses=KEY_PROBLEMS)
 
-CommandId = Annotated[UUID, Path(description="The command's id.", examples=[openapi.COMMAND["id"]])]
+CommandId = Annotated[
+    UUID, Path(description="The command's id.", examples=[examples.COMMAND["id"]])
+]
+CHANGED = success(200, "The command after the change.", examples.COMMAND)
 
 
 @router.post(
@@ -36,44 +48,48 @@ CommandId = Annotated[UUID, Path(description="The command's id.", examples=[open
     operation_id="publish-commands-create",
     summary="Publish up to 1,000 videos",
     status_code=202,
-    dependencies=[JsonOnly],
-    responses=openapi.BULK_RESPONSES,
+    dependencies=[RequiresJson],
+    responses=failures(*BODY_PROBLEMS, problems.VIDEO_CHANGED)
+    | success(
+        202,
+        "All commands were accepted.",
+        {"commands": [examples.COMMAND], "next": None},
+        headers=IDEMPOTENCY_REPLAYED,
+    ),
 )
 def create(
     response: Response,
-    runtime: Here,
-    origin: From,
-    body: Annotated[PublishRequests, Body(openapi_examples=openapi.BULK_EXAMPLES)],
+    runtime: CurrentRuntime,
+    origin: RequestOrigin,
+    body: Annotated[PublishRequests, Body(openapi_examples=examples.BULK_EXAMPLES)],
 ) -> PublishCommands:
-    """Accept all of the commands, or none: each error says at which index."""
-    accepted = accept(runtime, body.commands, origin)
+    """Accept all commands, or none: each error contains the index of its command."""
+    accepted = enqueue(runtime.engine, runtime.waker, body.commands, origin)
     if accepted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     base_url = runtime.settings.public_base_url
-    return PublishCommands(commands=[command_view(base_url, row) for row in accepted.commands])
+    return PublishCommands(
+        commands=[to_publish_command(base_url, row) for row in accepted.commands]
+    )
 
 
 @router.get(
     "/publish-commands",
     operation_id="publish-commands-list",
     summary="List and search commands",
-    responses=openapi.LIST_RESPONSES,
+    responses=success(200, "A page of commands.", {"commands": [examples.COMMAND], "next": None}),
 )
 def list_commands(
-    runtime: Here,
-    caller: Reader,
-    asked: Annotated[CommandFilter, Query()],
+    runtime: CurrentRuntime, caller: AnyCaller, query: Annotated[CommandFilter, Query()]
 ) -> PublishCommands:
-    """List a page of commands; `next` leads to the one after."""
-    page = changes.list_page(runtime.engine, asked, caller.workspace_id)
-    base_url = runtime.settings.public_base_url
-    last = page.commands[-1] if page.commands else None
-    due_at = last.due_at if last and asked.order is CommandOrder.DUE else None
-    further = asked.model_copy(update={"before": page.before, "before_due_at": due_at})
-    query = urlencode(further.model_dump(mode="json", exclude_none=True))
+    """Return a page of commands; `next` is the URL of the following page."""
+    page = changes.list_page(runtime.engine, query, caller.workspace_id)
+    base_url, last = runtime.settings.public_base_url, page.next_after
+    due_at = last.due_at if last and query.order is CommandOrder.DUE else None
     return PublishCommands(
-        commands=[command_view(base_url, row) for row in page.commands],
-        next=f"{base_url.rstrip('/')}/api/v1/publish-commands?{query}" if page.before else None,
+        commands=[to_publish_command(base_url, row) for row in page.items],
+        next=last
+        and page_url(base_url, "/publish-commands", query, before=last.id, before_due_at=due_at),
     )
 
 
@@ -81,9 +97,9 @@ def list_commands(
     "/publish-commands/causes",
     operation_id="publish-commands-causes",
     summary="See why commands failed",
-    responses=openapi.CAUSES_RESPONSES,
+    responses=success(200, "The causes.", {"causes": [examples.CAUSE]}),
 )
-def causes(runtime: Here, caller: Reader) -> FailureCauses:
+def causes(runtime: CurrentRuntime, caller: AnyCaller) -> FailureCauses:
     """Group the failed commands by the error that ended them, the most frequent one first."""
     return FailureCauses(causes=changes.causes(runtime.engine, caller.workspace_id))
 
@@ -91,18 +107,23 @@ def causes(runtime: Here, caller: Reader) -> FailureCauses:
 @router.post(
     "/publish-commands/retry",
     operation_id="publish-commands-retry-all",
-    summary="Retry what failed, at a bounded rate",
-    dependencies=[JsonOnly],
-    responses=openapi.RETRY_RESPONSES,
+    summary="Retry failed commands, at a limited rate",
+    dependencies=[RequiresJson],
+    responses=failures(*BODY_PROBLEMS)
+    | success(
+        200,
+        "How many commands will be retried, and when the last one is due.",
+        {"commands": 12, "last_due_at": "2026-11-24T09:05:00.55Z"},
+    ),
 )
 def retry_all(
-    runtime: Here,
-    caller: Publisher,
-    body: Annotated[RetryRequest, Body(openapi_examples=openapi.RETRY_EXAMPLES)],
+    runtime: CurrentRuntime,
+    caller: PublishCaller,
+    body: Annotated[RetryRequest, Body(openapi_examples=examples.RETRY_EXAMPLES)],
 ) -> Retried:
-    """Give all failed commands new attempts, or all with the same cause, oldest first.
+    """Give all failed commands, or those with one cause, new attempts, the oldest first.
 
-    So many fall due each second as `per_second` says; at most 10,000 commands in one call.
+    `per_second` commands fall due each second; one call retries at most 10,000 commands.
     """
     return changes.retry_all(runtime.engine, runtime.waker, body, caller.workspace_id)
 
@@ -110,59 +131,61 @@ def retry_all(
 @router.get(
     "/publish-commands/{command_id}",
     operation_id="publish-commands-retrieve",
-    summary="See a command",
-    responses=openapi.COMMAND_RESPONSES,
+    summary="Read a command",
+    responses=failures(problems.NO_SUCH_COMMAND)
+    | success(200, "The command's current state.", examples.COMMAND),
 )
-def retrieve(command_id: CommandId, runtime: Here, caller: Reader) -> PublishCommand:
-    """Return the command as it stands."""
+def retrieve(command_id: CommandId, runtime: CurrentRuntime, caller: AnyCaller) -> PublishCommand:
+    """Return the command's current state."""
     row = changes.show(runtime.engine, command_id, caller.workspace_id)
-    return command_view(runtime.settings.public_base_url, row)
+    return to_publish_command(runtime.settings.public_base_url, row)
 
 
 @router.patch(
     "/publish-commands/{command_id}",
     operation_id="publish-commands-reschedule",
     summary="Change a command's time or latest moment",
-    dependencies=[JsonOnly],
-    responses=openapi.CHANGE_RESPONSES,
+    dependencies=[RequiresJson],
+    responses=failures(*BODY_PROBLEMS, problems.NO_SUCH_COMMAND, problems.COMMAND_ENDED) | CHANGED,
 )
 def reschedule(
     command_id: CommandId,
-    runtime: Here,
-    caller: Publisher,
-    body: Annotated[CommandChange, Body(openapi_examples=openapi.CHANGE_EXAMPLES)],
+    runtime: CurrentRuntime,
+    caller: PublishCaller,
+    body: Annotated[CommandChange, Body(openapi_examples=examples.CHANGE_EXAMPLES)],
 ) -> PublishCommand:
     """Change `publish_at` (or `unpublish_at`) or `publish_before`; `409` once it has ended.
 
-    What is not said stays as it is. A command that waits for generation is asked again at once,
-    or at its new time.
+    Fields that are absent stay as they are. A command that waits for generation is tried again at
+    once, or at its new time.
     """
     row = changes.reschedule(runtime.engine, runtime.waker, command_id, body, _changer(caller))
-    return command_view(runtime.settings.public_base_url, row)
+    return to_publish_command(runtime.settings.public_base_url, row)
 
 
 @router.delete(
     "/publish-commands/{command_id}",
     operation_id="publish-commands-cancel",
     summary="Cancel a command",
-    responses=openapi.CHANGE_RESPONSES,
+    responses=failures(*BODY_PROBLEMS, problems.NO_SUCH_COMMAND, problems.COMMAND_ENDED) | CHANGED,
 )
-def cancel(command_id: CommandId, runtime: Here, caller: Publisher) -> PublishCommand:
+def cancel(command_id: CommandId, runtime: CurrentRuntime, caller: PublishCaller) -> PublishCommand:
     """End the command as `cancelled`; `409` if it has ended otherwise."""
     row = changes.cancel(runtime.engine, runtime.waker, command_id, _changer(caller))
-    return command_view(runtime.settings.public_base_url, row)
+    return to_publish_command(runtime.settings.public_base_url, row)
 
 
 @router.post(
     "/publish-commands/{command_id}/retry",
     operation_id="publish-commands-retry",
     summary="Retry a failed command",
-    responses=openapi.CHANGE_RESPONSES,
+    responses=failures(*BODY_PROBLEMS, problems.NO_SUCH_COMMAND, problems.COMMAND_NOT_FAILED)
+    | CHANGED,
 )
-def retry(command_id: CommandId, runtime: Here, caller: Publisher) -> PublishCommand:
+def retry(command_id: CommandId, runtime: CurrentRuntime, caller: PublishCaller) -> PublishCommand:
     """Give a `failed` command new attempts, at once; `409` if it has not failed."""
     row = changes.retry(runtime.engine, runtime.waker, command_id, caller.workspace_id)
-    return command_view(runtime.settings.public_base_url, row)
+    return to_publish_command(runtime.settings.public_base_url, row)
 
 
 def _changer(caller: Caller) -> changes.Changer:

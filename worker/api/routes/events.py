@@ -1,34 +1,43 @@
-"""Events over HTTP: the feed page by page, and the stream of what happens (SSE)."""
+"""Routes of events: the feed, page by page, and the live stream (Server-Sent Events)."""
 
 import asyncio
 from contextlib import suppress
 from typing import Annotated
-from urllib.parse import urlencode
 
 from anyio import to_thread
 from fastapi import Header, Query, Request, Response
 from pydantic import Field
 
-from schemas.feed import MAX_POSITION, FeedFilter, StreamFilter, Told, Wanted
+from schemas.feed import MAX_POSITION, EventFilter, FeedEvent, FeedFilter, StreamFilter
 from schemas.values.caller import Caller
-from worker.api.auth import Here, Reader, StreamReader
-from worker.api.documents import openapi
-from worker.api.prefer_wait import preferred_wait
+from worker.api import problems
+from worker.api.auth import AnyCaller, CurrentRuntime, StreamCaller
+from worker.api.documents.events import EVENT, FRAME
+from worker.api.documents.responses import (
+    KEY_PROBLEMS,
+    PREFERENCE_APPLIED,
+    Responses,
+    failures,
+    header,
+    success,
+)
+from worker.api.links import page_url
+from worker.api.prefer_wait import parse_prefer_wait
 from worker.api.routing import Router
 from worker.api.streaming.sse import EventStream
 from worker.api.streaming.tail import Tail
-from worker.events.feed import Page, read
+from worker.events.feed import FeedPage, read_page
 from worker.runtime.runtime import Runtime
 
-router = Router(tags=["events"])
+router = Router(tags=["events"], responses=KEY_PROBLEMS)
 
 
 class StreamQuery(StreamFilter):
-    """What a stream's URL may say."""
+    """The query of the live stream."""
 
     access_token: Annotated[str, Field(max_length=255)] | None = None
-    """A key of scope `read`, for EventSource, which cannot send it in a header. It is not logged
-    here; see that nobody else logs it."""
+    """A key of scope `read`, for EventSource, which cannot set headers. This server does not log
+    it; make sure that no proxy does."""
 
 
 class EventBatch(Response):
@@ -37,44 +46,65 @@ class EventBatch(Response):
     media_type = "application/cloudevents-batch+json"
 
 
+POSITION_PROBLEMS = failures(problems.POSITION_AHEAD, problems.POSITION_GONE)
+PAGE: Responses = success(
+    200,
+    "Events in order, without duplicates; may be empty although more events follow.",
+    [EVENT],
+    media_type=EventBatch.media_type,
+    schema={"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}},
+    headers={
+        **header(
+            "Link",
+            "The next page (RFC 8288); it exists even while it has no events.",
+            '<http://localhost:8000/api/v1/events?after=1001>; rel="next"',
+        ),
+        **header("Events-Next-After", "The `after` of the next page.", "1001"),
+        **header(
+            "Events-Last",
+            "The last position assigned; equal to `Events-Next-After` if no events follow now.",
+            "1001",
+        ),
+        **PREFERENCE_APPLIED,
+    },
+)
+
+
 @router.get(
     "/events",
     operation_id="events-list",
     summary="Read events, page by page",
     response_class=EventBatch,
-    responses=openapi.FEED_RESPONSES,
+    responses=PAGE | POSITION_PROBLEMS,
 )
 async def list_events(
     request: Request,
-    runtime: Here,
-    caller: Reader,
-    asked: Annotated[FeedFilter, Query()],
+    runtime: CurrentRuntime,
+    caller: AnyCaller,
+    query: Annotated[FeedFilter, Query()],
     prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
-        str | None, Header(description="`wait=N`: wait for an event if there is none. RFC 7240.")
+        str | None, Header(description="`wait=N`: wait up to N seconds for an event. RFC 7240.")
     ] = None,
 ) -> EventBatch:
-    """Read what follows position `after`, in order; without it, from the oldest event kept.
+    """Read the events after position `after`, in order; without it, from the oldest stored event.
 
-    Go on with the `next` link, or its number as `after`, whether the page is full, half full or
-    empty: no event is passed over, and none comes twice. A filter may find nothing in the 5,000
-    positions that one call goes through. With `Prefer: wait=N` the answer comes as soon as there
-    is an event, or after N seconds. Redis need not be up.
+    Continue with the `next` link, or with its number as `after`, whether the page is full, partly
+    full or empty: no event is missed, and none is repeated. A page may be empty although more
+    events follow, since one call scans 5,000 positions. With `Prefer: wait=N` the answer is sent as
+    soon as there is an event, or after N seconds. The feed works without Redis.
     """
-    wanted = _wanted(caller, asked)
-    page = await to_thread.run_sync(_read, runtime, wanted, asked)
+    event_filter = _to_filter(caller, query)
+    page = await to_thread.run_sync(_read_page, runtime, event_filter, query)
     headers: dict[str, str] = {}
-    seconds = preferred_wait(request.headers.getlist("prefer"))
+    seconds = parse_prefer_wait(request.headers.getlist("prefer"))
     if seconds is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
         if not page.events and page.next_after >= page.last:
-            page = await _awaited(
-                request.app.state.tail, caller, wanted, page, asked.limit, seconds
-            )
-    query = asked.model_copy(update={"after": page.next_after})
-    following = urlencode(query.model_dump(mode="json", exclude_defaults=True), doseq=True)
-    base = runtime.settings.public_base_url.rstrip("/")
+            tail: Tail = request.app.state.tail
+            page = await _wait_for_page(tail, caller, event_filter, page, query.limit, seconds)
+    url = page_url(runtime.settings.public_base_url, "/events", query, after=page.next_after)
     headers |= {
-        "Link": f'<{base}/api/v1/events?{following}>; rel="next"',
+        "Link": f'<{url}>; rel="next"',
         "Events-Next-After": str(page.next_after),
         "Events-Last": str(page.last),
     }
@@ -87,55 +117,70 @@ async def list_events(
     summary="Follow events as they happen",
     status_code=200,
     response_class=EventStream,
-    responses=openapi.STREAM_RESPONSES,
+    responses=failures(problems.KEY_IN_URL)
+    | POSITION_PROBLEMS
+    | success(
+        200,
+        "Events as they happen, until the client or the server ends the stream.",
+        FRAME,
+        media_type=EventStream.media_type,
+    ),
 )
 async def stream(
     request: Request,
-    caller: StreamReader,
-    asked: Annotated[StreamQuery, Query()],
+    caller: StreamCaller,
+    query: Annotated[StreamQuery, Query()],
     last_event_id: Annotated[
         int | None,
         Header(
-            description="Where to go on; counts over `after`. Browsers send it by themselves.",
+            description="The last position received; overrides `after`. Browsers send it.",
             ge=0,
             le=MAX_POSITION,
         ),
     ] = None,
 ) -> EventStream:
-    """Follow what comes behind position `after`, or from now on: Server-Sent Events.
+    """Follow the events after position `after`, or from now on, as Server-Sent Events.
 
-    `id` is the position, `event` the type, `data` the CloudEvents document. After a break,
-    `Last-Event-ID` goes on without a gap. Every 15 seconds there is a comment, with an `id` that
-    says how far you are. A reader that is too slow gets a last event, `dropped`, that says where to
-    go on; so does one whose key was revoked. When the server ends, it says when to come back.
+    `id` is the position, `event` the type, `data` the CloudEvents document. After an interruption,
+    `Last-Event-ID` continues without a gap. Every 15 seconds a heartbeat comment is sent, with an
+    `id` that contains your position. A reader that is too slow, or whose key was revoked, receives
+    a last event, `dropped`, with the position to continue from. When the server stops, it sends
+    the time after which to reconnect.
     """
     tail: Tail = request.app.state.tail
-    after = asked.after if last_event_id is None else last_event_id
-    return EventStream(tail, await tail.join(caller, _wanted(caller, asked), after))
+    after = query.after if last_event_id is None else last_event_id
+    return EventStream(tail, await tail.join(caller, _to_filter(caller, query), after))
 
 
-def _wanted(caller: Caller, asked: StreamFilter) -> Wanted:
-    return Wanted(
-        workspace_id=caller.workspace_id, types=frozenset(asked.type), video_id=asked.video_id
+def _to_filter(caller: Caller, query: StreamFilter) -> EventFilter:
+    return EventFilter(
+        workspace_id=caller.workspace_id, types=frozenset(query.type), video_id=query.video_id
     )
 
 
-def _read(runtime: Runtime, wanted: Wanted, asked: FeedFilter) -> Page:
+def _read_page(runtime: Runtime, event_filter: EventFilter, query: FeedFilter) -> FeedPage:
     base_url = runtime.settings.public_base_url
-    return read(runtime.engine, wanted, after=asked.after, limit=asked.limit, base_url=base_url)
+    return read_page(
+        runtime.engine, event_filter, after=query.after, limit=query.limit, base_url=base_url
+    )
 
 
-async def _awaited(
-    tail: Tail, caller: Caller, wanted: Wanted, empty: Page, limit: int, seconds: float
-) -> Page:
-    """What comes behind an empty page within so many seconds."""
-    events: list[Told] = []
-    async with tail.reader(caller, wanted, empty.next_after) as reader:
+async def _wait_for_page(
+    tail: Tail,
+    caller: Caller,
+    event_filter: EventFilter,
+    empty: FeedPage,
+    limit: int,
+    seconds: float,
+) -> FeedPage:
+    """The events that follow an empty page within some seconds; empty if there are none."""
+    events: list[FeedEvent] = []
+    async with tail.reader(caller, event_filter, empty.next_after) as reader:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not events and reader.ending is None:
+                while not events and reader.end_reason is None:
                     events = await reader.read(limit)
-        return Page(
+        return FeedPage(
             events=events,
             next_after=reader.position,
             last=max(empty.last, tail.position, reader.position),

@@ -1,4 +1,4 @@
-"""For those who run it: health, readiness, and the schemas of the events."""
+"""Routes for operators and tools: health, readiness, AsyncAPI, event schemas."""
 
 from typing import Annotated, Any
 
@@ -7,14 +7,18 @@ from fastapi import Path, Response
 from schemas import event_schemas
 from schemas.events import SCHEMA_VERSION, EventType
 from schemas.fields import Frozen
-from worker.api.auth import Here
-from worker.api.documents import asyncapi, openapi
+from worker.api import problems
+from worker.api.auth import CurrentRuntime
+from worker.api.documents import asyncapi
+from worker.api.documents.responses import failures, success
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
 from worker.events.cloud_event import schema_url
 from worker.operations.health import examine
 
 router = Router(tags=["operations"])
+
+JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Alive(Frozen):
@@ -31,6 +35,10 @@ class PathPart(Frozen):
     detail: str
 
 
+def _readiness_example(name: str, detail: str, *, ok: bool) -> dict[str, Any]:
+    return {"ready": ok, "checks": [{"name": name, "ok": ok, "detail": detail}]}
+
+
 class PathState(Frozen):
     """Whether the whole path works, part by part."""
 
@@ -38,14 +46,22 @@ class PathState(Frozen):
     checks: list[PathPart]
 
 
+WORKS = _readiness_example("worker", "Ran a sweep 0.4 s ago.", ok=True)
+BROKEN = _readiness_example("redis", "ConnectionError", ok=False)
+READINESS = success(200, "The whole path works.", WORKS) | success(
+    503, "A part of the path does not work.", BROKEN
+)
+READINESS[503]["model"] = PathState
+
+
 @router.get(
     "/healthz",
     operation_id="healthz",
     summary="Is this process alive?",
-    responses=openapi.HEALTH_RESPONSES,
+    responses=success(200, "The process is alive.", {"status": "ok"}),
 )
 async def healthz() -> Alive:
-    """Answer while the process can; says nothing of anything else."""
+    """Answer while the process is alive; no other part is checked."""
     return Alive()
 
 
@@ -53,13 +69,10 @@ async def healthz() -> Alive:
     "/readyz",
     operation_id="readyz",
     summary="Does the whole path work?",
-    responses={
-        **openapi.READY_RESPONSES,
-        503: {"model": PathState, **openapi.NOT_READY},
-    },
+    responses=READINESS,
 )
-def readyz(response: Response, runtime: Here) -> PathState:
-    """Ask the database, Redis, the broker, and whether a worker consumes: `503` if one does not."""
+def readyz(response: Response, runtime: CurrentRuntime) -> PathState:
+    """Check database, Redis, broker, worker, schedule and stream: `503` if one does not work."""
     settings = runtime.settings
     checks = examine(runtime.engine, runtime.redis, settings.broker(), settings.canary_video_id)
     ready = all(check.ok for check in checks)
@@ -72,31 +85,35 @@ def readyz(response: Response, runtime: Here) -> PathState:
 @router.get(
     "/asyncapi.json",
     operation_id="asyncapi",
-    summary="See how events come out and reports come in",
-    responses=openapi.ASYNCAPI_RESPONSES,
+    summary="Read the AsyncAPI document",
+    responses=failures(problems.METHOD_NOT_ALLOWED)
+    | success(200, "The document.", {"asyncapi": "3.0.0", "channels": {}}),
 )
-def asyncapi_document(runtime: Here) -> dict[str, Any]:
-    """Return the AsyncAPI 3.0 document: the channels, and every message on them."""
+def asyncapi_document(runtime: CurrentRuntime) -> dict[str, Any]:
+    """Return the AsyncAPI 3.0 document: all channels of events and reports, and their messages."""
     return asyncapi.document(runtime.settings.public_base_url)
 
 
 @router.get(
     "/api/v1/schemas/{event_type}/{version}",
     operation_id="event-schema",
-    summary="See the JSON Schema of an event's data",
-    responses=openapi.SCHEMA_RESPONSES,
+    summary="Read the JSON Schema of an event's data",
+    responses=failures(
+        problems.NO_SUCH_SCHEMA, problems.METHOD_NOT_ALLOWED, problems.INVALID_REQUEST
+    )
+    | success(200, "The JSON Schema.", {"$schema": JSON_SCHEMA, "type": "object"}),
 )
 def event_schema(
     event_type: Annotated[str, Path(description="As in the event.", examples=["video.published"])],
     version: Annotated[str, Path(description="As in `dataschema`.", examples=["1"])],
-    runtime: Here,
+    runtime: CurrentRuntime,
 ) -> dict[str, Any]:
-    """Return the schema that an event's `dataschema` leads to."""
+    """Return the schema that the attribute `dataschema` of an event refers to."""
     if event_type not in set(EventType) or version != str(SCHEMA_VERSION):
         detail = f"There is no schema of '{event_type}' in version '{version}'."
-        raise ApiProblem(status=404, kind="no-such-schema", title="No such schema", detail=detail)
+        raise ApiProblem(problems.NO_SUCH_SCHEMA, detail)
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": JSON_SCHEMA,
         "$id": schema_url(runtime.settings.public_base_url, event_type),
         **event_schemas.event_schema(EventType(event_type)),
     }

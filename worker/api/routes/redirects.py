@@ -1,14 +1,15 @@
-"""Old addresses: every URL that a video ever had leads to the one that it has now."""
+"""Redirects: from every URL that a video ever had to its current one."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi.responses import RedirectResponse
 
-from worker.api.auth import Here
-from worker.api.documents import openapi
+from worker.api import problems
+from worker.api.auth import CurrentRuntime
+from worker.api.documents.responses import failures
 from worker.api.problems import ApiProblem
-from worker.api.video_resource import current_path
+from worker.api.video_resource import find_current_path
 from worker.rules.custom_url import absolute_url, short_id_in
 
 router = APIRouter(tags=["addresses"])
@@ -16,7 +17,7 @@ router = APIRouter(tags=["addresses"])
 
 @router.get("/", include_in_schema=False)
 async def home() -> RedirectResponse:
-    """Lead whoever opens the API in a browser to its description."""
+    """Redirect a browser from the root to the documentation."""
     return RedirectResponse("/docs")
 
 
@@ -26,7 +27,12 @@ async def home() -> RedirectResponse:
     summary="Find a published video by any of its URLs",
     status_code=308,
     response_class=RedirectResponse,
-    responses=openapi.REDIRECT_RESPONSES,
+    responses=failures(
+        problems.NO_SUCH_VIDEO,
+        problems.METHOD_NOT_ALLOWED,
+        problems.INVALID_REQUEST,
+        problems.DATABASE_AWAY,
+    ),
 )
 def redirect(
     path: Annotated[
@@ -36,14 +42,13 @@ def redirect(
             examples=["ai-research-studio/what-is-attention-k3v9x2a7qd5mp"],
         ),
     ],
-    runtime: Here,
+    runtime: CurrentRuntime,
 ) -> RedirectResponse:
-    """Redirect to the current URL; the short id at the end of the path is what counts."""
+    """Redirect to the current URL; only the short id at the end of the path is compared."""
     short_id = short_id_in(path)
-    current = current_path(runtime.engine, short_id) if short_id else None
+    current = find_current_path(runtime.engine, short_id) if short_id else None
     if current is None:
-        detail = "No published video has this address."
-        raise ApiProblem(status=404, kind="no-such-video", title="No such video", detail=detail)
+        raise ApiProblem(problems.NO_SUCH_VIDEO, "No published video has this address.")
     url = absolute_url(runtime.settings.public_base_url, current)
-    # A 308 may be kept for ever, and the title may change again.
+    # Browsers may cache a 308 without limit, and the title may change again.
     return RedirectResponse(url, status_code=308, headers={"Cache-Control": "no-cache"})

@@ -1,4 +1,4 @@
-"""Videos: publish one, withdraw it, see the plan, see the whole resource."""
+"""Routes of videos: publish one, unpublish it, see the plan, read the whole resource."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -19,29 +19,42 @@ from schemas.command import (
 from schemas.plan import PublishPlan
 from schemas.problem import FieldError
 from schemas.video import Video
-from worker.api.auth import Here, NeedsKey, Reader
-from worker.api.command_resource import command_url, command_view
-from worker.api.documents import openapi
-from worker.api.enqueue_request import From, JsonOnly, VideoId, accept
-from worker.api.prefer_wait import preferred_wait
-from worker.api.problems import DOCUMENTED, OPTIONS, ApiProblem, invalid, no_such_video
+from worker.api import problems
+from worker.api.auth import AnyCaller, CurrentRuntime, RequiresKey
+from worker.api.command_resource import to_publish_command
+from worker.api.documents import videos as examples
+from worker.api.documents.commands import COMMAND
+from worker.api.documents.responses import (
+    BODY_PROBLEMS,
+    IDEMPOTENCY_REPLAYED,
+    KEY_PROBLEMS,
+    PREFERENCE_APPLIED,
+    Responses,
+    failures,
+    header,
+    success,
+)
+from worker.api.enqueue_request import RequestOrigin, RequiresJson, VideoId
+from worker.api.exception_handlers import DOCUMENTED, OPTIONS
+from worker.api.links import command_url
+from worker.api.prefer_wait import parse_prefer_wait
+from worker.api.problems import ApiProblem, ProblemKind, invalid_request, no_such_video
 from worker.api.routing import Router
-from worker.api.video_resource import Resource, read_video
-from worker.enqueue.accept import Origin
+from worker.api.video_resource import VideoResource, read_video
+from worker.enqueue.accept import Origin, enqueue
 from worker.enqueue.changes import show
 from worker.publish.plan import plan
 from worker.runtime.runtime import Runtime
 
-router = Router(tags=["videos"], dependencies=[NeedsKey])
+router = Router(tags=["videos"], dependencies=[RequiresKey], responses=KEY_PROBLEMS)
 
-
-GOOD = (CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED)
+SUCCEEDED = (CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED)
 _OPTIONS = PublishOptions.model_fields.keys()
 
 IfMatch = Annotated[
     str | None,
     Header(
-        description="The Video's ETag: refused if it was changed since. RFC 9110.",
+        description="The Video's ETag: refused if the video was changed since. RFC 9110.",
         min_length=1,
         max_length=255,
         examples=['"3f5a9c0d1e2b4a6f8c7d"'],
@@ -50,7 +63,7 @@ IfMatch = Annotated[
 
 
 def _shape(body: Any) -> str:
-    """A body of options alone needs no Video; any other is the documented request."""
+    """A body with options only needs no Video; any other is the documented request."""
     return OPTIONS if isinstance(body, dict) and body and body.keys() <= _OPTIONS else DOCUMENTED
 
 
@@ -60,129 +73,157 @@ AnyBody = Annotated[
 ]
 
 
+Prefer = Annotated[
+    str | None,
+    Header(description="`wait=N`: wait up to N seconds for the command to end. RFC 7240."),
+]
+
+
+def _enqueue_responses(done: str) -> Responses:
+    """The answers of publish and unpublish; `done` describes the one with the whole Video."""
+    etag = header("ETag", "Changes with the video.", '"3f5a9c0d1e2b4a6f8c7d"')
+    location = header("Location", "The URL of the command.", COMMAND["url"])
+    return {
+        200: {"model": Video, "description": done, "headers": {**etag, **PREFERENCE_APPLIED}},
+        **success(
+            202,
+            "Accepted: the command is carried out once the video is ready.",
+            COMMAND,
+            headers={**location, **IDEMPOTENCY_REPLAYED, **PREFERENCE_APPLIED},
+        ),
+        **failures(
+            *BODY_PROBLEMS,
+            problems.NO_SUCH_VIDEO,
+            problems.PUBLISH_REJECTED,
+            problems.VIDEO_CHANGED,
+        ),
+    }
+
+
 @router.post(
     "/videos/{video_id}/publish/",
     operation_id="publish-create",
     summary="Publish a video",
     status_code=202,
-    dependencies=[JsonOnly],
-    responses=openapi.PUBLISH_RESPONSES,
+    dependencies=[RequiresJson],
+    responses=_enqueue_responses("Published within the time of `Prefer: wait`: the whole Video."),
 )
 async def publish(
     request: Request,
     response: Response,
     video_id: VideoId,
-    runtime: Here,
-    origin: From,
-    body: Annotated[AnyBody | None, Body(openapi_examples=openapi.PUBLISH_EXAMPLES)] = None,
-    prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
-        str | None, Header(description="`wait=N`: answer once it is published. RFC 7240.")
-    ] = None,
+    runtime: CurrentRuntime,
+    origin: RequestOrigin,
+    body: Annotated[AnyBody | None, Body(openapi_examples=examples.PUBLISH_EXAMPLES)] = None,
+    prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
 ) -> PublishCommand | Video:
-    """Accept the command and answer `202`; it is carried out once the video is ready, and not
+    """Accept the command and answer `202`. It is carried out once the video is ready, and not
     before `publish_at`.
 
     Without a body the video is published as it is. With one, it is the platform's documented
-    request: what it says of title, description, visibility, category, subcategory, tags,
-    cover_image and thumbnail is applied as the video is published. What the pipeline owns may be
-    there, and is never written.
+    request: title, description, visibility, category, subcategory, tags, cover_image and thumbnail
+    are applied as the video is published. Fields that the pipeline owns may be present; they are
+    never written.
 
-    With `unpublish_at` it becomes a window: a second command, the answer's `counterpart`, withdraws
-    the video again.
+    With `unpublish_at` the video is public for a limited time: a second command, the answer's
+    `counterpart`, unpublishes it again.
 
-    With `If-Match`, or `expected_revision`, the video is published only in the version that was
-    seen: `412` if it was changed since, and `rejected` if that happens before its time comes.
+    With `If-Match`, or `expected_revision`, the video is published only in the expected version:
+    `412` if it was changed already, and `rejected` if it changes before the command is due.
 
-    With `Prefer: wait=N` the answer is the whole Video once it is published, or `202` if N seconds
-    did not suffice.
+    With `Prefer: wait=N` the answer is the whole Video once it is published, or `202` after N
+    seconds.
     """
-    asked = _request(
-        body, if_match, video_id, video=body if isinstance(body, PublishBody) else None
-    )
-    return await _accepted(request, response, runtime, asked, origin)
+    video = body if isinstance(body, PublishBody) else None
+    publish_request = _to_request(body, if_match, video_id, video=video)
+    return await _enqueue(request, response, runtime, publish_request, origin)
 
 
 @router.post(
     "/videos/{video_id}/unpublish/",
     operation_id="unpublish-create",
-    summary="Withdraw a video",
+    summary="Unpublish a video",
     status_code=202,
-    dependencies=[JsonOnly],
-    responses=openapi.UNPUBLISH_RESPONSES,
+    dependencies=[RequiresJson],
+    responses=_enqueue_responses("Unpublished within the time of `Prefer: wait`: the whole Video."),
 )
 async def unpublish(
     request: Request,
     response: Response,
     video_id: VideoId,
-    runtime: Here,
-    origin: From,
+    runtime: CurrentRuntime,
+    origin: RequestOrigin,
     body: Annotated[
-        UnpublishOptions | None, Body(openapi_examples=openapi.UNPUBLISH_EXAMPLES)
+        UnpublishOptions | None, Body(openapi_examples=examples.UNPUBLISH_EXAMPLES)
     ] = None,
-    prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
-        str | None, Header(description="`wait=N`: answer once it is withdrawn. RFC 7240.")
-    ] = None,
+    prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
 ) -> PublishCommand | Video:
-    """Accept the withdrawal and answer `202`: at once, or at `unpublish_at`.
+    """Accept the command and answer `202`. It is carried out at once, or at `unpublish_at`.
 
-    The video becomes a draft again. Its URL is kept for the day it comes back, and leads nowhere
-    until then.
+    The video becomes a draft again. Its URL is reserved for it, and answered with `404` until the
+    video is published again.
     """
-    asked = _request(body, if_match, video_id, action=Action.UNPUBLISH)
-    return await _accepted(request, response, runtime, asked, origin)
+    publish_request = _to_request(body, if_match, video_id, action=Action.UNPUBLISH)
+    return await _enqueue(request, response, runtime, publish_request, origin)
 
 
-def _request(
-    options: PublishOptions | UnpublishOptions | None,
+def _to_request(
+    body: PublishOptions | UnpublishOptions | None,
     if_match: str | None,
     video_id: int,
     **more: Any,
 ) -> PublishRequest:
-    """One request, from the path, the options in the body, and `If-Match`."""
-    said = options.model_dump(include=set(_OPTIONS), exclude_unset=True) if options else {}
+    """One request from the path, the options in the body, and `If-Match`."""
+    options = body.model_dump(include=set(_OPTIONS), exclude_unset=True) if body else {}
     if if_match is not None:
-        if said.get("expected_etag", if_match) != if_match:
-            detail = "differs from If-Match; say one of them"
-            raise invalid([FieldError(pointer="/expected_etag", code="mismatch", detail=detail)])
-        said["expected_etag"] = if_match
-    return PublishRequest(video_id=video_id, **said, **more)
+        if options.get("expected_etag", if_match) != if_match:
+            detail = "differs from If-Match; send only one of them"
+            raise invalid_request(
+                FieldError(pointer="/expected_etag", code="mismatch", detail=detail)
+            )
+        options["expected_etag"] = if_match
+    return PublishRequest(video_id=video_id, **options, **more)
 
 
-async def _accepted(
-    request: Request, response: Response, runtime: Runtime, asked: PublishRequest, origin: Origin
+async def _enqueue(
+    request: Request,
+    response: Response,
+    runtime: Runtime,
+    publish_request: PublishRequest,
+    origin: Origin,
 ) -> PublishCommand | Video:
-    """The command, or the Video if the caller prefers to wait and it is done by then."""
-    accepted = await to_thread.run_sync(accept, runtime, [asked], origin)
+    """Enqueue, and answer the command, or the Video if it is done within `Prefer: wait`."""
+    accepted = await to_thread.run_sync(
+        enqueue, runtime.engine, runtime.waker, [publish_request], origin
+    )
     command = accepted.commands[0]
     if accepted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    seconds = preferred_wait(request.headers.getlist("prefer"))
+    seconds = parse_prefer_wait(request.headers.getlist("prefer"))
     if seconds is not None:
         response.headers["Preference-Applied"] = f"wait={seconds}"
-        if await request.app.state.outcomes.wait(command.id, seconds):
-            found = await to_thread.run_sync(_done, runtime, command.id, origin)
+        if await request.app.state.outcome_watcher.wait(command.id, seconds):
+            found = await to_thread.run_sync(_read_result, runtime, command.id, origin)
             response.status_code = 200
             response.headers["ETag"] = found.etag
             return found.video
         command = await to_thread.run_sync(show, runtime.engine, command.id, origin.workspace_id)
     base_url = runtime.settings.public_base_url
     response.headers["Location"] = command_url(base_url, command.id)
-    return command_view(base_url, command)
+    return to_publish_command(base_url, command)
 
 
-def _done(runtime: Runtime, command_id: UUID, origin: Origin) -> Resource:
-    """The video, its command having ended well; a problem that says why, if it has not."""
+def _read_result(runtime: Runtime, command_id: UUID, origin: Origin) -> VideoResource:
+    """The video of a command that has ended; raises a problem with the reason if it failed."""
     command = show(runtime.engine, command_id, origin.workspace_id)
-    if command.state not in GOOD:
-        raise ApiProblem(
-            status=409,
-            kind=f"{command.action}-{command.state}",
-            title=f"{command.action.capitalize()} {command.state}",
-            detail=f"{command.detail} ({command.reason})",
-            command=command_url(runtime.settings.public_base_url, command.id),
+    if command.state not in SUCCEEDED:
+        kind = ProblemKind(
+            f"{command.action}-{command.state}", 409, f"{command.detail} ({command.reason})"
         )
+        url = command_url(runtime.settings.public_base_url, command.id)
+        raise ApiProblem(kind, command=url)
     return _read(runtime, command.video_id, origin.workspace_id)
 
 
@@ -190,10 +231,10 @@ def _done(runtime: Runtime, command_id: UUID, origin: Origin) -> Resource:
     "/videos/{video_id}/publish/",
     operation_id="publish-plan",
     summary="See what a publish would do now",
-    responses=openapi.PLAN_RESPONSES,
+    responses=failures(problems.NO_SUCH_VIDEO) | success(200, "The plan.", examples.PLAN),
 )
-def publish_plan(video_id: VideoId, runtime: Here, caller: Reader) -> PublishPlan:
-    """Go through the gates one by one, without doing anything: the worker's own code."""
+def publish_plan(video_id: VideoId, runtime: CurrentRuntime, caller: AnyCaller) -> PublishPlan:
+    """Check each gate with the worker's own code, without publishing."""
     found = plan(runtime.engine, video_id, caller.workspace_id, runtime.settings.public_base_url)
     if found is None:
         raise no_such_video(video_id)
@@ -203,17 +244,19 @@ def publish_plan(video_id: VideoId, runtime: Here, caller: Reader) -> PublishPla
 @router.get(
     "/videos/{video_id}/",
     operation_id="videos-retrieve",
-    summary="See a video",
-    responses=openapi.READ_RESPONSES,
+    summary="Read a video",
+    responses=failures(problems.NO_SUCH_VIDEO),
 )
-def retrieve(response: Response, video_id: VideoId, runtime: Here, caller: Reader) -> Video:
-    """Return the whole Video, every field that the platform documents."""
+def retrieve(
+    response: Response, video_id: VideoId, runtime: CurrentRuntime, caller: AnyCaller
+) -> Video:
+    """Return the whole Video: every field that the platform documents."""
     found = _read(runtime, video_id, caller.workspace_id)
     response.headers["ETag"] = found.etag
     return found.video
 
 
-def _read(runtime: Runtime, video_id: int, workspace_id: int | None) -> Resource:
+def _read(runtime: Runtime, video_id: int, workspace_id: int | None) -> VideoResource:
     found = read_video(runtime.engine, video_id, workspace_id)
     if found is None:
         raise no_such_video(video_id)

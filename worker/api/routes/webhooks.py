@@ -1,8 +1,7 @@
-"""Webhook endpoints: who is told over HTTP, what became of each delivery, and sending again."""
+"""Routes of webhook endpoints: register and change them, read their deliveries, replay."""
 
 import threading
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
@@ -22,26 +21,38 @@ from schemas.webhook import (
     WebhookEndpointWithSecret,
     WebhookTest,
 )
-from worker.api.auth import Admin, Here, NeedsKey, Reader
-from worker.api.documents import openapi
-from worker.api.enqueue_request import JsonOnly
+from worker.api import problems
+from worker.api.auth import AdminCaller, AnyCaller, CurrentRuntime, RequiresKey
+from worker.api.documents import webhooks as examples
+from worker.api.documents.responses import (
+    BODY_PROBLEMS,
+    KEY_PROBLEMS,
+    failures,
+    header,
+    success,
+)
+from worker.api.enqueue_request import RequiresJson
+from worker.api.links import api_url, page_url
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
 from worker.webhooks import deliveries, endpoints
 from worker.webhooks.test_event import send_test_event
 
-router = Router(tags=["webhooks"], dependencies=[NeedsKey])
+router = Router(tags=["webhooks"], dependencies=[RequiresKey], responses=KEY_PROBLEMS)
 
 TESTS_AT_ONCE = 5
-"""A test holds a thread for up to 15 seconds; there are some 40 for all callers together."""
+"""A test occupies a thread for up to 15 seconds; all callers together have about 40."""
 _tests = threading.BoundedSemaphore(TESTS_AT_ONCE)
 
 EndpointId = Annotated[
-    UUID, Path(description="The endpoint's id.", examples=[openapi.ENDPOINT["id"]])
+    UUID, Path(description="The endpoint's id.", examples=[examples.ENDPOINT["id"]])
 ]
 DeliveryId = Annotated[
-    UUID, Path(description="The delivery's id.", examples=[openapi.DELIVERY["id"]])
+    UUID, Path(description="The delivery's id.", examples=[examples.DELIVERY["id"]])
 ]
+NO_STORE = header("Cache-Control", "The answer contains the secret.", "no-store")
+ADMIN_PROBLEMS = failures(problems.ADMIN_NEEDED, problems.NO_SUCH_ENDPOINT)
+ADMIN_BODY_PROBLEMS = failures(*BODY_PROBLEMS) | ADMIN_PROBLEMS
 
 
 @router.post(
@@ -49,60 +60,77 @@ DeliveryId = Annotated[
     operation_id="webhook-endpoints-create",
     summary="Register an endpoint",
     status_code=201,
-    dependencies=[JsonOnly],
-    responses=openapi.NEW_ENDPOINT_RESPONSES,
+    dependencies=[RequiresJson],
+    responses=failures(*BODY_PROBLEMS)
+    | failures(problems.ADMIN_NEEDED, problems.ENDPOINT_LIMIT, problems.INVALID_ADDRESS)
+    | success(
+        201,
+        "Registered; store the secret.",
+        examples.ENDPOINT_WITH_SECRET,
+        headers={
+            **header(
+                "Location",
+                "The URL of the endpoint.",
+                f"http://localhost:8000/api/v1/webhook-endpoints/{examples.ENDPOINT['id']}",
+            ),
+            **NO_STORE,
+        },
+    ),
 )
 def create(
     response: Response,
-    runtime: Here,
-    caller: Admin,
-    body: Annotated[NewWebhookEndpoint, Body(openapi_examples=openapi.NEW_ENDPOINT_EXAMPLES)],
+    runtime: CurrentRuntime,
+    caller: AdminCaller,
+    body: Annotated[NewWebhookEndpoint, Body(openapi_examples=examples.NEW_ENDPOINT_EXAMPLES)],
 ) -> WebhookEndpointWithSecret:
-    """Register an endpoint, and get its secret, this once.
+    """Register an endpoint, and return its secret; the secret is not shown again.
 
-    It is told of every event that is recorded from now on, at least once, signed by the Standard
-    Webhooks specification. Only for keys of the scope `admin`.
+    The endpoint receives every event that is recorded from now on, at least once, signed by the
+    Standard Webhooks specification. Requires a key of scope `admin`.
     """
-    made = endpoints.create(
+    created = endpoints.create(
         runtime.engine,
         body,
         caller.workspace_id,
         allow_private=runtime.settings.webhooks_allow_private,
     )
-    base_url = runtime.settings.public_base_url.rstrip("/")
-    response.headers["Location"] = f"{base_url}/api/v1/webhook-endpoints/{made.id}"
+    path = f"/webhook-endpoints/{created.id}"
+    response.headers["Location"] = api_url(runtime.settings.public_base_url, path)
     response.headers["Cache-Control"] = "no-store"
-    return made
+    return created
 
 
 @router.get(
     "/webhook-endpoints",
     operation_id="webhook-endpoints-list",
     summary="List endpoints",
-    responses=openapi.ENDPOINT_LIST_RESPONSES,
+    responses=success(
+        200, "A page of endpoints.", {"endpoints": [examples.ENDPOINT], "next": None}
+    ),
 )
 def list_endpoints(
-    runtime: Here, caller: Reader, asked: Annotated[EndpointFilter, Query()]
+    runtime: CurrentRuntime, caller: AnyCaller, query: Annotated[EndpointFilter, Query()]
 ) -> WebhookEndpoints:
-    """List a page of endpoints, the newest first; `next` leads to the one after."""
-    page = endpoints.list_page(runtime.engine, asked, caller.workspace_id)
-    path = "/webhook-endpoints"
+    """Return a page of endpoints, the newest first; `next` is the URL of the following page."""
+    page = endpoints.list_page(runtime.engine, query, caller.workspace_id)
+    base_url, last = runtime.settings.public_base_url, page.next_after
     return WebhookEndpoints(
         endpoints=list(page.items),
-        next=_next(
-            runtime.settings.public_base_url, path, asked, page.next_after and page.next_after.id
-        ),
+        next=last and page_url(base_url, "/webhook-endpoints", query, before=last.id),
     )
 
 
 @router.get(
     "/webhook-endpoints/{endpoint_id}",
     operation_id="webhook-endpoints-retrieve",
-    summary="See an endpoint",
-    responses=openapi.ENDPOINT_RESPONSES,
+    summary="Read an endpoint",
+    responses=failures(problems.NO_SUCH_ENDPOINT)
+    | success(200, "The endpoint's current state.", examples.ENDPOINT),
 )
-def retrieve(endpoint_id: EndpointId, runtime: Here, caller: Reader) -> WebhookEndpoint:
-    """Return the endpoint as it stands; never its secret."""
+def retrieve(
+    endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AnyCaller
+) -> WebhookEndpoint:
+    """Return the endpoint's current state, without its secret."""
     return endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
 
 
@@ -110,19 +138,23 @@ def retrieve(endpoint_id: EndpointId, runtime: Here, caller: Reader) -> WebhookE
     "/webhook-endpoints/{endpoint_id}",
     operation_id="webhook-endpoints-update",
     summary="Change, disable or enable an endpoint",
-    dependencies=[JsonOnly],
-    responses=openapi.ENDPOINT_CHANGE_RESPONSES,
+    dependencies=[RequiresJson],
+    responses=ADMIN_BODY_PROBLEMS
+    | failures(problems.INVALID_ADDRESS)
+    | success(200, "The endpoint after the change.", examples.ENDPOINT),
 )
 def update(
     endpoint_id: EndpointId,
-    runtime: Here,
-    caller: Admin,
-    body: Annotated[WebhookEndpointChange, Body(openapi_examples=openapi.ENDPOINT_CHANGE_EXAMPLES)],
+    runtime: CurrentRuntime,
+    caller: AdminCaller,
+    body: Annotated[
+        WebhookEndpointChange, Body(openapi_examples=examples.ENDPOINT_CHANGE_EXAMPLES)
+    ],
 ) -> WebhookEndpoint:
-    """Change what is said; what is not said stays.
+    """Change the given fields; absent fields stay as they are.
 
-    `disabled` gives up what is pending. `enabled` clears `failing_since` and `disabled_reason` and
-    starts with the next event: what was missed meanwhile is not sent unless you replay it.
+    `disabled` cancels pending deliveries. `enabled` clears `failing_since` and `disabled_reason`
+    and starts with the next event: events in between are not sent unless you replay them.
     """
     return endpoints.update(
         runtime.engine,
@@ -138,52 +170,54 @@ def update(
     operation_id="webhook-endpoints-delete",
     summary="Remove an endpoint",
     status_code=204,
-    responses=openapi.ENDPOINT_DELETE_RESPONSES,
+    responses=ADMIN_PROBLEMS | {204: {"description": "The endpoint was removed."}},
 )
-def delete(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> None:
-    """Remove the endpoint, with the log of its deliveries. Nothing more is sent to it."""
+def delete(endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller) -> None:
+    """Remove the endpoint and the log of its deliveries. Nothing more is sent to it."""
     endpoints.delete(runtime.engine, endpoint_id, caller.workspace_id)
 
 
 @router.post(
     "/webhook-endpoints/{endpoint_id}/rotate-secret",
     operation_id="webhook-endpoints-rotate-secret",
-    summary="Get a new secret",
-    responses=openapi.ROTATE_RESPONSES,
+    summary="Rotate the secret",
+    responses=ADMIN_PROBLEMS
+    | success(
+        200,
+        "The new secret; store it.",
+        {**examples.ENDPOINT_WITH_SECRET, "previous_secret_until": "2026-11-25T09:00:00Z"},
+        headers=NO_STORE,
+    ),
 )
 def rotate_secret(
-    endpoint_id: EndpointId, response: Response, runtime: Here, caller: Admin
+    endpoint_id: EndpointId, response: Response, runtime: CurrentRuntime, caller: AdminCaller
 ) -> WebhookEndpointWithSecret:
-    """Make a new secret and show it, this once.
+    """Create a new secret, and return it; it is not shown again.
 
-    For 24 hours both sign: `webhook-signature` carries a signature by each. Another rotation within
-    that time ends the older one at once.
+    For 24 hours both secrets sign: `webhook-signature` has a signature by each. A second rotation
+    within that time ends the oldest secret at once.
     """
-    made = endpoints.rotate(runtime.engine, endpoint_id, caller.workspace_id)
+    created = endpoints.rotate(runtime.engine, endpoint_id, caller.workspace_id)
     response.headers["Cache-Control"] = "no-store"
-    return made
+    return created
 
 
 @router.post(
     "/webhook-endpoints/{endpoint_id}/test",
     operation_id="webhook-endpoints-test",
     summary="Send a test event now",
-    responses=openapi.TEST_RESPONSES,
+    responses=ADMIN_PROBLEMS
+    | failures(problems.TOO_MANY_TESTS)
+    | success(200, "The result, successful or not.", {**examples.ATTEMPT, "delivered": False}),
 )
-def try_out(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> WebhookTest:
-    """Send an event of type `webhook.test`, signed like any other, and tell what came of it.
+def try_out(endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller) -> WebhookTest:
+    """Send an event of type `webhook.test`, signed like any other, and return the result.
 
-    Waits for the answer for up to 15 seconds. The event is in no feed, and is not tried again; a
-    disabled endpoint gets it too.
+    The request waits up to 15 seconds for the receiver. The event is not in any feed, and is not
+    retried; a disabled endpoint receives it too.
     """
     if not _tests.acquire(blocking=False):
-        raise ApiProblem(
-            status=429,
-            kind="too-many-tests",
-            title="Too many tests",
-            detail=f"{TESTS_AT_ONCE} tests are under way. Try again in a few seconds.",
-            headers={"Retry-After": "5"},
-        )
+        raise ApiProblem(problems.TOO_MANY_TESTS)
     try:
         return send_test_event(
             runtime.engine,
@@ -201,18 +235,24 @@ def try_out(endpoint_id: EndpointId, runtime: Here, caller: Admin) -> WebhookTes
     operation_id="webhook-endpoints-replay",
     summary="Send many events again",
     status_code=202,
-    dependencies=[JsonOnly],
-    responses=openapi.REPLAY_RESPONSES,
+    dependencies=[RequiresJson],
+    responses=ADMIN_BODY_PROBLEMS
+    | failures(problems.ENDPOINT_DISABLED)
+    | success(
+        202,
+        "How many deliveries will be sent again.",
+        {"deliveries": 37, "next_position": None},
+    ),
 )
 def replay(
     endpoint_id: EndpointId,
-    runtime: Here,
-    caller: Admin,
-    body: Annotated[ReplayRequest, Body(openapi_examples=openapi.REPLAY_EXAMPLES)],
+    runtime: CurrentRuntime,
+    caller: AdminCaller,
+    body: Annotated[ReplayRequest, Body(openapi_examples=examples.REPLAY_EXAMPLES)],
 ) -> Replayed:
-    """Send again everything from a position on, or everything that failed, as far as it is kept.
+    """Send all events from a position on, or all failed deliveries, as far as they are stored.
 
-    Receivers tell doubles by `webhook-id`: it is the event's, and never changes.
+    Receivers recognise duplicates by `webhook-id`: it is the event's id, and never changes.
     """
     return deliveries.replay(runtime.engine, endpoint_id, body, caller.workspace_id)
 
@@ -221,38 +261,36 @@ def replay(
     "/webhook-endpoints/{endpoint_id}/deliveries",
     operation_id="webhook-deliveries-list",
     summary="List an endpoint's deliveries",
-    responses=openapi.DELIVERY_LIST_RESPONSES,
+    responses=failures(problems.NO_SUCH_ENDPOINT)
+    | success(200, "A page of deliveries.", {"deliveries": [examples.DELIVERY], "next": None}),
 )
 def list_deliveries(
     endpoint_id: EndpointId,
-    runtime: Here,
-    caller: Reader,
-    asked: Annotated[DeliveryFilter, Query()],
+    runtime: CurrentRuntime,
+    caller: AnyCaller,
+    query: Annotated[DeliveryFilter, Query()],
 ) -> WebhookDeliveries:
-    """List a page of deliveries, the highest position first; `next` leads to the one after."""
-    page = deliveries.list_page(runtime.engine, endpoint_id, asked, caller.workspace_id)
+    """Return a page of deliveries, the highest position first; `next` is the following page."""
+    page = deliveries.list_page(runtime.engine, endpoint_id, query, caller.workspace_id)
     path = f"/webhook-endpoints/{endpoint_id}/deliveries"
+    base_url, last = runtime.settings.public_base_url, page.next_after
     return WebhookDeliveries(
         deliveries=list(page.items),
-        next=_next(
-            runtime.settings.public_base_url,
-            path,
-            asked,
-            page.next_after and page.next_after.position,
-        ),
+        next=last and page_url(base_url, path, query, before=last.position),
     )
 
 
 @router.get(
     "/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}",
     operation_id="webhook-deliveries-retrieve",
-    summary="See a delivery with its attempts",
-    responses=openapi.DELIVERY_RESPONSES,
+    summary="Read a delivery with its attempts",
+    responses=failures(problems.NO_SUCH_DELIVERY, problems.NO_SUCH_ENDPOINT)
+    | success(200, "The delivery, with its attempts.", examples.DELIVERY_WITH_ATTEMPTS),
 )
 def retrieve_delivery(
-    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: Here, caller: Reader
+    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: CurrentRuntime, caller: AnyCaller
 ) -> WebhookDeliveryWithAttempts:
-    """Return the delivery as it stands, and what each attempt was answered."""
+    """Return the delivery's current state, and the answer to each attempt."""
     return deliveries.show(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
 
 
@@ -261,23 +299,21 @@ def retrieve_delivery(
     operation_id="webhook-deliveries-replay",
     summary="Send one event again",
     status_code=202,
-    responses=openapi.DELIVERY_REPLAY_RESPONSES,
+    responses=failures(
+        problems.ADMIN_NEEDED,
+        problems.NO_SUCH_DELIVERY,
+        problems.NO_SUCH_ENDPOINT,
+        problems.ENDPOINT_DISABLED,
+        problems.EVENT_NOT_KEPT,
+    )
+    | success(202, "The delivery, pending again.", {**examples.DELIVERY, "attempts": 0}),
 )
 def replay_delivery(
-    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: Here, caller: Admin
+    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: CurrentRuntime, caller: AdminCaller
 ) -> WebhookDelivery:
-    """Send the delivery again, with a new set of attempts, whatever became of it.
+    """Send the delivery again, with a new set of attempts, whatever its state.
 
-    It is pending at once, and sent within a second or so. One that is under way is left alone.
+    It is pending at once, and sent within about a second. A delivery that is being sent now is not
+    changed.
     """
     return deliveries.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
-
-
-def _next(
-    base_url: str, path: str, asked: EndpointFilter | DeliveryFilter, before: UUID | int | None
-) -> str | None:
-    if before is None:
-        return None
-    further = asked.model_copy(update={"before": before})
-    query = urlencode(further.model_dump(mode="json", exclude_none=True))
-    return f"{base_url.rstrip('/')}/api/v1{path}?{query}"

@@ -1,4 +1,4 @@
-"""Server-Sent Events: one reader's stream, as an answer that ends when either side does."""
+"""Server-Sent Events: the answer that writes the events of one reader until either side ends."""
 
 import asyncio
 import json
@@ -9,24 +9,25 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from worker.api.streaming.tail import Ending, Reader, Tail
+from worker.api.streaming.tail import Tail
+from worker.api.streaming.tail_reader import EndReason, TailReader
 
 STUCK_SECONDS = 30.0
-"""A reader that takes nothing for so long gets no last word either: there is no room for it."""
+"""A client that reads nothing for this long is disconnected without a last event."""
 CHUNK = 100
 """Events in one write."""
 RETRY_MS = (500, 3_000)
-"""When to come back, at random in between: a thousand readers do not come back as one."""
+"""When to reconnect, at random in between, so that not all readers reconnect at once."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class EventStream(Response):
-    """Writes what a reader gets, until it is told that there is no more, or the client is gone."""
+    """Writes the events of a reader until the reader ends or the client disconnects."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, tail: Tail, reader: Reader) -> None:
+    def __init__(self, tail: Tail, reader: TailReader) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._tail = tail
@@ -35,30 +36,30 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer one request."""
-        gone = asyncio.create_task(self._until_gone(receive))
-        watch = asyncio.create_task(self._watch(asyncio.current_task()))
+        disconnected = asyncio.create_task(self._until_disconnected(receive))
+        watchdog = asyncio.create_task(self._watch(asyncio.current_task()))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._write(send, f": behind {self._reader.position}\nretry: {_retry()}\n\n")
-            await self._tell(send, gone)
-            if not gone.done():
-                await self._write(send, self._last_word(), more=False)
+            await self._write(send, f": after {self._reader.position}\nretry: {_retry()}\n\n")
+            await self._write_events(send, disconnected)
+            if not disconnected.done():
+                await self._write(send, self._last_block(), more=False)
         except asyncio.CancelledError:
-            if not watch.done():
+            if not watchdog.done():
                 raise
             log.warning("stream.stuck", position=self._reader.position)
         finally:
-            gone.cancel()
-            watch.cancel()
-            self._tail.forget(self._reader)
+            disconnected.cancel()
+            watchdog.cancel()
+            self._tail.remove(self._reader)
 
-    async def _tell(self, send: Send, gone: asyncio.Task[None]) -> None:
+    async def _write_events(self, send: Send, disconnected: asyncio.Task[None]) -> None:
         reader = self._reader
-        while not gone.done():
+        while not disconnected.done():
             events = await reader.read(CHUNK)
             if events:
                 await self._write(send, b"".join(event.frame for event in events))
-            elif reader.ending is not None:
+            elif reader.end_reason is not None:
                 return
             else:
                 await self._write(send, f": heartbeat\nid: {reader.position}\n\n")
@@ -70,7 +71,7 @@ class EventStream(Response):
         self._writes_since = None
 
     async def _watch(self, writer: asyncio.Task[None] | None) -> None:
-        """End a stream whose client takes nothing; a timer for each write would cost more."""
+        """End a stream whose client reads nothing; a timer for each write would cost more."""
         while True:
             await asyncio.sleep(STUCK_SECONDS / 2)
             since = self._writes_since
@@ -78,19 +79,19 @@ class EventStream(Response):
                 writer.cancel()
                 return
 
-    async def _until_gone(self, receive: Receive) -> None:
-        """Wait until the client has gone, and end its reader."""
+    async def _until_disconnected(self, receive: Receive) -> None:
+        """Wait until the client disconnects, and end its reader."""
         while (await receive())["type"] != "http.disconnect":
             pass
-        self._reader.end(Ending.STOPPING)
+        self._reader.end(EndReason.STOPPING)
 
-    def _last_word(self) -> str:
-        ending, position = self._reader.ending, self._reader.position
-        if ending is Ending.STOPPING:
-            return f": {ending}\nretry: {_retry()}\nid: {position}\n\n"
-        told = json.dumps({"reason": ending, "resume_after": position})
-        return f"id: {position}\nevent: dropped\ndata: {told}\n\n"
+    def _last_block(self) -> str:
+        reason, position = self._reader.end_reason, self._reader.position
+        if reason is EndReason.STOPPING:
+            return f": {reason}\nretry: {_retry()}\nid: {position}\n\n"
+        data = json.dumps({"reason": reason, "resume_after": position})
+        return f"id: {position}\nevent: dropped\ndata: {data}\n\n"
 
 
 def _retry() -> int:
-    return random.randint(*RETRY_MS)  # noqa: S311 - no secret
+    return random.randint(*RETRY_MS)  # noqa: S311 - not a secret

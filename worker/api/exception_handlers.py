@@ -1,0 +1,181 @@
+"""From exceptions to problems: what a route may raise, and what the caller gets."""
+
+from collections.abc import Sequence
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from psycopg.errors import LockNotAvailable
+from starlette.exceptions import HTTPException
+
+from db.errors import DATABASE_ERRORS, is_passing
+from schemas.command import PublishRequest
+from schemas.problem import FieldError
+from worker.api import problems
+from worker.api.middleware import CORRELATION, correlation_id
+from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_response
+from worker.enqueue.accept import KeyReused, NoSuchVideo, VideoChanged
+from worker.enqueue.changes import CommandEnded, CommandNotFailed, NoSuchCommand
+from worker.enqueue.new_commands import RequestInvalid
+from worker.events.feed import PositionAhead, PositionGone
+from worker.generation.apply import ReportRefused
+from worker.webhooks.endpoints import (
+    EndpointInvalid,
+    EndpointNotEnabled,
+    EventNotKept,
+    NoSuchDelivery,
+    NoSuchEndpoint,
+    TooManyEndpoints,
+)
+
+DOCUMENTED, OPTIONS = "documented request", "publishing options"
+"""Tags of the two shapes of a publish body; they are not part of any pointer."""
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+_KINDS: dict[type[Exception], ProblemKind] = {
+    PositionAhead: problems.POSITION_AHEAD,
+    PositionGone: problems.POSITION_GONE,
+    NoSuchVideo: problems.NO_SUCH_VIDEO,
+    VideoChanged: problems.VIDEO_CHANGED,
+    KeyReused: problems.KEY_REUSED,
+    NoSuchCommand: problems.NO_SUCH_COMMAND,
+    CommandEnded: problems.COMMAND_ENDED,
+    CommandNotFailed: problems.COMMAND_NOT_FAILED,
+    NoSuchEndpoint: problems.NO_SUCH_ENDPOINT,
+    NoSuchDelivery: problems.NO_SUCH_DELIVERY,
+    TooManyEndpoints: problems.ENDPOINT_LIMIT,
+    EndpointNotEnabled: problems.ENDPOINT_DISABLED,
+    EventNotKept: problems.EVENT_NOT_KEPT,
+}
+"""Exceptions whose text is the problem's detail."""
+_HTTP_KINDS = {
+    400: problems.MALFORMED_REQUEST,
+    404: problems.NO_SUCH_PAGE,
+    405: problems.METHOD_NOT_ALLOWED,
+    413: problems.BODY_TOO_LARGE,
+}
+"""The framework's own errors, by status."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception that leaves a route with a problem."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return to_response(request, _to_problem(request, error))
+
+    async def handle_bug(request: Request, error: Exception) -> JSONResponse:
+        response = to_response(request, _to_bug(error))
+        # The framework sends this answer outside of our middleware.
+        response.headers[CORRELATION] = correlation_id(request.scope)
+        return response
+
+    handled = (ApiProblem, RequestValidationError, HTTPException, RequestInvalid, EndpointInvalid)
+    for kind in (*handled, *_KINDS, ReportRefused, LockNotAvailable, *DATABASE_ERRORS):
+        app.add_exception_handler(kind, handle)
+    app.add_exception_handler(Exception, handle_bug)
+
+
+def _to_problem(request: Request, error: Exception) -> ApiProblem:
+    match error:
+        case ApiProblem():
+            problem = error
+        case RequestValidationError():
+            problem = _from_validation(error)
+        case HTTPException():
+            problem = _from_http(error)
+        case RequestInvalid():
+            problem = invalid_request(*(_in_bulk(request, *each) for each in error.errors))
+        case EndpointInvalid():
+            problem = invalid_request(error.error)
+        case NoSuchVideo() | VideoChanged() if _is_bulk(request):
+            problem = _from_bulk(error)
+        case ReportRefused():
+            reason = str(error).partition("\n")[0]
+            detail = f"The platform's table refuses it: {reason}"
+            problem = ApiProblem(problems.REPORT_REFUSED, detail)
+        case LockNotAvailable():
+            problem = ApiProblem(problems.BUSY)
+        case _ if kind := _KINDS.get(type(error)):
+            problem = ApiProblem(kind, str(error))
+        case _:
+            problem = _from_database(error)
+    return problem
+
+
+def _to_bug(error: Exception) -> ApiProblem:
+    log.error("request.failed", exc_info=error)
+    return ApiProblem(problems.INTERNAL_ERROR)
+
+
+def _from_database(error: Exception) -> ApiProblem:
+    if not is_passing(error):
+        return _to_bug(error)
+    log.error("database.away", error=str(error))
+    return ApiProblem(problems.DATABASE_AWAY)
+
+
+def _in_bulk(request: Request, index: int, error: FieldError) -> FieldError:
+    """In a bulk request, the error points into its own command."""
+    if not _is_bulk(request):
+        return error
+    is_option = error.pointer.split("/")[1] in PublishRequest.model_fields
+    parent = f"/commands/{index}" if is_option else f"/commands/{index}/video"
+    return error.model_copy(update={"pointer": f"{parent}{error.pointer}"})
+
+
+def _from_bulk(error: NoSuchVideo | VideoChanged) -> ApiProblem:
+    if isinstance(error, NoSuchVideo):
+        return invalid_request(*map(_missing_video, error.indexes, error.video_ids))
+    errors = list(map(_changed_video, error.indexes))
+    return ApiProblem(problems.VIDEO_CHANGED, str(error), errors=errors)
+
+
+def _missing_video(index: int, video_id: int) -> FieldError:
+    detail = f"There is no video {video_id}."
+    return FieldError(pointer=f"/commands/{index}/video_id", code="no_such_video", detail=detail)
+
+
+def _changed_video(index: int) -> FieldError:
+    detail = "The video was changed since the version that was expected."
+    return FieldError(pointer=f"/commands/{index}", code="video_changed", detail=detail)
+
+
+def _is_bulk(request: Request) -> bool:
+    return request.url.path.rstrip("/").endswith("/publish-commands")
+
+
+def _from_http(error: HTTPException) -> ApiProblem:
+    status, detail = error.status_code, str(error.detail)
+    kind = _HTTP_KINDS.get(status) or ProblemKind("request-refused", status, detail)
+    return ApiProblem(kind, headers=error.headers)
+
+
+def _from_validation(error: RequestValidationError) -> ApiProblem:
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        detail = f"Nothing was done. The body is not valid JSON: {found[0]['ctx']['error']}."
+        return ApiProblem(problems.MALFORMED_JSON, detail)
+    if any(each["loc"][0] == "path" for each in found):
+        return ApiProblem(problems.NO_SUCH_PAGE)
+    return invalid_request(
+        *(
+            FieldError(
+                pointer=_pointer(each["loc"]),
+                code=each["type"],
+                detail=each["msg"].removeprefix("Value error, "),
+            )
+            for each in found
+        )
+    )
+
+
+def _pointer(loc: Sequence[int | str]) -> str:
+    """A JSON Pointer (RFC 6901) into the body; elsewhere the place and the name: `query limit`."""
+    place, *parts = loc
+    if place != "body":
+        return " ".join(map(str, loc))
+    if parts and parts[0] in (DOCUMENTED, OPTIONS):
+        parts = parts[1:]
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
