@@ -14,11 +14,10 @@ import pytest
 from celery import Celery as CeleryApp
 from redis import Redis
 
-from tests.support.pipeline import Desk
+from tests.support.pipeline import Pipeline
 from tests.support.programs import OURS
 from tests.support.waiting import wait_until
-from worker.local.engines import Engines
-from worker.local.engines import running as find_running_engines
+from worker.local.engines import Engines, find_running
 from worker.runtime.settings import Settings
 
 pytestmark = pytest.mark.processes
@@ -85,7 +84,7 @@ def directory_of_up(running: Engines, tmp_path: Path) -> Generator[Path]:
     (data / "engines.json").write_text(json.dumps(asdict(running)))
     with (data / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert find_running_engines(data) == running
+        assert find_running(data) == running
         yield tmp_path
 
 
@@ -117,22 +116,22 @@ def test_every_aspect_of_the_process_is_compared(imported: Any) -> None:
 
 
 def test_an_enqueue_beside_another_app_uses_our_queue_alone(
-    desk: Desk,
+    pipeline: Pipeline,
     database_url: str,
     redis_url: str,
     environment: dict[str, str],
     foreign_broker_url: str,
     tmp_path: Path,
 ) -> None:
-    video = desk.video()
+    video = pipeline.video()
     urls = (database_url, redis_url)
     state = run_foreign_process(environment, tmp_path, *urls, str(video))
-    assert desk.value("SELECT video_id FROM publisher.publish_command") == video
+    assert pipeline.value("SELECT video_id FROM publisher.publish_command") == video
     with Redis.from_url(foreign_broker_url) as foreign_redis:
         assert task_names(foreign_redis, "foreign") == ["foreign.double"]
         assert not any(b"publish" in key for key in read_keys(foreign_redis))
-    assert task_names(desk.redis, QUEUE) == ["publish.run_due"]
-    assert all(key.startswith(b"publish-worker:") for key in read_keys(desk.redis))
+    assert task_names(pipeline.redis, QUEUE) == ["publish.run_due"]
+    assert all(key.startswith(b"publish-worker:") for key in read_keys(pipeline.redis))
     assert state["after"]["celery_app"] == state["before"]["celery_app"]
     assert state["after"]["transports"] == state["before"]["transports"]
 
