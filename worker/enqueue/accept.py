@@ -78,7 +78,7 @@ def enqueue(
     """Accept all of the requests, or none.
 
     Once this returns, each command is carried out once, whatever happens to Redis or Celery. A
-    request with an end (`unpublish_at`) becomes two commands, one behind the other.
+    request with an end (`unpublish_at`) becomes two commands, one after the other.
     Raises NoSuchVideo, RequestInvalid, VideoChanged or KeyReused; then nothing was written.
     """
     with transaction(engine) as tx:
@@ -132,7 +132,7 @@ def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
 
 
 def _announce(tx: Connection, timed: Sequence[CommandRow], origin: Origin) -> None:
-    """Record that these are scheduled, let the schedulers hear of them, and commit."""
+    """Record that these are scheduled, notify the schedulers, and commit."""
     if not timed:
         return
     held = claim.hold(tx, [row.id for row in timed])

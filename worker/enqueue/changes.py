@@ -70,7 +70,7 @@ def show(engine: Engine, command_id: UUID, workspace_id: int | None) -> CommandR
 
 
 def list_page(engine: Engine, wanted: CommandFilter, workspace_id: int | None) -> Page[CommandRow]:
-    """A page of commands in the order asked for; `workspace_id` is what the caller may see."""
+    """A page of commands in the order asked for; `workspace_id` limits it to one workspace."""
     if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
         return Page()
     with transaction(engine) as tx:

@@ -1,4 +1,4 @@
-"""Intents: the commands that a request comes to, its times made out, before anything is looked up.
+"""New commands: what a request asks for, with computed times, before any look-up in the database.
 
 A publish with an end is two of them, counterparts of each other.
 """
@@ -43,8 +43,8 @@ class Intent:
 
     @property
     def expects(self) -> bool:
-        """Whether the request's expectations are about this one: a window's end follows its own
-        beginning, which is no surprise.
+        """Whether the request's expectations apply to this command; the end of a window expects
+        nothing, since its own beginning changes the video.
         """
         return self.action is self.request.action
 

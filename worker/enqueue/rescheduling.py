@@ -1,4 +1,4 @@
-"""Other times for commands: changed by a caller, or computed anew by a zone's new rules."""
+"""Other times for commands: changed by a caller, or recomputed by a zone's new rules."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from worker.rules.local_time import Moment
 
 
 def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
-    """What the change comes to; None if it says what is so already. Raises RequestInvalid."""
+    """Return the times after the change; None if they stay the same. Raises RequestInvalid."""
     moment = _moment(command, change)
     says_time = bool(change.model_fields_set - {"publish_before"})
     before = (

@@ -1,4 +1,4 @@
-"""Zones: compute the instants of scheduled commands anew once a zone's rules have changed.
+"""Time zones: recompute the instants of scheduled commands when a zone's rules have changed.
 
 Governments change clocks at short notice. A command that was told a wall-clock time keeps that
 time; when the time-zone data of this machine is updated, its instant moves.
@@ -23,7 +23,7 @@ from worker.rules.local_time import cached_digest, instant_anyway, release_of
 from worker.runtime.budget import Budget
 
 BATCH = 500
-"""Commands that one transaction computes anew."""
+"""Commands that one transaction recomputes."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class Recomputed:
 
 
 def recompute(engine: Engine, seconds: float | None = None) -> Recomputed:
-    """Compute the instants of outdated commands anew, until the `seconds` are over (None: all).
+    """Recompute the instants of outdated commands, for at most `seconds` (None: all).
 
     Each that moves has its `video.publish_rescheduled` event. What was computed by a later release
     of the time-zone data than this machine has, is left alone. Safe to run at any time and twice.

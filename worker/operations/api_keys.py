@@ -38,7 +38,7 @@ def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | N
 
 
 def identify(engine: Engine, secret: str) -> Caller | None:
-    """Tell whose key this is; None if nobody's, or revoked."""
+    """Return whose key this is; None if it is unknown or revoked."""
     with transaction(engine) as tx:
         return api_keys.find(tx, _digest(secret))
 

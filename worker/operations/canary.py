@@ -1,4 +1,4 @@
-"""The canary: once a minute a publication of our own, on the real path, told to nobody.
+"""The canary: once a minute a publication of our own, on the real path, without an event.
 
 A hidden video in a workspace of its own is published and withdrawn in turn, by a timed command like
 any other: inbox, schedule, Celery, claim, transaction. That it comes out in time shows that
@@ -24,7 +24,7 @@ REST = timedelta(seconds=20)
 LATE = timedelta(seconds=10)
 """A flight that is this late says that nothing is carried out."""
 SILENCE = timedelta(minutes=3)
-"""No flight for so long says that nobody asks for them: beat is down."""
+"""Without a flight for this long, beat is down."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 

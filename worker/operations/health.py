@@ -2,7 +2,8 @@
 
 Every `publish.run_due` leaves a heartbeat in Redis, and beat sends one each second. So a fresh
 heartbeat shows that beat, the broker and a worker that consumes all work; a process that merely
-exists shows nothing. That commands go out in time, the canary shows (worker.operations.canary).
+exists shows nothing. The canary shows that commands are carried out in time
+(worker.operations.canary).
 """
 
 import time
@@ -27,9 +28,9 @@ from worker.operations import canary
 HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
 QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
-"""A broker that takes connections and says nothing is no better than a dead one."""
+"""A broker that accepts connections and does not answer counts as dead."""
 STALE_SECONDS = 10.0
-"""Beat sweeps each second, and a batch takes less: ten seconds of silence are no accident."""
+"""Beat sweeps each second, and a batch takes less: after ten seconds of silence a part is down."""
 
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -45,7 +46,7 @@ class Check:
 
 
 def leave_heartbeat(redis: Redis) -> None:
-    """Say that a worker is consuming now; a Redis that is away does not keep it from its work."""
+    """Record that a worker is consuming now; an unreachable Redis is only logged."""
     try:
         redis.set(HEARTBEAT, f"{time.time():.3f}", ex=HEARTBEAT_SECONDS)
     except RedisError as error:
@@ -116,7 +117,7 @@ def _schedule(engine: Engine, canary_video_id: int | None) -> Check:
     try:
         ok, detail = canary.judge(engine, canary_video_id)
     except DATABASE_ERRORS:
-        return Check(name="schedule", ok=False, detail="Unknown: the database is away.")
+        return Check(name="schedule", ok=False, detail="Unknown: the database is unreachable.")
     return Check(name="schedule", ok=ok, detail=detail)
 
 
@@ -126,5 +127,7 @@ def _stream(engine: Engine, redis: Redis) -> Check:
     except OutletOutOfSync as error:
         return Check(name="stream", ok=False, detail=str(error))
     except (RedisError, *DATABASE_ERRORS):
-        return Check(name="stream", ok=False, detail="Unknown: Redis or the database is away.")
+        return Check(
+            name="stream", ok=False, detail="Unknown: Redis or the database is unreachable."
+        )
     return Check(name="stream", ok=True, detail="Fits the outbox.")

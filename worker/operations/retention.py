@@ -1,4 +1,4 @@
-"""Maintenance: forget what is old, in bounded steps, and nothing that somebody still needs."""
+"""Retention: delete old rows and entries in bounded steps, except those that are still needed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from worker.operations.health import Check, examine
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What was seen; None where the part that knows is away."""
+    """What was seen; None where the part that knows is unreachable."""
 
     checks: list[Check]
     commands: dict[str, int] | None
@@ -33,7 +33,7 @@ class Status:
     position: int | None
     """The last one given to an event."""
     stream_position: int | None
-    """The last one on the stream; behind `position` while there is something to relay."""
+    """The last one on the stream; below `position` while there are events to relay."""
     set_aside_messages: int | None
 
     @property
@@ -45,7 +45,7 @@ class Status:
 def survey(
     engine: Engine, redis: Redis, broker_url: str, canary_video_id: int | None = None
 ) -> Status:
-    """Look at everything; what is away is told, not raised."""
+    """Look at every part; an unreachable part is reported, not raised."""
     checks = examine(engine, redis, broker_url, canary_video_id)
     try:
         with transaction(engine) as tx:

@@ -26,7 +26,7 @@ from worker.runtime.budget import Budget
 BATCH = 250
 """As large as a batch gains by; what falls due after an outage waits for the one in hand."""
 MUCH = BATCH * 4 // 5
-"""A batch of so many leaves more behind, probably: as many as are late may be in one."""
+"""After a batch of this size there are probably more due commands."""
 
 Claim = Callable[[Connection], list[ClaimedCommand]]
 
@@ -34,7 +34,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class BatchFailed(Exception):
-    """A batch failed, and not because the database is away: one of its commands is the culprit."""
+    """A batch failed because of one of its commands; the database is reachable."""
 
     def __init__(self, ids: Sequence[UUID], error: Exception) -> None:
         super().__init__(ids, error)
@@ -48,8 +48,8 @@ def run_due(
     """Carry out what is due until nothing is left or the budget is used up; return how many ended.
 
     `committed` is called after each batch that recorded events (the relay), and when nothing was
-    due: then the wake-up was perhaps for events that somebody else recorded. `wake` is called when
-    there is probably more to do, so that other processes help.
+    due: then the wake-up was perhaps for events that another process recorded. `wake` is called
+    when there is probably more to do, so that other processes help.
     """
     budget = Budget()
     done = 0

@@ -1,4 +1,4 @@
-"""Telling: the events about a command, as values; nobody is told of the canary's."""
+"""The events about a command, as values; the canary's commands have none."""
 
 from datetime import datetime
 
@@ -141,7 +141,7 @@ def ended(
 
 
 def set_off_by(command: ClaimedCommand) -> Trigger:
-    """What set off that the command was carried out: whichever of its conditions came last."""
+    """Return why the command was carried out: the last of its conditions to be met."""
     if command.state == CommandState.WAITING:
         return Trigger.PIPELINE
     if command.asked_for is not None and command.asked_for > command.accepted_at:
@@ -178,5 +178,5 @@ def _event(
 
 
 def _told(trigger: Trigger) -> SetOffBy:
-    """The trigger as events tell it; the canary's are told to nobody."""
+    """The trigger as events have it; the canary has no events."""
     return Trigger.SCHEDULE if trigger is Trigger.CANARY else trigger

@@ -15,7 +15,7 @@ EMPTY_SLUG = "video"
 TRANSLITERATION = "text-unidecode"
 """Named, since slugify takes whichever it finds, and another one would change every URL."""
 SHORT_ID_LENGTH = 13
-"""Thirteen base32 characters: 65 bits, which nobody guesses; the database checks it is unique."""
+"""Base32 characters: 65 bits, which cannot be guessed; the database checks that it is unique."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base32: no i, l, o or u, which people misread."""

@@ -15,10 +15,10 @@ from worker.rules.etag import etag, matches
 MAX_ATTEMPTS = 5
 LONGEST_PAUSE = timedelta(minutes=1)
 HELD_PAUSE = timedelta(milliseconds=200)
-"""How long a command stands aside while somebody else holds the video's row."""
+"""How long a command is postponed while another transaction has locked the video's row."""
 
 OPENED = (None, CommandState.PUBLISHED, CommandState.UNCHANGED)
-"""What the beginning of a window has come to if there is an end to come to; None: no window."""
+"""States of a window's beginning after which its end is carried out; None: not a window."""
 NEVER_OPENED = (
     "window_never_opened",
     "The publication that this was to end did not take place, so there is nothing to end.",
@@ -227,7 +227,7 @@ def _stand_aside(command: ClaimedCommand, now: datetime) -> Decision:
     return replace(
         _unfinished(command, CommandState(command.state), now + HELD_PAUSE),
         reason="video_held",
-        detail="Somebody else holds the video's row at this moment.",
+        detail="Another transaction has locked the video's row.",
         fell_due_at=None
         if command.state == CommandState.WAITING
         else command_events.fell_due_at(command),

@@ -1,4 +1,4 @@
-"""The Video's ETag: which version of it somebody has seen."""
+"""The Video's ETag: which version of it a caller has seen."""
 
 from datetime import datetime
 from hashlib import sha256

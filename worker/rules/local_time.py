@@ -39,7 +39,7 @@ class NonexistentTime(LocalTimeError):
 
 
 class AmbiguousTime(LocalTimeError):
-    """The clocks show this local time twice, and nobody said which is meant."""
+    """The clocks show this local time twice, and `fold` does not choose one."""
 
     code = "ambiguous_time"
 
@@ -77,7 +77,7 @@ def instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
     first, second = (local.replace(tzinfo=rules, fold=each).astimezone(UTC) for each in (0, 1))
     if first == second:
         return first
-    if first > second:  # PEP 495: in a gap, fold 0 has the offset before it and so lies behind it
+    if first > second:  # PEP 495: in a gap, fold 0 has the offset before it and so lies after it
         turn = _turn(rules, second, first)
         before, after = (turn - _SECOND).astimezone(rules), turn.astimezone(rules)
         raise NonexistentTime(local, zone, _naive(before), _naive(after))
@@ -99,8 +99,8 @@ def instant_anyway(local: datetime, zone: str, fold: int | None) -> datetime:
 def zone_digest(zone: str) -> str:
     """What tells one version of a zone's rules from another: `2026a:` and a digest of its data.
 
-    The release of the time-zone data stands in front, empty where nobody tells it, so that nobody
-    goes back to older rules.
+    The release of the time-zone data is the prefix, empty if unknown, so that no process goes back
+    to older rules.
     """
     rules, release = _rules(zone)
     return f"{release}:{sha256(rules).hexdigest()[:16]}"

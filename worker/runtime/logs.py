@@ -46,7 +46,7 @@ def configure(log_format: LogFormat, level: str = "INFO") -> None:
         theirs.handlers = []
         theirs.propagate = True
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # two sweeps a second are no news
+        logging.getLogger(name).setLevel(logging.WARNING)  # every sweep would be a line
     logging.getLogger("uvicorn.access").disabled = True  # the API logs its requests itself
 
 

@@ -12,7 +12,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 def quarantine(engine: Engine, body: object, error: Exception) -> None:
-    """Keep `body` with the error that it caused. Raises what the database raises when it is away.
+    """Keep `body` with the error that it caused. Raises the database's error if it is unreachable.
 
     `body` may be anything: what JSON cannot hold is kept as its `repr`.
     """
