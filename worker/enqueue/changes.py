@@ -148,7 +148,7 @@ def retry(engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | No
 def retry_all(
     engine: Engine, waker: Waker, asked: RetryRequest, workspace_id: int | None
 ) -> Retried:
-    """Give failed commands new attempts, oldest first, so many of them each second."""
+    """Give failed commands new attempts, oldest first, `per_second` of them each second."""
     with transaction(engine) as tx:
         retried = changes.retry_all(
             tx, workspace_id=workspace_id, cause=asked.cause, per_second=asked.per_second
@@ -171,7 +171,7 @@ def finished(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
 
 
 def _cancelled(held: ClaimedCommand, trigger: Trigger) -> Decision:
-    detail = "Somebody cancelled the command."
+    detail = "A caller cancelled the command."
     decision = ended(held, CommandState.CANCELLED, held.now, "cancelled", detail, trigger)
     return replace(decision, fell_due_at=held.fell_due_at, claimed_at=None)
 
