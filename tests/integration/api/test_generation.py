@@ -1,4 +1,4 @@
-"""Generation over HTTP: a pipeline that shares no database reports, and videos go out."""
+"""Generation over HTTP: a pipeline without the database reports, and videos are published."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_progress_may_be_reported_with_its_kind_alone(api: Api) -> None:
     assert answer.json()["generation_progress"] == 40
 
 
-def test_a_report_that_comes_too_late_is_no_error(api: Api) -> None:
+def test_a_late_report_is_not_an_error(api: Api) -> None:
     video = api.video(**DRAFT)
     api.post(f"/videos/{video}/generation", json=COMPLETED)
     late = {"kind": "progressed", "generation_progress": 60}
@@ -63,7 +63,7 @@ def test_the_same_report_again_is_known(api: Api) -> None:
     assert [answer["reason"] for answer in answers] == [None, "repeated"]
 
 
-def test_what_waits_for_the_video_goes_out(api: Api) -> None:
+def test_a_waiting_command_is_carried_out(api: Api) -> None:
     video = api.video(**DRAFT)
     [command] = api.publish(video)
     api.redis.flushall()
@@ -83,7 +83,7 @@ def test_a_video_of_another_workspace_does_not_exist(api: Api) -> None:
     assert column(api.engine, video, "status") == "in_progress"
 
 
-def test_whoever_may_only_read_may_not_report(api: Api) -> None:
+def test_a_key_that_may_only_read_may_not_report(api: Api) -> None:
     video = api.video(**DRAFT)
     assert api.post(f"/videos/{video}/generation", "read", json=COMPLETED).status_code == 403
     assert api.post(f"/videos/{video}/generation", None, json=COMPLETED).status_code == 401
@@ -102,7 +102,7 @@ def test_whoever_may_only_read_may_not_report(api: Api) -> None:
         ({"kind": "completed", "colour": "red"}, "/colour", "Extra"),
     ],
 )
-def test_a_report_that_makes_no_sense_is_refused(
+def test_an_invalid_report_is_refused(
     api: Api, body: dict[str, Any], pointer: str, words: str
 ) -> None:
     video = api.video(**DRAFT)

@@ -46,7 +46,7 @@ def test_a_method_that_is_not_there_is_not_allowed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", b"{'a': 1}", b"\xff\xfe", b"{}{}", b'"\\ud8"'])
-def test_a_body_that_is_no_json_is_malformed(api: Api, content: bytes) -> None:
+def test_a_body_that_is_not_json_is_malformed(api: Api, content: bytes) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", content=content, headers=JSON)
     assert answer.status_code == 400
     assert answer.json()["type"] in ("/problems/malformed-json", "/problems/malformed-request")
@@ -56,7 +56,7 @@ def test_a_body_that_is_no_json_is_malformed(api: Api, content: bytes) -> None:
     "content",
     [b"[]", b"7", b'"x"', b"true", b"[[1]]"],
 )
-def test_a_body_that_is_no_object_is_invalid(api: Api, content: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_invalid(api: Api, content: bytes) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", content=content, headers=JSON)
     assert_problem(answer, 422, "invalid-request")
 
@@ -131,7 +131,7 @@ def test_a_bulk_without_commands_is_invalid(api: Api, body: Any) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "state=done", "before=7"])
-def test_a_query_that_makes_no_sense_is_named(api: Api, query: str) -> None:
+def test_an_invalid_query_is_named(api: Api, query: str) -> None:
     problem = assert_problem(api.get(f"/publish-commands?{query}"), 422, "invalid-request")
     assert problem["errors"][0]["pointer"] == f"query {query.partition('=')[0]}"
 
@@ -149,7 +149,7 @@ def test_of_many_unknown_videos_each_is_named_once(api: Api) -> None:
     assert answer.json()["errors"][17]["detail"] == f"There is no video {10**18 + 17}."
 
 
-def test_half_a_body_is_no_request() -> None:
+def test_half_a_body_is_not_a_request() -> None:
     """A client that breaks off must not publish the video as it is."""
     told: list[Any] = []
     messages = iter([{"type": "http.request", "body": b"{", "more_body": True}])
@@ -168,14 +168,14 @@ def test_half_a_body_is_no_request() -> None:
     assert told == []
 
 
-def test_a_body_with_text_that_is_none_is_no_bug(api: Api) -> None:
+def test_a_body_with_invalid_text_is_not_a_server_error(api: Api) -> None:
     body = b'{"template": {"a": "\\ud800"}, "owner": {}, "title": "x", "workspace": 1}'
     headers = {**JSON, "Idempotency-Key": "k"}
     answer = api.post(f"/videos/{api.video()}/publish/", content=body, headers=headers)
     assert answer.status_code < 500
 
 
-def test_a_database_that_cannot_be_written_is_away(api: Api) -> None:
+def test_a_read_only_database_answers_503(api: Api) -> None:
     path = f"/videos/{api.video()}/publish/"
     name = api.value("SELECT current_database()")
     assert api.get("/publish-commands").status_code == 200
@@ -184,7 +184,7 @@ def test_a_database_that_cannot_be_written_is_away(api: Api) -> None:
     assert_problem(api.post(path), 503, "database-away")
 
 
-def test_a_database_that_is_away_is_said_so(redis: Redis, redis_url: str) -> None:
+def test_an_unreachable_database_answers_503(redis: Redis, redis_url: str) -> None:
     nowhere = connect("postgresql://nobody@127.0.0.1:1/nothing")
     with serving(nowhere, redis, redis_url) as api:
         answer = api.get("/videos/7/", "pw_any")

@@ -54,7 +54,7 @@ def test_options_need_no_video_beside_them(api: Api) -> None:
     assert answer.json()["publish_before"] == "2099-12-31T22:00:00Z"
 
 
-def test_whoever_waits_gets_the_whole_video(api: Api) -> None:
+def test_a_caller_that_waits_gets_the_whole_video(api: Api) -> None:
     video = api.video()
     with api.working():
         answer = api.post(f"/videos/{video}/publish/", headers={"Prefer": "wait=20"})
@@ -64,13 +64,13 @@ def test_whoever_waits_gets_the_whole_video(api: Api) -> None:
     assert answer.json()["custom_url"].startswith("research/what-is-light-")
 
 
-def test_whoever_does_not_wait_long_enough_gets_the_command(api: Api) -> None:
+def test_a_caller_that_does_not_wait_long_enough_gets_the_command(api: Api) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", headers={"Prefer": "wait=0"})
     assert answer.status_code == 202
     assert answer.headers["Location"] == answer.json()["url"]
 
 
-def test_whoever_waits_for_a_video_that_can_never_go_hears_why(api: Api) -> None:
+def test_a_caller_that_waits_for_a_rejected_video_gets_the_reason(api: Api) -> None:
     with api.working():
         answer = api.post(
             f"/videos/{api.video(status='failed')}/publish/", headers={"Prefer": "wait=20"}
@@ -125,7 +125,7 @@ def test_the_correlation_id_leads_from_the_request_to_the_event(api: Api) -> Non
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "two words", "ümlaut".encode("latin-1")])
-def test_a_correlation_id_that_makes_no_sense_is_replaced(api: Api, given: Any) -> None:
+def test_an_invalid_correlation_id_is_replaced(api: Api, given: Any) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", headers={"X-Correlation-ID": given})
     assert len(answer.headers["X-Correlation-ID"]) == 36
 

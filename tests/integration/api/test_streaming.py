@@ -1,4 +1,4 @@
-"""Server-Sent Events: from a position on without a gap, live, and at nobody else's cost."""
+"""Server-Sent Events: from a position on without a gap, live, without slowing other readers."""
 
 import json
 import socket
@@ -71,7 +71,9 @@ def test_an_event_has_its_position_its_type_and_its_document(
     assert json.loads(heard.last.data or "") == pipeline.events()[0]
 
 
-def test_it_goes_on_behind_a_position_and_then_live(pipeline: Pipeline, url: str, key: str) -> None:
+def test_it_continues_after_a_position_and_then_live(
+    pipeline: Pipeline, url: str, key: str
+) -> None:
     tell(pipeline, 5)
     with listening(f"{url}?after=2", key) as heard:
         wait_until(lambda: heard.positions == [3, 4, 5], "what was before")
@@ -94,7 +96,7 @@ def test_without_a_position_only_what_is_new(pipeline: Pipeline, url: str, key: 
         wait_until(lambda: heard.positions == [6], "the new one")
 
 
-def test_who_is_far_behind_catches_up_from_the_outbox_without_a_gap(
+def test_a_late_reader_catches_up_from_the_outbox_without_a_gap(
     pipeline: Pipeline, url: str, key: str
 ) -> None:
     write_events(pipeline.engine, 3_000)
@@ -131,7 +133,7 @@ def test_the_cursor_moves_over_what_is_not_for_us(pipeline: Pipeline, url: str, 
         assert heard.last.data is None
 
 
-def test_it_goes_on_while_redis_is_away(pipeline: Pipeline, key: str) -> None:
+def test_it_continues_while_redis_is_unreachable(pipeline: Pipeline, key: str) -> None:
     with (
         served(pipeline.engine, "redis://127.0.0.1:1") as server,
         listening(f"{server.stream}?after=0", key) as heard,
@@ -140,7 +142,7 @@ def test_it_goes_on_while_redis_is_away(pipeline: Pipeline, key: str) -> None:
         wait_until(lambda: heard.positions == [1], "the event, from the outbox")
 
 
-def test_it_goes_on_while_nobody_relays(pipeline: Pipeline, url: str, key: str) -> None:
+def test_it_continues_while_no_relay_runs(pipeline: Pipeline, url: str, key: str) -> None:
     with listening(f"{url}?after=0", key) as heard:
         pipeline.publish(pipeline.video())
         wait_until(lambda: heard.positions == [1], "the event, from the outbox")

@@ -24,12 +24,12 @@ BASE = "https://videos.example/api/v1"
 
 
 def ahead(hours: float) -> datetime:
-    """A time so many hours from now, to the second."""
+    """The time in some hours, to the second."""
     return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours)
 
 
 def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> CommandRow:
-    """A command to be carried out in so many hours."""
+    """A command to be carried out in some hours."""
     asked = {"video_id": pipeline.video(), "publish_at": ahead(hours), **said}
     return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
 
@@ -90,7 +90,7 @@ def test_a_time_that_has_passed_means_now(api: Api) -> None:
     assert api.command(command.id).state == "published"
 
 
-def test_what_was_moved_away_does_not_go_out_at_its_old_time(api: Api) -> None:
+def test_a_rescheduled_command_is_not_carried_out_at_its_old_time(api: Api) -> None:
     command = scheduled(api, hours=1)
     patch(api, command, publish_at=ahead(3))
     api.let_pass(hours=2)
@@ -152,7 +152,7 @@ def test_saying_what_is_so_already_of_a_command_that_waits_makes_no_event(api: A
 
 
 @pytest.mark.parametrize("empty", ["publish_at", "publish_at_local", "unpublish_at"])
-def test_a_time_that_is_null_is_no_time(api: Api, empty: str) -> None:
+def test_a_null_time_is_refused(api: Api, empty: str) -> None:
     command = scheduled(api)
     body = {empty: None, "publish_before": ahead(99).isoformat()}
     assert api.call("PATCH", f"/api/v1/publish-commands/{command.id}", json=body).status_code == 422
@@ -210,7 +210,7 @@ def test_reading_is_not_changing(api: Api) -> None:
         ({"publish_a": "2099-01-01T00:00:00Z"}, "/publish_a"),
     ],
 )
-def test_what_makes_no_sense_of_a_publish_command_is_refused(
+def test_an_invalid_change_of_a_publish_command_is_refused(
     api: Api, said: dict[str, str], pointer: str
 ) -> None:
     command = scheduled(api, publish_before=ahead(2))
@@ -222,7 +222,7 @@ def test_what_makes_no_sense_of_a_publish_command_is_refused(
 
 
 @pytest.mark.parametrize("name", ["publish_at", "publish_before"])
-def test_what_makes_no_sense_of_a_withdrawal_is_refused(api: Api, name: str) -> None:
+def test_an_invalid_change_of_a_withdrawal_is_refused(api: Api, name: str) -> None:
     asked = {"video_id": api.video(), "action": "unpublish", "unpublish_at": ahead(1)}
     [command] = api.accept(PublishRequest.model_validate(asked)).commands
     said: dict[str, Any] = {name: ahead(2)}
@@ -307,7 +307,7 @@ def test_a_timed_command_that_brings_edits_stays(pipeline: Pipeline) -> None:
     assert column(pipeline.engine, video, "title") == "Later"
 
 
-def test_a_timed_command_behind_a_withdrawal_stays(pipeline: Pipeline) -> None:
+def test_a_timed_command_after_a_withdrawal_stays(pipeline: Pipeline) -> None:
     video = pipeline.video()
     before = scheduled(pipeline, 1, video_id=video)
     withdrawal = pipeline.accept(
@@ -374,7 +374,7 @@ def test_commands_are_found_by_state_action_and_time(api: Api) -> None:
     assert found(api, "state=published") == ids(done)
 
 
-def test_whoever_sees_several_workspaces_may_ask_for_one(api: Api) -> None:
+def test_a_key_of_several_workspaces_may_ask_for_one(api: Api) -> None:
     here, there = scheduled(api), scheduled(api, video_id=api.video(workspace_id=2))
     assert found(api, "", "everywhere") == ids(there, here)
     assert found(api, "workspace_id=2", "everywhere") == ids(there)
@@ -396,7 +396,7 @@ def test_every_page_together_has_every_command_once_and_in_order(
 
 
 @pytest.mark.parametrize("query", ["state=later", "action=hide", "due_from=tomorrow", "limit=0"])
-def test_a_search_that_makes_no_sense_is_refused(api: Api, query: str) -> None:
+def test_an_invalid_search_is_refused(api: Api, query: str) -> None:
     assert api.get(f"/publish-commands?{query}").status_code == 422
 
 
@@ -466,7 +466,7 @@ def test_a_bulk_retry_is_spread_over_time_oldest_first(api: Api) -> None:
     assert datetime.fromisoformat(answer["last_due_at"]) == due[-1]
 
 
-def test_nothing_to_retry_is_no_error(api: Api) -> None:
+def test_a_retry_without_failed_commands_is_not_an_error(api: Api) -> None:
     answer = api.post("/publish-commands/retry", json={"cause": "Nobody"})
     assert answer.json() == {"commands": 0, "last_due_at": None}
 

@@ -159,7 +159,7 @@ def test_a_redis_that_does_not_answer_costs_less_than_a_second(
     mute.redis.close()
 
 
-def test_the_message_that_fails_to_go_out_does_not_fail_the_enqueue(pipeline: Pipeline) -> None:
+def test_a_wake_up_that_cannot_be_sent_does_not_fail_the_enqueue(pipeline: Pipeline) -> None:
     def refuse(_: object) -> None:
         raise ConnectionRefusedError
 

@@ -1,4 +1,4 @@
-"""Expectations: what nobody has seen is not published."""
+"""Expectations: only the version that was reviewed is published."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,7 +45,7 @@ def test_the_version_that_was_seen_is_published(api: Api) -> None:
     assert column(api.engine, video, "is_draft") is False
 
 
-def test_a_version_that_nobody_has_seen_is_refused_at_once(api: Api) -> None:
+def test_another_version_than_expected_is_refused_at_once(api: Api) -> None:
     video = api.video()
     seen = tag(api, video)
     api.execute(CHANGED, video)
@@ -68,7 +68,7 @@ def test_what_changes_before_its_time_is_rejected_and_an_event_says_why(api: Api
     assert (said["type"], said["data"]["reason"]) == ("video.publish_rejected", "video_changed")
 
 
-def test_the_end_of_generation_is_no_new_revision(api: Api) -> None:
+def test_the_end_of_generation_does_not_make_a_revision(api: Api) -> None:
     video = api.video(status="in_progress")
     [command] = api.accept(PublishRequest(video_id=video, expected_revision=0)).commands
     api.run()
@@ -130,7 +130,9 @@ def test_a_revision_says_nothing_of_the_platforms_edits(pipeline: Pipeline) -> N
     assert pipeline.states(command) == ["published"]
 
 
-def test_a_first_publication_by_somebody_else_spoils_what_expected_none(pipeline: Pipeline) -> None:
+def test_a_publication_by_another_caller_rejects_a_command_that_expected_none(
+    pipeline: Pipeline,
+) -> None:
     video = pipeline.video()
     edits = request(video, title="Mine").model_copy(
         update={"publish_at": datetime.now(UTC) + timedelta(hours=1), "expected_revision": 0}

@@ -87,10 +87,10 @@ def test_what_moves_is_reported_and_has_its_event(pipeline: Pipeline, rules: Rul
     assert event["data"]["local_time"] == "2099-12-01T18:00:00"
 
 
-def test_it_goes_out_at_its_new_time(pipeline: Pipeline, rules: Rules) -> None:
+def test_it_is_published_at_its_new_time(pipeline: Pipeline, rules: Rules) -> None:
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
     command = told(pipeline, local.isoformat(), "Etc/UTC")
-    rules("Etc/UTC", "Etc/GMT+5")  # five hours behind: later
+    rules("Etc/UTC", "Etc/GMT+5")  # five hours west: later
     time_zone_updates.recompute(pipeline.engine)
     pipeline.let_pass(hours=2)
     assert pipeline.run() == 0
@@ -99,7 +99,7 @@ def test_it_goes_out_at_its_new_time(pipeline: Pipeline, rules: Rules) -> None:
     assert pipeline.command(command.id).state == "published"
 
 
-def test_what_moves_into_the_past_goes_out_now(pipeline: Pipeline, rules: Rules) -> None:
+def test_a_command_that_moves_into_the_past_is_due_now(pipeline: Pipeline, rules: Rules) -> None:
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
     command = told(pipeline, local.isoformat(), "Etc/UTC")
     rules("Etc/UTC", "Etc/GMT-5")  # five hours ahead: earlier
@@ -109,9 +109,7 @@ def test_what_moves_into_the_past_goes_out_now(pipeline: Pipeline, rules: Rules)
     assert pipeline.command(command.id).state == "published"
 
 
-def test_nobody_goes_back_to_an_older_release_of_the_rules(
-    pipeline: Pipeline, rules: Rules
-) -> None:
+def test_an_older_release_of_the_rules_changes_nothing(pipeline: Pipeline, rules: Rules) -> None:
     """Two hosts, one of them not updated yet: else they would move commands to and fro for ever."""
     command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")

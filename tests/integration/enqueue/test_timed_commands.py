@@ -34,7 +34,7 @@ def ahead(hours: float) -> datetime:
 
 
 def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> CommandRow:
-    """A command to be carried out in so many hours."""
+    """A command to be carried out in some hours."""
     asked = {"video_id": pipeline.video(), "publish_at": ahead(hours), **said}
     return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
 
@@ -63,7 +63,7 @@ def test_it_is_not_carried_out_before_its_time_and_is_after(pipeline: Pipeline) 
 
 
 @pytest.mark.parametrize("hours", [-1, -100_000])
-def test_a_past_time_means_now_and_is_no_schedule(pipeline: Pipeline, hours: float) -> None:
+def test_a_past_time_means_now_without_a_scheduled_event(pipeline: Pipeline, hours: float) -> None:
     at = ahead(hours)
     command = scheduled(pipeline, publish_at=at)
     assert (command.asked_for, command.due_at) == (at, command.accepted_at)
@@ -96,7 +96,7 @@ def test_the_edits_of_a_timed_command_are_applied_at_its_time(pipeline: Pipeline
 
 
 @pytest.mark.parametrize("days", [1, 30, 3650])
-def test_without_a_latest_moment_it_goes_out_after_any_downtime(
+def test_without_a_latest_moment_it_is_published_after_any_downtime(
     pipeline: Pipeline, days: int
 ) -> None:
     command = scheduled(pipeline, hours=1)
@@ -410,7 +410,7 @@ def test_the_number_of_statements_does_not_grow_with_what_falls_due(pipeline: Pi
     assert counts[0] == counts[1], statements
 
 
-def test_what_is_overdue_goes_out_oldest_first(pipeline: Pipeline) -> None:
+def test_overdue_commands_are_carried_out_oldest_first(pipeline: Pipeline) -> None:
     hours = (3, 1, 5, 2, 4)
     by_time = {each: scheduled(pipeline, each).video_id for each in hours}
     pipeline.let_pass(hours=10)
@@ -457,9 +457,7 @@ def test_what_falls_due_now_is_not_starved_by_a_backlog_that_weighs_much(
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(("late", "fresh"), [(600, 0), (0, 600)])
-def test_a_batch_that_leaves_work_behind_calls_for_help(
-    pipeline: Pipeline, late: int, fresh: int
-) -> None:
+def test_a_full_batch_wakes_another_process(pipeline: Pipeline, late: int, fresh: int) -> None:
     backlog(pipeline, late, fresh)
     pipeline.waker.note_arrival()  # the wake-up that the commands sent
     pipeline.wake_ups.clear()
@@ -467,7 +465,7 @@ def test_a_batch_that_leaves_work_behind_calls_for_help(
     assert pipeline.wake_ups == [1]
 
 
-def test_a_backlog_goes_out_completely_and_each_once(pipeline: Pipeline) -> None:
+def test_a_backlog_is_carried_out_completely_and_once(pipeline: Pipeline) -> None:
     late, fresh = backlog(pipeline, late=900, fresh=90)
     assert pipeline.run() == 990
     assert sorted(int(event["subject"]) for event in pipeline.events()) == sorted(late + fresh)
@@ -478,8 +476,8 @@ def moment(text: str) -> datetime:
 
 
 @pytest.mark.parametrize("digits", ["2027", "20271231", "1764000000", "202712311800"])
-def test_digits_are_no_time(api: Api, digits: str) -> None:
-    """Seconds since 1970 they might be: long past, and the video would go out at once."""
+def test_digits_are_not_a_time(api: Api, digits: str) -> None:
+    """Read as seconds since 1970 they would be past, and publish the video at once."""
     video = api.video()
     answer = api.post(f"/videos/{video}/publish/", json={"publish_at": digits})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/publish_at")

@@ -1,4 +1,4 @@
-"""Windows and withdrawals: a video that goes out, comes back, and keeps its address."""
+"""Windows and withdrawals: a video is published, withdrawn, and keeps its address."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -189,7 +189,7 @@ def test_a_window_is_moved_one_end_after_the_other(pipeline: Pipeline) -> None:
 def test_a_window_whose_keys_request_comes_again_after_its_end_is_the_same_window(
     pipeline: Pipeline,
 ) -> None:
-    """What was accepted is answered again, however late: the times are not looked at anew."""
+    """A repeated request gets the same answer, however late: its times are not checked again."""
     end = datetime.now(UTC) + timedelta(seconds=1)
     asked = PublishRequest(video_id=pipeline.video(), unpublish_at=end)
     keyed = {"idempotency_scope": "k", "idempotency_key": "once"}
@@ -304,7 +304,7 @@ def test_a_withdrawal_does_not_go_before_its_time(pipeline: Pipeline) -> None:
 # --- every door ----------------------------------------------------------------------------------
 
 
-def test_whoever_waits_over_http_gets_the_withdrawn_video(api: Api) -> None:
+def test_a_caller_that_waits_gets_the_withdrawn_video(api: Api) -> None:
     video = published(api)
     with api.working():
         answer = api.post(f"/videos/{video}/unpublish/", headers={"Prefer": "wait=10"})
@@ -313,7 +313,7 @@ def test_whoever_waits_over_http_gets_the_withdrawn_video(api: Api) -> None:
     assert answer.headers["ETag"] == api.get(f"/videos/{video}/").headers["ETag"]
 
 
-def test_whoever_does_not_wait_gets_the_command(api: Api) -> None:
+def test_a_caller_that_does_not_wait_gets_the_command(api: Api) -> None:
     answer = api.post(
         f"/videos/{published(api)}/unpublish", json={"unpublish_at": "2099-01-01T00:00:00Z"}
     )
@@ -336,9 +336,7 @@ def test_whoever_does_not_wait_gets_the_command(api: Api) -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_of_a_withdrawal_is_refused(
-    api: Api, body: dict[str, str], pointer: str
-) -> None:
+def test_an_invalid_withdrawal_is_refused(api: Api, body: dict[str, str], pointer: str) -> None:
     answer = api.post(f"/videos/{published(api)}/unpublish/", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == pointer

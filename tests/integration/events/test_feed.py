@@ -107,7 +107,7 @@ def test_one_call_looks_at_a_bounded_number_of_positions_and_moves_on(told: Api)
 
 
 def test_an_event_that_commits_late_is_not_passed_over(told: Api) -> None:
-    """Somebody holds the counter: what was begun later waits for it, so no position is skipped."""
+    """A later transaction waits for the one that holds the counter, so no position is skipped."""
     with told.holding("UPDATE publisher.event_position SET position = position"):
         video = told.video()
         told.accept(video)
@@ -143,7 +143,7 @@ def test_a_position_that_was_never_given_out_is_refused(told: Api) -> None:
 
 
 @pytest.mark.parametrize("query", ["after=-1", "limit=0", "limit=1001", "after=x", "afer=1"])
-def test_what_makes_no_sense_is_refused(told: Api, query: str) -> None:
+def test_an_invalid_query_is_refused(told: Api, query: str) -> None:
     assert told.get(f"/events?{query}").status_code == 422
 
 
@@ -172,7 +172,7 @@ def test_it_answers_at_once_if_there_is_something(told: Api) -> None:
 
 
 def test_many_who_wait_look_at_the_database_once(told: Api) -> None:
-    """One statement for all of them, whoever gets what comes."""
+    """One statement serves all readers."""
     with ThreadPoolExecutor(8) as pool:
         waiting = [
             pool.submit(told.get, "/events?after=10", "publish", headers={"Prefer": "wait=20"})
@@ -195,7 +195,7 @@ def test_it_waits_without_redis_too(told: Api, engine: Engine) -> None:
 
 
 def following(api: Api, count: int) -> None:
-    """Wait until so many requests wait for events."""
+    """Wait until this number of requests wait for events."""
     assert api.client is not None
     app: Any = api.client.app
     wait_until(lambda: app.state.tail.live_readers == count, f"{count} who wait")
