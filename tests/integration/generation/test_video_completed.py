@@ -1,4 +1,4 @@
-"""The trigger on videos: the end of generation, written by any program, makes waiting commands due."""
+"""The trigger on videos: the end of generation, in any transaction, makes waiting commands due."""
 
 import threading
 from collections.abc import Generator
