@@ -30,9 +30,9 @@ class EventType(StrEnum):
     ENDPOINT_DISABLED = "webhook.endpoint_disabled"
 
 
-SetOffBy = Literal[Trigger.API, Trigger.CLI, Trigger.PIPELINE, Trigger.QUEUE, Trigger.SCHEDULE]
-"""What set a turn off: whichever came last of the call (by its door), the time that it asked for
-(`schedule`) and the end of generation (`pipeline`)."""
+PublicTrigger = Literal[Trigger.API, Trigger.CLI, Trigger.PIPELINE, Trigger.QUEUE, Trigger.SCHEDULE]
+"""What triggered an event: the last of the request (by its door), the requested time (`schedule`)
+and the end of generation (`pipeline`)."""
 
 
 @documented
@@ -48,7 +48,7 @@ class Person:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPublished:
-    """The video went live, or what it has out changed. Emitted by publish."""
+    """The video was published, or its release changed. Emitted by publish."""
 
     video_id: int
     uid: UUID
@@ -72,7 +72,7 @@ class VideoPublished:
     first_publication: bool
     first_published_at: datetime
     published_at: datetime
-    trigger: SetOffBy
+    trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
     """The time that the command asked for; null: at once."""
@@ -99,7 +99,7 @@ class VideoUnpublished:
     published_at: datetime
     """When it was last published."""
     unpublished_at: datetime
-    trigger: SetOffBy
+    trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
     """The time that the command asked for; null: at once."""
@@ -118,7 +118,7 @@ class PublishScheduled:
     action: Action
     first_publication: bool
     """Whether the video had never been published when this was recorded."""
-    trigger: SetOffBy
+    trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
     local_time: datetime | None
@@ -146,7 +146,7 @@ class PublishEnded:
     detail: str
     first_publication: bool
     """Whether it would have been the video's first publication."""
-    trigger: SetOffBy
+    trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
     """The time that the command asked for; null: at once."""
@@ -157,7 +157,7 @@ class PublishEnded:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointDisabled:
-    """A webhook endpoint is told nothing any more: it said that it is gone, or failed for days."""
+    """A webhook endpoint was disabled: it answered 410 Gone, or failed for days."""
 
     endpoint_id: UUID
     workspace_id: int
@@ -191,7 +191,7 @@ class CloudEvent(Frozen):
 
     specversion: Literal["1.0"] = "1.0"
     id: UUID
-    """Never changes over redeliveries: what a consumer tells doubles by."""
+    """Never changes over redeliveries: consumers recognise duplicates by it."""
     source: str
     """`/workspaces/{id}`."""
     type: EventType

@@ -9,9 +9,9 @@ from schemas.events import (
     EventData,
     EventType,
     Person,
+    PublicTrigger,
     PublishEnded,
     PublishScheduled,
-    SetOffBy,
     VideoPublished,
     VideoUnpublished,
 )
@@ -177,6 +177,6 @@ def _event(
     )
 
 
-def _told(trigger: Trigger) -> SetOffBy:
+def _told(trigger: Trigger) -> PublicTrigger:
     """The trigger as events have it; the canary has no events."""
     return Trigger.SCHEDULE if trigger is Trigger.CANARY else trigger
