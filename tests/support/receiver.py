@@ -185,3 +185,14 @@ def endpoint(pipeline: Pipeline, url: str, **columns: Any) -> UUID:
         )
         tx.execute(statement, list(row.values()))
     return made
+
+
+def record_many(pipeline: Pipeline, count: int) -> None:
+    """Record `count` events of workspace 1, from position 1 on."""
+    pipeline.execute(
+        "INSERT INTO publisher.outbox_event"
+        " (position, id, type, video_id, workspace_id, occurred_at, correlation_id, data)"
+        " SELECT n, gen_random_uuid(), 'video.published', n, 1, now(), 'c-1', '{}'"
+        " FROM generate_series(1, %s) n",
+        count,
+    )

@@ -47,9 +47,7 @@ def test_the_pauses_are_those_of_the_docs(before: int, pause: str) -> None:
 
 
 @given(st.integers(0, 100), chances)
-def test_every_failure_is_tried_again_until_it_has_failed_for_good(
-    before: int, chance: float
-) -> None:
+def test_a_failure_is_retried_until_the_last_attempt(before: int, chance: float) -> None:
     found = decide_next_step(FAILED, before, chance)
     if before < len(PAUSES):
         assert found.state is DeliveryState.PENDING

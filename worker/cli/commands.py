@@ -40,7 +40,9 @@ app = typer.Typer(
     help="List, show, reschedule, cancel and retry commands.",
 )
 
-CommandId = Annotated[UUID, typer.Argument(help="An id from `commands list`.")]
+CommandId = Annotated[
+    UUID, typer.Argument(metavar="COMMAND_ID", help="An id that `commands list` shows.")
+]
 BY = changes.Changer(trigger=Trigger.CLI, workspace_id=None)
 COMMANDS: Columns = {
     "id": "id",
@@ -71,7 +73,12 @@ MOVED: Columns = {
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
 def list_(  # noqa: PLR0913 - each option is one of the filter's fields
     *,
-    state: Annotated[CommandState | None, typer.Option(help="Only commands in this state.")] = None,
+    state: Annotated[
+        CommandState | None,
+        typer.Option(
+            metavar="STATE", help=f"Only commands in this state: {', '.join(CommandState)}."
+        ),
+    ] = None,
     action: Annotated[Action | None, typer.Option(help="Only commands with this action.")] = None,
     video: Annotated[int | None, typer.Option(help="Only commands for this video.", min=1)] = None,
     workspace: Annotated[
@@ -164,13 +171,18 @@ def reschedule(
 )
 def retry(
     command_id: Annotated[
-        UUID | None, typer.Argument(help="An id from `commands list`, unless --all is given.")
+        UUID | None,
+        typer.Argument(
+            metavar="COMMAND_ID", help="An id that `commands list` shows; or use --all."
+        ),
     ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Retry every failed command.")] = False,
     cause: Annotated[
         str | None,
-        typer.Option(help="With --all: only commands with this cause from `commands causes`."),
+        typer.Option(
+            help="With --all: only commands with this cause, as `commands causes` shows it."
+        ),
     ] = None,
     per_second: Annotated[
         int,

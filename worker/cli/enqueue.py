@@ -41,7 +41,7 @@ NOT_FINISHED = 3
 
 
 VideoIds = Annotated[
-    list[int], typer.Argument(metavar="VIDEO_ID...", help="The ids of the videos.", min=1)
+    list[int], typer.Argument(metavar="VIDEO_ID", help="The ids of the videos.", min=1)
 ]
 Wait = Annotated[
     float | None,

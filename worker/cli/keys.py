@@ -30,7 +30,7 @@ app = typer.Typer(
 )
 def create(
     *,
-    name: Annotated[str, typer.Option(help="A name that `keys list` shows.")],
+    name: Annotated[str, typer.Option(help="A name for the key; `keys list` shows it.")],
     scope: Annotated[
         Scope, typer.Option(help="What the key may do. Each scope includes the ones before it.")
     ],
@@ -63,7 +63,9 @@ def list_(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def revoke(key_id: Annotated[UUID, typer.Argument(help="An id from `keys list`.")]) -> None:
+def revoke(
+    key_id: Annotated[UUID, typer.Argument(metavar="KEY_ID", help="An id that `keys list` shows.")],
+) -> None:
     """Revoke a key, at once and for ever."""
     with open_database() as engine:
         revoked = api_keys.revoke_key(engine, key_id)

@@ -88,11 +88,9 @@ Fold = Annotated[
 ]
 PublishBefore = Annotated[
     datetime | None,
-    time_option("--publish-before", "Let the command expire if it has not run by this time."),
+    time_option("--publish-before", "The command expires if it has not run by this time."),
 ]
 ExpectedRevision = Annotated[
     int | None,
-    typer.Option(
-        "--expected-revision", help="Refuse if the video has another revision than this.", min=0
-    ),
+    typer.Option("--expected-revision", help="Refuse if the video is at another revision.", min=0),
 ]

@@ -66,11 +66,15 @@ app = typer.Typer(
     help="Register webhook endpoints, list their deliveries, send events again.",
 )
 
-EndpointId = Annotated[UUID, typer.Argument(help="An id from `webhooks list`.")]
+EndpointId = Annotated[
+    UUID, typer.Argument(metavar="ENDPOINT_ID", help="An id that `webhooks list` shows.")
+]
 Types = Annotated[
     list[EventType] | None,
     typer.Option(
-        "--event-type", help="Send only events of this type; may be repeated.", show_default=False
+        "--event-type",
+        metavar="TYPE",
+        help="Send only events of this type, as video.published. May be repeated.",
     ),
 ]
 SecretAsJson = Annotated[
@@ -210,7 +214,8 @@ def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
 def deliveries(
     endpoint_id: EndpointId,
     delivery_id: Annotated[
-        UUID | None, typer.Argument(help="Show only this delivery, with its attempts.")
+        UUID | None,
+        typer.Argument(metavar="DELIVERY_ID", help="Show only this delivery, with its attempts."),
     ] = None,
     *,
     state: Annotated[
@@ -240,7 +245,9 @@ def deliveries(
 )
 def replay(
     endpoint_id: EndpointId,
-    delivery_id: Annotated[UUID | None, typer.Argument(help="Send only this delivery.")] = None,
+    delivery_id: Annotated[
+        UUID | None, typer.Argument(metavar="DELIVERY_ID", help="Send only this delivery.")
+    ] = None,
     *,
     since_position: Annotated[
         int | None, typer.Option(help="Send every event from this position on.", min=1)

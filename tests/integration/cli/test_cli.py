@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -19,60 +18,16 @@ from psycopg import sql
 
 from schemas.values.caller import Scope
 from tests.conftest import libpq, named
+from tests.support.command_line import Done, Run
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.platform import column
 from tests.support.waiting import wait_until
-from worker import cli
 from worker.local.engines import Engines
 from worker.operations import api_keys, health
 from worker.subscribe import Subscriber
 
 ROOT = Path(__file__).parents[3]
 NOBODY_LISTENS = "127.0.0.1:1"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def complaint(self) -> str:
-        """The one line on stderr."""
-        [line] = self.err.splitlines()
-        assert line.startswith("publish-worker: ")
-        assert "Traceback" not in self.err
-        assert "secret" not in self.err
-        return line
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `publish-worker` in this process."""
-
-    def leave_the_logs_to_pytest(*_: object) -> None:
-        pass
-
-    monkeypatch.setattr("worker.runtime.logs.configure", leave_the_logs_to_pytest)
-
-    def publish_worker(*arguments: str, **environment: str) -> Done:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main(list(arguments))
-        code = end.value.code
-        assert code is None or isinstance(code, int)
-        said = capsys.readouterr()
-        return Done(code or 0, said.out, said.err)
-
-    return publish_worker
 
 
 @pytest.fixture
@@ -83,16 +38,6 @@ def empty_database_url(running: Engines) -> Generator[str]:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(name))
         yield named(running.database_url, "test_cli_empty")
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-
-
-@pytest.fixture
-def here(
-    pipeline: Pipeline, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Pipeline:
-    """A pipeline whose engines the command line is pointed at."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    return pipeline
 
 
 # --- help ----------------------------------------------------------------------------------------
@@ -119,7 +64,7 @@ def here(
         ("keys", "revoke"),
     ],
 )
-def test_every_command_explains_itself(run: Run, command: tuple[str, ...]) -> None:
+def test_every_command_has_a_help_text(run: Run, command: tuple[str, ...]) -> None:
     done = run(*command, "--help")
     assert done.code == 0
     assert "Usage: " in done.out
@@ -129,13 +74,15 @@ def test_a_command_that_does_not_exist_is_a_usage_error(run: Run) -> None:
     assert run("pubish").code == 2
 
 
-# --- what is wrong is said in one line -----------------------------------------------------------
+# --- an error is one line on stderr --------------------------------------------------------------
 
 NEEDS_A_DATABASE = [("commands", "list"), ("enqueue", "1"), ("keys", "list"), ("events", "tail")]
 
 
 @pytest.mark.parametrize("command", NEEDS_A_DATABASE)
-def test_an_unreachable_database(run: Run, redis_url: str, command: tuple[str, ...]) -> None:
+def test_an_unreachable_database_is_one_line_and_exit_code_1(
+    run: Run, redis_url: str, command: tuple[str, ...]
+) -> None:
     url = f"postgresql://me:secret@{NOBODY_LISTENS}/videos"
     done = run(*command, DATABASE_URL=url, REDIS_URL=redis_url)
     assert done.code == 1
@@ -144,7 +91,7 @@ def test_an_unreachable_database(run: Run, redis_url: str, command: tuple[str, .
 
 
 @pytest.mark.parametrize("command", NEEDS_A_DATABASE)
-def test_a_database_that_is_not_migrated(
+def test_a_database_without_migrations_is_refused(
     run: Run, empty_database_url: str, redis_url: str, command: tuple[str, ...]
 ) -> None:
     done = run(*command, DATABASE_URL=empty_database_url, REDIS_URL=redis_url)
@@ -155,20 +102,20 @@ def test_a_database_that_is_not_migrated(
 @pytest.mark.parametrize(
     "url", ["nonsense", "mysql://me:secret@db/videos", "postgresql://me:secret@db:port/videos"]
 )
-def test_a_database_url_that_makes_no_sense(run: Run, redis_url: str, url: str) -> None:
+def test_a_database_url_that_is_not_valid_is_refused(run: Run, redis_url: str, url: str) -> None:
     done = run("migrate", DATABASE_URL=url, REDIS_URL=redis_url)
     assert done.code == 1
     assert "DATABASE_URL" in done.complaint
 
 
 @pytest.mark.usefixtures("here")
-def test_a_setting_that_makes_no_sense(run: Run) -> None:
+def test_a_setting_that_is_not_valid_is_refused(run: Run) -> None:
     done = run("status", API_PORT="eighty")
     assert done.code == 1
     assert "API_PORT" in done.complaint
 
 
-def test_no_setting_and_no_engines_here(
+def test_without_settings_and_engines_the_error_names_up(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -180,7 +127,41 @@ def test_no_setting_and_no_engines_here(
 
 
 @pytest.mark.usefixtures("here")
-def test_redis_away(run: Run) -> None:
+def test_without_urls_a_command_uses_the_engines_of_up_and_says_so(
+    run: Run, database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def find(home: Path) -> Engines:
+        asked.append(home)
+        return Engines(database_url=database_url, redis_url=redis_url)
+
+    monkeypatch.setattr("worker.cli.connect.running", find)
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        monkeypatch.delenv(name)
+    done = run("keys", "list", DATA_DIR=str(tmp_path))
+    assert done.code == 0
+    assert asked == [tmp_path]
+    assert done.err == f"Using the engines of `publish-worker up` in {tmp_path}.\n"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("unset", ["REDIS_URL", None])
+def test_with_a_database_url_a_command_does_not_look_for_engines(
+    run: Run, monkeypatch: pytest.MonkeyPatch, unset: str | None
+) -> None:
+    def refuse(_: Path) -> None:
+        pytest.fail("the command looked for engines")
+
+    monkeypatch.setattr("worker.cli.connect.running", refuse)
+    if unset is not None:
+        monkeypatch.delenv(unset)
+    done = run("keys", "list")
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.usefixtures("here")
+def test_an_unreachable_redis_is_one_line_and_exit_code_1(run: Run) -> None:
     done = run("events", "tail", REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0")
     assert done.code == 1
     assert "REDIS_URL" in done.complaint
@@ -211,7 +192,9 @@ def test_a_celery_worker_on_a_database_not_migrated_ends_with_one_line(
 # --- migrate -------------------------------------------------------------------------------------
 
 
-def test_migrate_leaves_the_platform_alone_unless_told(run: Run, empty_database_url: str) -> None:
+def test_migrate_creates_the_platforms_tables_only_on_request(
+    run: Run, empty_database_url: str
+) -> None:
     assert run("migrate", DATABASE_URL=empty_database_url).code == 0
     assert run("keys", "list", REDIS_URL="redis://unused").code == 0
     done = run("enqueue", "1")
@@ -240,7 +223,7 @@ def test_enqueue_takes_all_or_none(run: Run, here: Pipeline) -> None:
     assert here.value("SELECT count(*) FROM publisher.publish_command") == 0
 
 
-def test_enqueue_brings_edits(run: Run, here: Pipeline, tmp_path: Path) -> None:
+def test_enqueue_applies_an_edits_file(run: Run, here: Pipeline, tmp_path: Path) -> None:
     video = here.video()
     edits = tmp_path / "edits.json"
     edits.write_text(json.dumps({"template": {}, "owner": {}, "workspace": 1, "title": "New"}))
@@ -249,7 +232,7 @@ def test_enqueue_brings_edits(run: Run, here: Pipeline, tmp_path: Path) -> None:
     assert column(here.engine, video, "title") == "New"
 
 
-def test_edits_that_make_no_sense_are_refused_field_by_field(
+def test_edits_that_are_not_valid_are_refused_field_by_field(
     run: Run, here: Pipeline, tmp_path: Path
 ) -> None:
     edits = tmp_path / "edits.json"
@@ -267,7 +250,7 @@ def test_enqueue_waits_for_the_outcome(run: Run, here: Pipeline) -> None:
     assert "unchanged" in done.out
 
 
-def test_enqueue_tells_of_a_refusal(run: Run, here: Pipeline) -> None:
+def test_enqueue_exits_with_1_if_a_video_is_rejected(run: Run, here: Pipeline) -> None:
     video = here.video(status="failed")
     with in_the_background(here.run):
         done = run("enqueue", str(video), "--wait", "10")
@@ -275,12 +258,12 @@ def test_enqueue_tells_of_a_refusal(run: Run, here: Pipeline) -> None:
     assert "generation_failed" in done.out
 
 
-def test_enqueue_gives_up_waiting(run: Run, here: Pipeline) -> None:
+def test_enqueue_exits_with_3_if_the_wait_ends_first(run: Run, here: Pipeline) -> None:
     assert run("enqueue", str(here.video()), "--wait", "0.1").code == 3
 
 
 @pytest.mark.parametrize("time", ["tomorrow", "2026-12-01T10:00:00"])
-def test_a_latest_moment_needs_an_offset(run: Run, here: Pipeline, time: str) -> None:
+def test_publish_before_needs_an_offset(run: Run, here: Pipeline, time: str) -> None:
     assert run("enqueue", str(here.video()), "--publish-before", time).code == 2
 
 
@@ -312,7 +295,7 @@ def test_a_command_is_shown(run: Run, here: Pipeline) -> None:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("action", ["show", "cancel", "retry"])
-def test_a_command_that_does_not_exist(run: Run, action: str) -> None:
+def test_an_unknown_command_id_is_refused(run: Run, action: str) -> None:
     done = run("commands", action, str(uuid4()))
     assert done.code == 1
     assert "There is no command" in done.complaint
@@ -367,7 +350,7 @@ def test_tail_follows_from_a_position_until_ctrl_c(here: Pipeline) -> None:
         assert process.stderr.read() == ""
 
 
-def test_tail_tells_of_a_gap_on_stderr(here: Pipeline) -> None:
+def test_tail_reports_a_gap_on_stderr(here: Pipeline) -> None:
     here.publish(*(here.video() for _ in range(3)))
     here.events()
     here.redis.xtrim("video.events", minid="3-0", approximate=False)
@@ -378,7 +361,7 @@ def test_tail_tells_of_a_gap_on_stderr(here: Pipeline) -> None:
         assert "video.published" in process.stdout.readline()
 
 
-def test_dead_letters_are_listed_and_brought_back(run: Run, here: Pipeline, redis_url: str) -> None:
+def test_dead_letters_are_listed_and_redriven(run: Run, here: Pipeline, redis_url: str) -> None:
     here.publish(here.video(), here.video())
     here.events()
     with Subscriber(redis_url, group="search", max_tries=1) as subscriber:
@@ -398,7 +381,7 @@ def test_dead_letters_are_listed_and_brought_back(run: Run, here: Pipeline, redi
         assert [delivery.position for delivery in islice(subscriber, 2)] == [1, 2]
 
 
-def test_rebuild_makes_the_stream_anew(run: Run, here: Pipeline) -> None:
+def test_rebuild_restores_the_stream_from_the_outbox(run: Run, here: Pipeline) -> None:
     here.publish(here.video())
     before = here.events()
     here.redis.xadd("video.events", {"event": "{}"}, id="99-0")
@@ -458,7 +441,7 @@ def test_status_is_unhealthy_without_a_worker(run: Run) -> None:
     assert "✓ database" in done.out
 
 
-def test_status_tells_what_it_can_when_all_is_away(run: Run) -> None:
+def test_status_prints_what_it_knows_while_everything_is_unreachable(run: Run) -> None:
     done = run(
         "status",
         DATABASE_URL=f"postgresql://me:secret@{NOBODY_LISTENS}/videos",

@@ -8,21 +8,17 @@ import pytest
 
 from db.session import transaction
 from db.webhooks.fan_out import fan_out
-from tests.integration.cli import test_cli
-from tests.integration.cli.test_cli import Done, Run
-from tests.integration.webhooks.test_endpoints import record_many
+from tests.support.command_line import Done, Run
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import receiver as receiving
-from tests.support.receiver import says
+from tests.support.receiver import record_many, says
 
-here, run = test_cli.here, test_cli.run
-"""Fixtures."""
 URL = "https://1.1.1.1/hooks"
 
 
 @pytest.fixture
 def webhooks(run: Run, here: Pipeline) -> Run:
-    """Run `publish-worker webhooks` on the pipeline's engines."""
+    """Run `publish-worker webhooks` on the engines of the test."""
     assert here
 
     def publish_worker_webhooks(*arguments: str, **environment: str) -> Done:
@@ -40,7 +36,7 @@ def register(webhooks: Run, *more: str, **environment: str) -> dict[str, Any]:
 
 
 def delivered(webhooks: Run, here: Pipeline, count: int) -> str:
-    """The id of an endpoint with so many failed deliveries."""
+    """Return the id of a new endpoint with `count` failed deliveries."""
     endpoint = register(webhooks)["id"]
     here.publish(*(here.video() for _ in range(count)))
     with transaction(here.engine) as tx:
@@ -58,7 +54,7 @@ def states(here: Pipeline) -> list[str]:
     "command",
     ["create", "list", "show", "update", "delete", "rotate", "test", "deliveries", "replay"],
 )
-def test_every_webhooks_command_explains_itself(webhooks: Run, command: str) -> None:
+def test_every_webhooks_command_has_a_help_text(webhooks: Run, command: str) -> None:
     done = webhooks(command, "--help")
     assert done.code == 0
     assert "Usage: " in done.out
@@ -89,7 +85,7 @@ def test_endpoints_are_listed_by_workspace(webhooks: Run) -> None:
     assert URL in webhooks("list", "--workspace", "1").out
 
 
-def test_a_longer_list_says_where_it_goes_on(webhooks: Run) -> None:
+def test_a_longer_list_names_the_start_of_the_next_page(webhooks: Run) -> None:
     first, second = register(webhooks), register(webhooks)
     done = webhooks("list", "--limit", "1", "--json")
     assert json.loads(done.out)["id"] == second["id"]
@@ -99,7 +95,7 @@ def test_a_longer_list_says_where_it_goes_on(webhooks: Run) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1/", "http://1.1.1.1/", "nonsense"])
-def test_an_address_that_we_do_not_call_is_refused(webhooks: Run, url: str) -> None:
+def test_a_url_that_is_not_allowed_is_refused(webhooks: Run, url: str) -> None:
     done = webhooks("create", "--workspace", "1", "--url", url)
     assert done.code == 1
     assert done.complaint
@@ -126,7 +122,7 @@ def test_an_endpoint_is_changed_field_by_field(webhooks: Run) -> None:
         assert shown.items() >= expected.items()
 
 
-def test_a_change_says_something_and_does_not_contradict_itself(webhooks: Run) -> None:
+def test_an_empty_or_contradictory_change_is_a_usage_error(webhooks: Run) -> None:
     endpoint = register(webhooks)["id"]
     assert webhooks("update", endpoint).code == 2
     both = ("--all-event-types", "--event-type", "video.published")
@@ -151,14 +147,14 @@ def test_an_endpoint_is_removed(webhooks: Run) -> None:
         ("replay", "--failed"),
     ],
 )
-def test_an_endpoint_that_does_not_exist(webhooks: Run, arguments: tuple[str, ...]) -> None:
+def test_an_unknown_endpoint_is_refused(webhooks: Run, arguments: tuple[str, ...]) -> None:
     command, *options = arguments
     done = webhooks(command, str(uuid4()), *options)
     assert done.code == 1
     assert "There is no webhook endpoint" in done.complaint
 
 
-def test_a_test_tells_what_came_of_it(webhooks: Run) -> None:
+def test_a_test_event_shows_the_answer(webhooks: Run) -> None:
     with receiving() as receiver:
         allowed = {"WEBHOOKS_ALLOW_PRIVATE": "true"}
         endpoint = register(webhooks, "--url", receiver.url(), **allowed)["id"]
@@ -186,7 +182,7 @@ def test_deliveries_are_listed_and_one_is_shown(webhooks: Run, here: Pipeline) -
     assert "--before 2" in webhooks("deliveries", endpoint, "--limit", "1").err
 
 
-def test_what_failed_is_sent_again(webhooks: Run, here: Pipeline) -> None:
+def test_failed_deliveries_are_replayed(webhooks: Run, here: Pipeline) -> None:
     endpoint = delivered(webhooks, here, 3)
     delivery = json.loads(webhooks("deliveries", endpoint, "--limit", "1", "--json").out)["id"]
     assert webhooks("replay", endpoint, delivery).code == 0
@@ -195,7 +191,7 @@ def test_what_failed_is_sent_again(webhooks: Run, here: Pipeline) -> None:
     assert states(here) == ["pending"] * 3
 
 
-def test_everything_since_a_position_is_sent_again(webhooks: Run, here: Pipeline) -> None:
+def test_every_event_since_a_position_is_replayed(webhooks: Run, here: Pipeline) -> None:
     endpoint = delivered(webhooks, here, 3)
     assert "2 deliveries" in webhooks("replay", endpoint, "--since-position", "2").err
     assert states(here) == ["failed", "pending", "pending"]
@@ -207,7 +203,7 @@ def test_a_replay_makes_as_many_calls_as_it_takes(webhooks: Run, here: Pipeline)
     assert "10001 deliveries" in webhooks("replay", endpoint, "--since-position", "1").err
 
 
-def test_a_replay_is_of_one_kind(webhooks: Run) -> None:
+def test_a_replay_has_exactly_one_kind(webhooks: Run) -> None:
     endpoint = register(webhooks)["id"]
     assert webhooks("replay", endpoint).code == 2
     assert webhooks("replay", endpoint, "--failed", "--since-position", "1").code == 2

@@ -1,4 +1,4 @@
-"""Webhooks: every event reaches every endpoint that asks for it, whatever the receiver does."""
+"""Webhook deliveries: every event reaches every endpoint of its type, whatever receivers do."""
 
 import ssl
 import threading
@@ -69,7 +69,7 @@ def courier(make_courier: MakeCourier) -> Courier:
 
 
 def publish(pipeline: Pipeline, count: int = 1, **columns: Any) -> list[int]:
-    """Publish videos: as many events, already fanned out."""
+    """Publish `count` videos, and fan their events out."""
     videos = [pipeline.video(**columns) for _ in range(count)]
     pipeline.publish(*videos)
     fan_out(pipeline.engine)
@@ -147,16 +147,16 @@ def test_during_a_rotation_both_secrets_sign(
     endpoint(pipeline, there.url("/b"), **rotated, previous_secret_until=past)
     publish(pipeline)
     courier.send_due()
-    [during], [behind] = there.at("/a"), there.at("/b")
+    [during], [after] = there.at("/a"), there.at("/b")
     for secret in (new, old):
         Webhook(secret).verify(during.body, during.headers)
-    Webhook(new).verify(behind.body, behind.headers)
-    for secret, request in ((older, during), (old, behind)):
+    Webhook(new).verify(after.body, after.headers)
+    for secret, request in ((older, during), (old, after)):
         with pytest.raises(Exception, match="No matching signature"):
             Webhook(secret).verify(request.body, request.headers)
 
 
-def test_an_endpoint_hears_of_its_workspace_and_its_types_only(
+def test_an_endpoint_receives_only_its_workspace_and_its_types(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     endpoint(pipeline, there.url("/all"))
@@ -169,8 +169,8 @@ def test_an_endpoint_hears_of_its_workspace_and_its_types_only(
     pipeline.publish(PublishRequest(video_id=video, action=Action.UNPUBLISH))
     publish(pipeline, workspace_id=2)
     courier.send_due()
-    heard = {path: [r.event["type"] for r in there.at(path)] for path in ("/all", "/some")}
-    assert heard == {
+    received = {path: [r.event["type"] for r in there.at(path)] for path in ("/all", "/some")}
+    assert received == {
         "/all": ["video.published", "video.unpublished"],
         "/some": ["video.unpublished"],
     }
@@ -178,7 +178,7 @@ def test_an_endpoint_hears_of_its_workspace_and_its_types_only(
     assert not there.at("/off")
 
 
-def test_a_new_endpoint_hears_of_what_comes_later_even_if_fan_out_is_behind(
+def test_a_new_endpoint_receives_only_later_events_even_if_fan_out_lags(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     endpoint(pipeline, there.url("/first"))
@@ -238,7 +238,7 @@ def test_many_at_once_fan_out_each_event_once(pipeline: Pipeline, there: Receive
         (answers.headers_without_end, (None, "Receive buffer too long", None)),
     ],
 )
-def test_a_failed_try_is_logged_and_made_again_in_five_seconds(
+def test_a_failed_attempt_is_logged_and_retried_after_five_seconds(
     pipeline: Pipeline, there: Receiver, courier: Courier, answer: Any, tried: tuple[Any, ...]
 ) -> None:
     there.answers["/"] = answer
@@ -270,7 +270,7 @@ def test_the_status_decides_and_a_body_without_end_is_cut_off(
     assert the_attempt(pipeline) == (200, None, kept)
 
 
-def test_whoever_answers_410_is_not_called_again(
+def test_an_endpoint_that_answers_410_is_disabled(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     there.answers["/gone"] = says(410)
@@ -282,15 +282,15 @@ def test_whoever_answers_410_is_not_called_again(
     assert set(states(pipeline, gone)) == {"failed", "cancelled"}
     fan_out(pipeline.engine)
     courier.send_due()
-    [told] = there.at("/other")
-    assert told.event["subject"] == told.event["partitionkey"] == str(gone)
-    assert told.event["data"]["reason"] == "gone"
-    assert told.event["data"]["detail"] == "It answered 410."
+    [request] = there.at("/other")
+    assert request.event["subject"] == request.event["partitionkey"] == str(gone)
+    assert request.event["data"]["reason"] == "gone"
+    assert request.event["data"]["detail"] == "It answered 410."
     assert len(there.at("/gone")) <= PER_ENDPOINT
 
 
 @pytest.mark.parametrize(("days", "state"), [(4.9, "enabled"), (5.1, "disabled")])
-def test_who_does_nothing_but_fail_for_five_days_is_not_called_again(
+def test_an_endpoint_that_only_fails_for_five_days_is_disabled(
     pipeline: Pipeline, there: Receiver, courier: Courier, days: float, state: str
 ) -> None:
     there.answers["/"] = says(500)
@@ -305,7 +305,7 @@ def test_who_does_nothing_but_fail_for_five_days_is_not_called_again(
     assert types == ["video.published", *(["webhook.endpoint_disabled"] if reason else [])]
 
 
-def test_one_success_ends_the_days_of_failure(
+def test_one_success_clears_failing_since(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     endpoint(pipeline, there.url(), failing_since=datetime.now(UTC) - timedelta(days=9))
@@ -324,9 +324,7 @@ def test_retry_after_is_respected(pipeline: Pipeline, there: Receiver, courier: 
     assert 95 < seconds_until_due(pipeline) <= 100
 
 
-def test_after_the_eighth_failure_it_has_failed_for_good(
-    pipeline: Pipeline, there: Receiver, courier: Courier
-) -> None:
+def test_the_eighth_failure_is_final(pipeline: Pipeline, there: Receiver, courier: Courier) -> None:
     there.answers["/"] = says(500)
     endpoint(pipeline, there.url())
     publish(pipeline)
@@ -338,7 +336,7 @@ def test_after_the_eighth_failure_it_has_failed_for_good(
     assert pipeline.value("SELECT attempts FROM publisher.webhook_delivery") == len(PAUSES) + 1
 
 
-def test_a_receiver_that_never_answers_is_given_up_and_keeps_nobody_waiting(
+def test_a_receiver_that_never_answers_times_out_and_delays_no_other(
     pipeline: Pipeline, there: Receiver
 ) -> None:
     courier = Courier(pipeline.engine, OPTIONS)
@@ -391,7 +389,7 @@ def test_nothing_overtakes_an_earlier_event_of_the_same_video(
     assert sequences(there.received) == [1, 3, 1, 2]
 
 
-def test_what_waits_behind_a_failed_one_is_put_off_with_it_and_due_when_it_has_ended(
+def test_later_events_of_a_video_become_due_with_the_retry_of_the_failed_one(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     there.answers["/"] = says(500)
@@ -403,7 +401,7 @@ def test_what_waits_behind_a_failed_one_is_put_off_with_it_and_due_when_it_has_e
     courier.send_due()
     pipeline.publish(video)
     fan_out(pipeline.engine)
-    assert len(set(due_times(pipeline))) == 1, "behind it before it failed, and after"
+    assert len(set(due_times(pipeline))) == 1, "fanned out before the failure, and after it"
     assert claim(pipeline.engine, 10) == []
     there.answers.clear()
     first = pipeline.value("SELECT id FROM publisher.webhook_delivery WHERE position = 1")
@@ -430,18 +428,18 @@ def test_many_events_of_one_video_arrive_in_order(
     assert sequences(there.received) == list(range(1, 11))
 
 
-# Crashes, and what changes meanwhile.
+# Crashes and concurrent changes.
 
 
-def test_what_a_dead_process_held_is_sent_again(
+def test_the_claims_of_a_dead_process_expire_and_are_sent_again(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     endpoint(pipeline, there.url())
     publish(pipeline)
-    assert len(claim(pipeline.engine, 10)) == 1  # … and then it died
+    assert len(claim(pipeline.engine, 10)) == 1  # the process dies here
     courier.send_due()
     assert there.received == []
-    let_claims_expire(pipeline)
+    expire_claims(pipeline)
     courier.send_due()
     assert states(pipeline) == ["delivered"]
 
@@ -452,7 +450,7 @@ def test_a_late_result_does_not_overwrite_a_later_claim(
     endpoint(pipeline, there.url())
     publish(pipeline)
     [early] = claim(pipeline.engine, 10)
-    let_claims_expire(pipeline)
+    expire_claims(pipeline)
     [late] = claim(pipeline.engine, 10)
     failure = Attempt(
         started_at=datetime.now(UTC), duration_ms=1, status=500, error=None, answer=None
@@ -463,9 +461,7 @@ def test_a_late_result_does_not_overwrite_a_later_claim(
     assert pipeline.value("SELECT count(*) FROM publisher.webhook_attempt") == 2, "both were made"
 
 
-def test_an_endpoint_that_is_removed_meanwhile_is_no_error(
-    pipeline: Pipeline, there: Receiver
-) -> None:
+def test_results_of_a_deleted_endpoint_are_dropped(pipeline: Pipeline, there: Receiver) -> None:
     endpoint(pipeline, there.url())
     publish(pipeline)
     [held] = claim(pipeline.engine, 10)
@@ -487,13 +483,13 @@ def test_results_that_cannot_be_written_are_sent_once_more(
     ):
         courier.send_due()
     assert states(pipeline) == ["pending"]
-    let_claims_expire(pipeline)
+    expire_claims(pipeline)
     courier.send_due()
     assert states(pipeline) == ["delivered"]
     assert len(there.received) == 2
 
 
-def test_a_delivery_that_cannot_even_be_signed_holds_up_nobody_else(
+def test_a_delivery_that_cannot_be_signed_delays_no_other(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     endpoint(pipeline, there.url("/broken"), secret="whsec_")  # noqa: S106 - it is none
@@ -504,7 +500,7 @@ def test_a_delivery_that_cannot_even_be_signed_holds_up_nobody_else(
     assert not there.at("/broken")
 
 
-def let_claims_expire(pipeline: Pipeline) -> None:
+def expire_claims(pipeline: Pipeline) -> None:
     pipeline.execute(
         "UPDATE publisher.webhook_delivery"
         " SET claimed_until = claimed_until - %s, due_at = due_at - %s",
@@ -516,7 +512,7 @@ def let_claims_expire(pipeline: Pipeline) -> None:
 # Addresses.
 
 
-def test_a_name_that_turns_private_is_not_connected_to(
+def test_a_name_that_changes_to_a_private_address_is_not_connected_to(
     pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
 ) -> None:
     found = iter([["93.184.216.34"], ["127.0.0.1"]])
@@ -534,7 +530,7 @@ def test_a_name_that_turns_private_is_not_connected_to(
     assert error == "The host resolves to 127.0.0.1, which is not a public address."
 
 
-def test_one_private_address_among_public_ones_is_enough_to_refuse(
+def test_a_name_with_one_private_address_is_refused(
     pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
 ) -> None:
     def resolve(_host: str, _port: int) -> list[str]:
@@ -569,7 +565,7 @@ def resolve_to_loopback(_host: str, _port: int) -> list[str]:
     return ["127.0.0.1"]
 
 
-def test_tls_knows_the_name_though_the_address_is_connected_to(
+def test_tls_uses_the_name_although_the_address_is_connected_to(
     pipeline: Pipeline, make_courier: MakeCourier
 ) -> None:
     trusting = ssl.create_default_context(cafile=CERTIFICATE)
@@ -590,7 +586,7 @@ def test_tls_knows_the_name_though_the_address_is_connected_to(
     assert "certificate is not valid for 'other.test'" in errors[0][0]
 
 
-def test_a_slow_look_up_holds_up_nobody_else(
+def test_a_slow_look_up_delays_no_other_endpoint(
     pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
 ) -> None:
     release = threading.Event()
@@ -626,7 +622,7 @@ def test_one_delivery_is_replayed(pipeline: Pipeline, there: Receiver, courier: 
     assert len({r.id for r in there.received}) == 2
 
 
-def test_everything_behind_a_position_is_replayed_also_what_was_never_sent(
+def test_a_replay_since_a_position_includes_events_never_sent(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     publish(pipeline, count=2)
@@ -646,7 +642,7 @@ def test_everything_behind_a_position_is_replayed_also_what_was_never_sent(
     assert sorted(sequences(there.received)) == [2, 3, 4, 5]
 
 
-def test_everything_failed_is_replayed(
+def test_failed_deliveries_are_replayed(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     made = endpoint(pipeline, there.url())
@@ -660,7 +656,7 @@ def test_everything_failed_is_replayed(
     assert states(pipeline) == ["delivered"] * 3
 
 
-def test_what_is_being_tried_is_not_begun_anew(pipeline: Pipeline, there: Receiver) -> None:
+def test_a_replay_leaves_an_attempt_in_flight_alone(pipeline: Pipeline, there: Receiver) -> None:
     made = endpoint(pipeline, there.url())
     publish(pipeline)
     [held] = claim(pipeline.engine, 10)
@@ -670,7 +666,7 @@ def test_what_is_being_tried_is_not_begun_anew(pipeline: Pipeline, there: Receiv
     assert claim(pipeline.engine, 10) == []
 
 
-# Turns.
+# The run lock.
 
 
 def test_one_run_at_a_time_on_each_worker(redis: Redis) -> None:
@@ -682,7 +678,7 @@ def test_one_run_at_a_time_on_each_worker(redis: Redis) -> None:
     assert redis.keys() == []
 
 
-def test_without_redis_everybody_has_the_turn() -> None:
+def test_without_redis_every_process_has_the_run_lock() -> None:
     unreachable = open_hint_redis(f"redis://127.0.0.1:{free_port()}/0")
     with (
         unreachable as dead,
@@ -692,10 +688,10 @@ def test_without_redis_everybody_has_the_turn() -> None:
         assert (one, two) == (True, True)
 
 
-# What is forgotten.
+# Pruning.
 
 
-def test_what_is_not_delivered_yet_stays_in_the_outbox(
+def test_the_outbox_keeps_undelivered_events(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
     endpoint(pipeline, there.url())
@@ -713,7 +709,9 @@ def test_what_is_not_delivered_yet_stays_in_the_outbox(
     assert sequences(there.received) == [1, 2, 3, 4, 5]
 
 
-def test_disabled_endpoints_hold_nothing_in_the_outbox(pipeline: Pipeline, there: Receiver) -> None:
+def test_the_outbox_keeps_nothing_for_disabled_endpoints(
+    pipeline: Pipeline, there: Receiver
+) -> None:
     endpoint(pipeline, there.url())
     publish(pipeline)
     pipeline.execute("UPDATE publisher.webhook_endpoint SET state = 'disabled'")
@@ -724,7 +722,9 @@ def test_disabled_endpoints_hold_nothing_in_the_outbox(pipeline: Pipeline, there
 # Cost.
 
 
-def test_the_number_of_statements_does_not_grow(pipeline: Pipeline, there: Receiver) -> None:
+def test_the_number_of_statements_does_not_grow_with_deliveries(
+    pipeline: Pipeline, there: Receiver
+) -> None:
     for path in ("/a", "/b", "/c"):
         endpoint(pipeline, there.url(path))
     pipeline.publish(*(pipeline.video() for _ in range(40)))
@@ -742,7 +742,7 @@ def test_the_number_of_statements_does_not_grow(pipeline: Pipeline, there: Recei
     assert states(pipeline).count(DeliveryState.DELIVERED) == len(claimed)
 
 
-def test_without_endpoints_fan_out_asks_once(pipeline: Pipeline) -> None:
+def test_without_endpoints_fan_out_needs_one_statement(pipeline: Pipeline) -> None:
     pipeline.publish(pipeline.video())
     with counted() as statements:
         assert fan_out(pipeline.engine) == 0

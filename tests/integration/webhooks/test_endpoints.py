@@ -1,4 +1,4 @@
-"""Webhook endpoints over HTTP: registered, changed, tried out, watched, sent again."""
+"""Webhook endpoints over HTTP: register, change, test, list deliveries, replay."""
 
 import base64
 import json
@@ -15,8 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from db.session import transaction
 from db.webhooks.fan_out import fan_out as fan_out_events
 from tests.support.api import Api
-from tests.support.pipeline import Pipeline
-from tests.support.receiver import Received, Receiver, says
+from tests.support.receiver import Received, Receiver, record_many, says
 from tests.support.receiver import receiver as receiving
 
 URL = "https://1.1.1.1/hooks"
@@ -73,7 +72,7 @@ def deliveries(api: Api, endpoint: dict[str, Any], query: str = "") -> list[dict
 
 
 def delivered(api: Api, count: int, state: str = "delivered", **body: Any) -> dict[str, Any]:
-    """An endpoint with so many deliveries behind it."""
+    """Register an endpoint, with `count` deliveries that have ended."""
     endpoint = register(api, **body)
     api.publish(*(api.video() for _ in range(count)))
     fan_out(api)
@@ -81,17 +80,6 @@ def delivered(api: Api, count: int, state: str = "delivered", **body: Any) -> di
         "UPDATE publisher.webhook_delivery SET state = %s, attempts = 8, finished_at = now()", state
     )
     return endpoint
-
-
-def record_many(pipeline: Pipeline, count: int) -> None:
-    """Record so many events of workspace 1, from position 1 on."""
-    pipeline.execute(
-        "INSERT INTO publisher.outbox_event"
-        " (position, id, type, video_id, workspace_id, occurred_at, correlation_id, data)"
-        " SELECT n, gen_random_uuid(), 'video.published', n, 1, now(), 'c-1', '{}'"
-        " FROM generate_series(1, %s) n",
-        count,
-    )
 
 
 def attempt(api: Api, delivery: dict[str, Any], **columns: Any) -> None:
@@ -140,7 +128,7 @@ def test_event_types_are_kept_once_each(api: Api) -> None:
         ({"url": URL, "secret": "whsec_mine"}, "/secret"),
     ],
 )
-def test_an_endpoint_that_makes_no_sense_is_refused(
+def test_an_endpoint_that_is_not_valid_is_refused_with_422(
     api: Api, body: dict[str, Any], pointer: str
 ) -> None:
     answer = api.post("/webhook-endpoints", "admin", json=body)
@@ -189,7 +177,7 @@ def test_a_workspace_has_fifty_endpoints_at_most_even_if_asked_for_two_at_once(a
     assert register(api, "elsewhere")["workspace_id"] == 2
 
 
-def test_an_endpoint_hears_of_what_comes_after_it(api: Api) -> None:
+def test_an_endpoint_receives_only_later_events(api: Api) -> None:
     api.publish(api.video())
     endpoint = register(api)
     api.publish(api.video())
@@ -211,7 +199,7 @@ def test_endpoints_are_listed_newest_first_page_by_page(api: Api) -> None:
     assert seen == ids
 
 
-def test_what_is_not_said_of_an_endpoint_stays(api: Api) -> None:
+def test_a_change_keeps_the_fields_that_are_left_out(api: Api) -> None:
     endpoint = register(api, event_types=["video.published"], description="Search")
     del endpoint["secret"]
     changed = patch(api, endpoint, description="Index").json()
@@ -232,13 +220,13 @@ def test_what_is_not_said_of_an_endpoint_stays(api: Api) -> None:
         {"workspace_id": 2},
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused(api: Api, body: dict[str, Any]) -> None:
+def test_a_change_that_is_not_valid_is_refused_with_422(api: Api, body: dict[str, Any]) -> None:
     endpoint = register(api)
     assert patch(api, endpoint, **body).status_code == 422
     assert api.get(path_of(endpoint), "read").json()["url"] == URL
 
 
-def test_a_disabled_endpoint_gives_up_what_is_pending(api: Api) -> None:
+def test_disabling_an_endpoint_cancels_its_pending_deliveries(api: Api) -> None:
     endpoint = register(api)
     api.publish(api.video())
     fan_out(api)
@@ -249,7 +237,7 @@ def test_a_disabled_endpoint_gives_up_what_is_pending(api: Api) -> None:
     assert delivery["finished_at"] is not None
 
 
-def test_an_endpoint_that_is_enabled_again_starts_afresh(api: Api) -> None:
+def test_enabling_an_endpoint_clears_its_failures_and_starts_with_the_next_event(api: Api) -> None:
     endpoint = register(api)
     api.execute(
         "UPDATE publisher.webhook_endpoint SET state = 'disabled', disabled_reason = 'failing',"
@@ -263,14 +251,14 @@ def test_an_endpoint_that_is_enabled_again_starts_afresh(api: Api) -> None:
     assert [each["position"] for each in deliveries(api, endpoint)] == [2]
 
 
-def test_another_address_has_not_failed_yet(api: Api) -> None:
+def test_a_new_url_clears_failing_since(api: Api) -> None:
     endpoint = register(api)
     api.execute("UPDATE publisher.webhook_endpoint SET failing_since = now()")
     assert patch(api, endpoint, description="x").json()["failing_since"] is not None
     assert patch(api, endpoint, url=f"{URL}/v2").json()["failing_since"] is None
 
 
-def test_an_endpoint_that_is_removed_is_gone_with_its_log(api: Api) -> None:
+def test_deleting_an_endpoint_deletes_its_log(api: Api) -> None:
     endpoint = delivered(api, 2)
     attempt(api, deliveries(api, endpoint)[0])
     answer = api.call("DELETE", f"/api/v1{path_of(endpoint)}", "admin")
@@ -344,7 +332,7 @@ def test_a_secret_is_in_two_answers_and_nowhere_else(
         assert secret.removeprefix("whsec_") not in said
 
 
-# --- trying out ----------------------------------------------------------------------------------
+# --- test events ---------------------------------------------------------------------------------
 
 
 def test_a_test_event_is_sent_and_signed_at_once(api: Api, receiver: Receiver) -> None:
@@ -362,7 +350,7 @@ def test_a_test_event_is_sent_and_signed_at_once(api: Api, receiver: Receiver) -
     assert api.events() == []
 
 
-def test_a_test_that_fails_tells_the_answer(api: Api, receiver: Receiver) -> None:
+def test_a_failed_test_event_shows_the_answer(api: Api, receiver: Receiver) -> None:
     receiver.answers["/"] = says(500, b"x" * 5000)
     endpoint = register(api, url=receiver.url())
     answer = api.post(path_of(endpoint, "/test"), "admin")
@@ -371,13 +359,13 @@ def test_a_test_that_fails_tells_the_answer(api: Api, receiver: Receiver) -> Non
     assert tried["answer"] == "x" * 1024
 
 
-def test_a_test_reaches_a_disabled_endpoint_too(api: Api, receiver: Receiver) -> None:
+def test_a_disabled_endpoint_receives_test_events(api: Api, receiver: Receiver) -> None:
     endpoint = register(api, url=receiver.url())
     patch(api, endpoint, state="disabled")
     assert api.post(path_of(endpoint, "/test"), "admin").json()["delivered"] is True
 
 
-def test_an_address_is_checked_again_when_it_is_called(api: Api) -> None:
+def test_an_address_is_checked_again_at_each_attempt(api: Api) -> None:
     endpoint = register(api)
     api.execute("UPDATE publisher.webhook_endpoint SET url = 'https://127.0.0.1:1/hooks'")
     tried = api.post(path_of(endpoint, "/test"), "admin").json()
@@ -385,7 +373,9 @@ def test_an_address_is_checked_again_when_it_is_called(api: Api) -> None:
     assert tried["error"]
 
 
-def test_tests_that_hang_do_not_use_up_the_api(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_concurrent_tests_are_refused_with_429(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     endpoint = register(api)
 
     class AllTaken:
@@ -442,10 +432,10 @@ def test_a_delivery_belongs_to_its_endpoint(api: Api) -> None:
         assert answer.json()["type"] == "/problems/no-such-delivery"
 
 
-# --- sending again -------------------------------------------------------------------------------
+# --- replays -------------------------------------------------------------------------------------
 
 
-def test_a_delivery_is_sent_again_with_new_attempts(api: Api) -> None:
+def test_a_delivery_is_replayed_with_new_attempts(api: Api) -> None:
     endpoint = delivered(api, 2)
     chosen = deliveries(api, endpoint)[1]
     answer = api.post(path_of(endpoint, f"/deliveries/{chosen['id']}/replay"), "admin")
@@ -455,7 +445,7 @@ def test_a_delivery_is_sent_again_with_new_attempts(api: Api) -> None:
     assert [each["state"] for each in deliveries(api, endpoint)] == ["delivered", "pending"]
 
 
-def test_everything_that_failed_is_sent_again(api: Api) -> None:
+def test_failed_deliveries_are_replayed(api: Api) -> None:
     endpoint = delivered(api, 3)
     api.execute("UPDATE publisher.webhook_delivery SET state = 'failed' WHERE position < 3")
     answer = api.post(path_of(endpoint, "/replay"), "admin", json={"failed": True})
@@ -465,7 +455,7 @@ def test_everything_that_failed_is_sent_again(api: Api) -> None:
     assert states == ["delivered", "pending", "pending"]
 
 
-def test_everything_since_a_position_is_sent_again_also_what_was_missed(api: Api) -> None:
+def test_a_replay_since_a_position_includes_missed_events(api: Api) -> None:
     endpoint = delivered(api, 2, event_types=["video.published"])
     patch(api, endpoint, state="disabled")
     api.publish(api.video(), api.video(status="failed"))
@@ -477,7 +467,7 @@ def test_everything_since_a_position_is_sent_again_also_what_was_missed(api: Api
     assert found == {3: "pending", 2: "pending", 1: "delivered"}
 
 
-def test_a_long_replay_says_where_to_go_on(api: Api) -> None:
+def test_a_long_replay_returns_the_next_position(api: Api) -> None:
     endpoint = register(api)
     record_many(api, 10_001)
     path, seen = path_of(endpoint, "/replay"), list[Any]()
@@ -493,12 +483,12 @@ def test_a_long_replay_says_where_to_go_on(api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"failed": False}, {"failed": True, "since_position": 1}])
-def test_a_replay_is_of_one_kind(api: Api, body: dict[str, Any]) -> None:
+def test_a_replay_has_exactly_one_kind(api: Api, body: dict[str, Any]) -> None:
     answer = api.post(path_of(register(api), "/replay"), "admin", json=body)
     assert answer.status_code == 422
 
 
-def test_nothing_is_sent_again_to_a_disabled_endpoint(api: Api) -> None:
+def test_a_replay_to_a_disabled_endpoint_is_refused_with_409(api: Api) -> None:
     endpoint = delivered(api, 1)
     [delivery] = deliveries(api, endpoint)
     patch(api, endpoint, state="disabled")
@@ -510,7 +500,7 @@ def test_nothing_is_sent_again_to_a_disabled_endpoint(api: Api) -> None:
         assert answer.json()["type"] == "/problems/endpoint-disabled"
 
 
-def test_an_event_that_is_not_kept_cannot_be_sent_again(api: Api) -> None:
+def test_a_replay_of_a_pruned_event_is_refused_with_409(api: Api) -> None:
     endpoint = delivered(api, 1)
     [delivery] = deliveries(api, endpoint)
     api.execute("DELETE FROM publisher.outbox_event")
@@ -519,7 +509,7 @@ def test_an_event_that_is_not_kept_cannot_be_sent_again(api: Api) -> None:
     assert answer.json()["type"] == "/problems/event-not-kept"
 
 
-# --- who may -------------------------------------------------------------------------------------
+# --- authorization -------------------------------------------------------------------------------
 
 OF_ONE: list[tuple[str, str, dict[str, Any] | None]] = [
     ("GET", "", None),
@@ -537,7 +527,7 @@ OF_ONE: list[tuple[str, str, dict[str, Any] | None]] = [
 WRITES = [("POST", None, {"url": URL}), *(each for each in OF_ONE if each[0] != "GET")]
 
 
-def standing(api: Api) -> list[tuple[Any, ...]]:
+def snapshot(api: Api) -> list[tuple[Any, ...]]:
     """Every endpoint and every delivery as they are in the database."""
     return [
         *api.rows("SELECT * FROM publisher.webhook_endpoint"),
@@ -551,11 +541,11 @@ def test_an_endpoint_of_another_workspace_does_not_exist(
 ) -> None:
     endpoint = delivered(api, 1, "failed")
     path = path_of(endpoint, suffix.format(delivery=deliveries(api, endpoint)[0]["id"]))
-    before = standing(api)
+    before = snapshot(api)
     answer = api.call(method, f"/api/v1{path}", "elsewhere", json=body)
     assert answer.status_code == 404
     assert answer.json()["type"] == "/problems/no-such-endpoint"
-    assert standing(api) == before
+    assert snapshot(api) == before
 
 
 def test_a_list_of_endpoints_shows_only_the_callers_workspace(api: Api) -> None:
@@ -579,15 +569,15 @@ def test_only_an_admin_changes_anything(
     endpoint = delivered(api, 1, "failed")
     [delivery] = deliveries(api, endpoint)
     path = "" if suffix is None else f"/{endpoint['id']}{suffix.format(delivery=delivery['id'])}"
-    before = standing(api)
+    before = snapshot(api)
     answer = api.call(method, f"/api/v1/webhook-endpoints{path}", key, json=body)
     assert answer.status_code == 403
     assert answer.json()["type"] == "/problems/scope-too-low"
-    assert standing(api) == before
+    assert snapshot(api) == before
 
 
 @pytest.mark.parametrize(("method", "suffix", "body"), [*OF_ONE, ("GET", None, None), WRITES[0]])
-def test_without_a_key_there_are_no_endpoints(
+def test_without_a_key_every_route_answers_401(
     api: Api, method: str, suffix: str | None, body: dict[str, Any] | None
 ) -> None:
     path = "" if suffix is None else f"/{uuid4()}{suffix.format(delivery=uuid4())}"
