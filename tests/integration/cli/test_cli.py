@@ -136,7 +136,7 @@ def test_without_urls_a_command_uses_the_engines_of_up_and_says_so(
         asked.append(home)
         return Engines(database_url=database_url, redis_url=redis_url)
 
-    monkeypatch.setattr("worker.cli.connect.running", find)
+    monkeypatch.setattr("worker.cli.connect.find_running", find)
     for name in ("DATABASE_URL", "REDIS_URL"):
         monkeypatch.delenv(name)
     done = run("keys", "list", DATA_DIR=str(tmp_path))
@@ -153,7 +153,7 @@ def test_with_a_database_url_a_command_does_not_look_for_engines(
     def refuse(_: Path) -> None:
         pytest.fail("the command looked for engines")
 
-    monkeypatch.setattr("worker.cli.connect.running", refuse)
+    monkeypatch.setattr("worker.cli.connect.find_running", refuse)
     if unset is not None:
         monkeypatch.delenv(unset)
     done = run("keys", "list")
