@@ -31,8 +31,8 @@ class EventType(StrEnum):
 
 
 PublicTrigger = Literal[Trigger.API, Trigger.CLI, Trigger.PIPELINE, Trigger.QUEUE, Trigger.SCHEDULE]
-"""What triggered an event: the last of the request (by its door), the requested time (`schedule`)
-and the end of generation (`pipeline`)."""
+"""What set a turn off: whichever came last of the call (by its door), the time that it asked for
+(`schedule`) and the end of generation (`pipeline`)."""
 
 
 @documented

@@ -133,7 +133,7 @@ def test_every_log_line_is_json_and_one_id_leads_through_them(
     entries = [json.loads(line) for line in lines]
     assert {line["event"] for line in entries if line.get("correlation_id") == "c-7"} == {
         "commands.accepted",
-        "command.settled",
+        "command.ended",
     }
     assert any(line.get("logger", "").startswith("celery.") for line in entries)
 

@@ -12,8 +12,14 @@ from schemas.command import CommandState
 from schemas.events import VideoPublished
 from schemas.values.video_facts import Names, VideoFacts
 from tests.support.facts import COMMAND, NOW, READY
-from worker.rules.decision import LONGEST_PAUSE, after, after_failure, decide, pause
-from worker.rules.edits import changed
+from worker.rules.decision import (
+    LONGEST_PAUSE,
+    apply_decision,
+    backoff,
+    decide,
+    decide_after_failure,
+)
+from worker.rules.edits import find_changes
 
 NAMES = Names(categories={2: "Science"}, subcategories={5: "Physics"}, tags={4: "light", 9: "war"})
 BASE = "https://videos.example"
@@ -54,7 +60,7 @@ def test_no_video_is_published_after_the_latest_moment(video: VideoFacts) -> Non
 
 @given(st.integers(1, 10_000))
 def test_pauses_grow_up_to_a_bound(times: int) -> None:
-    assert timedelta(0) < pause(times) <= pause(times + 1) <= LONGEST_PAUSE
+    assert timedelta(0) < backoff(times) <= backoff(times + 1) <= LONGEST_PAUSE
 
 
 def test_a_command_whose_video_is_held_by_others_stands_aside() -> None:
@@ -80,7 +86,7 @@ def test_a_command_whose_video_is_held_by_others_stands_aside() -> None:
 def test_only_what_differs_is_a_change(
     edits: dict[str, Any] | None, changes: dict[str, Any]
 ) -> None:
-    assert changed(READY, edits) == changes
+    assert find_changes(READY, edits) == changes
 
 
 def test_the_event_tells_the_names_that_the_edits_bring() -> None:
@@ -95,20 +101,20 @@ def test_the_event_tells_the_names_that_the_edits_bring() -> None:
 
 def test_the_next_command_sees_what_the_one_before_did() -> None:
     decision = decide(replace(COMMAND, edits={"title": "New"}), READY, NAMES, BASE)
-    seen = after(decision, READY, NAMES)
+    seen = apply_decision(decision, READY, NAMES)
     assert (seen.title, seen.is_draft, seen.revision) == ("New", False, 1)
     assert seen.first_published_at == NOW
 
 
 def test_a_failure_keeps_the_state_until_the_last_attempt() -> None:
     waiting = replace(COMMAND, state="waiting", attempts=1)
-    decision = after_failure(waiting, ValueError("odd"))
+    decision = decide_after_failure(waiting, ValueError("odd"))
     assert (decision.state, decision.attempts) == (CommandState.WAITING, 2)
     assert decision.detail == "ValueError: odd"
 
 
 def test_the_last_failure_is_an_outcome_with_an_event() -> None:
-    decision = after_failure(replace(COMMAND, attempts=4), ValueError("odd\x00"))
+    decision = decide_after_failure(replace(COMMAND, attempts=4), ValueError("odd\x00"))
     assert decision.state is CommandState.FAILED
     assert decision.event is not None
     assert "\x00" not in (decision.detail or "")

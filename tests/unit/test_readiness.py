@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def test_a_finished_video_is_ready() -> None:
-    assert readiness.judge(READY).verdict is Verdict.READY
+    assert readiness.assess(READY).verdict is Verdict.READY
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def test_a_finished_video_is_ready() -> None:
 def test_each_gate_closes_for_its_own_reason(
     change: dict[str, object], verdict: Verdict, reason: str
 ) -> None:
-    judged = readiness.judge(replace(READY, **change))  # pyright: ignore[reportArgumentType]
-    assert (judged.verdict, judged.reason) == (verdict, reason)
+    assessed = readiness.assess(replace(READY, **change))  # pyright: ignore[reportArgumentType]
+    assert (assessed.verdict, assessed.reason) == (verdict, reason)
 
 
 def test_a_video_that_does_not_exist_is_never_ready() -> None:
-    judged = readiness.judge(None)
-    assert (judged.verdict, judged.reason) == (Verdict.NEVER, "no_such_video")
+    assessed = readiness.assess(None)
+    assert (assessed.verdict, assessed.reason) == (Verdict.NEVER, "no_such_video")
 
 
 def test_every_combination_follows_the_rule() -> None:
@@ -69,13 +69,13 @@ def test_every_combination_follows_the_rule() -> None:
             if finished and not regenerating and file
             else Verdict.NOT_YET
         )
-        assert readiness.judge(video).verdict is expected
-        assert readiness.verdict_of(video) is expected
+        assert readiness.assess(video).verdict is expected
+        assert readiness.get_verdict(video) is expected
 
 
 def test_the_gates_are_all_told_even_when_the_first_is_closed() -> None:
-    judged = readiness.judge(replace(READY, status="failed", is_active=False))
-    assert [gate.name for gate in judged.gates] == [
+    assessed = readiness.assess(replace(READY, status="failed", is_active=False))
+    assert [gate.name for gate in assessed.gates] == [
         "deleted",
         "active",
         "status",

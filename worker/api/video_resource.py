@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from db.session import transaction
 from db.videos import lookup
 from schemas.video import Video
-from worker.rules.etag import etag
+from worker.rules.etag import compute_etag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> Video
         row = lookup.read_resource(tx, video_id, workspace_id)
     return (
         VideoResource(
-            video=_to_video(row), etag=etag(row["id"], row["revision"], row["updated_at"])
+            video=_to_video(row), etag=compute_etag(row["id"], row["revision"], row["updated_at"])
         )
         if row
         else None

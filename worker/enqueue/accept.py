@@ -19,8 +19,8 @@ from schemas.events import EventType
 from schemas.problem import FieldError
 from schemas.video import VideoInput
 from worker.enqueue.new_commands import EnqueueRefused, Intent, RequestInvalid, intended
-from worker.rules.command_events import scheduled
-from worker.rules.etag import etag, matches
+from worker.rules.command_events import build_scheduled_event
+from worker.rules.etag import compute_etag, is_allowed
 from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -136,7 +136,9 @@ def _announce(tx: Connection, timed: Sequence[CommandRow], origin: Origin) -> No
     if not timed:
         return
     held = claim.hold(tx, [row.id for row in timed])
-    events = [scheduled(command, EventType.SCHEDULED, origin.trigger) for command in held]
+    events = [
+        build_scheduled_event(command, EventType.SCHEDULED, origin.trigger) for command in held
+    ]
     with last_round_trip(tx):
         due_times.tell(tx, [row.due_at for row in timed])
         outbox.append(tx, [event for event in events if event])
@@ -200,8 +202,8 @@ def _refuse_changed(
 def _is_expected(request: PublishRequest, video: lookup.VideoIdentity) -> bool:
     if request.expected_revision not in (None, video.revision):
         return False
-    current = etag(video.id, video.revision, video.updated_at)
-    return request.expected_etag is None or matches(request.expected_etag, current)
+    current = compute_etag(video.id, video.revision, video.updated_at)
+    return request.expected_etag is None or is_allowed(request.expected_etag, current)
 
 
 def _refuse_contradictions(

@@ -25,7 +25,7 @@ from schemas.values.page import Page, to_page
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.new_commands import RequestInvalid
 from worker.enqueue.rescheduling import changed_timing, write_timings
-from worker.rules.decision import ended
+from worker.rules.decision import end_command
 from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -128,7 +128,7 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Comma
                 return command
             raise CommandEnded(command)
         facts_and_release.write(tx, [_cancelled(held[0], by.trigger)])
-    log.info("command.settled", state=CommandState.CANCELLED, command_id=str(command_id))
+    log.info("command.ended", state=CommandState.CANCELLED, command_id=str(command_id))
     waker.wake()
     return show(engine, command_id, by.workspace_id)
 
@@ -171,8 +171,8 @@ def finished(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
 
 
 def _cancelled(held: ClaimedCommand, trigger: Trigger) -> Decision:
-    detail = "A caller cancelled the command."
-    decision = ended(held, CommandState.CANCELLED, held.now, "cancelled", detail, trigger)
+    detail = "Somebody cancelled the command."
+    decision = end_command(held, CommandState.CANCELLED, held.now, "cancelled", detail, trigger)
     return replace(decision, fell_due_at=held.fell_due_at, claimed_at=None)
 
 

@@ -13,7 +13,7 @@ from schemas.events import EventType
 from schemas.problem import FieldError
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.new_commands import RequestInvalid, asked_moments
-from worker.rules.command_events import scheduled
+from worker.rules.command_events import build_scheduled_event
 from worker.rules.local_time import Moment
 
 
@@ -46,7 +46,7 @@ def write_timings(
 ) -> None:
     """Write other times to commands that are held, with their events, and commit."""
     events = [
-        scheduled(
+        build_scheduled_event(
             _with(command, timing),
             EventType.RESCHEDULED,
             trigger,

@@ -11,7 +11,7 @@ from schemas.plan import PlannedOutcome, PublishPlan
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
 from worker.rules import readiness
 from worker.rules.custom_url import absolute_url
-from worker.rules.decision import decide, release_of
+from worker.rules.decision import build_release, decide
 
 _NO_NAMES = Names(categories={}, subcategories={}, tags={})
 
@@ -25,11 +25,11 @@ def plan(
     if video is None or (workspace_id is not None and video.workspace_id != workspace_id):
         return None
     decision = decide(_command(video), video, _NO_NAMES, base_url)
-    release = release_of(video)
+    release = build_release(video)
     return PublishPlan(
         video_id=video.id,
         outcome=PlannedOutcome(decision.state),
-        readiness=readiness.judge(video),
+        readiness=readiness.assess(video),
         is_draft=video.is_draft,
         custom_url=release.custom_url,
         url=absolute_url(base_url, release.custom_url),

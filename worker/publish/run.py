@@ -1,8 +1,8 @@
 """Publish: carry out the commands that are due, a batch in one transaction.
 
 Claim, flip, URL, metrics, outbox row and outcome commit together or not at all. A crash needs no
-clean-up: the rows are simply still due. A batch that fails is retried in halves until the culprit
-stands alone; it backs off, and after its last attempt it is set aside as `failed`.
+clean-up: the rows are still due. A batch that fails is bisected until the failing command is alone;
+it backs off, and after its last attempt it is `failed`.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ from db.videos import facts_and_release
 from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
-from worker.rules.decision import after, after_failure, decide
+from worker.rules.decision import apply_decision, decide, decide_after_failure
 from worker.runtime.budget import Budget
 
 BATCH = 250
-"""As large as a batch gains by; what falls due after an outage waits for the one in hand."""
-MUCH = BATCH * 4 // 5
-"""After a batch of this size there are probably more due commands."""
+"""Larger batches gain nothing; what falls due after an outage waits for the current one."""
+NEARLY_FULL = BATCH * 4 // 5
+"""A batch of this size probably leaves more due commands: a batch limits how many are late."""
 
 Claim = Callable[[Connection], list[ClaimedCommand]]
 
@@ -34,7 +34,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class BatchFailed(Exception):
-    """A batch failed because of one of its commands; the database is reachable."""
+    """A batch failed, and the database is reachable: one of its commands is the cause."""
 
     def __init__(self, ids: Sequence[UUID], error: Exception) -> None:
         super().__init__(ids, error)
@@ -45,11 +45,11 @@ class BatchFailed(Exception):
 def run_due(
     engine: Engine, *, base_url: str, wake: Callable[[], None], committed: Callable[[], None]
 ) -> int:
-    """Carry out what is due until nothing is left or the budget is used up; return how many ended.
+    """Carry out due commands until none is left or the budget is spent; return how many ended.
 
-    `committed` is called after each batch that recorded events (the relay), and when nothing was
-    due: then the wake-up was perhaps for events that another process recorded. `wake` is called
-    when there is probably more to do, so that other processes help.
+    `committed` is called after each batch that recorded events, and if nothing was due (another
+    process may have recorded events): it relays. `wake` is called if there is probably more to do,
+    so that other processes help.
     """
     budget = Budget()
     done = 0
@@ -60,20 +60,20 @@ def run_due(
             committed()
         if not decisions:
             return done
-        if len(decisions) >= MUCH:
+        if len(decisions) >= NEARLY_FULL:
             wake()
     wake()
     return done
 
 
 def publish_batch(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
-    """Carry out what `take` claims in one transaction, or in halves if one command spoils it."""
+    """Carry out what `take` claims in one transaction; bisect the batch if a command fails."""
     try:
         decisions = _publish_together(engine, base_url, take)
     except BatchFailed as failure:
         if len(failure.ids) == 1:
-            return _back_off(engine, failure.ids[0], failure.error)
-        log.warning("batch.halved", commands=len(failure.ids), error=str(failure.error))
+            return _decide_failed_attempt(engine, failure.ids[0], failure.error)
+        log.warning("batch.bisected", commands=len(failure.ids), error=str(failure.error))
         middle = len(failure.ids) // 2
         return [
             decision
@@ -81,7 +81,7 @@ def publish_batch(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
             for decision in publish_batch(engine, base_url, partial(claim_these, ids=half))
         ]
     for decision in decisions:
-        _tell(decision)
+        log_outcome(decision)
     return decisions
 
 
@@ -96,27 +96,27 @@ def _publish_together(engine: Engine, base_url: str, take: Claim) -> list[Decisi
         except Exception as error:
             if is_passing(error):
                 raise
-            # Whatever it is, a rule's bug included, only the culprit may suffer for it.
+            # Any error, a bug in a rule included, must affect only the command that causes it.
             raise BatchFailed([command.id for command in commands], error) from error
     return decisions
 
 
 def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str) -> list[Decision]:
-    """Decide a batch in order; what a command does to its video, the next one sees."""
+    """Decide a batch in order. A command sees what the ones before it do to its video."""
     videos = facts_and_release.read_facts(tx, {c.video_id for c in commands if c.video_held})
-    names = _names(tx, commands)
-    asked = Counter(command.video_id for command in commands)
+    names = _read_names(tx, commands)
+    commands_of = Counter(command.video_id for command in commands)
     decisions: list[Decision] = []
     for command in commands:
         video = videos.get(command.video_id)
         decision = decide(command, video, names, base_url)
-        if video and asked[command.video_id] > 1:
-            videos[command.video_id] = after(decision, video, names)
+        if video and commands_of[command.video_id] > 1:
+            videos[command.video_id] = apply_decision(decision, video, names)
         decisions.append(decision)
     return decisions
 
 
-def _names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
+def _read_names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
     edits = [command.edits for command in commands if command.edits]
     return facts_and_release.read_names(
         tx,
@@ -126,10 +126,12 @@ def _names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
     )
 
 
-def _back_off(engine: Engine, command_id: UUID, error: Exception) -> list[Decision]:
-    """Put the culprit off, or set it aside after its last attempt."""
+def _decide_failed_attempt(engine: Engine, command_id: UUID, error: Exception) -> list[Decision]:
+    """Postpone a failing command, or end it as `failed` after its last attempt."""
     with transaction(engine) as tx:
-        decisions = [after_failure(command, error) for command in claim_these(tx, [command_id])]
+        decisions = [
+            decide_after_failure(command, error) for command in claim_these(tx, [command_id])
+        ]
         if decisions:
             facts_and_release.write(tx, decisions)
     for decision in decisions:
@@ -145,7 +147,8 @@ def _back_off(engine: Engine, command_id: UUID, error: Exception) -> list[Decisi
     return decisions
 
 
-def _tell(decision: Decision) -> None:
+def log_outcome(decision: Decision) -> None:
+    """Log what became of a command; that it still waits, only the first time."""
     known = {
         "command_id": str(decision.command_id),
         "video_id": decision.video_id,
@@ -153,7 +156,7 @@ def _tell(decision: Decision) -> None:
         "reason": decision.reason,
     }
     if decision.finished_at is not None:
-        log.info("command.settled", state=decision.state, **known)
+        log.info("command.ended", state=decision.state, **known)
     elif decision.state is CommandState.WAITING:
-        tell = log.info if decision.checks == 1 else log.debug  # the first time is news
-        tell("command.waits", until=decision.due_at.isoformat(), **known)
+        write = log.info if decision.checks == 1 else log.debug
+        write("command.waits", until=decision.due_at.isoformat(), **known)

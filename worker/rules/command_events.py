@@ -1,4 +1,4 @@
-"""The events about a command, as values; the canary's commands have none."""
+"""Command events: what is recorded about a command. The canary's commands record none."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from schemas.values.video_facts import ClaimedCommand, VideoFacts
 from schemas.video import Visibility
 from worker.rules.custom_url import absolute_url
 
-_ENDED = {
+_ENDED_EVENTS = {
     CommandState.REJECTED: EventType.REJECTED,
     CommandState.EXPIRED: EventType.EXPIRED,
     CommandState.CANCELLED: EventType.CANCELLED,
@@ -28,10 +28,10 @@ _ENDED = {
 }
 
 
-def published(
+def build_published_event(
     command: ClaimedCommand, video: VideoFacts, release: Release, base_url: str
 ) -> NewEvent | None:
-    """The video went live, or what it has out changed."""
+    """Build `video.published`: the video became public, or its release changed."""
     data = VideoPublished(
         video_id=video.id,
         uid=video.uid,
@@ -56,18 +56,18 @@ def published(
         first_publication=video.first_published_at is None,
         first_published_at=release.first_published_at,
         published_at=release.published_at,
-        trigger=_told(set_off_by(command)),
+        trigger=public_trigger(last_trigger(command)),
         accepted_at=command.accepted_at,
         asked_for=command.asked_for,
-        due_at=fell_due_at(command),
+        due_at=due_since(command),
     )
-    return _event(command, EventType.PUBLISHED, video.now, data, release.revision)
+    return _build_event(command, EventType.PUBLISHED, video.now, data, release.revision)
 
 
-def unpublished(
+def build_unpublished_event(
     command: ClaimedCommand, video: VideoFacts, release: Release, base_url: str
 ) -> NewEvent | None:
-    """The video was withdrawn."""
+    """Build `video.unpublished`: the video became a draft again."""
     data = VideoUnpublished(
         video_id=video.id,
         uid=video.uid,
@@ -80,27 +80,27 @@ def unpublished(
         first_published_at=release.first_published_at,
         published_at=release.published_at,
         unpublished_at=video.now,
-        trigger=_told(set_off_by(command)),
+        trigger=public_trigger(last_trigger(command)),
         accepted_at=command.accepted_at,
         asked_for=command.asked_for,
-        due_at=fell_due_at(command),
+        due_at=due_since(command),
     )
-    return _event(command, EventType.UNPUBLISHED, video.now, data, release.revision)
+    return _build_event(command, EventType.UNPUBLISHED, video.now, data, release.revision)
 
 
-def scheduled(
+def build_scheduled_event(
     command: ClaimedCommand,
     kind: EventType,
     trigger: Trigger,
     previously: datetime | None = None,
 ) -> NewEvent | None:
-    """The event that a command has a time, or another one than `previously`."""
+    """Build an event of `kind`: the command has a time, or another one than `previously`."""
     data = PublishScheduled(
         video_id=command.video_id,
         workspace_id=command.workspace_id,
         action=Action(command.action),
         first_publication=not command.was_published,
-        trigger=_told(trigger),
+        trigger=public_trigger(trigger),
         accepted_at=command.accepted_at,
         asked_for=command.asked_for,
         local_time=command.local_time,
@@ -110,10 +110,10 @@ def scheduled(
         previously=previously,
         scheduled_at=command.now,
     )
-    return _event(command, kind, command.now, data)
+    return _build_event(command, kind, command.now, data)
 
 
-def ended(
+def build_ended_event(
     command: ClaimedCommand,
     state: CommandState,
     now: datetime,
@@ -121,8 +121,9 @@ def ended(
     detail: str,
     trigger: Trigger | None,
 ) -> NewEvent | None:
-    """The command ended and changed nothing; what set that off, unless it is said, the command
-    tells.
+    """Build the event of a command that ended as `state` and changed nothing.
+
+    `trigger` ended it; None: whatever triggered the command.
     """
     data = PublishEnded(
         video_id=command.video_id,
@@ -131,17 +132,17 @@ def ended(
         reason=reason,
         detail=detail,
         first_publication=not command.was_published,
-        trigger=_told(trigger or set_off_by(command)),
+        trigger=public_trigger(trigger or last_trigger(command)),
         accepted_at=command.accepted_at,
         asked_for=command.asked_for,
-        due_at=fell_due_at(command),
+        due_at=due_since(command),
         finished_at=now,
     )
-    return _event(command, _ENDED[state], now, data)
+    return _build_event(command, _ENDED_EVENTS[state], now, data)
 
 
-def set_off_by(command: ClaimedCommand) -> Trigger:
-    """Return why the command was carried out: the last of its conditions to be met."""
+def last_trigger(command: ClaimedCommand) -> Trigger:
+    """Return what triggered the execution: the condition that was fulfilled last."""
     if command.state == CommandState.WAITING:
         return Trigger.PIPELINE
     if command.asked_for is not None and command.asked_for > command.accepted_at:
@@ -149,12 +150,12 @@ def set_off_by(command: ClaimedCommand) -> Trigger:
     return Trigger(command.trigger)
 
 
-def fell_due_at(command: ClaimedCommand) -> datetime:
-    """What its lateness counts from: no postponement of ours makes it less late."""
+def due_since(command: ClaimedCommand) -> datetime:
+    """Return when it first fell due: lateness counts from here, whatever postponed it since."""
     return command.fell_due_at or command.due_at
 
 
-def _event(
+def _build_event(
     command: ClaimedCommand,
     kind: EventType,
     now: datetime,
@@ -177,6 +178,6 @@ def _event(
     )
 
 
-def _told(trigger: Trigger) -> PublicTrigger:
-    """The trigger as events have it; the canary has no events."""
+def public_trigger(trigger: Trigger) -> PublicTrigger:
+    """Return the trigger that an event names; the canary counts as a schedule."""
     return Trigger.SCHEDULE if trigger is Trigger.CANARY else trigger

@@ -1,4 +1,4 @@
-"""What becomes of a claimed command: a pure rule, shared by the worker and the plan."""
+"""Decide a claimed command: the rule that the worker and the plan share."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,16 +9,16 @@ from schemas.plan import Readiness, Verdict
 from schemas.values.decision import ALREADY_PUBLISHED, Decision, Release
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
 from worker.rules import command_events, custom_url, metrics, readiness
-from worker.rules.edits import changed, edited
-from worker.rules.etag import etag, matches
+from worker.rules.edits import apply_changes, find_changes
+from worker.rules.etag import compute_etag, is_allowed
 
 MAX_ATTEMPTS = 5
 LONGEST_PAUSE = timedelta(minutes=1)
-HELD_PAUSE = timedelta(milliseconds=200)
-"""How long a command is postponed while another transaction has locked the video's row."""
+LOCKED_PAUSE = timedelta(milliseconds=200)
+"""How long a command is postponed while another transaction holds the video\'s row."""
 
 OPENED = (None, CommandState.PUBLISHED, CommandState.UNCHANGED)
-"""States of a window's beginning after which its end is carried out; None: not a window."""
+"""States of a window\'s publication after which its withdrawal has work; None: no window."""
 NEVER_OPENED = (
     "window_never_opened",
     "The publication that this was to end did not take place, so there is nothing to end.",
@@ -29,24 +29,28 @@ NOT_PUBLISHED = ("not_published", "The video is not published, so there is nothi
 def decide(
     command: ClaimedCommand, video: VideoFacts | None, names: Names, base_url: str
 ) -> Decision:
-    """Decide one command, given its video's facts (None: no such video, or held by others)."""
+    """Decide one command.
+
+    `video` is None if there is no such video, or another transaction holds its row. `names` are
+    those of the categories and tags in the edits.
+    """
     now = video.now if video else command.now
     if video and video.workspace_id != command.workspace_id:
-        video = None  # moved since: what lies in another workspace does not exist for a command
-    latest = latest_moment(command)
-    if latest is not None and now > latest:
-        detail = "The latest moment that made sense has passed; nothing was published."
-        return _expired(command, now, "deadline_passed", detail)
+        video = None  # moved since: a command sees only its own workspace
+    deadline = get_deadline(command)
+    if deadline is not None and now > deadline:
+        detail = "The deadline has passed; nothing was published."
+        return _expire(command, now, "deadline_passed", detail)
     if command.video_exists and not command.video_held:
-        return _stand_aside(command, now)
+        return _postpone(command, now)
     if video is None:
-        return _rejected(command, readiness.judge(None), now)
+        return _reject(command, readiness.assess(None), now)
     if video.first_published_at is not None and not command.was_published:
-        command = replace(command, was_published=True)  # by one before it in this batch
-    if mismatch := _unexpected(command, video):
-        return ended(command, CommandState.REJECTED, now, "video_changed", mismatch)
+        command = replace(command, was_published=True)  # by an earlier command of this batch
+    if mismatch := _find_mismatch(command, video):
+        return end_command(command, CommandState.REJECTED, now, "video_changed", mismatch)
     if command.action == Action.UNPUBLISH:
-        return _unpublish_if_out(command, video, base_url)
+        return _unpublish_if_published(command, video, base_url)
     return _publish_if_ready(command, video, names, base_url)
 
 
@@ -54,24 +58,24 @@ def _publish_if_ready(
     command: ClaimedCommand, video: VideoFacts, names: Names, base_url: str
 ) -> Decision:
     now = video.now
-    verdict = readiness.verdict_of(video)
+    verdict = readiness.get_verdict(video)
     if verdict is Verdict.NEVER:
-        return _rejected(command, readiness.judge(video), now)
-    changes = changed(video, command.edits)
+        return _reject(command, readiness.assess(video), now)
+    changes = find_changes(video, command.edits)
     if not video.is_draft and not changes:
-        return _unchanged(command, now, *ALREADY_PUBLISHED)
+        return _leave_unchanged(command, now, *ALREADY_PUBLISHED)
     if verdict is Verdict.NOT_YET:
-        return _wait(command, readiness.judge(video), now)
-    return _publish(command, edited(video, changes, names), changes, base_url)
+        return _wait(command, readiness.assess(video), now)
+    return _publish(command, apply_changes(video, changes, names), changes, base_url)
 
 
-def after(decision: Decision, video: VideoFacts, names: Names) -> VideoFacts:
-    """The video's facts once the decision is written, for the next command in the batch."""
+def apply_decision(decision: Decision, video: VideoFacts, names: Names) -> VideoFacts:
+    """Return the video's facts after the decision, for the next command of the batch."""
     release = decision.release
     if release is None:
         return video
     return replace(
-        edited(video, decision.changes or {}, names),
+        apply_changes(video, decision.changes or {}, names),
         is_draft=release.withdrawn_at is not None,
         updated_at=release.withdrawn_at or release.published_at,
         revision=release.revision,
@@ -81,28 +85,28 @@ def after(decision: Decision, video: VideoFacts, names: Names) -> VideoFacts:
     )
 
 
-def after_failure(command: ClaimedCommand, error: Exception) -> Decision:
-    """Back off, or set the command aside as `failed` after its last attempt."""
+def decide_after_failure(command: ClaimedCommand, error: Exception) -> Decision:
+    """Decide a command whose attempt raised `error`: back off, or fail after the last attempt."""
     attempts = command.attempts + 1
     detail = f"{type(error).__name__}: {error}"[:2000].replace("\x00", "")
     if attempts >= MAX_ATTEMPTS:
-        failed = ended(command, CommandState.FAILED, command.now, "error", detail)
+        failed = end_command(command, CommandState.FAILED, command.now, "error", detail)
         return replace(failed, attempts=attempts)
     return replace(
-        _unfinished(command, CommandState(command.state), command.now + pause(attempts)),
+        _start_decision(command, CommandState(command.state), command.now + backoff(attempts)),
         reason="error",
         detail=detail,
         attempts=attempts,
     )
 
 
-def pause(times: int) -> timedelta:
-    """How long to wait after having asked so often: 1 s, 2 s, 4 s … at most a minute."""
+def backoff(times: int) -> timedelta:
+    """Return the pause after this number of tries: 1 s, 2 s, 4 s … at most a minute."""
     return min(timedelta(seconds=2 ** min(times - 1, 10)), LONGEST_PAUSE)
 
 
-def release_of(video: VideoFacts) -> Release:
-    """What the video would have out if it were published as it is now."""
+def build_release(video: VideoFacts) -> Release:
+    """Return the release that the video has if it is published as it is now."""
     short_id = custom_url.short_id(video.uid)
     return Release(
         video_id=video.id,
@@ -115,7 +119,7 @@ def release_of(video: VideoFacts) -> Release:
     )
 
 
-def ended(
+def end_command(
     command: ClaimedCommand,
     state: CommandState,
     now: datetime,
@@ -123,54 +127,57 @@ def ended(
     detail: str,
     trigger: Trigger | None = None,
 ) -> Decision:
-    """The outcomes that change nothing, each with the event that says why and what set it off."""
+    """Decide an outcome that changes nothing, with the event that says why.
+
+    `trigger` ended it; None: whatever triggered the command.
+    """
     return replace(
-        _unfinished(command, state, command.due_at),
+        _start_decision(command, state, command.due_at),
         reason=reason,
         detail=detail,
         finished_at=now,
-        event=command_events.ended(command, state, now, reason, detail, trigger),
+        event=command_events.build_ended_event(command, state, now, reason, detail, trigger),
     )
 
 
-def latest_moment(command: ClaimedCommand) -> datetime | None:
-    """The last moment at which it may be carried out: said, or the end of its window."""
+def get_deadline(command: ClaimedCommand) -> datetime | None:
+    """Return `publish_before` or the end of its window, whichever is earlier; None: no deadline."""
     ends_at = command.counterpart_at if command.action == Action.PUBLISH else None
     return min(filter(None, (command.publish_before, ends_at)), default=None)
 
 
-def _unexpected(command: ClaimedCommand, video: VideoFacts) -> str | None:
-    """How the video differs from what the caller expected; None if it does not."""
+def _find_mismatch(command: ClaimedCommand, video: VideoFacts) -> str | None:
+    """Return how the video differs from what the caller expected; None if it does not."""
     expected, etag_expected = command.expected_revision, command.expected_etag
     if expected is not None and expected != video.revision:
         return f"The video is at revision {video.revision}; revision {expected} was expected."
     if etag_expected is None:
         return None
-    if not matches(etag_expected, etag(video.id, video.revision, video.updated_at)):
+    if not is_allowed(etag_expected, compute_etag(video.id, video.revision, video.updated_at)):
         return "The video was changed since the version that was expected."
     return None
 
 
-def _expired(command: ClaimedCommand, now: datetime, reason: str, detail: str) -> Decision:
-    """Too late: it is the time that ends the command."""
-    return ended(command, CommandState.EXPIRED, now, reason, detail, Trigger.SCHEDULE)
+def _expire(command: ClaimedCommand, now: datetime, reason: str, detail: str) -> Decision:
+    """End the command because its time is over."""
+    return end_command(command, CommandState.EXPIRED, now, reason, detail, Trigger.SCHEDULE)
 
 
-def _rejected(command: ClaimedCommand, judged: Readiness, now: datetime) -> Decision:
-    return ended(command, CommandState.REJECTED, now, judged.reason or "", judged.detail)
+def _reject(command: ClaimedCommand, assessed: Readiness, now: datetime) -> Decision:
+    return end_command(command, CommandState.REJECTED, now, assessed.reason or "", assessed.detail)
 
 
-def _unpublish_if_out(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Decision:
+def _unpublish_if_published(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Decision:
     if command.counterpart_state not in OPENED:
-        return _unchanged(command, video.now, *NEVER_OPENED)
+        return _leave_unchanged(command, video.now, *NEVER_OPENED)
     if video.is_draft:
-        return _unchanged(command, video.now, *NOT_PUBLISHED)
+        return _leave_unchanged(command, video.now, *NOT_PUBLISHED)
     return _unpublish(command, video, base_url)
 
 
 def _unpublish(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Decision:
-    """Withdraw the video. One that the platform published before us gets its release only now."""
-    fresh = release_of(video)
+    """Withdraw the video. If the platform published it before us, it gets its release now."""
+    fresh = build_release(video)
     release = replace(
         fresh,
         custom_url=video.custom_url or fresh.custom_url,
@@ -178,63 +185,63 @@ def _unpublish(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Dec
         withdrawn_at=video.now,
     )
     return replace(
-        _unfinished(command, CommandState.UNPUBLISHED, command.due_at),
+        _start_decision(command, CommandState.UNPUBLISHED, command.due_at),
         finished_at=video.now,
         release=release,
-        event=command_events.unpublished(command, video, release, base_url),
+        event=command_events.build_unpublished_event(command, video, release, base_url),
     )
 
 
 def _publish(
     command: ClaimedCommand, video: VideoFacts, changes: dict[str, Any], base_url: str
 ) -> Decision:
-    release = release_of(video)
+    release = build_release(video)
     return replace(
-        _unfinished(command, CommandState.PUBLISHED, command.due_at),
+        _start_decision(command, CommandState.PUBLISHED, command.due_at),
         finished_at=video.now,
         changes=changes or None,
         release=release,
-        event=command_events.published(command, video, release, base_url),
+        event=command_events.build_published_event(command, video, release, base_url),
     )
 
 
-def _unchanged(command: ClaimedCommand, now: datetime, reason: str, detail: str) -> Decision:
+def _leave_unchanged(command: ClaimedCommand, now: datetime, reason: str, detail: str) -> Decision:
     return replace(
-        _unfinished(command, CommandState.UNCHANGED, command.due_at),
+        _start_decision(command, CommandState.UNCHANGED, command.due_at),
         reason=reason,
         detail=detail,
         finished_at=now,
     )
 
 
-def _wait(command: ClaimedCommand, judged: Readiness, now: datetime) -> Decision:
-    """Wait for generation, but not for ever; nothing is late while it waits."""
-    if latest_moment(command) is None and now > command.patient_until:
-        detail = f"Generation had not ended when the patience of a day did: {judged.detail}"
-        return _expired(command, now, "generation_overdue", detail)
+def _wait(command: ClaimedCommand, assessed: Readiness, now: datetime) -> Decision:
+    """Wait for generation until the deadline, else for a day. A waiting command is never late."""
+    if get_deadline(command) is None and now > command.patient_until:
+        detail = f"Generation did not end within a day: {assessed.detail}"
+        return _expire(command, now, "generation_overdue", detail)
     checks = command.checks + 1
-    latest = latest_moment(command) or command.patient_until
+    latest = get_deadline(command) or command.patient_until
     return replace(
-        _unfinished(command, CommandState.WAITING, min(now + pause(checks), latest)),
+        _start_decision(command, CommandState.WAITING, min(now + backoff(checks), latest)),
         checks=checks,
-        reason=judged.reason,
-        detail=judged.detail,
+        reason=assessed.reason,
+        detail=assessed.detail,
         fell_due_at=None,
     )
 
 
-def _stand_aside(command: ClaimedCommand, now: datetime) -> Decision:
+def _postpone(command: ClaimedCommand, now: datetime) -> Decision:
     return replace(
-        _unfinished(command, CommandState(command.state), now + HELD_PAUSE),
+        _start_decision(command, CommandState(command.state), now + LOCKED_PAUSE),
         reason="video_held",
-        detail="Another transaction has locked the video's row.",
+        detail="Another transaction holds the video's row.",
         fell_due_at=None
         if command.state == CommandState.WAITING
-        else command_events.fell_due_at(command),
+        else command_events.due_since(command),
     )
 
 
-def _unfinished(command: ClaimedCommand, state: CommandState, due_at: datetime) -> Decision:
+def _start_decision(command: ClaimedCommand, state: CommandState, due_at: datetime) -> Decision:
     return Decision(
         command_id=command.id,
         video_id=command.video_id,
@@ -245,7 +252,7 @@ def _unfinished(command: ClaimedCommand, state: CommandState, due_at: datetime) 
         due_at=due_at,
         checks=command.checks,
         attempts=command.attempts,
-        fell_due_at=command_events.fell_due_at(command),
+        fell_due_at=command_events.due_since(command),
         claimed_at=command.now,
         finished_at=None,
     )

@@ -1,4 +1,4 @@
-"""Edits: which of the editorial fields that a command brings differ, and the video with them."""
+"""Edits: which of a command's editorial fields differ from the video, and their application."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from schemas.values.video_facts import Names, VideoFacts
 
 
-def changed(video: VideoFacts, edits: dict[str, Any] | None) -> dict[str, Any]:
-    """The edits that differ from what the video has, by column (`tags` by field)."""
+def find_changes(video: VideoFacts, edits: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the edits that differ from the video, by column (`tags` by field)."""
     if not edits:
         return {}
-    has = {
+    current = {
         "title": video.title,
         "description": video.description,
         "visibility": video.visibility,
@@ -21,11 +21,11 @@ def changed(video: VideoFacts, edits: dict[str, Any] | None) -> dict[str, Any]:
         "thumbnail": video.thumbnail,
     }
     wanted = {_column(field): value for field, value in edits.items()}
-    return {column: value for column, value in wanted.items() if has[column] != value}
+    return {column: value for column, value in wanted.items() if current[column] != value}
 
 
-def edited(video: VideoFacts, changes: dict[str, Any], names: Names) -> VideoFacts:
-    """The video's facts with the changes applied, names looked up."""
+def apply_changes(video: VideoFacts, changes: dict[str, Any], names: Names) -> VideoFacts:
+    """Return the video's facts with the changes applied, and the names that belong to them."""
     if not changes:
         return video
     plain = {column: value for column, value in changes.items() if column != "tags"}

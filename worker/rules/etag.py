@@ -1,15 +1,15 @@
-"""The Video's ETag: which version of it a caller has seen."""
+"""The Video's ETag: identifies the version that a caller has read."""
 
 from datetime import datetime
 from hashlib import sha256
 
 
-def etag(video_id: int, revision: int, updated_at: datetime) -> str:
-    """A strong entity tag (RFC 9110): changes with every publication and every dated change."""
+def compute_etag(video_id: int, revision: int, updated_at: datetime) -> str:
+    """Return a strong entity tag (RFC 9110) that each publication and dated change changes."""
     version = f"{video_id}-{revision}-{updated_at.isoformat()}"
     return f'"{sha256(version.encode()).hexdigest()[:20]}"'
 
 
-def matches(expected: str, current: str) -> bool:
+def is_allowed(expected: str, current: str) -> bool:
     """Whether an `If-Match` header allows this version: `*`, or a list of strong tags."""
     return expected.strip() == "*" or current in (tag.strip() for tag in expected.split(","))

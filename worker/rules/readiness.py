@@ -1,4 +1,4 @@
-"""Readiness: may this video be published now? A pure rule, gate by gate."""
+"""Readiness: whether a video may be published now, gate by gate."""
 
 from schemas.plan import Gate, Readiness, Verdict
 from schemas.values.video_facts import VideoFacts
@@ -7,15 +7,18 @@ from schemas.video import CreationStatus, InternalStatus
 _SEVERITY = {Verdict.READY: 0, Verdict.NOT_YET: 1, Verdict.NEVER: 2}
 
 
-def judge(video: VideoFacts | None) -> Readiness:
-    """Ask every gate; the verdict is the worst gate's, the reason the first such gate's."""
+def assess(video: VideoFacts | None) -> Readiness:
+    """Check every gate. The verdict is the worst gate's, the reason that of the first such gate.
+
+    `video` None: there is no such video.
+    """
     gates = _gates(video)
     worst = max(gates, key=lambda gate: _SEVERITY[gate.verdict])
     return Readiness(gates=gates, verdict=worst.verdict, reason=worst.reason, detail=worst.detail)
 
 
-def verdict_of(video: VideoFacts) -> Verdict:
-    """Only the verdict: what the batch asks of each video before it builds gates for the few."""
+def get_verdict(video: VideoFacts) -> Verdict:
+    """Return only the verdict: quick for a ready video, whose gates nobody reads."""
     is_ready = (
         video.status == CreationStatus.COMPLETED
         and video.internal_status == InternalStatus.COMPLETED
@@ -24,7 +27,7 @@ def verdict_of(video: VideoFacts) -> Verdict:
         and video.deleted_at is None
         and video.video
     )
-    return Verdict.READY if is_ready else judge(video).verdict
+    return Verdict.READY if is_ready else assess(video).verdict
 
 
 def _gates(video: VideoFacts | None) -> tuple[Gate, ...]:
