@@ -17,7 +17,7 @@ SELECT EXISTS (SELECT FROM publisher.alembic_version WHERE version_num LIKE 'pla
 """
 
 # Make the canary's video, with all that a video needs, unless it is there.
-PLANT = f"""
+CREATE_VIDEO = f"""
 WITH place AS (
     INSERT INTO workspace (id, name, custom_url)
     VALUES ({VIDEO_ID}, 'publish-worker canary', '{WORKSPACE_URL}') ON CONFLICT DO NOTHING
@@ -41,7 +41,7 @@ ON CONFLICT DO NOTHING
 # Whether the canary's video is a draft; no row: there is no such video.
 IS_DRAFT = "SELECT is_draft FROM video WHERE id = %(id)s"
 
-# The last flights, newest first.
+# The last canary commands, newest first.
 LAST = """
 SELECT action, state, detail, accepted_at, due_at, fell_due_at, finished_at,
        clock_timestamp() AS now
@@ -50,7 +50,7 @@ FROM publisher.publish_command WHERE trigger = 'canary' ORDER BY id DESC LIMIT 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flight:
+class CanaryCommand:
     """One of the canary's commands."""
 
     action: str
@@ -70,9 +70,9 @@ def platform_is_ours(tx: Connection) -> bool:
     return bool(row and row[0])
 
 
-def plant(tx: Connection) -> None:
+def create_video(tx: Connection) -> None:
     """Make the canary's video, unless it is there."""
-    tx.execute(PLANT)  # pyright: ignore[reportArgumentType, reportCallIssue] - constants only
+    tx.execute(CREATE_VIDEO)  # pyright: ignore[reportArgumentType, reportCallIssue] - constants only
 
 
 def is_draft(tx: Connection, video_id: int) -> bool | None:
@@ -81,7 +81,7 @@ def is_draft(tx: Connection, video_id: int) -> bool | None:
     return row[0] if row else None
 
 
-def last_flights(tx: Connection) -> list[Flight]:
-    """Read the last two flights, newest first."""
-    with tx.cursor(row_factory=class_row(Flight)) as cursor:
+def read_last(tx: Connection) -> list[CanaryCommand]:
+    """Return the last two canary commands, newest first."""
+    with tx.cursor(row_factory=class_row(CanaryCommand)) as cursor:
         return cursor.execute(LAST).fetchall()

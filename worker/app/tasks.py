@@ -115,7 +115,7 @@ def recompute() -> None:
 def schedule_canary() -> None:
     """Schedule the next canary, which shows that scheduling works."""
     runtime = app.runtime
-    canary.fly(runtime.engine, runtime.waker, runtime.settings.canary_video_id)
+    canary.schedule_canary(runtime.engine, runtime.waker, runtime.settings.canary_video_id)
 
 
 @app.task(

@@ -53,7 +53,7 @@ def _print(found: Status) -> None:
     print(f"end of generation    {GENERATION[found.hears_generation]}")
     print(f"last position        {_to_text(found.position)}")
     print(f"on the stream        {_to_text(found.stream_position)}")
-    print(f"quarantined messages {_to_text(found.set_aside_messages)}")
+    print(f"quarantined messages {_to_text(found.quarantined_messages)}")
 
 
 def _to_text(value: int | None) -> str:

@@ -1,8 +1,8 @@
 """The canary: once a minute a publication of our own, on the real path, without an event.
 
-A hidden video in a workspace of its own is published and withdrawn in turn, by a timed command like
-any other: inbox, schedule, Celery, claim, transaction. That it comes out in time shows that
-scheduling works, and not merely that processes exist.
+A hidden video in a workspace of its own is published and unpublished in turn, by a timed command
+like any other: inbox, schedule, Celery, claim, transaction. A command that ends in time shows that
+scheduling works, not only that processes exist.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,36 +11,36 @@ import structlog
 from sqlalchemy import Engine
 
 from db.commands import canary
-from db.commands.canary import Flight
+from db.commands.canary import CanaryCommand
 from db.session import transaction
 from schemas.command import Action, PublishRequest, Trigger
 from worker.enqueue.accept import Origin, enqueue
 from worker.runtime.wake_ups import Waker
 
 AHEAD = timedelta(seconds=1)
-"""How far ahead a flight is scheduled: far enough for the schedulers to sleep until then."""
-REST = timedelta(seconds=20)
-"""Between two flights, however many schedulers ask for them."""
+"""How far ahead a canary is scheduled: far enough for beat to sleep until then."""
+PAUSE = timedelta(seconds=20)
+"""Minimum between two canaries, also with several beats."""
 LATE = timedelta(seconds=10)
-"""A flight that is this late says that nothing is carried out."""
+"""A canary that is this late means that no command is carried out."""
 SILENCE = timedelta(minutes=3)
-"""Without a flight for this long, beat is down."""
+"""No canary for this long means that beat is down."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-def fly(engine: Engine, waker: Waker, video_id: int | None) -> bool:
-    """Schedule the next flight; False where there is no canary, or one is in the air or just back.
+def schedule_canary(engine: Engine, waker: Waker, video_id: int | None) -> bool:
+    """Schedule the next canary; False if there is no video for it, or the last one is too recent.
 
-    `video_id` is the operator's; None: one of our own, where the platform's tables are ours.
+    `video_id` is the operator's; None: our own, where our migrations made the platform's tables.
     """
     with transaction(engine) as tx:
-        flights = canary.last_flights(tx)
-        if flights and not _has_rested(flights[0]):
+        last = canary.read_last(tx)
+        if last and not _is_next_allowed(last[0]):
             return False
         if video_id is None and canary.platform_is_ours(tx):
             video_id = canary.VIDEO_ID
-            canary.plant(tx)
+            canary.create_video(tx)
         is_draft = None if video_id is None else canary.is_draft(tx, video_id)
     if video_id is None or is_draft is None:
         log.info("canary.absent", video_id=video_id)
@@ -51,43 +51,43 @@ def fly(engine: Engine, waker: Waker, video_id: int | None) -> bool:
     return True
 
 
-def judge(engine: Engine, video_id: int | None) -> tuple[bool, str]:
-    """Whether scheduling works, as far as the last flights tell, and what they tell.
+def check_canary(engine: Engine, video_id: int | None) -> tuple[bool, str]:
+    """Return whether scheduling works by the last canaries, and one sentence on them.
 
-    `video_id` is the operator's, as for `fly`.
+    `video_id` is the operator's, as for `schedule_canary`.
     """
     with transaction(engine) as tx:
         if video_id is None and not canary.platform_is_ours(tx):
             return True, "There is no canary: set CANARY_VIDEO_ID."
-        flights = canary.last_flights(tx)
-    if not flights:
-        return True, "No canary has flown yet: give it a minute."
-    last = flights[0]
+        commands = canary.read_last(tx)
+    if not commands:
+        return True, "No canary has run yet: give it a minute."
+    last = commands[0]
     late = last.now - last.accepted_at - AHEAD
     if last.finished_at is None and late > LATE:
-        told = f": {last.detail}" if last.detail else ""
-        return False, f"The canary is {late.total_seconds():.0f} s late{told}"
-    landed = next((each for each in flights if each.finished_at is not None), None)
-    return (True, "The first canary is in the air.") if landed is None else _landing(landed)
+        detail = f": {last.detail}" if last.detail else ""
+        return False, f"The canary is {late.total_seconds():.0f} s late{detail}"
+    finished = next((each for each in commands if each.finished_at is not None), None)
+    return (True, "The first canary is scheduled.") if finished is None else _check_end(finished)
 
 
-def _landing(flight: Flight) -> tuple[bool, str]:
-    assert flight.finished_at is not None  # noqa: S101 - for the type checker
-    if flight.state not in ("published", "unpublished", "unchanged"):
-        return False, f"The last canary ended as '{flight.state}': {flight.detail}"
-    ago = flight.now - flight.finished_at
+def _check_end(command: CanaryCommand) -> tuple[bool, str]:
+    assert command.finished_at is not None  # noqa: S101 - for the type checker
+    if command.state not in ("published", "unpublished", "unchanged"):
+        return False, f"The last canary ended as '{command.state}': {command.detail}"
+    ago = command.now - command.finished_at
     if ago > SILENCE:
-        return False, f"The last canary flew {ago.total_seconds():.0f} s ago: is beat down?"
-    late = flight.finished_at - (flight.fell_due_at or flight.due_at)
-    told = f"{late.total_seconds() * 1000:.0f} ms after it fell due"
-    return True, f"The last canary was {flight.state} {told}, {ago.total_seconds():.0f} s ago."
+        return False, f"The last canary ran {ago.total_seconds():.0f} s ago: is beat down?"
+    late = command.finished_at - (command.fell_due_at or command.due_at)
+    lateness = f"{late.total_seconds() * 1000:.0f} ms after it fell due"
+    return True, f"The last canary was {command.state} {lateness}, {ago.total_seconds():.0f} s ago."
 
 
-def _has_rested(last: Flight) -> bool:
-    """Whether the next one may fly: the last one has landed, and a while ago."""
+def _is_next_allowed(last: CanaryCommand) -> bool:
+    """Whether the last canary has finished and is old enough for the next one."""
     if last.finished_at is None:
         return False
-    return last.now - last.accepted_at > REST
+    return last.now - last.accepted_at > PAUSE
 
 
 def _request(video_id: int, *, publish: bool) -> PublishRequest:

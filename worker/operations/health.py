@@ -2,8 +2,7 @@
 
 Every `publish.run_due` leaves a heartbeat in Redis, and beat sends one each second. So a fresh
 heartbeat shows that beat, the broker and a worker that consumes all work; a process that merely
-exists shows nothing. The canary shows that commands are carried out in time
-(worker.operations.canary).
+exists shows nothing. The canary shows that commands are carried out in time (canary.py).
 """
 
 import time
@@ -30,7 +29,7 @@ HEARTBEAT_SECONDS = 60
 QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
 """A broker that accepts connections and does not answer counts as dead."""
 STALE_SECONDS = 10.0
-"""Beat sweeps each second, and a batch takes less: after ten seconds of silence a part is down."""
+"""Beat sweeps each second, and a batch takes less: after ten seconds something is wrong."""
 
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -46,17 +45,17 @@ class Check:
 
 
 def leave_heartbeat(redis: Redis) -> None:
-    """Record that a worker is consuming now; an unreachable Redis is only logged."""
+    """Record that a worker is consuming now. An unreachable Redis is logged, not raised."""
     try:
         redis.set(HEARTBEAT, f"{time.time():.3f}", ex=HEARTBEAT_SECONDS)
     except RedisError as error:
-        log.warning("heartbeat.not_left", error=str(error))
+        log.warning("heartbeat.not_written", error=str(error))
 
 
 def examine(
     engine: Engine, redis: Redis, broker_url: str, canary_video_id: int | None = None
 ) -> list[Check]:
-    """Ask every part of the path; takes at most a few seconds when parts are dead."""
+    """Check every part of the path; takes a few seconds at most when parts are dead."""
     return [
         _database(engine),
         _redis(redis),
@@ -95,7 +94,7 @@ def _broker(broker_url: str) -> Check:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
     except (BrokerError, OSError) as error:
         return Check(name="broker", ok=False, detail=type(error).__name__)
-    return Check(name="broker", ok=True, detail="Takes connections.")
+    return Check(name="broker", ok=True, detail="Accepts connections.")
 
 
 def _worker(redis: Redis) -> Check:
@@ -115,7 +114,7 @@ def _worker(redis: Redis) -> Check:
 
 def _schedule(engine: Engine, canary_video_id: int | None) -> Check:
     try:
-        ok, detail = canary.judge(engine, canary_video_id)
+        ok, detail = canary.check_canary(engine, canary_video_id)
     except DATABASE_ERRORS:
         return Check(name="schedule", ok=False, detail="Unknown: the database is unreachable.")
     return Check(name="schedule", ok=ok, detail=detail)
@@ -127,7 +126,5 @@ def _stream(engine: Engine, redis: Redis) -> Check:
     except OutletOutOfSync as error:
         return Check(name="stream", ok=False, detail=str(error))
     except (RedisError, *DATABASE_ERRORS):
-        return Check(
-            name="stream", ok=False, detail="Unknown: Redis or the database is unreachable."
-        )
+        return Check(name="stream", ok=False, detail="Unknown: Redis or the database is down.")
     return Check(name="stream", ok=True, detail="Fits the outbox.")

@@ -1,4 +1,4 @@
-"""Retention: delete old rows and entries in bounded steps, except those that are still needed."""
+"""Retention: delete old rows and stream entries, in bounded steps, once nothing needs them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pruned:
-    """How much was forgotten."""
+class PruneResult:
+    """How many rows and entries were deleted."""
 
     stream: int
     reports: int
@@ -37,18 +37,17 @@ class Pruned:
     deliveries: int
 
 
-def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
+def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
     """Trim the streams by age, then the outbox, deliveries, finished commands, idempotency keys.
 
-    The stream loses only what is older than its age; the outbox only what is on the stream, or was,
-    and is at every endpoint or given up.
+    The outbox keeps events that an outlet has not relayed or an endpoint still waits for.
     """
     command_age = timedelta(days=settings.command_keep_days)
-    pruned = Pruned(
+    pruned = PruneResult(
         stream=trim(engine, redis, settings.stream_age()),
         reports=open_group(redis).trim(settings.stream_age()),
         outbox=_prune_outbox(engine, redis, settings),
-        # Keys before the commands that they stand for: none may lead nowhere.
+        # Keys before their commands: a key must not refer to a deleted command.
         idempotency_keys=_in_steps(
             engine, lambda tx: idempotency.prune(tx, age=command_age, limit=LIMIT)
         ),
@@ -57,12 +56,12 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> Pruned:
         ),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
     )
-    log.info("maintenance.pruned", **vars(pruned))
+    log.info("retention.pruned", **vars(pruned))
     return pruned
 
 
 def trim(engine: Engine, redis: Redis, age: timedelta) -> int:
-    """Take from the stream what is older than `age`, and nothing younger; return how much."""
+    """Remove the stream's entries that are older than `age`; return their number."""
     if not redis.exists(STREAM):
         return 0
     with transaction(engine) as tx:
@@ -71,16 +70,16 @@ def trim(engine: Engine, redis: Redis, age: timedelta) -> int:
 
 
 def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
-    """Forget old events that every outlet has handed on, if each can tell how far it is."""
+    """Delete old events that every outlet has relayed and no endpoint needs; none if unknown."""
     try:
-        handed_on = min(outlet.position() for outlet in build_outlets(engine, redis, settings))
+        relayed = min(outlet.position() for outlet in build_outlets(engine, redis, settings))
     except OutletOutOfSync as error:
-        log.error("maintenance.outbox_kept", error=str(error))  # noqa: TRY400
+        log.error("retention.outbox_kept", error=str(error))  # noqa: TRY400
         return 0
     with transaction(engine) as tx:
         young = outbox.find_first_young(tx, _outbox_age(settings))
         needed = fan_out.needed_from(tx)
-    before = min(young, handed_on + 1, young if needed is None else needed)
+    before = min(young, relayed + 1, young if needed is None else needed)
     return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))
 
 

@@ -1,4 +1,4 @@
-"""Status: health, and how much is where; for people at a terminal."""
+"""Status: health and the sizes of inbox, outbox and stream; for people at a terminal."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ from worker.operations.health import Check, examine
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What was seen; None where the part that knows is unreachable."""
+    """A survey; a value is None where the part that knows it is unreachable."""
 
     checks: list[Check]
     commands: dict[str, int] | None
@@ -31,10 +31,10 @@ class Status:
     """Whether a trigger on the platform's videos makes waiting commands due; else they are asked
     again each minute (docs/adopting.md)."""
     position: int | None
-    """The last one given to an event."""
+    """The last position given to an event."""
     stream_position: int | None
-    """The last one on the stream; below `position` while there are events to relay."""
-    set_aside_messages: int | None
+    """The last position on the stream; less than `position` while there is an event to relay."""
+    quarantined_messages: int | None
 
     @property
     def healthy(self) -> bool:
@@ -45,16 +45,16 @@ class Status:
 def survey(
     engine: Engine, redis: Redis, broker_url: str, canary_video_id: int | None = None
 ) -> Status:
-    """Look at every part; an unreachable part is reported, not raised."""
+    """Check and count everything; an unreachable part is reported, not raised."""
     checks = examine(engine, redis, broker_url, canary_video_id)
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)
             next_due, hears = due_times.next_due(tx), due_times.hears_generation(tx)
             position, _ = outbox.read_ends(tx)
-            set_aside = inbox.count_quarantined(tx)
+            quarantined = inbox.count_quarantined(tx)
     except DATABASE_ERRORS:
-        counts, next_due, hears, position, set_aside = None, None, None, None, None
+        counts, next_due, hears, position, quarantined = None, None, None, None, None
     return Status(
         checks=checks,
         commands={each.state.value: each.count for each in counts} if counts is not None else None,
@@ -65,7 +65,7 @@ def survey(
         hears_generation=hears,
         position=position,
         stream_position=_stream_position(redis),
-        set_aside_messages=set_aside,
+        quarantined_messages=quarantined,
     )
 
 

@@ -429,7 +429,7 @@ def test_status_counts(run: Run, here: Pipeline) -> None:
     assert seen["healthy"] is True
     assert seen["commands"] == {"published": 1, "rejected": 1, "scheduled": 1}
     assert (seen["due"], seen["position"], seen["stream_position"]) == (1, 2, 0)
-    assert seen["set_aside_messages"] == 0
+    assert seen["quarantined_messages"] == 0
     assert seen["oldest_due_seconds"] > 0
 
 

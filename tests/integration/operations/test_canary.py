@@ -12,18 +12,18 @@ from worker.enqueue.changes import list_page
 from worker.operations import canary, punctuality
 
 
-def fly(pipeline: Pipeline, video_id: int | None = None) -> bool:
-    return canary.fly(pipeline.engine, pipeline.waker, video_id)
+def schedule(pipeline: Pipeline, video_id: int | None = None) -> bool:
+    return canary.schedule_canary(pipeline.engine, pipeline.waker, video_id)
 
 
-def land(pipeline: Pipeline) -> None:
-    """Its time comes, and the worker carries it out."""
+def carry_out(pipeline: Pipeline) -> None:
+    """Let it fall due, and carry it out."""
     pipeline.make_due()
     pipeline.run()
 
 
-def rest(pipeline: Pipeline) -> None:
-    """A minute goes by."""
+def pass_minute(pipeline: Pipeline) -> None:
+    """Make a minute pass."""
     pipeline.execute(
         "UPDATE publisher.publish_command SET accepted_at = accepted_at - interval '1 minute'"
     )
@@ -32,15 +32,15 @@ def rest(pipeline: Pipeline) -> None:
 def test_it_is_published_and_withdrawn_in_turn(pipeline: Pipeline) -> None:
     drafts: list[bool] = []
     for _ in range(3):
-        assert fly(pipeline)
-        land(pipeline)
-        rest(pipeline)
+        assert schedule(pipeline)
+        carry_out(pipeline)
+        pass_minute(pipeline)
         drafts.append(pipeline.value("SELECT is_draft FROM video WHERE id = %s", VIDEO_ID))
     assert drafts == [False, True, False]
 
 
 def test_it_is_scheduled_ahead_like_any_other(pipeline: Pipeline) -> None:
-    fly(pipeline)
+    schedule(pipeline)
     [(state, ahead)] = pipeline.rows(
         "SELECT state, due_at > accepted_at FROM publisher.publish_command"
     )
@@ -49,58 +49,58 @@ def test_it_is_scheduled_ahead_like_any_other(pipeline: Pipeline) -> None:
 
 
 def test_it_has_no_event(pipeline: Pipeline) -> None:
-    fly(pipeline)
-    land(pipeline)
+    schedule(pipeline)
+    carry_out(pipeline)
     assert pipeline.events() == []
     assert pipeline.value("SELECT position FROM publisher.event_position") == 0
 
 
 def test_it_is_in_no_list_count_or_percentile(pipeline: Pipeline) -> None:
-    fly(pipeline)
-    land(pipeline)
+    schedule(pipeline)
+    carry_out(pipeline)
     assert list_page(pipeline.engine, CommandFilter(), None).items == []
     with transaction(pipeline.engine) as tx:
         assert inbox.count(tx) == []
     assert punctuality.measure(pipeline.engine, seconds=60, workspace_id=None).commands == 0
 
 
-def test_it_rests_between_two_flights_however_many_ask(pipeline: Pipeline) -> None:
-    assert fly(pipeline)
-    assert not fly(pipeline)
-    land(pipeline)
-    assert not fly(pipeline)
+def test_two_canaries_have_a_pause_between_them(pipeline: Pipeline) -> None:
+    assert schedule(pipeline)
+    assert not schedule(pipeline)
+    carry_out(pipeline)
+    assert not schedule(pipeline)
 
 
-def test_it_waits_for_one_that_is_still_in_the_air(pipeline: Pipeline) -> None:
-    fly(pipeline)
-    rest(pipeline)
-    assert not fly(pipeline)
+def test_the_next_canary_waits_for_an_unfinished_one(pipeline: Pipeline) -> None:
+    schedule(pipeline)
+    pass_minute(pipeline)
+    assert not schedule(pipeline)
 
 
-def test_an_operators_video_flies_where_the_platform_is_not_ours(pipeline: Pipeline) -> None:
+def test_an_operators_video_is_used_where_the_platform_is_not_ours(pipeline: Pipeline) -> None:
     pipeline.execute("DELETE FROM publisher.alembic_version WHERE version_num LIKE %s", "platform%")
     video = pipeline.video()
-    assert not fly(pipeline)
-    assert fly(pipeline, video)
-    land(pipeline)
+    assert not schedule(pipeline)
+    assert schedule(pipeline, video)
+    carry_out(pipeline)
     assert pipeline.value("SELECT is_draft FROM video WHERE id = %s", video) is False
 
 
-def test_a_video_that_is_not_there_does_not_fly(pipeline: Pipeline) -> None:
-    assert not fly(pipeline, 4711)
-    assert canary.judge(pipeline.engine, None)[0]
+def test_an_unknown_video_is_not_scheduled(pipeline: Pipeline) -> None:
+    assert not schedule(pipeline, 4711)
+    assert canary.check_canary(pipeline.engine, None)[0]
 
 
-def test_after_a_landing_it_says_how_punctual_it_was(pipeline: Pipeline) -> None:
-    fly(pipeline)
-    land(pipeline)
-    ok, told = canary.judge(pipeline.engine, None)
+def test_a_finished_canary_reports_its_lateness(pipeline: Pipeline) -> None:
+    schedule(pipeline)
+    carry_out(pipeline)
+    ok, text = canary.check_canary(pipeline.engine, None)
     assert ok
-    assert "after it fell due" in told
+    assert "after it fell due" in text
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "text"),
     [
         (
             "UPDATE publisher.publish_command SET accepted_at = now() - interval '12 s'",
@@ -123,10 +123,10 @@ def test_after_a_landing_it_says_how_punctual_it_was(pipeline: Pipeline) -> None
     ],
 )
 def test_readiness_fails_when_it_is_late_lost_or_silent(
-    api: Api, statement: str, told: str
+    api: Api, statement: str, text: str
 ) -> None:
-    fly(api)
+    schedule(api)
     api.execute(statement)
     checks = {check["name"]: check for check in api.call("GET", "/readyz", None).json()["checks"]}
     assert not checks["schedule"]["ok"]
-    assert told in checks["schedule"]["detail"]
+    assert text in checks["schedule"]["detail"]
