@@ -88,7 +88,7 @@ def _servers(base_url: str) -> Json:
 
 
 def _outlets() -> Json:
-    """The channels on which every event goes out."""
+    """The channels on which every event is sent."""
     exchange = amqp.EXCHANGE
     return {
         "stream": {
