@@ -1,7 +1,7 @@
-"""Events as a subscriber gets them: typed by `type` and `dataschema` where this code knows both.
+"""Events as a subscriber receives them: typed by `type` and `dataschema` if both are known here.
 
-Emitters are strict (schemas.events); a reader is not: a field that a newer emitter has added is
-passed over, and a type or version that it does not know comes as plain JSON.
+Emitters are strict (schemas.events); a reader is not: it ignores a field that a newer emitter
+added, and gives a type or version that it does not know as plain JSON.
 """
 
 from datetime import datetime
@@ -19,24 +19,24 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     id: str
-    """Never changes over redeliveries."""
+    """The same in every redelivery."""
     source: str
     type: str
-    """One of EventType, or what a newer emitter calls it."""
+    """One of EventType, or a type of a newer emitter."""
     subject: str | None = None
-    """The video's id; of an event that is about no video, the endpoint's."""
+    """The video's id; of an event about a webhook endpoint, the endpoint's."""
     time: datetime | None = None
     dataschema: str | None = None
     sequence: str
     partitionkey: str | None = None
-    """Events with the same one are in order."""
+    """Events with the same key are in order."""
     videorevision: int | None = None
     correlationid: str | None = None
     causationid: str | None = None
     """The command's id."""
     traceparent: str | None = None
     data: EventData | dict[str, Any] | None = None
-    """Typed, or plain JSON where the type or the version of its schema is not known here."""
+    """Typed, or plain JSON if the type or the version of its schema is not known here."""
 
     @property
     def position(self) -> int:
@@ -44,16 +44,16 @@ class Event(BaseModel):
         return int(self.sequence)
 
 
-def received(document: dict[str, Any]) -> Event:
-    """Read a CloudEvents document. Raises ValidationError if it is none."""
+def from_document(document: dict[str, Any]) -> Event:
+    """Parse a CloudEvents document. Raises ValidationError if it is not valid."""
     envelope = {name: value for name, value in document.items() if name != "data"}
     event = Event.model_validate(envelope)
     data = document.get("data")
-    return event.model_copy(update={"data": _typed(event, data)})
+    return event.model_copy(update={"data": _to_typed(event, data)})
 
 
-def _typed(event: Event, data: Any) -> Any:
-    shape = _shape(event.type, (event.dataschema or "").rpartition("/")[2])
+def _to_typed(event: Event, data: Any) -> Any:
+    shape = _adapter(event.type, (event.dataschema or "").rpartition("/")[2])
     if shape is None:
         return data
     try:
@@ -63,9 +63,9 @@ def _typed(event: Event, data: Any) -> Any:
 
 
 @cache
-def _known() -> dict[tuple[str, str], TypeAdapter[EventData]]:
+def _adapters() -> dict[tuple[str, str], TypeAdapter[EventData]]:
     return {(kind.value, str(SCHEMA_VERSION)): TypeAdapter(EVENT_DATA[kind]) for kind in EventType}
 
 
-def _shape(kind: str, version: str) -> TypeAdapter[EventData] | None:
-    return _known().get((kind, version))
+def _adapter(kind: str, version: str) -> TypeAdapter[EventData] | None:
+    return _adapters().get((kind, version))

@@ -110,7 +110,7 @@ class Cast:
             arguments += [own, part[0], part[1], str(self.folder)]
         with (self.folder / ("-".join(role) + ".log")).open("ab") as output:
             self.processes[role] = subprocess.Popen(
-                [sys.executable, "-m", f"tests.acceptance.{name}", *arguments],
+                [sys.executable, "-m", f"tests.support.{name}", *arguments],
                 cwd=ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,

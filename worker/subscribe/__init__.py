@@ -1,12 +1,12 @@
-"""Subscribe: a consumer of every event, in a group that loses none; or merely follow the stream.
+"""Subscribe: a consumer group that gets every event at least once, or a tail of the stream.
 
     with Subscriber(redis_url, group="search", database_url=database_url) as subscriber:
         for delivery in subscriber:
             index(delivery.event)
             delivery.ack()
 
-How: subscriber.py and async_subscriber.py do what course.py says, hand.py keeps the order, and
-scripts.py is what happens on Redis. docs/subscribing.md has the promises.
+Start with subscriber.py; reader.py, gaps.py and retries.py are the core of both subscribers, and
+lua/ has the steps on Redis. docs/subscribing.md has the promises.
 """
 
 from schemas.received_event import Event

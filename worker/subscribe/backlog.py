@@ -1,124 +1,115 @@
-"""What a consumer has in hand: what comes next, what waits to be tried again and whom it holds up.
+"""The events that one consumer has read and not finished: ready, in flight, or blocked.
 
-No I/O. An event that failed holds back the later ones of its video, so that none overtakes it; the
-other videos' go on, until too much is held back.
+No I/O. A failed event blocks the later ones of its video, so that none overtakes it; other videos'
+events go on, until too many are blocked.
 """
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
-from worker.subscribe.stream_entry import Entry
+from worker.subscribe.stream_entry import Entry, Source
 
 LIMIT = 1_000
-"""Events that are handed out or held back, at most; then none is read until some are done."""
+"""Events in flight or blocked, at most: back-pressure. None is read then until some are done."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Held:
-    """A video whose event failed."""
+class BlockedVideo:
+    """A video whose event failed, and its later events."""
 
     failed: Entry
     later: deque[Entry] = field(default_factory=deque[Entry])
 
 
-class Hand:
-    """The events in one consumer's hands, in order."""
+class Backlog:
+    """The unfinished events of one consumer, in order."""
 
     def __init__(self) -> None:
         self.ready: deque[Entry] = deque()
-        self.out: set[Entry] = set()
-        """Handed to the caller, and neither acknowledged nor failed."""
-        self.held: dict[str, Held] = {}
-        self.due: list[tuple[float, int, str]] = []
-        """When each held video's event is tried again: a heap."""
-        self.waiting = 0
+        self.in_flight: set[Entry] = set()
+        """Delivered to the caller, and neither acknowledged nor failed."""
+        self.blocked: dict[str, BlockedVideo] = {}
+        """By partition key."""
+        self.retries: list[tuple[float, int, str]] = []
+        """When the failed event of each blocked video is tried again: a heap."""
+        self.blocked_later = 0
+        self.redeliveries = 0
+        """How many of these are from the redelivery stream."""
         self._count = 0
-
-    def __len__(self) -> int:
-        return len(self.ready) + len(self.out) + len(self.held) + self.waiting
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be read."""
-        return len(self.out) + len(self.held) + self.waiting >= LIMIT
+        """Whether no more may be read."""
+        return len(self.in_flight) + len(self.blocked) + self.blocked_later >= LIMIT
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Take entries in, in their order."""
-        self.ready.extend(entries)
+        """Add entries in their order."""
+        for entry in entries:
+            self.ready.append(entry)
+            self.redeliveries += entry.source is Source.REDELIVERY
 
     def take(self, now: float) -> Entry | None:
-        """The next event to hand out; None: there is none just now."""
-        if self.due and self.due[0][0] <= now:
-            _, _, key = heapq.heappop(self.due)
-            return self._hand_out(self.held[key].failed)
+        """Return the next event to deliver; None: there is none at this moment."""
+        if self.retries and self.retries[0][0] <= now:
+            _, _, key = heapq.heappop(self.retries)
+            return self._deliver(self.blocked[key].failed)
         while self.ready:
             entry = self.ready.popleft()
-            if not self.held or (held := self.held.get(entry.key)) is None:
-                return self._hand_out(entry)
-            held.later.append(entry)
-            self.waiting += 1
+            if not self.blocked or (video := self.blocked.get(entry.key)) is None:
+                return self._deliver(entry)
+            video.later.append(entry)
+            self.blocked_later += 1
         return None
 
-    def done(self, entry: Entry) -> bool:
-        """An event is over: acknowledged, or set aside. False: it was not out."""
-        if entry not in self.out:
-            return False
-        self.out.remove(entry)
-        if self.held:
-            self._release(entry)
-        return True
+    def finish(self, entry: Entry) -> None:
+        """Remove an event that is acknowledged or a dead letter, and unblock its video."""
+        if entry not in self.in_flight:
+            return
+        self.in_flight.remove(entry)
+        self.redeliveries -= entry.source is Source.REDELIVERY
+        if self.blocked:
+            self._unblock(entry)
 
-    def failed(self, entry: Entry, again_at: float) -> None:
-        """An event is to be tried again later."""
-        self.out.discard(entry)
-        held = self.held.get(entry.key)
-        if held is None:
-            self.held[entry.key] = Held(failed=entry)
-        elif held.failed is not entry:  # several of one video were out at once: behind the other
-            held.later.appendleft(entry)
-            self.waiting += 1
+    def retry_at(self, entry: Entry, time: float) -> None:
+        """Have a failed event delivered again at a time (of the monotonic clock)."""
+        self.in_flight.discard(entry)
+        video = self.blocked.get(entry.key)
+        if video is None:
+            self.blocked[entry.key] = BlockedVideo(failed=entry)
+        elif video.failed is not entry:  # several of one video were in flight: after the first one
+            video.later.appendleft(entry)
+            self.blocked_later += 1
             return
         self._count += 1
-        heapq.heappush(self.due, (again_at, self._count, entry.key))
+        heapq.heappush(self.retries, (time, self._count, entry.key))
 
-    def pause(self, now: float, longest: float) -> float:
-        """Seconds until something is to be tried again, at most `longest`."""
-        return max(0.0, min(longest, self.due[0][0] - now)) if self.due else longest
+    def seconds_to_retry(self, now: float, longest: float) -> float:
+        """Return the seconds until the next retry, at most `longest`."""
+        return max(0.0, min(longest, self.retries[0][0] - now)) if self.retries else longest
 
     def lowest(self) -> int | None:
-        """The lowest position in hand."""
-        later = (entry for held in self.held.values() for entry in held.later)
-        failed = (held.failed for held in self.held.values())
-        return min(
-            (entry.position for each in (self.ready, self.out, failed, later) for entry in each),
-            default=None,
-        )
+        """Return the lowest position; None: it is empty."""
+        return min((entry.position for entry in self._all()), default=None)
 
-    def has(self, entry_id: bytes) -> bool:
-        """Whether an entry is in hand already."""
-        later = (entry for held in self.held.values() for entry in held.later)
-        failed = (held.failed for held in self.held.values())
-        return any(
-            entry.id == entry_id for each in (self.ready, self.out, failed, later) for entry in each
-        )
+    def clear(self) -> None:
+        """Forget everything: what was not acknowledged is read again."""
+        self.__init__()
 
-    def drop(self) -> None:
-        """Let go of everything that the caller does not have."""
-        self.ready.clear()
-        self.held.clear()
-        self.due.clear()
-        self.waiting = 0
-        self.out.clear()
+    def _all(self) -> Iterator[Entry]:
+        videos = self.blocked.values()
+        failed = (video.failed for video in videos)
+        return chain(self.ready, self.in_flight, failed, *(video.later for video in videos))
 
-    def _hand_out(self, entry: Entry) -> Entry:
-        self.out.add(entry)
+    def _deliver(self, entry: Entry) -> Entry:
+        self.in_flight.add(entry)
         return entry
 
-    def _release(self, entry: Entry) -> None:
-        held = self.held.get(entry.key)
-        if held is not None and held.failed is entry:
-            del self.held[entry.key]
-            self.waiting -= len(held.later)
-            self.ready.extendleft(reversed(held.later))
+    def _unblock(self, entry: Entry) -> None:
+        video = self.blocked.get(entry.key)
+        if video is not None and video.failed is entry:
+            del self.blocked[entry.key]
+            self.blocked_later -= len(video.later)
+            self.ready.extendleft(reversed(video.later))

@@ -1,4 +1,4 @@
-"""What a group gave up: look at it, and bring it back to that group."""
+"""Dead letters of a group: list them, and redrive them to that group."""
 
 import json
 from collections.abc import Iterator
@@ -8,20 +8,20 @@ from typing import Any
 
 from redis import Redis
 
-from worker.subscribe.group import AGAIN, DEAD, MARKS
-from worker.subscribe.scripts import REDRIVE
+from worker.subscribe.group import DEAD, REDELIVERY
+from worker.subscribe.scripts import REDRIVE, SOURCES
 
 BATCH = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """An event that a group gave up, or an entry that was no event."""
+    """An event that failed `max_tries` times, or a foreign entry."""
 
     id: bytes
     """On the dead-letter stream."""
     position: int | None
-    """None: it was no event, and cannot be redriven."""
+    """None: a foreign entry, which cannot be redriven."""
     error: str
     attempts: int
     consumer: str
@@ -30,7 +30,7 @@ class DeadLetter:
 
     @property
     def event(self) -> dict[str, Any]:
-        """The CloudEvents document; empty if it is none."""
+        """The CloudEvents document; empty if `raw` is not a JSON object."""
         try:
             document: Any = json.loads(self.raw)
         except (ValueError, RecursionError):
@@ -39,46 +39,39 @@ class DeadLetter:
 
 
 def letters(redis: Redis, group: str) -> Iterator[DeadLetter]:
-    """Every dead letter of a group, the oldest first."""
+    """Yield every dead letter of a group, the oldest first."""
     start = "-"
     while True:
         entries: Any = redis.xrange(DEAD + group, min=start, count=BATCH)
         for entry_id, fields in entries:
-            yield _letter(entry_id, fields)
+            yield _to_letter(entry_id, fields)
         if len(entries) < BATCH:
             return
         start = f"({entries[-1][0].decode()}"
 
 
 def redrive(redis: Redis, group: str, *, position: int | None = None) -> int:
-    """Deliver dead letters again, to that group alone: one position, or (None) all. How many.
+    """Deliver dead letters again, to that group alone; return their number.
 
-    They come behind what the group has in hand; later events of the same video came before.
+    `position` picks one event (default None: all). A redriven event comes after the later events of
+    its video that the group has handled meanwhile.
     """
-    script = redis.register_script(REDRIVE)
+    script = redis.register_script(SOURCES[REDRIVE])
     count = 0
     for letter in list(letters(redis, group)):
         if letter.position is not None and position in (None, letter.position):
-            count += int(script(keys=[DEAD + group, AGAIN + group], args=[letter.id]))
+            count += int(script(keys=[DEAD + group, REDELIVERY + group], args=[letter.id]))
     return count
 
 
 def groups(redis: Redis) -> list[str]:
-    """The groups that have dead letters."""
+    """Return the groups that have dead letters."""
     client: Any = redis  # whose stubs do not say what a scan yields
     keys: list[bytes] = list(client.scan_iter(match=f"{DEAD}*", count=1_000))
     return sorted(key.decode().removeprefix(DEAD) for key in keys if redis.xlen(key))
 
 
-def remove_group(redis: Redis, stream: str, group: str) -> None:
-    """Forget a group: where it stands, what it gave up, and what it must see again."""
-    marks = [MARKS + group, f"{MARKS}{group}:tries", f"{MARKS}{group}:lease"]
-    redis.delete(DEAD + group, AGAIN + group, *marks)
-    if redis.exists(stream):
-        redis.xgroup_destroy(stream, group)
-
-
-def _letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
+def _to_letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
     text = {name.decode(): value for name, value in fields.items()}
     position = text.get("position", b"")
     return DeadLetter(

@@ -1,4 +1,4 @@
-"""What may keep a subscriber from going on: each names the positions and says what to do."""
+"""Why a subscriber cannot go on: each error names the positions and says what to do."""
 
 
 class SubscriberError(Exception):
@@ -8,24 +8,35 @@ class SubscriberError(Exception):
 class Gap(SubscriberError):
     """Events are gone from the stream, and cannot be read from the outbox.
 
-    Raised again by each attempt to go on, until `subscriber.pass_over(gap)` says that the group
-    does without them.
+    Each attempt to go on raises it again, until `subscriber.pass_over(gap)`. `first` and `last` are
+    the positions of the missing events.
     """
 
     def __init__(self, first: int, last: int, why: str) -> None:
-        super().__init__(f"events {first} to {last} are not on the stream any more, and {why}")
+        super().__init__(
+            f"events {first} to {last} are not on the stream any more, and {why}; the group has "
+            "not moved: set database_url, or go on without them by subscriber.pass_over(gap)"
+        )
         self.first = first
         self.last = last
 
 
 class OtherHistory(SubscriberError):
-    """The group has seen more events than the outbox ever recorded: the database was restored from
-    a backup, or the group belongs to another one. Let it begin again under another name, or from
-    a position of yours.
-    """
+    """The group has seen more events than the outbox ever recorded."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the group has seen more events than the outbox ever recorded: the database was "
+            "restored from a backup, or the group belongs to another database. Use another group "
+            "name, with start_after if the new group must not start with the oldest event"
+        )
 
 
 class Unacknowledged(SubscriberError):
-    """So many deliveries are neither acknowledged nor failed that no more are handed out: call
-    `delivery.ack()` or `delivery.fail(error)` for each.
-    """
+    """1,000 deliveries are neither acknowledged nor failed, so no more are delivered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "1,000 deliveries are neither acknowledged nor failed, so no more are delivered: call "
+            "delivery.ack() or delivery.fail(error) for each"
+        )

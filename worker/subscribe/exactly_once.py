@@ -1,7 +1,7 @@
 """Exactly one effect: the position is stored in the consumer's own Postgres, with the effect.
 
-An event may be delivered twice: its consumer was killed between the effect and the acknowledgement.
-Whoever stores what it did and that it did so in one transaction does it once.
+An event may be delivered twice: its consumer may be killed between the effect and the
+acknowledgement. One transaction for the effect and the position makes the second one a no-op.
 
     with once(connection, "search", delivery.event) as is_new:
         if is_new:
@@ -12,45 +12,84 @@ Whoever stores what it did and that it did so in one transaction does it once.
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 
+import psycopg
+from psycopg.rows import TupleRow
+
 from schemas.received_event import Event
-from worker.subscribe import positions
-from worker.subscribe.positions import Own, OwnAsync
+
+CREATE = """
+CREATE TABLE IF NOT EXISTS subscriber_position (
+    group_name text NOT NULL,
+    position bigint NOT NULL,
+    handled_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_name, position)
+)
+"""
+
+# Record that an event is handled; no row if it was before. Waits for another transaction that is
+# recording the same position.
+RECORD = """
+INSERT INTO subscriber_position (group_name, position) VALUES (%(group)s, %(position)s)
+ON CONFLICT DO NOTHING RETURNING position
+"""
+
+# The end of the first run of positions without a gap: later events may be unhandled.
+HANDLED = """
+SELECT min(position) FROM subscriber_position AS here
+WHERE group_name = %(group)s AND NOT EXISTS (
+    SELECT FROM subscriber_position AS following
+    WHERE following.group_name = here.group_name AND following.position = here.position + 1
+)
+"""
+
+FORGET = """
+DELETE FROM subscriber_position WHERE group_name = %(group)s AND position < %(before)s
+"""
+
+OwnConnection = psycopg.Connection[TupleRow]
+OwnAsyncConnection = psycopg.AsyncConnection[TupleRow]
 
 
-def create_positions(connection: Own) -> None:
-    """Make the table `subscriber_position` in the consumer's database, unless it is there."""
+def create_positions(connection: OwnConnection) -> None:
+    """Create the table `subscriber_position` in the consumer's database, unless it exists."""
     with connection.transaction():
-        positions.create(connection)
+        connection.execute(CREATE)
 
 
 @contextmanager
-def once(connection: Own, group: str, event: Event) -> Generator[bool]:
-    """One transaction on `connection`, in which to have the event's effect; False: it was had.
+def once(connection: OwnConnection, group: str, event: Event) -> Generator[bool]:
+    """Open a transaction for an event's effect; True: the effect is to be done, False: it was done.
 
-    Any order of events will do, any number of consumers, and events that were redriven. Inside a
-    transaction that is open already it is a part of that one.
+    `group` separates consumers with different effects. Events may come in any order, from any
+    number of consumers, and redriven. In an open transaction it is a savepoint of that one.
     """
     with connection.transaction():
-        yield positions.record(connection, group, event.position)
+        values = {"group": group, "position": event.position}
+        yield connection.execute(RECORD, values).fetchone() is not None
 
 
 @asynccontextmanager
-async def once_async(connection: OwnAsync, group: str, event: Event) -> AsyncGenerator[bool]:
-    """The same on an asynchronous connection."""
+async def once_async(
+    connection: OwnAsyncConnection, group: str, event: Event
+) -> AsyncGenerator[bool]:
+    """Do the same as `once` on an asynchronous connection."""
     async with connection.transaction():
-        yield await positions.record_async(connection, group, event.position)
+        values = {"group": group, "position": event.position}
+        cursor = await connection.execute(RECORD, values)
+        yield await cursor.fetchone() is not None
 
 
-def handled_up_to(connection: Own, group: str) -> int | None:
-    """Up to here every event's effect is there: for `start_after`, or another way to subscribe.
+def handled_up_to(connection: OwnConnection, group: str) -> int | None:
+    """Return the position up to which every event's effect is done; None: there is none.
 
-    Meant for consumers that record every event, whatever its type.
+    Use it for `start_after`. It is meant for consumers that record every event, whatever its type.
     """
     with connection.transaction():
-        return positions.handled(connection, group)
+        row = connection.execute(HANDLED, {"group": group}).fetchone()
+        return row[0] if row else None
 
 
-def forget_positions(connection: Own, group: str, *, before: int) -> int:
-    """Forget positions before one; return how many. Events that old must not come again."""
+def forget_positions(connection: OwnConnection, group: str, *, before: int) -> int:
+    """Delete the positions before one; return their number. Such events must not come again."""
     with connection.transaction():
-        return positions.forget(connection, group, before)
+        return connection.execute(FORGET, {"group": group, "before": before}).rowcount

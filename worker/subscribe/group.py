@@ -1,103 +1,112 @@
-"""A consumer group's names on Redis, and the commands that a consumer of it sends."""
+"""A consumer group's names on Redis, and the commands that one consumer of it sends."""
 
 import os
 import socket
 import time
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
 from worker.events.redis_stream import STREAM
 from worker.subscribe import scripts
-from worker.subscribe.effects import Value
-from worker.subscribe.stream_entry import Entry, Source
+from worker.subscribe.connections import Command, Value
+from worker.subscribe.stream_entry import Entry, RawEntry, Source
 
 MARKS = "publish-worker:subscriber:"
 DEAD = f"{STREAM}:dead:"
-AGAIN = f"{STREAM}:again:"
-INDEX = {Source.MAIN: 1, Source.AGAIN: 2}
-"""Where the streams stand among the scripts' keys."""
+REDELIVERY = f"{STREAM}:again:"
+INDEX = {Source.MAIN: 1, Source.REDELIVERY: 2}
+"""The index of each stream in a script's KEYS."""
 
 
-def _consumer() -> str:
+def _consumer_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+
+
+def name_group(group: str, partition: tuple[int, int] | None) -> str:
+    """Return the name of the consumer group: that of a partition is `search.0of4`.
+
+    Raises ValueError if the name or the partition is not valid.
+    """
+    if not group or ":" in group:
+        raise ValueError(f"group={group!r} is not valid: use a name without a colon")
+    if partition is None:
+        return group
+    index, count = partition
+    if not 0 <= index < count:
+        raise ValueError(
+            f"there is no partition {index} of {count}: partitions are 0 to {count - 1}"
+        )
+    return f"{group}.{index}of{count}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One consumer's part in a group."""
+    """One consumer of a group."""
 
     name: str
-    shared: bool
-    """Several consumers read it at once; else one does, and others wait."""
     partition: tuple[int, int] | None
-    """(i, n): only the events whose key falls in part i of n."""
+    """(i, n): only the events whose key falls into partition i of n."""
     lease_seconds: float
-    consumer: str = field(default_factory=_consumer)
+    consumer: str = field(default_factory=_consumer_name)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
-        """As worker.subscribe.scripts wants them."""
-        mark = MARKS + self.name
-        life = self.lives + self.consumer if self.shared else f"{mark}:lease"
-        return (STREAM, AGAIN + self.name, DEAD + self.name, mark, f"{mark}:tries", life)
-
-    @property
-    def lives(self) -> str:
-        """The prefix of the consumers' signs of life."""
-        return f"{MARKS}{self.name}:alive:"
+        """A script's KEYS."""
+        marks = MARKS + self.name
+        streams = (STREAM, REDELIVERY + self.name, DEAD + self.name)
+        return (*streams, marks, f"{marks}:tries", f"{marks}:lease")
 
     @property
     def lease_ms(self) -> int:
-        """How long the lease lasts."""
+        """How long the lease lasts, in milliseconds."""
         return int(self.lease_seconds * 1_000)
 
     def has(self, entry: Entry) -> bool:
-        """Whether an event falls into this consumer's part."""
+        """Whether an event falls into this consumer's partition."""
         if self.partition is None:
             return True
         index, count = self.partition
         return zlib.crc32(entry.key.encode()) % count == index
 
-    def run(self, script: str, *arguments: Value) -> tuple[Value, ...]:
-        """The command that runs a script."""
-        mode = "shared" if self.shared else "alone"
-        keys = self.keys
-        return ("EVAL", script, len(keys), *keys, self.name, self.consumer, mode, *arguments)
+    def run(self, script: str, *arguments: Value) -> Command:
+        """Return the command that runs a script."""
+        return ("EVALSHA", script, len(self.keys), *self.keys, self.name, self.consumer, *arguments)
 
-    def read(self, source: Source, count: int, block_ms: int | None = None) -> tuple[Value, ...]:
-        """The command that reads what is new to the group."""
-        blocking = () if block_ms is None else ("BLOCK", max(block_ms, 1))
-        key = self.keys[INDEX[source] - 1]
-        who = ("XREADGROUP", "GROUP", self.name, self.consumer, "COUNT", count)
-        return (*who, *blocking, "STREAMS", key, ">")
+    def read(self, count: int, block_ms: int) -> Command:
+        """Return the command that reads what is new to the group."""
+        options = ("COUNT", count, "BLOCK", max(block_ms, 1), "STREAMS", STREAM, ">")
+        return ("XREADGROUP", "GROUP", self.name, self.consumer, *options)
 
-    def bury(self, entry: Entry, error: str) -> tuple[Value, ...]:
-        """The command that sets an event aside."""
-        known = ("position", entry.position, *self._epitaph(entry.raw, error, entry.tries))
-        source = INDEX[entry.source]
-        return self.run(scripts.BURY, source, entry.id, entry.position, *known)
+    def count_try(self, entry: Entry) -> Command:
+        """Return the command that counts a try of an event, and answers the number of tries."""
+        return ("HINCRBY", self.keys[4], str(entry.position), 1)
 
-    def bury_stranger(
-        self, source: Source, entry_id: bytes, fields: Any, error: str
-    ) -> tuple[Value, ...]:
-        """The command that sets aside what is no event."""
-        known = ("entry", entry_id, *self._epitaph(raw_of(fields), error, 0))
-        return self.run(scripts.BURY, INDEX[source], entry_id, "", *known)
+    def dead_letter(self, entry: Entry, error: str) -> Command:
+        """Return the command that moves an event to the dead letters."""
+        fields = ("position", entry.position, *self._letter(entry.raw, error, entry.tries))
+        index = INDEX[entry.source]
+        return self.run(scripts.DEAD_LETTER, index, entry.id, entry.position, *fields)
 
-    def pass_stranger(self, before: str, entry_id: bytes, fields: Any) -> tuple[Value, ...]:
-        """The command that passes over an entry which no outbox has recorded."""
-        error = "it stands where the outbox has nothing"
-        known = ("entry", entry_id, *self._epitaph(raw_of(fields), error, 0))
-        return self.run(scripts.STRANGER, before, entry_id, *known)
+    def dead_letter_foreign(self, source: Source, raw: RawEntry, error: str) -> Command:
+        """Return the command that moves an entry that is not an event to the dead letters."""
+        fields = ("entry", raw[0], *self._letter(_event_field(raw[1]), error, 0))
+        return self.run(scripts.DEAD_LETTER, INDEX[source], raw[0], "", *fields)
 
-    def _epitaph(self, raw: bytes, error: str, attempts: int) -> tuple[Value, ...]:
-        told = ("event", raw, "error", error, "attempts", attempts, "consumer", self.consumer)
-        return (*told, "failed_at", f"{time.time():.3f}")
+    def skip_foreign(self, before: str, raw: RawEntry) -> Command:
+        """Return the command that skips an entry whose position the outbox has not recorded."""
+        error = "the outbox has not recorded this position"
+        fields = ("entry", raw[0], *self._letter(_event_field(raw[1]), error, 0))
+        return self.run(scripts.SKIP_FOREIGN, before, raw[0], *fields)
+
+    def _letter(self, raw: bytes, error: str, attempts: int) -> Command:
+        fields = ("event", raw, "error", error, "attempts", attempts, "consumer", self.consumer)
+        return (*fields, "failed_at", f"{time.time():.3f}")
 
 
-def raw_of(fields: Any) -> bytes:
-    """What an entry that is no event carries: the event field, or all that there is."""
+def _event_field(fields: Any) -> bytes:
+    """Return an entry's event field, or everything that it has."""
     pairs = dict(zip(fields[::2], fields[1::2], strict=False))
     return pairs.get(b"event", b" ".join(fields))

@@ -1,4 +1,4 @@
-"""One entry of a stream, as it came: whether it is an event of ours, and whose video's."""
+"""The parser of stream entries: whether an entry is an event, and of which video."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,34 +8,38 @@ from typing import Any
 from worker.events.redis_stream import FIELD
 
 OURS = b'{"specversion": "1.0", "id": "'
-"""How a document of the relay's begins; the attributes follow, `data` comes last."""
+"""How each document of the relay begins; the attributes follow, `data` comes last."""
 _KEY = b'"partitionkey": "'
+
+
+RawEntry = tuple[bytes, list[bytes]]
+"""An entry's ID, and its fields and values in turn, as Redis sends them."""
 
 
 class Source(StrEnum):
     """The stream that an entry came from."""
 
     MAIN = "main"
-    AGAIN = "again"
-    """The group's own: what was missing on the main one, and what was redriven."""
+    REDELIVERY = "redelivery"
+    """The group's redelivery stream: events filled from the outbox, or redriven."""
 
 
-class NotAnEvent(Exception):
-    """An entry that another program put there."""
+class ForeignEntry(Exception):
+    """An entry that another program put on the stream."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An event in the subscriber's hands."""
+    """An event as it was read from a stream."""
 
     source: Source
     id: bytes
     position: int
     raw: bytes
     redelivered: bool = False
-    """Some consumer had it before, and did not acknowledge it."""
+    """A consumer had it before, and did not acknowledge it."""
     tries: int = 0
-    """Counted ones: see worker.subscribe.scripts."""
+    """Counted ones: see scripts.py."""
     _document: dict[str, Any] | None = field(default=None)
 
     @property
@@ -47,7 +51,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The partition key; found without parsing where the relay has written the document."""
+        """The partition key; found without parsing if the relay wrote the document."""
         if self._document is None and self.raw.startswith(OURS):
             start = self.raw.find(_KEY) + len(_KEY)
             key = self.raw[start : self.raw.find(b'"', start)]
@@ -56,19 +60,18 @@ class Entry:
         return str(self.document.get("partitionkey") or self.document.get("subject") or "")
 
 
-def read(source: Source, entry_id: bytes, fields: list[bytes]) -> Entry:
-    """Make sense of an entry. Raises NotAnEvent unless it is an event at its position."""
+def to_entry(source: Source, entry_id: bytes, fields: list[bytes]) -> Entry:
+    """Parse an entry. Raises ForeignEntry unless it is an event at its position."""
     if source is Source.MAIN:
         number, _, part = entry_id.partition(b"-")
         if len(fields) < 2 or fields[0] != FIELD.encode() or part != b"0":  # noqa: PLR2004 - a pair
-            raise NotAnEvent("it is no entry of the relay's")
+            raise ForeignEntry("the relay did not write this entry")
         raw, position = fields[1], number
     else:
         pairs = dict(zip(fields[::2], fields[1::2], strict=False))
         raw, position = pairs.get(FIELD.encode(), b""), pairs.get(b"position", b"")
-    # The same test as in worker.subscribe.scripts, which cannot parse JSON for each entry.
     if b'"sequence": "%b"' % position not in raw and b'"sequence":"%b"' % position not in raw:
-        raise NotAnEvent("its sequence is not its place on the stream")
+        raise ForeignEntry("its sequence differs from its position on the stream")
     entry = Entry(source, entry_id, int(position), raw)
     if not raw.startswith(OURS) or not raw.endswith(b"}"):
         _check(entry)
@@ -76,12 +79,12 @@ def read(source: Source, entry_id: bytes, fields: list[bytes]) -> Entry:
 
 
 def _check(entry: Entry) -> None:
-    """What the relay did not write is parsed at once, so that no handler meets what is no event."""
+    """Parse a document that the relay did not write, so that no handler meets a broken one."""
     try:
         document = entry.document
-        ours = document["sequence"] == str(entry.position)
-        strings = all(isinstance(document[name], str) for name in ("id", "type", "source"))
+        has_sequence = document["sequence"] == str(entry.position)
+        has_strings = all(isinstance(document[name], str) for name in ("id", "type", "source"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise NotAnEvent("it is no CloudEvent") from error
-    if not (ours and strings):
-        raise NotAnEvent("it is no CloudEvent of ours")
+        raise ForeignEntry("it is not a CloudEvent") from error
+    if not (has_sequence and has_strings):
+        raise ForeignEntry("it is not a CloudEvent of this project")

@@ -1,64 +1,71 @@
-"""The subscriber: a consumer of a group, for programs with threads."""
+"""The subscriber for programs with threads, and what it shares with the one for asyncio."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import structlog
-from redis import Redis
-from redis.exceptions import ConnectionError as RedisAway
-from redis.exceptions import TimeoutError as RedisSilent
-from sqlalchemy.exc import OperationalError
 
-from schemas.received_event import Event
-from worker.subscribe.delivery import Delivery as AnyDelivery
-from worker.subscribe.delivery import named, told
-from worker.subscribe.effects import Ask, AskEnds, Course, Effect, Pause, Send
+from schemas.received_event import Event, from_document
+from worker.subscribe.connections import (
+    UNREACHABLE,
+    BlockingConnections,
+    Connections,
+    run_blocking,
+)
 from worker.subscribe.errors import Gap
-from worker.subscribe.group import Group
-from worker.subscribe.outbox_reading import OutboxReading
-from worker.subscribe.reader import FLUSH_SECONDS, Reader
+from worker.subscribe.gaps import Gaps
+from worker.subscribe.group import Group, name_group
+from worker.subscribe.membership import Membership
+from worker.subscribe.reader import Reader
+from worker.subscribe.retries import Retries
+from worker.subscribe.stream_entry import Entry
 
 T = TypeVar("T")
-AWAY = (RedisAway, RedisSilent, OperationalError)
-"""What passes by itself."""
-AWAY_SECONDS = 0.2
-SLICE_SECONDS = 0.05
-"""A pause is waited out in slices, between which a stop is noticed."""
-MAX_TRIES = 5
-LEASE_SECONDS = 10.0
+Owner = TypeVar("Owner")
+FLUSH_SECONDS = 0.1
+"""An acknowledgement is on Redis after this long, or with the next read."""
+UNREACHABLE_SECONDS = 0.2
+"""The pause after which an unreachable server is tried again."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class Delivery(AnyDelivery["Subscriber"]):
-    """One event; call `ack()` once it is handled, or `fail(error)`."""
+class BaseDelivery(Generic[Owner]):
+    """One event to handle."""
 
-    def ack(self) -> None:
-        """It was handled. Told to Redis at once, or with the next ones if they come fast."""
-        self._owner.acknowledge(self._entry)
+    def __init__(self, owner: Owner, entry: Entry) -> None:
+        self._owner = owner
+        self._entry = entry
 
-    def fail(self, error: BaseException | str) -> None:
-        """It could not be handled: it comes again after a pause, or is set aside."""
-        self._owner.fail(self._entry, told(error))
+    @cached_property
+    def event(self) -> Event:
+        """The event, parsed on first use."""
+        return from_document(self._entry.document)
+
+    @property
+    def position(self) -> int:
+        """The event's place in the total order, from 1 on without gaps."""
+        return self._entry.position
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try; more after a failed try, or if a consumer ended during one."""
+        return max(self._entry.tries, 1)
+
+    @property
+    def raw(self) -> bytes:
+        """The CloudEvents document as it was received: JSON in UTF-8."""
+        return self._entry.raw
 
 
-class Subscriber:
-    """A consumer of the group `group`: every event at least once, each video's in order.
+class BaseSubscriber:
+    """What both subscribers share: options, and what a step needs."""
 
-    One consumer of a group reads at a time; another one stands by, and goes on within
-    `lease_seconds` once the first is gone. More at once, two ways:
-
-    - `partition=(i, n)`: consumer i of n (from 0) gets the videos with crc32(partitionkey) % n = i,
-      each still in order, as a group of its own, `search.0of4`.
-    - `shared=True`: any number share the group; events of one video may then be handled at the
-      same time, or out of order.
-
-    A new group begins with the oldest event there is, or behind `start_after`. With `database_url`
-    events that the stream has lost are read from the outbox; without it, a Gap is raised.
-    """
+    connections_type: ClassVar[type[Connections]]
 
     def __init__(  # noqa: PLR0913 - options, each named at the call
         self,
@@ -67,34 +74,104 @@ class Subscriber:
         group: str,
         database_url: str | None = None,
         partition: tuple[int, int] | None = None,
-        shared: bool = False,
         start_after: int | None = None,
-        max_tries: int = MAX_TRIES,
+        max_tries: int = 5,
         retry_seconds: float = 1.0,
-        lease_seconds: float = LEASE_SECONDS,
+        lease_seconds: float = 10.0,
         public_base_url: str = "http://localhost:8000",
     ) -> None:
-        self._redis = client(Redis, redis_url)
-        self._outbox = OutboxReading(database_url) if database_url else None
         self.group = Group(
-            name=named(group, partition, shared=shared),
-            shared=shared,
-            partition=partition,
-            lease_seconds=lease_seconds,
+            name=name_group(group, partition), partition=partition, lease_seconds=lease_seconds
         )
-        self._reader = Reader(
-            self.group,
-            start_after=start_after,
-            max_tries=max_tries,
-            retry_seconds=retry_seconds,
-            base_url=public_base_url if database_url else None,
-        )
-        self._stopping = False
-        self._closed = threading.Event()
-        self._keeper = threading.Thread(target=self._keep_alive, name="subscriber", daemon=True)
+        self._connections = self.connections_type(redis_url, database_url)
+        self._membership = Membership(self.group, self._connections)
+        self._retries = Retries(self._membership, max_tries, retry_seconds)
+        self._gaps = Gaps(self._membership, public_base_url)
+        self._reader = Reader(self._membership, self._gaps, self._retries, start_after)
+
+    def stop(self) -> None:
+        """End the loop after the current event. Safe in a signal handler and in any thread."""
+        self._connections.is_stopping = True
+
+    async def _when_reachable(self, step: Coroutine[Any, Any, T], pause: float = 0) -> T | None:
+        """Do a step; if a server is unreachable, pause and have the next step join again."""
+        try:
+            return await step
+        except UNREACHABLE as error:
+            self._membership.is_open = False
+            log.warning("subscriber.unreachable", group=self.group.name, error=str(error))
+            await self._connections.pause(pause)
+            return None
+
+    async def _advance(self, now: float) -> Entry | None:
+        return await self._when_reachable(self._reader.advance(now), UNREACHABLE_SECONDS)
+
+    async def _flush(self, now: float) -> None:
+        await self._when_reachable(self._retries.flush(now))
+
+    async def _fail(self, entry: Entry, error: BaseException | str) -> None:
+        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        await self._when_reachable(self._retries.fail(entry, text, time.monotonic()))
+
+    async def _leave(self) -> None:
+        try:
+            await self._reader.leave()
+        except UNREACHABLE as error:
+            log.warning("subscriber.leave_failed", group=self.group.name, error=str(error))
+        await self._connections.close()
+
+    def _acknowledge(self, entry: Entry, now: float) -> bool:
+        """Acknowledge an event; return whether a flush is due."""
+        self._retries.acknowledge(entry)
+        return now - self._retries.flushed_at > FLUSH_SECONDS
+
+
+class Delivery(BaseDelivery["Subscriber"]):
+    """One event to handle: call `ack()` once it is handled, or `fail(error)`."""
+
+    def ack(self) -> None:
+        """Acknowledge the event. Redis has it within 0.1 s of the next event, or at the end."""
+        self._owner.acknowledge(self._entry)
+
+    def fail(self, error: BaseException | str) -> None:
+        """Have the event tried again after a pause; after `max_tries` it is a dead letter.
+
+        `error` is logged, and stored with the dead letter.
+        """
+        self._owner.fail(self._entry, error)
+
+
+class Subscriber(BaseSubscriber):
+    """One consumer of a group: every event at least once, each video's in order.
+
+    Use it as a context manager, and iterate over it or call `run`. One consumer of a group reads at
+    a time; the others are on standby.
+
+    - `redis_url`: where the stream `video.events` is.
+    - `group`: the consumer group's name, without a colon.
+    - `database_url`: the publisher's database, to fill gaps of the stream. Default: none; a gap
+      then raises Gap.
+    - `partition`: (i, n) reads only the videos with crc32(partitionkey) % n = i, as the group
+      `search.0of4`; i counts from 0. Default: all videos.
+    - `start_after`: the position after which a new group starts. Default: the oldest event.
+    - `max_tries`: tries before an event becomes a dead letter. Default: 5.
+    - `retry_seconds`: the pause after the first failed try; it doubles with each one, up to 60 s.
+      Default: 1.
+    - `lease_seconds`: the time after which a standby takes over from a consumer that died.
+      Default: 10.
+    - `public_base_url`: the publisher's PUBLIC_BASE_URL, for `dataschema` of filled events.
+      Default: http://localhost:8000.
+
+    Raises ValueError if `group` or `partition` is not valid. Iterating raises Gap, OtherHistory and
+    Unacknowledged; an unreachable Redis or database is waited for.
+    """
+
+    connections_type = BlockingConnections
 
     def __enter__(self) -> Self:
-        self._keeper.start()
+        self._closed = threading.Event()
+        self._renewal = threading.Thread(target=self._renew_lease, name="subscriber", daemon=True)
+        self._renewal.start()
         return self
 
     def __exit__(
@@ -103,119 +180,50 @@ class Subscriber:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Send what was acknowledged, hand over, close."""
+        """Send the acknowledgements, release the lease, close the connections."""
         self._closed.set()
-        self._keeper.join()
-        try:
-            self._drive(self._reader.leave())
-        except AWAY as away:
-            log.warning("subscriber.left_unheard", group=self.group.name, error=str(away))
-        self._redis.close()
-        if self._outbox:
-            self._outbox.close()
+        self._renewal.join()
+        run_blocking(self._leave())
 
     def __iter__(self) -> Iterator[Delivery]:
         return self
 
     def __next__(self) -> Delivery:
-        """The next event, waited for; ends after `stop()`."""
-        while not self._stopping:
-            entry = self._reader.at_hand(now := time.monotonic())
-            if entry is None:
-                entry = self._patiently(self._reader.advance(now))
+        """Wait for the next event; the iteration ends after `stop()`."""
+        while not self._connections.is_stopping:
+            entry = self._reader.next_ready(now := time.monotonic())
+            entry = entry or run_blocking(self._advance(now))
             if entry is not None:
                 return Delivery(self, entry)
         raise StopIteration
 
     def run(self, handler: Callable[[Event], object]) -> None:
-        """Hand every event to `handler` until `stop()`; what it raises is a failed try."""
+        """Call `handler` with every event until `stop()`; an exception of its is a failed try."""
         for delivery in self:
             try:
                 handler(delivery.event)
-            except Exception as error:  # noqa: BLE001 - whatever a handler raises, others go on
+            except Exception as error:  # noqa: BLE001 - it is stored, and other events go on
                 delivery.fail(error)
             else:
                 delivery.ack()
 
-    def stop(self) -> None:
-        """End the loop after the event in hand; from a signal handler or any thread."""
-        self._stopping = True
-
     def pass_over(self, gap: Gap) -> None:
-        """Let the group go on without the events that a Gap has named."""
-        self._drive(self._reader.pass_over(gap))
+        """Have the group go on without the events of a Gap. Raises what Redis raises."""
+        run_blocking(self._gaps.pass_over(gap))
 
-    def acknowledge(self, entry: Any) -> None:
-        """For a delivery."""
-        self._reader.note_done(entry)
-        now = time.monotonic()
-        if now - self._reader.flushed_at > FLUSH_SECONDS:
-            self._patiently(self._reader.flush(now), pause=False)
+    def acknowledge(self, entry: Entry) -> None:
+        """Acknowledge an event: for Delivery."""
+        if self._acknowledge(entry, now := time.monotonic()):
+            run_blocking(self._flush(now))
 
-    def fail(self, entry: Any, error: str) -> None:
-        """For a delivery."""
-        self._patiently(self._reader.fail(entry, error, time.monotonic()), pause=False)
+    def fail(self, entry: Entry, error: BaseException | str) -> None:
+        """Record a failed try: for Delivery."""
+        run_blocking(self._fail(entry, error))
 
-    def _patiently(self, course: Course[T], *, pause: bool = True) -> T | None:
-        """Go a way; if an engine is away, None, and the next one begins by joining again."""
-        try:
-            return self._drive(course)
-        except AWAY as error:
-            self._reader.is_open = False
-            log.warning("subscriber.waits", group=self.group.name, error=str(error))
-            if pause:
-                self._pause(AWAY_SECONDS)
-            return None
-
-    def _drive(self, course: Course[T]) -> T:
-        try:
-            effect = next(course)
-            while True:
-                try:
-                    result = self._perform(effect)
-                except BaseException:
-                    course.close()
-                    raise
-                effect = course.send(result)
-        except StopIteration as end:
-            return end.value
-
-    def _perform(self, effect: Effect) -> Any:
-        match effect:
-            case Send(commands=commands):
-                with self._redis.pipeline(transaction=False) as pipe:
-                    for command in commands:
-                        pipe.execute_command(*command)
-                    return pipe.execute(raise_on_error=False)
-            case Pause(seconds=seconds):
-                return self._pause(seconds)
-            case Ask() | AskEnds():
-                return self._outbox and self._outbox.answer(effect)
-
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, SLICE_SECONDS))
-
-    def _keep_alive(self) -> None:
-        """Renew the lease however long a handler takes."""
+    def _renew_lease(self) -> None:
+        """Renew the lease, however long a handler takes."""
         while not self._closed.wait(self.group.lease_seconds / 3):
-            if not self._reader.has_lease:
-                continue
             try:
-                if not self._drive(self._reader.keep_alive()):
-                    self._reader.lost_lease = True
-            except AWAY:
-                continue  # who reads notices by himself
-
-
-def client(kind: Callable[..., T], redis_url: str) -> T:
-    """A client that leaves the replies as they come."""
-    made: Any = kind.from_url(redis_url, protocol=2, decode_responses=False)  # pyright: ignore[reportFunctionMemberAccess]
-    for command in ("XREADGROUP", "XREAD"):
-        made.set_response_callback(command, _as_it_came)
-    return made
-
-
-def _as_it_came(reply: Any, **_options: Any) -> Any:
-    return reply
+                run_blocking(self._membership.renew_lease())
+            except UNREACHABLE:
+                continue  # the next read reports it

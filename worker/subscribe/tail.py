@@ -33,20 +33,20 @@ class Missing:
 
 
 def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missing | None]:
-    """Yield every event behind position `after` (None: only new ones), then live ones, for ever.
+    """Yield every event after position `after` (default None: only new ones), without end.
 
-    Positions have no gaps, so a missing one is noticed and told as `Missing`, never passed over.
-    Yields None whenever there was nothing for half a second, so that a caller may stop.
+    Positions have no gaps, so a missing one is noticed and yielded as `Missing`. Yields None after
+    each half second without an event, so that the caller can stop. Raises RedisError when Redis is
+    unreachable.
     """
-    at = read_stream_end(redis).position if after is None else after
+    last = read_stream_end(redis).position if after is None else after
     while True:
-        answer: Any = redis.xread({STREAM: f"{at}-0"}, count=COUNT, block=BLOCK_MS)
-        if not answer:
+        entries = entries_of(redis.xread({STREAM: f"{last}-0"}, count=COUNT, block=BLOCK_MS))
+        if not entries:
             yield None
-            continue
-        for entry_id, fields in entries_of(answer):
+        for entry_id, fields in entries:
             position = int(entry_id.split(b"-")[0])
-            if position != at + 1:
-                yield Missing(first=at + 1, last=position - 1)
+            if position != last + 1:
+                yield Missing(first=last + 1, last=position - 1)
             yield Received(position=position, event=json.loads(fields[FIELD.encode()]))
-            at = position
+            last = position

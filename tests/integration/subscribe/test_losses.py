@@ -8,19 +8,13 @@ import pytest
 from redis import Redis
 
 from schemas.events import VideoPublished
-from tests.integration.subscribe.test_subscriber import handled, patience, put, tell
 from tests.support.pipeline import BASE_URL, Pipeline
+from tests.support.subscribing import add_events, handled, patience, publish_videos
 from worker.events import redis_stream
 from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber
 from worker.subscribe.dead_letters import letters
 
-MODES: list[dict[str, Any]] = [{}, {"shared": True}, {"partition": (0, 1)}]
-
-
-@pytest.fixture
-def urls(redis_url: str, database_url: str) -> dict[str, Any]:
-    """Where a subscriber finds the stream and the outbox."""
-    return {"redis_url": redis_url, "database_url": database_url, "public_base_url": BASE_URL}
+MODES: list[dict[str, Any]] = [{}, {"partition": (0, 1)}]
 
 
 def subscriber_of(urls: dict[str, Any], mode: dict[str, Any]) -> Subscriber:
@@ -31,10 +25,10 @@ def subscriber_of(urls: dict[str, Any], mode: dict[str, Any]) -> Subscriber:
 def test_a_stream_trimmed_below_the_groups_position(
     pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(pipeline, 3)
+    publish_videos(pipeline, 3)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 3) == [1, 2, 3]
-        tell(pipeline, 5)
+        publish_videos(pipeline, 5)
         pipeline.redis.xtrim("video.events", minid="7-0", approximate=False)
         got = [*islice(subscriber, 5)]
         assert [delivery.position for delivery in got] == [4, 5, 6, 7, 8]
@@ -48,7 +42,7 @@ def test_a_stream_trimmed_below_the_groups_position(
 def test_a_hole_in_the_middle_of_what_is_read(
     pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(pipeline, 9)
+    publish_videos(pipeline, 9)
     pipeline.redis.xdel("video.events", "3-0", "6-0", "7-0")
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 9) == list(range(1, 10))
@@ -58,7 +52,7 @@ def test_a_hole_in_the_middle_of_what_is_read(
 def test_events_trimmed_while_they_were_pending(
     pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(pipeline, 4)
+    publish_videos(pipeline, 4)
     with subscriber_of(urls, mode) as subscriber:
         assert next(subscriber).position == 1
     pipeline.redis.xtrim("video.events", minid="4-0", approximate=False)
@@ -68,10 +62,10 @@ def test_events_trimmed_while_they_were_pending(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_stream_is_made_anew_and_the_group_is_gone_with_it(
+def test_the_stream_is_rebuilt_and_the_group_is_gone_with_it(
     pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(pipeline, 4)
+    publish_videos(pipeline, 4)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 2) == [1, 2]
         assert next(subscriber).position == 3
@@ -83,11 +77,11 @@ def test_the_stream_is_made_anew_and_the_group_is_gone_with_it(
 def test_redis_is_emptied_under_a_subscriber_which_goes_on_where_it_was(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(pipeline, 5)
+    publish_videos(pipeline, 5)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 3) == [1, 2, 3]
         pipeline.redis.flushall()
-        tell(pipeline, 2)
+        publish_videos(pipeline, 2)
         assert handled(subscriber, 4)[-4:] == [4, 5, 6, 7]
 
 
@@ -95,29 +89,29 @@ def test_redis_is_emptied_under_a_subscriber_which_goes_on_where_it_was(
 def test_redis_is_emptied_between_two_subscribers_and_every_event_comes_again(
     pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(pipeline, 3)
+    publish_videos(pipeline, 3)
     with subscriber_of(urls, mode) as subscriber:
         handled(subscriber, 3)
     pipeline.redis.flushall()
-    tell(pipeline, 1)
+    publish_videos(pipeline, 1)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [1, 2, 3, 4]
 
 
-def test_a_group_that_somebody_set_to_the_end_is_set_back(
+def test_a_group_that_a_person_set_to_the_end_is_set_back(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(pipeline, 3)
+    publish_videos(pipeline, 3)
     with subscriber_of(urls, {}) as subscriber:
         handled(subscriber, 1)
-    tell(pipeline, 2)
+    publish_videos(pipeline, 2)
     pipeline.redis.xgroup_setid("video.events", "search", "$")
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [2, 3, 4, 5]
 
 
-def test_a_group_that_somebody_set_back_gets_its_events_again(redis: Redis, redis_url: str) -> None:
-    put(redis, *"abc")
+def test_a_group_that_a_person_set_back_gets_its_events_again(redis: Redis, redis_url: str) -> None:
+    add_events(redis, *"abc")
     with Subscriber(redis_url, group="search") as subscriber:
         handled(subscriber, 3)
     redis.xgroup_setid("video.events", "search", "1-0")
@@ -128,7 +122,7 @@ def test_a_group_that_somebody_set_back_gets_its_events_again(redis: Redis, redi
 def test_a_new_group_begins_with_what_only_the_outbox_has(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(pipeline, 4)
+    publish_videos(pipeline, 4)
     pipeline.redis.xtrim("video.events", minid="4-0", approximate=False)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [1, 2, 3, 4]
@@ -137,10 +131,10 @@ def test_a_new_group_begins_with_what_only_the_outbox_has(
 def test_a_gap_that_the_outbox_has_forgotten_too_is_raised(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(pipeline, 2)
+    publish_videos(pipeline, 2)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         handled(subscriber, 2)
-        tell(pipeline, 4)
+        publish_videos(pipeline, 4)
         pipeline.redis.xtrim("video.events", minid="6-0", approximate=False)
         pipeline.execute("DELETE FROM publisher.outbox_event WHERE position < 5")
         with pytest.raises(Gap) as caught:
@@ -153,14 +147,14 @@ def test_a_gap_that_the_outbox_has_forgotten_too_is_raised(
 def test_a_gap_of_more_than_one_batch_is_filled_in_order(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(pipeline, 1_203)
+    publish_videos(pipeline, 1_203)
     pipeline.redis.xtrim("video.events", minid="1201-0", approximate=False)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 1_203) == list(range(1, 1_204))
 
 
 def test_an_async_subscriber_does_the_same(pipeline: Pipeline, urls: dict[str, Any]) -> None:
-    tell(pipeline, 6)
+    publish_videos(pipeline, 6)
     pipeline.redis.xdel("video.events", "3-0")
 
     async def subscribe() -> list[int]:
@@ -188,24 +182,34 @@ def test_an_async_subscriber_does_the_same(pipeline: Pipeline, urls: dict[str, A
 def test_the_last_events_are_gone_and_nothing_follows_that_would_show_it(
     pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
-    tell(pipeline, 4)
+    publish_videos(pipeline, 4)
     with subscriber_of(urls, mode) as subscriber, patience(subscriber):
         assert handled(subscriber, 4) == [1, 2, 3, 4]
-        tell(pipeline, 3)
+        publish_videos(pipeline, 3)
         pipeline.redis.xtrim("video.events", maxlen=0, approximate=False)
         assert handled(subscriber, 3) == [5, 6, 7]
 
 
-def test_what_is_lost_behind_where_the_reading_is_set_back_to_does_not_come_first(
+def test_what_is_lost_after_where_the_reading_is_set_back_to_does_not_come_first(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
     """A consumer was killed right after a read: no mark yet, and then a part of it is deleted."""
-    tell(pipeline, 2)
+    publish_videos(pipeline, 2)
     with subscriber_of(urls, {}) as subscriber:
         assert handled(subscriber, 2) == [1, 2]
-    tell(pipeline, 6)
+    publish_videos(pipeline, 6)
     pipeline.redis.xreadgroup("search", "killed", {"video.events": ">"})
     pipeline.redis.xdel("video.events", "5-0", "7-0")
     with subscriber_of(urls, {}) as subscriber, patience(subscriber):
         assert handled(subscriber, 6) == [3, 4, 5, 6, 7, 8]
     assert pipeline.redis.xpending("video.events", "search")["pending"] == 0
+
+
+def test_scripts_that_redis_has_dropped_are_sent_again(redis: Redis, redis_url: str) -> None:
+    add_events(redis, *"abc")
+    with Subscriber(redis_url, group="search") as subscriber, patience(subscriber):
+        assert handled(subscriber, 3) == [1, 2, 3]
+        redis.script_flush()
+        add_events(redis, "d", first=4)
+        assert handled(subscriber, 1) == [4]
+    assert redis.xpending("video.events", "search")["pending"] == 0

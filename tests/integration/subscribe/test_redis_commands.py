@@ -4,7 +4,7 @@ from typing import Any
 
 from redis import Redis
 
-from tests.integration.subscribe.test_subscriber import put
+from tests.support.subscribing import add_events
 
 
 def says(redis: Redis, line: str) -> Any:
@@ -20,7 +20,7 @@ def ids(answer: Any) -> list[bytes]:
 
 
 def test_a_group_with_any_redis_client(redis: Redis) -> None:
-    put(redis, *"abc")
+    add_events(redis, *"abc")
     says(redis, "XGROUP CREATE video.events billing 0 MKSTREAM")
     read = "XREADGROUP GROUP billing billing-1 COUNT 100 BLOCK 5000 STREAMS video.events"
     assert ids(says(redis, f"{read} >")) == [b"1-0", b"2-0", b"3-0"]
@@ -38,13 +38,13 @@ def test_a_group_with_any_redis_client(redis: Redis) -> None:
 
 
 def test_a_gap_shows_in_the_ids_and_a_group_that_is_gone_in_an_error(redis: Redis) -> None:
-    put(redis, *"abcde")
+    add_events(redis, *"abcde")
     says(redis, "XGROUP CREATE video.events billing 1-0 MKSTREAM")
     says(redis, "XTRIM video.events MINID 4-0")
     read = "XREADGROUP GROUP billing billing-1 COUNT 100 STREAMS video.events >"
     assert ids(says(redis, read))[0] == b"4-0"  # expected 2-0: 2 and 3 are missing
     redis.delete("video.events")
-    put(redis, *"abcde")
+    add_events(redis, *"abcde")
     says(redis, "XGROUP CREATE video.events billing 5-0 MKSTREAM")
-    put(redis, "f", first=6)
+    add_events(redis, "f", first=6)
     assert ids(says(redis, read)) == [b"6-0"]

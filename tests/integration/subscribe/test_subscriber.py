@@ -1,8 +1,6 @@
-"""The subscriber: every event in order, acknowledged, tried again, set aside, brought back."""
+"""The subscriber: every event in order, acknowledged, tried again, dead letters, redriven."""
 
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
 
@@ -12,68 +10,26 @@ from structlog.testing import capture_logs
 
 from schemas.events import EventType, VideoPublished
 from tests.support.pipeline import BASE_URL, Pipeline
+from tests.support.subscribing import (
+    acknowledged,
+    add_events,
+    document,
+    handled,
+    patience,
+    publish_videos,
+)
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
-from worker.subscribe import Delivery, Gap, Subscriber, Unacknowledged
+from worker.subscribe import Gap, Subscriber, Unacknowledged
 from worker.subscribe.dead_letters import letters, redrive
 
 FAST: dict[str, Any] = {"retry_seconds": 0.001, "lease_seconds": 0.6}
 
 
-@pytest.fixture
-def urls(redis_url: str, database_url: str) -> dict[str, Any]:
-    """Where a subscriber finds the stream and the outbox."""
-    return {"redis_url": redis_url, "database_url": database_url, "public_base_url": BASE_URL}
-
-
-def tell(pipeline: Pipeline, count: int) -> list[int]:
-    """So many videos published, each an event on the stream; their ids."""
-    videos = [pipeline.video() for _ in range(count)]
-    pipeline.publish(*videos)
-    redis_stream.relay(pipeline.engine, pipeline.redis, BASE_URL)
-    return videos
-
-
-def put(redis: Redis, *keys: str, first: int = 1) -> None:
-    """Events of videos by their partition keys, straight onto the stream."""
-    for position, key in enumerate(keys, first):
-        redis.xadd("video.events", {"event": document(position, key)}, id=f"{position}-0")
-
-
-def document(position: int, key: str, kind: str = "video.published") -> str:
-    return (
-        f'{{"specversion": "1.0", "id": "id-{position}", "source": "/workspaces/1", '
-        f'"type": "{kind}", "subject": "{key}", '
-        f'"dataschema": "{BASE_URL}/api/v1/schemas/{kind}/9", '
-        f'"sequence": "{position}", "partitionkey": "{key}", "data": {{"n": {position}}}}}'
-    )
-
-
-def handled(subscriber: Subscriber, count: int) -> list[int]:
-    """Take so many, each acknowledged."""
-    return [acknowledged(delivery) for delivery in islice(subscriber, count)]
-
-
-def acknowledged(delivery: Delivery) -> int:
-    delivery.ack()
-    return delivery.position
-
-
-@contextmanager
-def patience(subscriber: Subscriber, seconds: float = 15) -> Generator[None]:
-    """Stop a subscriber that finds no end by itself."""
-    timer = threading.Timer(seconds, subscriber.stop)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def test_a_new_group_begins_with_the_oldest_event_and_events_are_typed(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    [video, _] = tell(pipeline, 2)
+    [video, _] = publish_videos(pipeline, 2)
     with Subscriber(**urls, group="search") as subscriber:
         first, second = islice(subscriber, 2)
         assert first.event.type == EventType.PUBLISHED
@@ -83,7 +39,7 @@ def test_a_new_group_begins_with_the_oldest_event_and_events_are_typed(
 
 
 def test_what_was_acknowledged_never_comes_again(pipeline: Pipeline, urls: dict[str, Any]) -> None:
-    tell(pipeline, 5)
+    publish_videos(pipeline, 5)
     with Subscriber(**urls, group="search") as subscriber:
         assert handled(subscriber, 3) == [1, 2, 3]
     with Subscriber(**urls, group="search") as subscriber:
@@ -93,39 +49,37 @@ def test_what_was_acknowledged_never_comes_again(pipeline: Pipeline, urls: dict[
 def test_what_was_not_acknowledged_comes_again_before_what_is_new(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(pipeline, 3)
+    publish_videos(pipeline, 3)
     with Subscriber(**urls, group="search") as subscriber:
         next(subscriber).ack()
         next(subscriber)
-    tell(pipeline, 1)
+    publish_videos(pipeline, 1)
     with Subscriber(**urls, group="search") as subscriber:
         assert handled(subscriber, 3) == [2, 3, 4]
 
 
 def test_each_group_gets_every_event(pipeline: Pipeline, urls: dict[str, Any]) -> None:
-    tell(pipeline, 3)
+    publish_videos(pipeline, 3)
     for group in ("search", "feeds"):
         with Subscriber(**urls, group=group) as subscriber:
             assert handled(subscriber, 3) == [1, 2, 3]
 
 
-def test_a_group_may_begin_behind_a_position(pipeline: Pipeline, urls: dict[str, Any]) -> None:
-    tell(pipeline, 4)
+def test_a_group_may_begin_after_a_position(pipeline: Pipeline, urls: dict[str, Any]) -> None:
+    publish_videos(pipeline, 4)
     with Subscriber(**urls, group="search", start_after=2) as subscriber:
         assert handled(subscriber, 2) == [3, 4]
 
 
-def test_a_waiting_subscriber_hears_of_what_happens(
-    pipeline: Pipeline, urls: dict[str, Any]
-) -> None:
+def test_a_waiting_subscriber_receives_new_events(pipeline: Pipeline, urls: dict[str, Any]) -> None:
     with Subscriber(**urls, group="search") as subscriber, patience(subscriber):
-        threading.Timer(0.01, tell, (pipeline, 1)).start()
+        threading.Timer(0.01, publish_videos, (pipeline, 1)).start()
         assert handled(subscriber, 1) == [1]
 
 
 def test_a_type_or_version_that_is_not_known_comes_untyped(redis: Redis, redis_url: str) -> None:
     redis.xadd("video.events", {"event": document(1, "7", "video.praised")}, id="1-0")
-    put(redis, "7", first=2)
+    add_events(redis, "7", first=2)
     with Subscriber(redis_url, group="search") as subscriber:
         unknown_type, unknown_version = islice(subscriber, 2)
         assert unknown_type.event.type == "video.praised"
@@ -145,52 +99,49 @@ def test_a_type_or_version_that_is_not_known_comes_untyped(redis: Redis, redis_u
         ("2-0", {"event": b"\xff\xfe"}),
     ],
 )
-@pytest.mark.parametrize("shared", [False, True])
-def test_what_others_put_on_the_stream_is_set_aside(
-    pipeline: Pipeline, urls: dict[str, Any], entry_id: str, fields: Any, shared: bool
+def test_a_foreign_entry_becomes_a_dead_letter(
+    pipeline: Pipeline, urls: dict[str, Any], entry_id: str, fields: Any
 ) -> None:
-    tell(pipeline, 1)
+    publish_videos(pipeline, 1)
     pipeline.redis.xadd("video.events", fields, id=entry_id)
-    tell_without_relay(pipeline, 2)
+    pipeline.publish(pipeline.video(), pipeline.video())
     for position in (2, 3):
         if (position, entry_id) != (2, "2-0"):
             pipeline.redis.xadd(
                 "video.events", {"event": document(position, "7")}, id=f"{position}-0"
             )
-    with Subscriber(**urls, group="search", shared=shared) as subscriber, patience(subscriber):
+    with Subscriber(**urls, group="search") as subscriber, patience(subscriber):
         assert sorted(handled(subscriber, 3)) == [1, 2, 3]
     [letter] = letters(pipeline.redis, "search")
     assert letter.position is None
     assert redrive(pipeline.redis, "search") == 0
 
 
-def tell_without_relay(pipeline: Pipeline, count: int) -> None:
-    pipeline.publish(*(pipeline.video() for _ in range(count)))
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_an_event_that_no_outbox_recorded_is_set_aside(
-    pipeline: Pipeline, urls: dict[str, Any], shared: bool
+def test_an_event_that_no_outbox_recorded_becomes_a_dead_letter(
+    pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    tell(pipeline, 2)
+    publish_videos(pipeline, 2)
     pipeline.redis.xadd("video.events", {"event": document(99, "7")}, id="99-0")
-    with Subscriber(**urls, group="search", shared=shared) as subscriber, patience(subscriber):
+    with Subscriber(**urls, group="search") as subscriber, patience(subscriber):
         assert handled(subscriber, 2) == [1, 2]
         watching = threading.Thread(target=lambda: list(subscriber))
         watching.start()
-        wait_until(lambda: list(letters(pipeline.redis, "search")), "the stranger to be set aside")
+        wait_until(
+            lambda: list(letters(pipeline.redis, "search")),
+            "the foreign entry to become a dead letter",
+        )
         subscriber.stop()
         watching.join()
     assert redis_stream.rebuild(pipeline.engine, pipeline.redis, BASE_URL) == 2
-    tell(pipeline, 1)
-    with Subscriber(**urls, group="search", shared=shared) as subscriber, patience(subscriber):
+    publish_videos(pipeline, 1)
+    with Subscriber(**urls, group="search") as subscriber, patience(subscriber):
         assert handled(subscriber, 1) == [3]
 
 
 def test_a_failed_event_is_tried_again_and_holds_back_only_its_own_video(
     redis: Redis, redis_url: str
 ) -> None:
-    put(redis, "a", "b", "a", "c", "a", "b")
+    add_events(redis, "a", "b", "a", "c", "a", "b")
     order: list[tuple[int, int]] = []
     with Subscriber(redis_url, group="search", **FAST) as subscriber:
         for delivery in subscriber:
@@ -207,10 +158,10 @@ def test_a_failed_event_is_tried_again_and_holds_back_only_its_own_video(
     assert (1, 3) in order
 
 
-def test_after_five_tries_an_event_is_set_aside_and_others_go_on(
+def test_after_five_tries_an_event_is_a_dead_letter_and_others_go_on(
     redis: Redis, redis_url: str
 ) -> None:
-    put(redis, "a", "a", "b")
+    add_events(redis, "a", "a", "b")
     seen: list[int] = []
 
     def handle(event: Any) -> None:
@@ -231,8 +182,8 @@ def test_after_five_tries_an_event_is_set_aside_and_others_go_on(
     assert redis.xpending("video.events", "search")["pending"] == 0
 
 
-def test_a_dead_letter_comes_back_to_its_group_alone(redis: Redis, redis_url: str) -> None:
-    put(redis, "a", "b")
+def test_a_dead_letter_is_redriven_to_its_group_alone(redis: Redis, redis_url: str) -> None:
+    add_events(redis, "a", "b")
     with Subscriber(redis_url, group="feeds") as other:
         assert handled(other, 2) == [1, 2]
     with Subscriber(redis_url, group="search", max_tries=1) as subscriber:
@@ -240,7 +191,7 @@ def test_a_dead_letter_comes_back_to_its_group_alone(redis: Redis, redis_url: st
         assert handled(subscriber, 1) == [2]
     assert redrive(redis, "search", position=7) == 0
     assert redrive(redis, "search", position=1) == 1
-    put(redis, "c", first=3)
+    add_events(redis, "c", first=3)
     with Subscriber(redis_url, group="search") as subscriber:
         assert handled(subscriber, 2) == [1, 3]
     with Subscriber(redis_url, group="feeds") as other:
@@ -250,7 +201,7 @@ def test_a_dead_letter_comes_back_to_its_group_alone(redis: Redis, redis_url: st
 
 
 def test_a_dead_letter_reaches_a_subscriber_that_waits(redis: Redis, redis_url: str) -> None:
-    put(redis, "a")
+    add_events(redis, "a")
     with (
         Subscriber(redis_url, group="search", max_tries=1) as subscriber,
         patience(subscriber),
@@ -260,8 +211,10 @@ def test_a_dead_letter_reaches_a_subscriber_that_waits(redis: Redis, redis_url: 
         assert handled(subscriber, 1) == [1]
 
 
-def test_an_event_that_kills_its_consumers_is_found_out(redis: Redis, redis_url: str) -> None:
-    put(redis, "a", "b", "c")
+def test_an_event_that_kills_its_consumers_becomes_a_dead_letter(
+    redis: Redis, redis_url: str
+) -> None:
+    add_events(redis, "a", "b", "c")
     for _ in range(5):
         with Subscriber(redis_url, group="search", max_tries=4) as subscriber:
             assert next(subscriber).position == 1  # and the process is gone
@@ -272,10 +225,10 @@ def test_an_event_that_kills_its_consumers_is_found_out(redis: Redis, redis_url:
     assert "ended 4 times" in letter.error
 
 
-def test_a_second_consumer_stands_by_and_goes_on_where_the_first_one_ended(
+def test_a_second_consumer_is_on_standby_and_goes_on_where_the_first_one_ended(
     redis: Redis, redis_url: str
 ) -> None:
-    put(redis, "a", "b", "c")
+    add_events(redis, "a", "b", "c")
     heard: list[int] = []
     with Subscriber(redis_url, group="search") as second, patience(second), capture_logs() as logs:
         waiting = threading.Thread(target=lambda: heard.extend(handled(second, 2)))
@@ -283,45 +236,15 @@ def test_a_second_consumer_stands_by_and_goes_on_where_the_first_one_ended(
             assert handled(first, 1) == [1]
             waiting.start()
             wait_until(
-                lambda: any(line["event"] == "subscriber.stands_by" for line in logs),
+                lambda: any(line["event"] == "subscriber.standing_by" for line in logs),
                 "the second one to stand by",
             )
         waiting.join()
     assert heard == [2, 3]
 
 
-def test_consumers_of_a_shared_group_divide_the_events(redis: Redis, redis_url: str) -> None:
-    put(redis, *"abcdef")
-    with (
-        Subscriber(redis_url, group="search", shared=True) as first,
-        Subscriber(redis_url, group="search", shared=True) as second,
-        patience(first),
-        patience(second),
-    ):
-        assert handled(first, 6) == [1, 2, 3, 4, 5, 6]
-        put(redis, *"ghi", first=7)
-        assert handled(second, 3) == [7, 8, 9]
-
-
-def test_what_a_consumer_of_a_shared_group_leaves_is_taken_over(
-    redis: Redis, redis_url: str
-) -> None:
-    put(redis, *"abc")
-    with Subscriber(redis_url, group="search", shared=True) as first:
-        assert next(first).position == 1
-    with Subscriber(redis_url, group="search", shared=True, **FAST) as second:
-        with patience(second):
-            assert handled(second, 3) == [1, 2, 3]
-        put(redis, "d", first=4)
-        with patience(second):
-            threading.Timer(2.5, put, (redis, "e"), {"first": 5}).start()
-            assert handled(second, 2) == [4, 5]
-        consumers: Any = redis.xinfo_consumers("video.events", "search")
-        assert len(consumers) == 1
-
-
 def test_parts_of_a_group_divide_the_videos(redis: Redis, redis_url: str) -> None:
-    put(redis, *"abcdefgh")
+    add_events(redis, *"abcdefgh")
     got: list[list[int]] = []
     for part in range(3):
         with Subscriber(redis_url, group="search", partition=(part, 3)) as subscriber:
@@ -336,14 +259,14 @@ def test_parts_of_a_group_divide_the_videos(redis: Redis, redis_url: str) -> Non
 
 
 def test_a_part_that_does_not_exist_is_refused(redis_url: str) -> None:
-    with pytest.raises(ValueError, match="no part 3 of 3"):
+    with pytest.raises(ValueError, match="no partition 3 of 3"):
         Subscriber(redis_url, group="search", partition=(3, 3))
-    with pytest.raises(ValueError, match="shared"):
-        Subscriber(redis_url, group="search", partition=(0, 3), shared=True)
 
 
-def test_a_subscriber_that_acknowledges_nothing_is_told(redis: Redis, redis_url: str) -> None:
-    put(redis, *("a" for _ in range(1_200)))
+def test_a_subscriber_that_acknowledges_nothing_is_refused_more(
+    redis: Redis, redis_url: str
+) -> None:
+    add_events(redis, *("a" for _ in range(1_200)))
     with (
         Subscriber(redis_url, group="search") as subscriber,
         pytest.raises(Unacknowledged, match="neither acknowledged nor failed"),
@@ -354,7 +277,7 @@ def test_a_subscriber_that_acknowledges_nothing_is_told(redis: Redis, redis_url:
 def test_a_gap_is_raised_where_there_is_no_outbox_and_can_be_passed_over(
     redis: Redis, redis_url: str
 ) -> None:
-    put(redis, *"abcdef")
+    add_events(redis, *"abcdef")
     with Subscriber(redis_url, group="search") as subscriber:
         handled(subscriber, 1)
     redis.delete("publish-worker:subscriber:search")

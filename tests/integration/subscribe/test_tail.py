@@ -19,13 +19,13 @@ def test_a_subscriber_reads_what_is_there_from_the_start(pipeline: Pipeline) -> 
     assert positions(pipeline, 5) == [1, 2, 3, 4, 5]
 
 
-def test_a_subscriber_goes_on_behind_its_position(pipeline: Pipeline) -> None:
+def test_a_subscriber_goes_on_after_its_position(pipeline: Pipeline) -> None:
     pipeline.publish(*(pipeline.video() for _ in range(5)))
     pipeline.events()
     assert positions(pipeline, 2, after=3) == [4, 5]
 
 
-def test_a_subscriber_without_a_position_hears_only_what_is_new(pipeline: Pipeline) -> None:
+def test_a_subscriber_without_a_position_receives_only_new_events(pipeline: Pipeline) -> None:
     pipeline.publish(pipeline.video())
     pipeline.events()
     following = follow(pipeline.redis)
@@ -41,7 +41,7 @@ def test_a_quiet_stream_gives_the_caller_a_chance_to_stop(pipeline: Pipeline) ->
     assert next(follow(pipeline.redis, 0)) is None
 
 
-def test_events_that_are_no_longer_on_the_stream_are_told_of(pipeline: Pipeline) -> None:
+def test_events_that_are_no_longer_on_the_stream_are_reported(pipeline: Pipeline) -> None:
     pipeline.publish(*(pipeline.video() for _ in range(5)))
     pipeline.events()
     pipeline.redis.xtrim("video.events", minid="4-0", approximate=False)

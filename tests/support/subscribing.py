@@ -1,0 +1,56 @@
+"""Helpers of the tests of subscribers: events on the stream, and reading them."""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from itertools import islice
+
+from redis import Redis
+
+from tests.support.pipeline import BASE_URL, Pipeline
+from worker.events import redis_stream
+from worker.subscribe import Delivery, Subscriber
+
+
+def publish_videos(pipeline: Pipeline, count: int) -> list[int]:
+    """Publish videos, so that each has an event on the stream; return their ids."""
+    videos = [pipeline.video() for _ in range(count)]
+    pipeline.publish(*videos)
+    redis_stream.relay(pipeline.engine, pipeline.redis, BASE_URL)
+    return videos
+
+
+def add_events(redis: Redis, *keys: str, first: int = 1) -> None:
+    """Add events to the stream, one for each partition key."""
+    for position, key in enumerate(keys, first):
+        redis.xadd("video.events", {"event": document(position, key)}, id=f"{position}-0")
+
+
+def document(position: int, key: str, kind: str = "video.published") -> str:
+    return (
+        f'{{"specversion": "1.0", "id": "id-{position}", "source": "/workspaces/1", '
+        f'"type": "{kind}", "subject": "{key}", '
+        f'"dataschema": "{BASE_URL}/api/v1/schemas/{kind}/9", '
+        f'"sequence": "{position}", "partitionkey": "{key}", "data": {{"n": {position}}}}}'
+    )
+
+
+def handled(subscriber: Subscriber, count: int) -> list[int]:
+    """Take this number of events, and acknowledge each."""
+    return [acknowledged(delivery) for delivery in islice(subscriber, count)]
+
+
+def acknowledged(delivery: Delivery) -> int:
+    delivery.ack()
+    return delivery.position
+
+
+@contextmanager
+def patience(subscriber: Subscriber, seconds: float = 15) -> Generator[None]:
+    """Stop a subscriber that would wait for ever."""
+    timer = threading.Timer(seconds, subscriber.stop)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
