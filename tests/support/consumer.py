@@ -1,7 +1,7 @@
 """A consumer as a program of its own: each event's effect is a row, in its own table.
 
 Arguments: Redis, database, group, kind (`alone`, `0of2`, `async` …), positions at which it is
-killed between the effect and the acknowledgement (each once: a file tells).
+killed between the effect and the acknowledgement (each once: a file of that name asks for it).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ EFFECT = "INSERT INTO effect (group_name, position, subject) VALUES (%s, %s, %s)
 LEASE_SECONDS = 1.5
 
 
-def die_if_told(folder: Path, group: str, position: int) -> None:
+def die_if_asked(folder: Path, group: str, position: int) -> None:
     """SIGKILL this process, the first time that the position comes."""
     order = folder / f"{group}-{position}"
     if order.exists():
@@ -43,7 +43,7 @@ def in_threads(options: dict[str, Any], group: str, own: str, folder: Path) -> N
             with once(connection, group, delivery.event) as is_new:
                 if is_new:
                     connection.execute(EFFECT, effect(group, delivery.event))
-            die_if_told(folder, group, delivery.position)
+            die_if_asked(folder, group, delivery.position)
             delivery.ack()
 
 
@@ -56,7 +56,7 @@ async def on_asyncio(options: dict[str, Any], group: str, own: str, folder: Path
             async with once_async(connection, group, delivery.event) as is_new:
                 if is_new:
                     await connection.execute(EFFECT, effect(group, delivery.event))
-            die_if_told(folder, group, delivery.position)
+            die_if_asked(folder, group, delivery.position)
             await delivery.ack()
 
 

@@ -8,7 +8,7 @@ from tests.support.subscribing import add_events
 
 
 def says(redis: Redis, line: str) -> Any:
-    """Send a command as it stands in the docs, as `redis-cli` does."""
+    """Send a command as it is written in the docs, as `redis-cli` does."""
     client: Any = redis  # whose stubs do not know what a command answers
     return client.execute_command(*(word.strip("'") for word in line.split()))
 
