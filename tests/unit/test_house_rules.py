@@ -1,9 +1,12 @@
-"""House rules that no linter knows."""
+"""House rules that linters do not know: language, names, layout, SQL, Redis keys."""
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -25,9 +28,96 @@ REDIS_KEYS = {
     "publish-worker:celery:": "Kombu",
 }
 MAY_HAVE_SQL = {
-    "worker/subscribe/positions.py": "writes to the consumer's own database",
+    "worker/subscribe/exactly_once.py": "writes to the consumer's own database",
     "worker/local/engines/postgres.py": "asks a starting engine whether it answers",
     "worker/local/demo/scenarios.py": "plays the platform's render pipeline",
+}
+ROOMS = ("worker", "db", "schemas", "tests", "bench")
+TEXTS = sorted(
+    path
+    for pattern in (
+        *(f"{room}/**/*.{kind}" for room in ROOMS for kind in ("py", "lua", "mako")),
+        "*.py",
+        "*.md",
+        "*.toml",
+        "*.yml",
+        "docs/**/*.md",
+        "docs/asyncapi.json",
+        "Makefile",
+        "Dockerfile",
+        ".env.example",
+        ".ci/run",
+        ".pre-commit-config.yaml",
+    )
+    for path in ROOT.glob(pattern)
+    if path != Path(__file__)
+)
+
+# A phrase, and what to write instead. A space stands for any white space, over lines too.
+PHRASES = {
+    "anew": "again; or the verb: rebuild, recompute",
+    "whoever": "any caller that",
+    "(?:makes?|made|making) no sense": "is not valid",
+    "(?:is|are|was|were) no": "is not a valid, is not a",
+    "stands? in front": "prefix",
+    "lets? go of": "drop, release",
+    "(?:hears?|heard) of": "receives, is notified of",
+    "(?:tells?|told) of": "reports",
+    "(?:go|goes|going|gone|went) out": "is published, is sent, is carried out",
+    "(?:comes?|came) to": "equals, results in",
+    "made out": "computed, recognised",
+    "(?:is|are|was|were|be|been) away": "is unreachable",
+    "puts? down": "records",
+    "behind": "after",
+    "so many": "this number of",
+    "sets? off": "triggered",
+    "(?:is|are|was|were) what": "the subject first",
+    "at hand": "available",
+    r"turns(?!\[)": "changes",
+    "(?:nobody|somebody)": "the caller, another transaction, no consumer, …",
+}
+# Where a phrase is meant literally.
+LITERAL = (
+    "there (?:is|are|was|were) no",
+    "(?:is|are|was|were) no longer",
+    "behind a proxy",
+    "(?:fall|falls|falling|fell) behind",
+    "(?:list of|sections'?|the) turns",  # of a script
+    "turns of",
+    "user `?nobody",  # the Unix user
+    "[`\"']nobody[`\"']",
+    "nobody(?=@)",
+    "left behind",
+    "leaves nothing behind",
+    ": behind",  # a comment line of the SSE stream
+    "[`\"']behind[`\"']",  # the reason of a report that came too late
+)
+
+
+def any_of(*phrases: str) -> re.Pattern[str]:
+    """These phrases; a space in them may be a line break within a comment or a string."""
+    gap = r"(?:\s|#|[\"']\s*f?[\"'])+"
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(phrases).replace(' ', gap)})(?![\w-])")
+
+
+IS_PHRASE = any_of(*PHRASES)
+IS_LITERAL = any_of(*LITERAL)
+METAPHORS = re.compile(r"_?(?:tell|told|hear|heard|settle|hold|stand|judge)(?:_|$)")
+# Tables are classes for the migrations alone: statements are SQL, so nothing else imports them.
+_TABLE = "a table beside the resource"
+MAY_SHARE_A_NAME = {
+    "ApiKey": _TABLE,
+    "Outlet": _TABLE,
+    "PublishCommand": _TABLE,
+    "Section": _TABLE,
+    "Template": _TABLE,
+    "Video": _TABLE,
+    "WebhookAttempt": _TABLE,
+    "WebhookDelivery": _TABLE,
+    "WebhookEndpoint": _TABLE,
+    "Check": "the demo's own, never imported in production",
+    "Subscriber": "the demo's own, never imported in production",
+    "Connections": "a subscriber's own, and an HTTP pool: neither room imports the other",
 }
 
 
@@ -79,3 +169,95 @@ def test_no_statement_is_sent_from_outside_db() -> None:
         if path.is_relative_to(ROOT / "worker") and statement.search(path.read_text())
     }
     assert outside <= MAY_HAVE_SQL.keys(), outside - MAY_HAVE_SQL.keys()
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_plain_english(path: Path) -> None:
+    """Phrases of style.md that keep a reader from understanding a sentence at once."""
+    text = path.read_text()
+    prose = (keep_prose(text) if path.suffix == ".py" else text).lower()
+    literal = [match.span() for match in IS_LITERAL.finditer(prose)]
+    found = [
+        f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}: "
+        f"'{' '.join(match.group().split())}': write {instead_of(match.group())!r}"
+        for match in IS_PHRASE.finditer(prose)
+        if not any(begin <= match.start() and match.end() <= end for begin, end in literal)
+    ]
+    assert found == []
+
+
+def instead_of(found: str) -> str:
+    return next(advice for phrase, advice in PHRASES.items() if any_of(phrase).fullmatch(found))
+
+
+def keep_prose(code: str) -> str:
+    """The comments, strings and test names of a module, each where it stood; the rest blank."""
+    starts = [0]
+    for line in code.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    kept = [character if character.isspace() else "\x00" for character in code]
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        named = token.type == tokenize.NAME and token.string.startswith("test_")
+        kind = tokenize.tok_name[token.type]
+        if named or kind in ("COMMENT", "STRING") or kind.startswith("FSTRING"):
+            begin = starts[token.start[0] - 1] + token.start[1]
+            end = starts[token.end[0] - 1] + token.end[1]
+            kept[begin:end] = token.string.replace("_", " ") if named else code[begin:end]
+    return "".join(kept)
+
+
+def test_phrases_are_found_over_lines_and_in_test_names_but_not_in_code() -> None:
+    code = "behind = 1\n# so\n# many\nx = ('is '\n  'no URL')\ndef test_it_is_away(): ...\n"
+    found = [match.group() for match in IS_PHRASE.finditer(keep_prose(code))]
+    assert found == ["so\n# many", "is '\n  'no", "is away"]
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several of them need is in tests/support."""
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in imported_names(node)
+        if name.startswith("tests.") and ".test_" in name
+    ]
+    assert found == []
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [name.name for name in names]
+        case ast.ImportFrom(module=module, names=names):
+            return [f"{module}.{name.name}" for name in names]
+        case _:
+            return []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(str(path.relative_to(ROOT)))
+    shared = {name: files for name, files in places.items() if len(files) > 1}
+    assert {name: files for name, files in shared.items() if name not in MAY_SHARE_A_NAME} == {}
+    assert MAY_SHARE_A_NAME.keys() <= shared.keys()
+
+
+def test_the_worker_has_at_most_thirteen_rooms() -> None:
+    hidden = ("__init__.py", "__pycache__")
+    rooms = {path.name for path in (ROOT / "worker").iterdir()} - set(hidden)
+    assert len(rooms) <= 13, sorted(rooms)
+
+
+def test_functions_are_not_named_by_a_metaphor() -> None:
+    """One verb had up to nine meanings here."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "worker")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and METAPHORS.match(node.name)
+    ]
+    assert found == []

@@ -171,7 +171,7 @@ def finished(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
 
 
 def _cancelled(held: ClaimedCommand, trigger: Trigger) -> Decision:
-    detail = "Somebody cancelled the command."
+    detail = "A caller cancelled the command."
     decision = end_command(held, CommandState.CANCELLED, held.now, "cancelled", detail, trigger)
     return replace(decision, fell_due_at=held.fell_due_at, claimed_at=None)
 

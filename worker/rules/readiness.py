@@ -18,7 +18,7 @@ def assess(video: VideoFacts | None) -> Readiness:
 
 
 def get_verdict(video: VideoFacts) -> Verdict:
-    """Return only the verdict: quick for a ready video, whose gates nobody reads."""
+    """Return only the verdict: quick for a ready video, which needs no gates."""
     is_ready = (
         video.status == CreationStatus.COMPLETED
         and video.internal_status == InternalStatus.COMPLETED

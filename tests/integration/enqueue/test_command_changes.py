@@ -11,11 +11,11 @@ import pytest
 from db.commands.inbox import CommandRow
 from db.session import transaction
 from schemas.command import CommandChange, PublishRequest, Trigger
-from tests.integration.enqueue.test_enqueue import together
-from tests.integration.publish.test_publish import request
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos
+from tests.support.requests import request
+from tests.support.threads import together
 from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
 from worker.publish import run
 

@@ -1,8 +1,6 @@
 """Enqueue: all or nothing, once per idempotency key, with one coalesced wake-up."""
 
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,9 +8,10 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from schemas.command import PublishRequest, Trigger
-from tests.integration.publish.test_publish import request
 from tests.support.pipeline import Pipeline
+from tests.support.requests import request
 from tests.support.statements import counted
+from tests.support.threads import together
 from worker.enqueue.accept import KeyReused, NoSuchVideo, Origin, enqueue
 from worker.enqueue.new_commands import RequestInvalid
 from worker.local.engines import Engines
@@ -168,18 +167,3 @@ def test_a_wake_up_that_cannot_be_sent_does_not_fail_the_enqueue(pipeline: Pipel
     origin = Origin(trigger=Trigger.API, correlation_id="c")
     enqueue(pipeline.engine, waker, [PublishRequest(video_id=video)], origin)
     assert commands(pipeline) == 1
-
-
-def together(times: int, action: Callable[[], object]) -> None:
-    """Run an action in several threads at once."""
-    barrier = threading.Barrier(times)
-
-    def begin() -> None:
-        barrier.wait()
-        action()
-
-    threads = [threading.Thread(target=begin) for _ in range(times)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()

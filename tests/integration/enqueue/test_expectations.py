@@ -7,10 +7,10 @@ import pytest
 
 from db.commands.inbox import CommandRow
 from schemas.command import Action, PublishRequest
-from tests.integration.publish.test_publish import request
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column
+from tests.support.requests import request
 from worker.enqueue.accept import VideoChanged
 
 LATER = "2099-01-01T00:00:00Z"

@@ -13,11 +13,11 @@ from db.commands import claim
 from db.commands.inbox import CommandRow
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
-from tests.integration.publish.test_publish import request
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos
 from tests.support.processes import Celeries
+from tests.support.requests import request
 from tests.support.statements import counted
 from tests.support.waiting import wait_until
 from worker.enqueue.new_commands import RequestInvalid

@@ -8,10 +8,10 @@ import pytest
 
 from db.commands.inbox import CommandRow
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
-from tests.integration.publish.test_publish import request
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column
+from tests.support.requests import request
 from tests.support.waiting import wait_until
 from worker.enqueue.changes import Changer, cancel, reschedule
 from worker.enqueue.new_commands import RequestInvalid

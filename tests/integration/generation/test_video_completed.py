@@ -14,9 +14,9 @@ from db.commands.inbox import CommandRow
 from db.session import transaction
 from db.videos import facts_and_release
 from schemas.command import PublishRequest
-from tests.integration.publish.test_publish import request
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.platform import column
+from tests.support.requests import request
 from worker.publish.run import decide_all
 
 COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from db.videos import facts_and_release
-from tests.integration.publish.test_publish import request
 from tests.support.pipeline import Pipeline
+from tests.support.requests import request
 from worker.rules import metrics
 from worker.rules.decision import MAX_ATTEMPTS
 

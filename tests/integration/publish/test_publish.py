@@ -2,7 +2,6 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -11,17 +10,9 @@ from db.session import transaction
 from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column
+from tests.support.requests import request
 from tests.support.statements import counted
 from worker.publish.run import BATCH
-
-
-def body(**fields: Any) -> dict[str, Any]:
-    """The documented request with its required fields."""
-    return {"template": {}, "owner": {}, "title": "What is light?", "workspace": 1, **fields}
-
-
-def request(video_id: int, **fields: Any) -> PublishRequest:
-    return PublishRequest.model_validate({"video_id": video_id, "video": body(**fields)})
 
 
 def test_a_ready_video_is_published(pipeline: Pipeline) -> None:

@@ -19,8 +19,8 @@ from db.events import outbox
 from db.session import Connection, transaction
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
 from schemas.values.decision import NewEvent
-from tests.integration.publish.test_publish import request
 from tests.support.pipeline import Pipeline, ids
+from tests.support.requests import request
 from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
 from worker.enqueue.new_commands import RequestInvalid
 
