@@ -18,13 +18,13 @@ UPDATE publisher.publish_command c SET
     asked_for = n.asked_for, local_time = n.local_time, time_zone = n.time_zone, fold = n.fold,
     zone_digest = CASE WHEN n.time_zone IS NOT NULL THEN coalesce(n.zone_digest, c.zone_digest) END,
     due_at = n.due_at,
-    fell_due_at = CASE WHEN n.says_time THEN NULL ELSE c.fell_due_at END,
+    fell_due_at = CASE WHEN n.changes_time THEN NULL ELSE c.fell_due_at END,
     publish_before = n.publish_before, patient_until = n.due_at + %(patience)s,
     state = CASE WHEN n.due_at > clock_timestamp() THEN 'scheduled' ELSE c.state END,
     reason = NULL, detail = NULL
 FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
     id uuid, asked_for timestamptz, local_time timestamp, time_zone text, fold smallint,
-    zone_digest text, due_at timestamptz, says_time boolean, publish_before timestamptz
+    zone_digest text, due_at timestamptz, changes_time boolean, publish_before timestamptz
 )
 WHERE c.id = n.id
 """
@@ -94,7 +94,7 @@ class Timing:
     zone_digest: str | None
     """None: as it was."""
     due_at: datetime
-    says_time: bool
+    changes_time: bool
     """Whether it is another time, and not only another latest moment."""
     publish_before: datetime | None
 

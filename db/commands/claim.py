@@ -112,7 +112,7 @@ CLAIM_THESE = _CLAIM.format(
 )
 
 # Lock commands that have not ended; wait for other transactions that have locked them.
-HOLD = f"""
+LOCK = f"""
 SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
        {_WAS_PUBLISHED.format(command="c")},
        {_COUNTERPART.format(command="c")},
@@ -130,7 +130,7 @@ WHERE state = 'scheduled' AND time_zone IS NOT NULL
 """
 
 # Take timed commands whose instants were computed by these rules, to compute them again.
-HOLD_OUTDATED = f"""
+LOCK_OUTDATED = f"""
 SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
        {_WAS_PUBLISHED.format(command="c")},
        {_COUNTERPART.format(command="c")},
@@ -162,7 +162,7 @@ def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
 
-def hold(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
+def lock_commands(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """Lock commands by id, waiting for other transactions; omit those that have ended by then.
 
     Raises LockNotAvailable after a while: a platform's transaction that ends generation may hold
@@ -170,16 +170,16 @@ def hold(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """
     wait_briefly(tx)
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        return cursor.execute(HOLD, {"ids": array_of(ids)}).fetchall()
+        return cursor.execute(LOCK, {"ids": array_of(ids)}).fetchall()
 
 
-def zones(tx: Connection) -> list[tuple[str, str]]:
+def read_zones(tx: Connection) -> list[tuple[str, str]]:
     """Return each zone that scheduled commands were told in, with the digest of its rules then."""
     return tx.execute(ZONES).fetchall()  # pyright: ignore[reportReturnType] - two texts
 
 
-def hold_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[ClaimedCommand]:
+def lock_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[ClaimedCommand]:
     """Take scheduled commands of a zone that were computed by these rules."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         values = {"zone": zone, "digest": digest, "limit": limit}
-        return cursor.execute(HOLD_OUTDATED, values).fetchall()
+        return cursor.execute(LOCK_OUTDATED, values).fetchall()

@@ -39,13 +39,12 @@ WHERE state IN ('scheduled', 'waiting') AND due_at > now() AND trigger <> 'canar
 """
 
 # Whether a trigger on the platform's videos calls our function.
-HEARS_GENERATION = """
+HAS_GENERATION_TRIGGER = """
 SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'publisher.video_turned'::regproc)
 """
 
-# Say that a command falls due at a time (seconds since 1970), if that is too soon to be read; heard
-# once this is committed.
-TELL = """
+# Notify of a due time (seconds since 1970) within the horizon; sent when the transaction commits.
+NOTIFY_DUE = """
 SELECT pg_notify(%(channel)s, extract(epoch FROM %(due_at)s::timestamptz)::text)
 WHERE %(due_at)s <= clock_timestamp() + %(horizon)s
 """
@@ -62,11 +61,11 @@ class Upcoming:
     due: list[float]
 
 
-def tell(tx: Connection, due: Iterable[datetime]) -> None:
+def notify_due(tx: Connection, due: Iterable[datetime]) -> None:
     """Notify the schedulers of the soonest of these times, if it is within their horizon."""
     soonest = min(due, default=None)
     if soonest is not None:
-        tx.execute(TELL, {"channel": CHANNEL, "due_at": soonest, "horizon": HORIZON})
+        tx.execute(NOTIFY_DUE, {"channel": CHANNEL, "due_at": soonest, "horizon": HORIZON})
 
 
 @contextmanager
@@ -96,15 +95,17 @@ def next_due(tx: Connection) -> datetime | None:
     return row[0] if row else None
 
 
-def hears_generation(tx: Connection) -> bool:
+def has_generation_trigger(tx: Connection) -> bool:
     """Whether the end of generation makes waiting commands due at once."""
-    row = tx.execute(HEARS_GENERATION).fetchone()
+    row = tx.execute(HAS_GENERATION_TRIGGER).fetchone()
     return bool(row and row[0])
 
 
-def heard(connection: Connection, seconds: float) -> list[float | None]:
-    """Wait for word, at most so long; each is a time, or None for now."""
-    return [_time(word.payload) for word in connection.notifies(timeout=seconds, stop_after=1)]
+def wait_for_notification(connection: Connection, seconds: float) -> list[float | None]:
+    """Wait at most `seconds` for a due time in seconds since 1970; None in the list means now."""
+    return [
+        _to_time(notice.payload) for notice in connection.notifies(timeout=seconds, stop_after=1)
+    ]
 
 
 def cut_off(connection: Connection) -> None:
@@ -116,7 +117,7 @@ def cut_off(connection: Connection) -> None:
         s.shutdown(socket.SHUT_RDWR)
 
 
-def _time(payload: str) -> float | None:
+def _to_time(payload: str) -> float | None:
     """Parse a payload. Any client can notify; a payload that is not a time means now."""
     with suppress(ValueError):
         return float(payload) if isfinite(float(payload)) else None

@@ -92,10 +92,10 @@ DELETE FROM publisher.publish_command WHERE id IN (
 """
 
 # Keep an unreadable or invalid message for a person.
-QUARANTINE = "INSERT INTO publisher.set_aside_message (body, error) VALUES (%(body)s, %(error)s)"
+QUARANTINE = "INSERT INTO publisher.quarantined_message (body, error) VALUES (%(body)s, %(error)s)"
 
 # How many have not been deleted yet.
-COUNT_QUARANTINED = "SELECT count(*) FROM publisher.set_aside_message"
+COUNT_QUARANTINED = "SELECT count(*) FROM publisher.quarantined_message"
 
 PATIENCE = timedelta(hours=24)
 """How long a command waits for its video unless the caller says otherwise."""
@@ -125,7 +125,7 @@ class NewCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandRow:
+class StoredCommand:
     """A command as it stands in the inbox."""
 
     id: UUID
@@ -169,20 +169,20 @@ def insert(tx: Connection, commands: Sequence[NewCommand]) -> None:
     tx.execute(INSERT, {"commands": to_json(commands).decode(), "patience": PATIENCE})
 
 
-def show(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[CommandRow]:
+def show(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[StoredCommand]:
     """Read commands by id; what lies in another workspace does not exist."""
-    with tx.cursor(row_factory=class_row(CommandRow)) as cursor:
+    with tx.cursor(row_factory=class_row(StoredCommand)) as cursor:
         values = {"ids": array_of(ids), "workspace_id": workspace_id}
         return cursor.execute(SHOW, values).fetchall()
 
 
 def page(
     tx: Connection, wanted: CommandFilter, *, workspace_id: int | None, limit: int
-) -> list[CommandRow]:
+) -> list[StoredCommand]:
     """Read a page of commands in the order asked for, of one workspace or all."""
     values = wanted.model_dump(exclude={"order"}) | {"workspace_id": workspace_id, "limit": limit}
     statement = LIST_DUE if wanted.order is CommandOrder.DUE else LIST_NEWEST
-    with tx.cursor(row_factory=class_row(CommandRow)) as cursor:
+    with tx.cursor(row_factory=class_row(StoredCommand)) as cursor:
         return cursor.execute(statement, values).fetchall()
 
 
@@ -217,6 +217,6 @@ def quarantine(tx: Connection, *, body: str, error: str) -> None:
 
 
 def count_quarantined(tx: Connection) -> int:
-    """Count the messages that were set aside."""
+    """Count the quarantined messages."""
     row = tx.execute(COUNT_QUARANTINED).fetchone()
     return row[0] if row else 0

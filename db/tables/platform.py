@@ -56,7 +56,7 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
 
 
-class Workspace(Platform):
+class WorkspaceRow(Platform):
     __tablename__ = "workspace"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -64,7 +64,7 @@ class Workspace(Platform):
     custom_url: Mapped[str] = mapped_column(String(255), unique=True)
 
 
-class IamUser(Platform):
+class IamUserRow(Platform):
     __tablename__ = "iam_user"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -74,7 +74,7 @@ class IamUser(Platform):
     is_verified: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
-class IamUserDetail(Platform):
+class IamUserDetailRow(Platform):
     __tablename__ = "iam_user_detail"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -82,7 +82,7 @@ class IamUserDetail(Platform):
     profile_picture: Mapped[str | None]
 
 
-class Template(Platform):
+class TemplateRow(Platform):
     __tablename__ = "template"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -91,14 +91,14 @@ class Template(Platform):
     thumbnail: Mapped[str | None]
 
 
-class Category(Platform):
+class CategoryRow(Platform):
     __tablename__ = "category"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     name: Mapped[str] = mapped_column(String(255))
 
 
-class Subcategory(Platform):
+class SubcategoryRow(Platform):
     __tablename__ = "subcategory"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -106,14 +106,14 @@ class Subcategory(Platform):
     name: Mapped[str] = mapped_column(String(255))
 
 
-class Tag(Platform):
+class TagRow(Platform):
     __tablename__ = "tag"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     name: Mapped[str] = mapped_column(String(255), unique=True)
 
 
-class Video(Platform):
+class VideoRow(Platform):
     __tablename__ = "video"
     __table_args__ = (
         one_of("status", CreationStatus),
@@ -152,14 +152,14 @@ class Video(Platform):
     subcategory_id: Mapped[int | None] = mapped_column(ForeignKey("subcategory.id"))
 
 
-class VideoTag(Platform):
+class VideoTagRow(Platform):
     __tablename__ = "video_tag"
 
     video_id: Mapped[int] = mapped_column(ForeignKey("video.id"), primary_key=True)
     tag_id: Mapped[int] = mapped_column(ForeignKey("tag.id"), primary_key=True)
 
 
-class Section(Platform):
+class SectionRow(Platform):
     __tablename__ = "section"
     __table_args__ = (Index(None, "video_id", "order"),)
 
@@ -189,7 +189,7 @@ class Section(Platform):
     """For the team only: read by nothing of ours."""
 
 
-class VideoEngagement(Platform):
+class VideoEngagementRow(Platform):
     """Daily sums per video, written by others."""
 
     __tablename__ = "video_engagement"

@@ -54,7 +54,7 @@ class Publisher(DeclarativeBase):
     }
 
 
-class PublishCommand(Publisher):
+class PublishCommandRow(Publisher):
     """The inbox: commands accepted, and what became of them."""
 
     __tablename__ = "publish_command"
@@ -130,7 +130,7 @@ class PublishCommand(Publisher):
     traceparent: Mapped[str | None]
 
 
-class IdempotencyKey(Publisher):
+class IdempotencyKeyRow(Publisher):
     """What a caller's key was first used for; the same key later means the same commands."""
 
     __tablename__ = "idempotency_key"
@@ -144,7 +144,7 @@ class IdempotencyKey(Publisher):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"), index=True)
 
 
-class OutboxEvent(Publisher):
+class OutboxEventRow(Publisher):
     """Events recorded. Insert-only; the relay's progress is the stream's last ID.
 
     One B-tree only, and BRIN for the age: each index is paid for with every event.
@@ -172,7 +172,7 @@ class OutboxEvent(Publisher):
     """Kept as it was written: it is read whole or not at all, so nothing is gained by jsonb."""
 
 
-class EventPosition(Publisher):
+class EventPositionRow(Publisher):
     """The counter that orders all events: a single row, locked last."""
 
     __tablename__ = "event_position"
@@ -182,7 +182,7 @@ class EventPosition(Publisher):
     position: Mapped[int] = mapped_column(server_default=text("0"))
 
 
-class VideoRelease(Publisher):
+class VideoReleaseRow(Publisher):
     """What each video ever published has out."""
 
     __tablename__ = "video_release"
@@ -197,7 +197,7 @@ class VideoRelease(Publisher):
     withdrawn_at: Mapped[datetime | None]
 
 
-class VideoGeneration(Publisher):
+class VideoGenerationRow(Publisher):
     """The last report that decided each video's generation; an earlier one is ignored."""
 
     __tablename__ = "video_generation"
@@ -218,7 +218,7 @@ class VideoGeneration(Publisher):
     file_reported_at: Mapped[datetime | None]
 
 
-class Outlet(Publisher):
+class OutletRow(Publisher):
     """How far each outlet is that does not keep that itself, as the stream does."""
 
     __tablename__ = "outlet"
@@ -228,7 +228,7 @@ class Outlet(Publisher):
     """The last one that it has handed on."""
 
 
-class WebhookEndpoint(Publisher):
+class WebhookEndpointRow(Publisher):
     """Whom to tell over HTTP: an address, what of, and the secret that signs it."""
 
     __tablename__ = "webhook_endpoint"
@@ -253,7 +253,7 @@ class WebhookEndpoint(Publisher):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
-class WebhookDelivery(Publisher):
+class WebhookDeliveryRow(Publisher):
     """What must arrive: one event at one endpoint."""
 
     __tablename__ = "webhook_delivery"
@@ -305,7 +305,7 @@ class WebhookDelivery(Publisher):
     finished_at: Mapped[datetime | None]
 
 
-class WebhookAttempt(Publisher):
+class WebhookAttemptRow(Publisher):
     """One try at a delivery."""
 
     __tablename__ = "webhook_attempt"
@@ -324,7 +324,7 @@ class WebhookAttempt(Publisher):
     """The first KiB of it."""
 
 
-class ApiKey(Publisher):
+class ApiKeyRow(Publisher):
     """Who may call. The key itself is shown once and kept only as its SHA-256."""
 
     __tablename__ = "api_key"
@@ -340,10 +340,10 @@ class ApiKey(Publisher):
     revoked_at: Mapped[datetime | None]
 
 
-class SetAsideMessage(Publisher):
+class QuarantinedMessageRow(Publisher):
     """Quarantine: unreadable or invalid messages and reports, kept for a person."""
 
-    __tablename__ = "set_aside_message"
+    __tablename__ = "quarantined_message"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     received_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

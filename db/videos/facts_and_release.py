@@ -223,7 +223,7 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
             for statement in (REMOVE_TAGS, ADD_TAGS):
                 tx.execute(statement, {"tags": tags})
         tx.execute(WRITE, document)
-        due_times.tell(tx, [d.due_at for d in decisions if d.finished_at is None])
+        due_times.notify_due(tx, [d.due_at for d in decisions if d.finished_at is None])
         outbox.append(tx, [decision.event for decision in decisions if decision.event])
 
 

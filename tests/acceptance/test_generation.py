@@ -60,4 +60,4 @@ def test_reports_from_before_the_worker_are_read_and_nonsense_is_kept(
     celery.worker()
     celery.beat()
     wait_until(lambda: pipeline.command(command.id).state == "published", "the publication")
-    assert pipeline.rows("SELECT body FROM publisher.set_aside_message") != []
+    assert pipeline.rows("SELECT body FROM publisher.quarantined_message") != []

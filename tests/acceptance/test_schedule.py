@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from schemas.command import PublishRequest
 from tests.conftest import libpq
 from tests.support.pipeline import Pipeline
@@ -39,7 +39,7 @@ def test_beat_is_killed_and_comes_back_across_due_times(
 ) -> None:
     celery.worker()
     beat = celery.beat()
-    commands: list[CommandRow] = []
+    commands: list[StoredCommand] = []
     for _ in range(3):
         commands += scheduled(pipeline, 20)
         total, end = len(commands), last(commands)
@@ -164,7 +164,7 @@ def test_a_time_that_comes_within_the_pipelines_transaction_waits_for_its_end(
     assert_each_once(pipeline, [command])
 
 
-def scheduled(pipeline: Pipeline, count: int, *videos: int) -> list[CommandRow]:
+def scheduled(pipeline: Pipeline, count: int, *videos: int) -> list[StoredCommand]:
     """Accept commands that fall due one after the other, 50 ms apart, from half a second on."""
     wanted = videos or [pipeline.video() for _ in range(count)]
     first = ahead(0.5)
@@ -177,7 +177,7 @@ def scheduled(pipeline: Pipeline, count: int, *videos: int) -> list[CommandRow]:
 
 
 def assert_each_once(
-    pipeline: Pipeline, commands: list[CommandRow], *, ordered: bool = True
+    pipeline: Pipeline, commands: list[StoredCommand], *, ordered: bool = True
 ) -> None:
     """Every command published once, with one event for it, in the order of the due times."""
     wait_until(lambda: len(publications(pipeline)) >= len(commands), "all events on the stream")
@@ -210,7 +210,7 @@ def ahead(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
-def last(commands: list[CommandRow]) -> datetime:
+def last(commands: list[StoredCommand]) -> datetime:
     return max(command.due_at for command in commands)
 
 

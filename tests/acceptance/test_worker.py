@@ -34,8 +34,8 @@ UNDECODABLE = json.dumps(
 """A Kombu message whose body is not the JSON that it claims to be."""
 
 
-def set_aside(pipeline: Pipeline) -> int:
-    return pipeline.value("SELECT count(*) FROM publisher.set_aside_message")
+def count_quarantined(pipeline: Pipeline) -> int:
+    return pipeline.value("SELECT count(*) FROM publisher.quarantined_message")
 
 
 def test_a_command_dropped_straight_onto_the_queue_is_carried_out(
@@ -88,10 +88,10 @@ def test_an_entry_that_is_not_a_message_is_quarantined_and_the_worker_goes_on(
 ) -> None:
     worker = celery.worker()
     pipeline.redis.lpush(QUEUE, entry)
-    wait_until(lambda: set_aside(pipeline) >= 1, "the entry to be set aside")
+    wait_until(lambda: count_quarantined(pipeline) >= 1, "the entry to be quarantined")
     send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
     wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
-    assert set_aside(pipeline) == 1
+    assert count_quarantined(pipeline) == 1
     assert worker.is_running
     assert worker.says("message.quarantined")
 
@@ -114,10 +114,10 @@ def test_an_invalid_message_is_quarantined_and_the_worker_goes_on(
 ) -> None:
     worker = celery.worker()
     send_task(task, **message)
-    wait_until(lambda: set_aside(pipeline) >= 1, "the message to be set aside")
+    wait_until(lambda: count_quarantined(pipeline) >= 1, "the message to be quarantined")
     send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
     wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
-    assert set_aside(pipeline) == 1
+    assert count_quarantined(pipeline) == 1
     assert worker.is_running
 
 

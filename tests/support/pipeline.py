@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 from db.commands import inbox
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from tests.support.platform import make_video
@@ -58,13 +58,13 @@ class Pipeline:
         """Carry out what is due; return how many commands ended."""
         return run_due(self.engine, base_url=BASE_URL, wake=self.waker.wake, committed=lambda: None)
 
-    def publish(self, *requests: PublishRequest | int, **origin: Any) -> list[CommandRow]:
+    def publish(self, *requests: PublishRequest | int, **origin: Any) -> list[StoredCommand]:
         """Enqueue and carry out; return what became of the commands."""
         accepted = self.accept(*requests, **origin)
         self.run()
         return [self.command(command.id) for command in accepted.commands]
 
-    def command(self, command_id: UUID) -> CommandRow:
+    def command(self, command_id: UUID) -> StoredCommand:
         """A command as it stands."""
         with transaction(self.engine) as tx:
             return inbox.show(tx, [command_id], None)[0]
@@ -82,7 +82,7 @@ class Pipeline:
         with transaction(self.engine) as tx:
             tx.execute(f"UPDATE publisher.publish_command SET {moves}", {"time": timedelta(**time)})  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    def states(self, *commands: CommandRow) -> list[str]:
+    def states(self, *commands: StoredCommand) -> list[str]:
         """What has become of commands by now."""
         return [self.command(command.id).state for command in commands]
 

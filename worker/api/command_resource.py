@@ -2,12 +2,12 @@
 
 from dataclasses import asdict
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from schemas.command import PublishCommand
 from worker.api.links import command_url
 
 
-def to_publish_command(base_url: str, row: CommandRow) -> PublishCommand:
+def to_publish_command(base_url: str, row: StoredCommand) -> PublishCommand:
     """The command as callers see it; its time is in the field by which it was requested."""
     fields = asdict(row)
     time, local_time = fields.pop("asked_for"), fields.pop("local_time")

@@ -96,7 +96,7 @@ class DueTimes:
             self._read_at = time.monotonic()
             again = time.monotonic() + READ_EVERY_SECONDS
             while (left := again - time.monotonic()) > 0 and not self._stop.is_set():
-                self._add(due_times.heard(connection, left))
+                self._add(due_times.wait_for_notification(connection, left))
 
     def _replace(self, upcoming: due_times.Upcoming) -> None:
         """Replace the coming times: cancelled and moved ones disappear.

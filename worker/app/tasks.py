@@ -104,7 +104,7 @@ def prune() -> None:
 def recompute() -> None:
     """Compute the instants of local times again where a zone's rules have changed."""
     runtime = app.runtime
-    done = time_zone_updates.recompute(runtime.engine, RUN_SECONDS)
+    done = time_zone_updates.recompute_instants(runtime.engine, RUN_SECONDS)
     if done.moved:
         runtime.waker.wake()
     if not done.finished:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from schemas.command import (
     Action,
     CommandChange,
@@ -220,12 +220,12 @@ def recompute() -> None:
     The worker does the same each hour. This lists the commands that moved; each has an event.
     """
     with open_runtime() as runtime:
-        moved = time_zone_updates.recompute(runtime.engine).moved
+        moved = time_zone_updates.recompute_instants(runtime.engine).moved
         runtime.waker.wake()
     print_rows(moved, MOVED, as_json=False)
     typer.echo(f"{len(moved)} commands moved.", err=True)
 
 
-def _change(change: Callable[[Runtime], CommandRow]) -> None:
+def _change(change: Callable[[Runtime], StoredCommand]) -> None:
     with open_runtime() as runtime:
         print_rows([change(runtime)], COMMANDS, as_json=False)

@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from schemas.command import MAX_COMMANDS, Action, CommandState, PublishRequest, Trigger
 from schemas.video import VideoInput
 from worker.cli.commands import COMMANDS
@@ -154,8 +154,8 @@ def _read_edits(file: Path) -> VideoInput:
 
 
 def _await_outcomes(
-    runtime: Runtime, accepted: Sequence[CommandRow], seconds: float
-) -> list[CommandRow]:
+    runtime: Runtime, accepted: Sequence[StoredCommand], seconds: float
+) -> list[StoredCommand]:
     """Return the commands when all have ended or the time is over."""
     ids: list[UUID] = [command.id for command in accepted]
     budget = Budget(seconds)
@@ -164,7 +164,7 @@ def _await_outcomes(
     return [changes.show(runtime.engine, each, None) for each in ids]
 
 
-def _exit_code(commands: Sequence[CommandRow]) -> int:
+def _exit_code(commands: Sequence[StoredCommand]) -> int:
     if any(command.finished_at is None for command in commands):
         return NOT_FINISHED
     return 0 if all(command.state in SUCCESSES for command in commands) else 1

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Engine
 
 from db.commands import claim, due_times, idempotency, inbox
-from db.commands.inbox import CommandRow, NewCommand
+from db.commands.inbox import NewCommand, StoredCommand
 from db.events import outbox
 from db.session import Connection, last_round_trip, transaction
 from db.videos import lookup
@@ -67,7 +67,7 @@ class Origin:
 class Accepted:
     """The commands in the inbox, in the order of the requests."""
 
-    commands: list[CommandRow]
+    commands: list[StoredCommand]
     replayed: bool
     """The idempotency key stood for these commands already; nothing new was enqueued."""
 
@@ -109,12 +109,15 @@ def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
 
 
 def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
-    intents = intended(requests)
+    planned = plan_commands(requests)
     found = lookup.read_identities(tx, [request.video_id for request in requests])
     _refuse_unknown(requests, found, origin.workspace_id)
     _refuse_contradictions(tx, requests, found)
     _refuse_changed(requests, found)
-    commands = [_command(intent, found[intent.request.video_id], origin) for intent in intents]
+    commands = [
+        _command(planned_command, found[planned_command.request.video_id], origin)
+        for planned_command in planned
+    ]
     ids = [command.id for command in commands]
     if origin.idempotency_key is not None and not idempotency.remember(
         tx,
@@ -131,7 +134,7 @@ def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     return accepted
 
 
-def _announce(tx: Connection, timed: Sequence[CommandRow], origin: Origin) -> None:
+def _announce(tx: Connection, timed: Sequence[StoredCommand], origin: Origin) -> None:
     """Record that these are scheduled, notify the schedulers, and commit."""
     if not timed:
         return
@@ -140,18 +143,20 @@ def _announce(tx: Connection, timed: Sequence[CommandRow], origin: Origin) -> No
         build_scheduled_event(command, EventType.SCHEDULED, origin.trigger) for command in held
     ]
     with last_round_trip(tx):
-        due_times.tell(tx, [row.due_at for row in timed])
+        due_times.notify_due(tx, [row.due_at for row in timed])
         outbox.append(tx, [event for event in events if event])
 
 
-def _command(intent: Intent, video: lookup.VideoIdentity, origin: Origin) -> NewCommand:
-    request, moment = intent.request, intent.moment
-    publishes = intent.action is Action.PUBLISH
+def _command(
+    planned_command: PlannedCommand, video: lookup.VideoIdentity, origin: Origin
+) -> NewCommand:
+    request, moment = planned_command.request, planned_command.moment
+    publishes = planned_command.action is Action.PUBLISH
     edits = request.edits() if publishes else None
-    expects = intent.expects
+    expects = planned_command.expects
     return NewCommand(
-        id=intent.id,
-        action=intent.action,
+        id=planned_command.id,
+        action=planned_command.action,
         video_id=request.video_id,
         workspace_id=video.workspace_id,
         trigger=origin.trigger,
@@ -164,7 +169,7 @@ def _command(intent: Intent, video: lookup.VideoIdentity, origin: Origin) -> New
         publish_before=request.publish_before if publishes else None,
         expected_revision=request.expected_revision if expects else None,
         expected_etag=request.expected_etag if expects else None,
-        counterpart_id=intent.counterpart_id,
+        counterpart_id=planned_command.counterpart_id,
         correlation_id=origin.correlation_id,
         traceparent=origin.traceparent,
     )
@@ -269,6 +274,6 @@ def _digest(requests: Sequence[PublishRequest]) -> bytes:
     return sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
-def _in_order(tx: Connection, ids: Sequence[UUID]) -> list[CommandRow]:
+def _in_order(tx: Connection, ids: Sequence[UUID]) -> list[StoredCommand]:
     rows = {row.id: row for row in inbox.show(tx, ids, None)}
     return [rows[each] for each in ids if each in rows]

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Engine
 
 from db.commands import changes, claim, inbox
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from db.session import Connection, transaction
 from db.videos import facts_and_release
 from schemas.command import (
@@ -42,7 +42,7 @@ class NoSuchCommand(CommandError):
 class CommandEnded(CommandError):
     """The command has ended, or is just being carried out, so it is too late to change it."""
 
-    def __init__(self, command: CommandRow) -> None:
+    def __init__(self, command: StoredCommand) -> None:
         super().__init__(f"The command ended as '{command.state}'; it cannot be changed any more.")
         self.command = command
 
@@ -50,7 +50,7 @@ class CommandEnded(CommandError):
 class CommandNotFailed(CommandError):
     """Only a failed command can be retried."""
 
-    def __init__(self, command: CommandRow) -> None:
+    def __init__(self, command: StoredCommand) -> None:
         super().__init__(f"The command is '{command.state}'; only a failed one can be retried.")
         self.command = command
 
@@ -63,13 +63,15 @@ class Changer:
     workspace_id: int | None
 
 
-def show(engine: Engine, command_id: UUID, workspace_id: int | None) -> CommandRow:
+def show(engine: Engine, command_id: UUID, workspace_id: int | None) -> StoredCommand:
     """A command as it stands. Raises NoSuchCommand."""
     with transaction(engine) as tx:
         return _find(tx, command_id, workspace_id)
 
 
-def list_page(engine: Engine, wanted: CommandFilter, workspace_id: int | None) -> Page[CommandRow]:
+def list_page(
+    engine: Engine, wanted: CommandFilter, workspace_id: int | None
+) -> Page[StoredCommand]:
     """A page of commands in the order asked for; `workspace_id` limits it to one workspace."""
     if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
         return Page()
@@ -85,7 +87,7 @@ def list_page(engine: Engine, wanted: CommandFilter, workspace_id: int | None) -
 
 def reschedule(
     engine: Engine, waker: Waker, command_id: UUID, change: CommandChange, by: Changer
-) -> CommandRow:
+) -> StoredCommand:
     """Give a command another time or another latest moment, with its event.
 
     Waits for a transaction that is carrying the command out: either that one publishes, or this one
@@ -94,7 +96,7 @@ def reschedule(
     try:
         with transaction(engine) as tx:
             _find(tx, command_id, by.workspace_id)
-            held = claim.hold(tx, [command_id])
+            held = claim.lock_commands(tx, [command_id])
             if not held:
                 raise CommandEnded(_find(tx, command_id, by.workspace_id))
             timing = changed_timing(held[0], change)
@@ -113,7 +115,7 @@ def reschedule(
     return show(engine, command_id, by.workspace_id)
 
 
-def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> CommandRow:
+def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> StoredCommand:
     """End a command as `cancelled`, with its event; cancelling it again changes nothing.
 
     Waits for a transaction that is carrying the command out: either that one publishes, or this one
@@ -121,7 +123,7 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Comma
     """
     with transaction(engine) as tx:
         _find(tx, command_id, by.workspace_id)
-        held = claim.hold(tx, [command_id])
+        held = claim.lock_commands(tx, [command_id])
         if not held:
             command = _find(tx, command_id, by.workspace_id)
             if command.state == CommandState.CANCELLED:
@@ -133,7 +135,9 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Comma
     return show(engine, command_id, by.workspace_id)
 
 
-def retry(engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | None) -> CommandRow:
+def retry(
+    engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | None
+) -> StoredCommand:
     """Give a failed command new attempts. Raises NoSuchCommand or CommandNotFailed."""
     with transaction(engine) as tx:
         _find(tx, command_id, workspace_id)
@@ -176,7 +180,7 @@ def _cancelled(held: ClaimedCommand, trigger: Trigger) -> Decision:
     return replace(decision, fell_due_at=held.fell_due_at, claimed_at=None)
 
 
-def _find(tx: Connection, command_id: UUID, workspace_id: int | None) -> CommandRow:
+def _find(tx: Connection, command_id: UUID, workspace_id: int | None) -> StoredCommand:
     found = inbox.show(tx, [command_id], workspace_id)
     if not found:
         raise NoSuchCommand(f"There is no command {command_id}.")

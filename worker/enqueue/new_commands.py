@@ -31,7 +31,7 @@ class RequestInvalid(EnqueueRefused):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class PlannedCommand:
     """A command about to be made."""
 
     id: UUID
@@ -49,22 +49,22 @@ class Intent:
         return self.action is self.request.action
 
 
-def intended(requests: Sequence[PublishRequest]) -> list[Intent]:
+def plan_commands(requests: Sequence[PublishRequest]) -> list[PlannedCommand]:
     """The commands of these requests, in order. Raises RequestInvalid for times without sense."""
     now = datetime.now(UTC)
-    intents: list[Intent] = []
+    planned: list[PlannedCommand] = []
     errors: list[tuple[int, FieldError]] = []
     for index, request in enumerate(requests):
         try:
-            intents += _of(request, now)
+            planned += _of(request, now)
         except RequestInvalid as invalid:
             errors += [(index, error) for _, error in invalid.errors]
     if errors:
         raise RequestInvalid(errors)
-    return intents
+    return planned
 
 
-def asked_moments(said: PublishRequest | CommandChange) -> tuple[Moment | None, Moment | None]:
+def to_moments(said: PublishRequest | CommandChange) -> tuple[Moment | None, Moment | None]:
     """When to publish and when to unpublish, as far as said. Raises RequestInvalid."""
     found: list[Moment | None] = []
     errors: list[FieldError] = []
@@ -81,18 +81,18 @@ def asked_moments(said: PublishRequest | CommandChange) -> tuple[Moment | None, 
     return found[0], found[1]
 
 
-def _of(request: PublishRequest, now: datetime) -> list[Intent]:
-    begin, end = asked_moments(request)
+def _of(request: PublishRequest, now: datetime) -> list[PlannedCommand]:
+    begin, end = to_moments(request)
     if request.action is Action.UNPUBLISH:
-        return [Intent(id=uuid7(), request=request, action=Action.UNPUBLISH, moment=end)]
+        return [PlannedCommand(id=uuid7(), request=request, action=Action.UNPUBLISH, moment=end)]
     if request.publish_before and begin and request.publish_before <= begin.at:
         raise _out_of_order("/publish_before", "publish_before must be later than publish_at")
-    first = Intent(id=uuid7(), request=request, action=Action.PUBLISH, moment=begin)
+    first = PlannedCommand(id=uuid7(), request=request, action=Action.PUBLISH, moment=begin)
     if end is None:
         return [first]
     if end.at <= max(now, begin.at if begin else now):
         raise _out_of_order("/unpublish_at", WINDOW)
-    second = Intent(
+    second = PlannedCommand(
         id=uuid7(),
         request=request,
         action=Action.UNPUBLISH,
@@ -100,7 +100,7 @@ def _of(request: PublishRequest, now: datetime) -> list[Intent]:
         counterpart_id=first.id,
     )
     return [
-        Intent(
+        PlannedCommand(
             id=first.id,
             request=request,
             action=Action.PUBLISH,

@@ -20,7 +20,7 @@ from worker.rules.local_time import Moment
 def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
     """Return the times after the change; None if they stay the same. Raises RequestInvalid."""
     moment = _moment(command, change)
-    says_time = bool(change.model_fields_set - {"publish_before"})
+    changes_time = bool(change.model_fields_set - {"publish_before"})
     before = (
         change.publish_before
         if "publish_before" in change.model_fields_set
@@ -33,8 +33,8 @@ def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | N
         time_zone=moment.time_zone if moment else None,
         fold=moment.fold if moment else None,
         zone_digest=moment.zone_digest if moment else None,
-        due_at=_due_at(command, moment, says_time=says_time),
-        says_time=says_time,
+        due_at=_due_at(command, moment, changes_time=changes_time),
+        changes_time=changes_time,
         publish_before=before,
     )
     _check(command, timing, change)
@@ -56,13 +56,13 @@ def write_timings(
     ]
     with last_round_trip(tx):
         changes.reschedule(tx, [timing for _, timing in timings])
-        due_times.tell(tx, [timing.due_at for _, timing in timings])
+        due_times.notify_due(tx, [timing.due_at for _, timing in timings])
         outbox.append(tx, [event for event in events if event])
 
 
 def _moment(command: ClaimedCommand, change: CommandChange) -> Moment | None:
     """The time that the command has from now on."""
-    begin, end = asked_moments(change)
+    begin, end = to_moments(change)
     said = change.model_fields_set - {"publish_before", "time_zone", "fold"}
     wanted, other = "publish_at", "unpublish_at"
     if command.action == Action.UNPUBLISH:
@@ -89,9 +89,9 @@ def _as_it_is(command: ClaimedCommand) -> Moment | None:
     )
 
 
-def _due_at(command: ClaimedCommand, moment: Moment | None, *, says_time: bool) -> datetime:
+def _due_at(command: ClaimedCommand, moment: Moment | None, *, changes_time: bool) -> datetime:
     """When it falls due; what is due or waits already is asked again at once."""
-    if says_time:
+    if changes_time:
         return max(moment.at, command.now) if moment else command.now
     is_ahead = command.state == CommandState.SCHEDULED and command.due_at > command.now
     return command.due_at if is_ahead else command.now

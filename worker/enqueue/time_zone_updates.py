@@ -19,7 +19,7 @@ from db.session import transaction
 from schemas.command import Trigger
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.rescheduling import write_timings
-from worker.rules.local_time import cached_digest, instant_anyway, release_of
+from worker.rules.local_time import cached_digest, find_tzdata_release, recompute_instant
 from worker.runtime.budget import Budget
 
 BATCH = 500
@@ -29,7 +29,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class MovedCommand:
     """A command whose instant is another one now."""
 
     command_id: UUID
@@ -41,15 +41,15 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recomputed:
+class RecomputeResult:
     """What came of it."""
 
-    moved: list[Moved]
+    moved: list[MovedCommand]
     finished: bool
     """Whether nothing outdated is left."""
 
 
-def recompute(engine: Engine, seconds: float | None = None) -> Recomputed:
+def recompute_instants(engine: Engine, seconds: float | None = None) -> RecomputeResult:
     """Recompute the instants of outdated commands, for at most `seconds` (None: all).
 
     Each that moves has its `video.publish_rescheduled` event. What was computed by a later release
@@ -58,19 +58,19 @@ def recompute(engine: Engine, seconds: float | None = None) -> Recomputed:
     ZoneInfo.clear_cache()  # this process may have read the rules before they were updated
     cached_digest.cache_clear()
     budget = Budget(seconds)
-    moved: list[Moved] = []
+    moved: list[MovedCommand] = []
     for zone, digest in _outdated(engine):
         for batch in _batches(engine, zone, digest):
             moved += batch
             if budget.is_spent:
-                return Recomputed(moved=moved, finished=False)
-    return Recomputed(moved=moved, finished=True)
+                return RecomputeResult(moved=moved, finished=False)
+    return RecomputeResult(moved=moved, finished=True)
 
 
 def _outdated(engine: Engine) -> list[tuple[str, str]]:
     """The zones, each with a digest of rules that are not the ones here, but not newer either."""
     with transaction(engine) as tx:
-        known = claim.zones(tx)
+        known = claim.read_zones(tx)
     return sorted((zone, digest) for zone, digest in known if _is_outdated(zone, digest))
 
 
@@ -81,13 +81,13 @@ def _is_outdated(zone: str, digest: str) -> bool:
     except (ZoneInfoNotFoundError, FileNotFoundError, ModuleNotFoundError):
         log.warning("zone.unknown", time_zone=zone, consequence="its commands keep their instants")
         return False
-    return digest != here and release_of(digest) <= release_of(here)
+    return digest != here and find_tzdata_release(digest) <= find_tzdata_release(here)
 
 
-def _batches(engine: Engine, zone: str, digest: str) -> Iterator[list[Moved]]:
+def _batches(engine: Engine, zone: str, digest: str) -> Iterator[list[MovedCommand]]:
     while True:
         with transaction(engine) as tx:
-            commands = claim.hold_outdated(tx, zone, digest, BATCH)
+            commands = claim.lock_outdated(tx, zone, digest, BATCH)
             pairs = [(command, _timing(command, zone)) for command in commands]
             changes.reschedule(tx, [t for c, t in pairs if c.asked_for == t.asked_for])
             changed = [(c, t) for c, t in pairs if c.asked_for != t.asked_for]
@@ -109,7 +109,7 @@ def _batches(engine: Engine, zone: str, digest: str) -> Iterator[list[Moved]]:
 
 def _timing(command: ClaimedCommand, zone: str) -> Timing:
     local = command.local_time or command.due_at
-    at = instant_anyway(local, zone, command.fold)
+    at = recompute_instant(local, zone, command.fold)
     return Timing(
         id=command.id,
         asked_for=at,
@@ -118,13 +118,13 @@ def _timing(command: ClaimedCommand, zone: str) -> Timing:
         fold=command.fold,
         zone_digest=cached_digest(zone),
         due_at=max(at, command.now) if at != command.asked_for else command.due_at,
-        says_time=at != command.asked_for,
+        changes_time=at != command.asked_for,
         publish_before=command.publish_before,
     )
 
 
-def _moved(command: ClaimedCommand, timing: Timing) -> Moved:
-    return Moved(
+def _moved(command: ClaimedCommand, timing: Timing) -> MovedCommand:
+    return MovedCommand(
         command_id=command.id,
         video_id=command.video_id,
         time_zone=timing.time_zone or "",

@@ -78,8 +78,8 @@ def instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
     if first == second:
         return first
     if first > second:  # PEP 495: in a gap, fold 0 has the offset before it and so lies after it
-        turn = _turn(rules, second, first)
-        before, after = (turn - _SECOND).astimezone(rules), turn.astimezone(rules)
+        transition = _find_transition(rules, second, first)
+        before, after = (transition - _SECOND).astimezone(rules), transition.astimezone(rules)
         raise NonexistentTime(local, zone, _naive(before), _naive(after))
     if fold is None:
         shown = (each.astimezone(rules) for each in (first, second))
@@ -87,7 +87,7 @@ def instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
     return second if fold else first
 
 
-def instant_anyway(local: datetime, zone: str, fold: int | None) -> datetime:
+def recompute_instant(local: datetime, zone: str, fold: int | None) -> datetime:
     """The instant that a local time means now that its zone's rules have changed.
 
     It was accepted once, so it is never refused: where the clocks now skip it, it is as long after
@@ -106,7 +106,7 @@ def zone_digest(zone: str) -> str:
     return f"{release}:{sha256(rules).hexdigest()[:16]}"
 
 
-def release_of(digest: str) -> str:
+def find_tzdata_release(digest: str) -> str:
     """The release of the time-zone data, such as `2026a`, that a digest was made of."""
     return digest.partition(":")[0]
 
@@ -132,7 +132,7 @@ def cached_digest(zone: str) -> str:
     return zone_digest(zone)
 
 
-def _turn(rules: ZoneInfo, before: datetime, after: datetime) -> datetime:
+def _find_transition(rules: ZoneInfo, before: datetime, after: datetime) -> datetime:
     """The first second, after `before` and up to `after`, that has the offset of `after`."""
     offset = after.astimezone(rules).utcoffset()
     low, high = int(before.timestamp()), int(after.timestamp())

@@ -141,4 +141,4 @@ def test_the_next_due_time_is_the_soonest(pipeline: Pipeline) -> None:
         pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=at))
     with transaction(pipeline.engine) as tx:
         assert due_times.next_due(tx) == near
-        assert due_times.hears_generation(tx)
+        assert due_times.has_generation_trigger(tx)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from db.session import transaction
 from schemas.command import CommandChange, PublishRequest, Trigger
 from tests.support.api import Api
@@ -28,13 +28,13 @@ def ahead(hours: float) -> datetime:
     return datetime.now(UTC).replace(microsecond=0) + timedelta(hours=hours)
 
 
-def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> CommandRow:
+def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> StoredCommand:
     """A command to be carried out in some hours."""
     asked = {"video_id": pipeline.video(), "publish_at": ahead(hours), **said}
     return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
 
 
-def patch(api: Api, command: CommandRow, key: str = "publish", **said: Any) -> Any:
+def patch(api: Api, command: StoredCommand, key: str = "publish", **said: Any) -> Any:
     """Change a command over HTTP."""
     body = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in said.items()}
     return api.call("PATCH", f"/api/v1/publish-commands/{command.id}", key, json=body)
@@ -357,7 +357,7 @@ def found(api: Api, query: str, key: str = "publish") -> list[str]:
     return seen
 
 
-def ids(*commands: CommandRow) -> list[str]:
+def ids(*commands: StoredCommand) -> list[str]:
     return [str(command.id) for command in commands]
 
 
@@ -418,7 +418,7 @@ def test_the_canarys_commands_have_no_events(api: Api) -> None:
 # --- retry ---------------------------------------------------------------------------------------
 
 
-def failed(pipeline: Pipeline, count: int, cause: str, **columns: Any) -> list[CommandRow]:
+def failed(pipeline: Pipeline, count: int, cause: str, **columns: Any) -> list[StoredCommand]:
     """Commands that failed, all with one cause."""
     commands = pipeline.accept(*(pipeline.video(**columns) for _ in range(count))).commands
     for command in commands:
@@ -485,12 +485,12 @@ def videos(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def race(
-    pipeline: Pipeline, videos: list[int], change: Callable[[CommandRow], object]
-) -> list[CommandRow]:
+    pipeline: Pipeline, videos: list[int], change: Callable[[StoredCommand], object]
+) -> list[StoredCommand]:
     """Fifty commands at a time are carried out on one connection and changed on another."""
-    late: list[CommandRow] = []
+    late: list[StoredCommand] = []
 
-    def change_all(commands: list[CommandRow], start: threading.Barrier) -> None:
+    def change_all(commands: list[StoredCommand], start: threading.Barrier) -> None:
         start.wait()
         for command in commands:
             try:
@@ -555,7 +555,7 @@ def test_of_two_hundred_commands_each_is_moved_or_published_never_both(
     )
 
 
-def move(pipeline: Pipeline, command: CommandRow, to: datetime) -> None:
+def move(pipeline: Pipeline, command: StoredCommand, to: datetime) -> None:
     reschedule(pipeline.engine, pipeline.waker, command.id, CommandChange(publish_at=to), SOMEBODY)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from schemas.command import Action, PublishRequest
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
@@ -31,7 +31,7 @@ def commands(pipeline: Pipeline) -> int:
     return pipeline.value("SELECT count(*) FROM publisher.publish_command")
 
 
-def scheduled(pipeline: Pipeline, video: int, **said: Any) -> CommandRow:
+def scheduled(pipeline: Pipeline, video: int, **said: Any) -> StoredCommand:
     at = datetime.now(UTC) + timedelta(hours=1)
     return pipeline.accept(PublishRequest(video_id=video, publish_at=at, **said)).commands[0]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from schemas.command import CommandChange, PublishRequest, Trigger
 from tests.support.pipeline import Pipeline
 from worker.enqueue import time_zone_updates
@@ -47,7 +47,7 @@ def tzif(zone: str) -> bytes:
     return resources.files("tzdata.zoneinfo").joinpath(*zone.split("/")).read_bytes()
 
 
-def told(pipeline: Pipeline, local: str, zone: str = "Europe/Berlin", **said: Any) -> CommandRow:
+def told(pipeline: Pipeline, local: str, zone: str = "Europe/Berlin", **said: Any) -> StoredCommand:
     """A command for a wall-clock time."""
     asked = {"video_id": pipeline.video(), "publish_at_local": local, "time_zone": zone, **said}
     return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
@@ -57,7 +57,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def digest(pipeline: Pipeline, command: CommandRow) -> str:
+def digest(pipeline: Pipeline, command: StoredCommand) -> str:
     read = "SELECT zone_digest FROM publisher.publish_command WHERE id = %s"
     return pipeline.value(read, command.id)
 
@@ -72,7 +72,7 @@ def moves(pipeline: Pipeline) -> list[dict[str, Any]]:
 def test_what_moves_is_reported_and_has_its_event(pipeline: Pipeline, rules: Rules) -> None:
     command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")
-    [moved] = time_zone_updates.recompute(pipeline.engine).moved
+    [moved] = time_zone_updates.recompute_instants(pipeline.engine).moved
     assert (moved.command_id, moved.video_id) == (command.id, command.video_id)
     assert (moved.time_zone, moved.local_time) == ("Europe/Berlin", at("2099-12-01T18:00"))
     assert (moved.before, moved.after) == (at("2099-12-01T17:00Z"), at("2099-12-01T18:00Z"))
@@ -91,7 +91,7 @@ def test_it_is_published_at_its_new_time(pipeline: Pipeline, rules: Rules) -> No
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
     command = told(pipeline, local.isoformat(), "Etc/UTC")
     rules("Etc/UTC", "Etc/GMT+5")  # five hours west: later
-    time_zone_updates.recompute(pipeline.engine)
+    time_zone_updates.recompute_instants(pipeline.engine)
     pipeline.let_pass(hours=2)
     assert pipeline.run() == 0
     pipeline.let_pass(hours=5)
@@ -103,7 +103,7 @@ def test_a_command_that_moves_into_the_past_is_due_now(pipeline: Pipeline, rules
     local = (datetime.now(zoneinfo.ZoneInfo("Etc/UTC")) + timedelta(hours=1)).replace(tzinfo=None)
     command = told(pipeline, local.isoformat(), "Etc/UTC")
     rules("Etc/UTC", "Etc/GMT-5")  # five hours ahead: earlier
-    [moved] = time_zone_updates.recompute(pipeline.engine).moved
+    [moved] = time_zone_updates.recompute_instants(pipeline.engine).moved
     assert moved.after == moved.before - timedelta(hours=5)
     assert pipeline.run() == 1
     assert pipeline.command(command.id).state == "published"
@@ -114,15 +114,15 @@ def test_an_older_release_of_the_rules_changes_nothing(pipeline: Pipeline, rules
     command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")
     Path(zoneinfo.TZPATH[0], "tzdata.zi").write_text("# version 1999a\n")
-    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert time_zone_updates.recompute_instants(pipeline.engine).moved == []
     assert pipeline.command(command.id).due_at == command.due_at
 
 
 def test_what_is_recomputed_twice_moves_once(pipeline: Pipeline, rules: Rules) -> None:
     told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert len(time_zone_updates.recompute(pipeline.engine).moved) == 1
-    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert len(time_zone_updates.recompute_instants(pipeline.engine).moved) == 1
+    assert time_zone_updates.recompute_instants(pipeline.engine).moved == []
     assert len(moves(pipeline)) == 1
 
 
@@ -130,9 +130,9 @@ def test_rules_that_come_back_bring_the_instant_back(pipeline: Pipeline, rules: 
     command = told(pipeline, "2099-12-01T18:00")
     berlin = tzif("Europe/Berlin")
     rules("Europe/Berlin", "Asia/Tokyo")
-    time_zone_updates.recompute(pipeline.engine)
+    time_zone_updates.recompute_instants(pipeline.engine)
     Path(zoneinfo.TZPATH[0], "Europe/Berlin").write_bytes(berlin)
-    time_zone_updates.recompute(pipeline.engine)
+    time_zone_updates.recompute_instants(pipeline.engine)
     assert pipeline.command(command.id).due_at == command.due_at
 
 
@@ -140,7 +140,7 @@ def test_new_rules_that_move_nothing_make_no_event(pipeline: Pipeline, rules: Ru
     command = told(pipeline, "2099-12-01T18:00")
     old = digest(pipeline, command)
     rules("Europe/Berlin", "Europe/Paris")  # another history, the same future
-    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert time_zone_updates.recompute_instants(pipeline.engine).moved == []
     assert digest(pipeline, command) != old
     assert pipeline.command(command.id) == command
     assert moves(pipeline) == []
@@ -148,7 +148,7 @@ def test_new_rules_that_move_nothing_make_no_event(pipeline: Pipeline, rules: Ru
 
 def test_without_new_rules_nothing_is_touched(pipeline: Pipeline) -> None:
     command = told(pipeline, "2099-12-01T18:00")
-    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert time_zone_updates.recompute_instants(pipeline.engine).moved == []
     assert pipeline.command(command.id) == command
 
 
@@ -161,9 +161,9 @@ def test_only_the_zone_with_new_rules_moves(pipeline: Pipeline, rules: Rules) ->
         PublishRequest(video_id=pipeline.video(), publish_at=at("2099-12-01T17:00Z"))
     ).commands[0]
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert [moved.command_id for moved in time_zone_updates.recompute(pipeline.engine).moved] == [
-        berlin.id
-    ]
+    assert [
+        moved.command_id for moved in time_zone_updates.recompute_instants(pipeline.engine).moved
+    ] == [berlin.id]
     assert [pipeline.command(each.id) for each in (paris, instant)] == [paris, instant]
 
 
@@ -172,14 +172,14 @@ def test_only_what_is_still_to_come_moves(pipeline: Pipeline, rules: Rules) -> N
     waiting = told(pipeline, "2020-12-01T18:00", video_id=pipeline.video(status="in_progress"))
     pipeline.run()
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert time_zone_updates.recompute_instants(pipeline.engine).moved == []
     assert pipeline.states(done, waiting) == ["published", "waiting"]
 
 
 def test_both_ends_of_a_window_move(pipeline: Pipeline, rules: Rules) -> None:
     beginning = told(pipeline, "2099-12-01T18:00", unpublish_at_local="2099-12-01T19:00")
     rules("Europe/Berlin", "Asia/Tokyo")
-    moved = time_zone_updates.recompute(pipeline.engine).moved
+    moved = time_zone_updates.recompute_instants(pipeline.engine).moved
     assert [each.after for each in moved] == [at("2099-12-01T09:00Z"), at("2099-12-01T10:00Z")]
     assert beginning.counterpart_id in {each.command_id for each in moved}
 
@@ -190,7 +190,7 @@ def test_a_local_time_that_the_new_rules_skip_or_repeat_is_kept(
     skipped = told(pipeline, "2037-03-29T02:30", "Africa/Lagos")
     twice = told(pipeline, "2037-10-25T02:30", "Africa/Lagos")
     rules("Africa/Lagos", "Europe/Berlin")
-    time_zone_updates.recompute(pipeline.engine)
+    time_zone_updates.recompute_instants(pipeline.engine)
     assert pipeline.command(skipped.id).due_at == at("2037-03-29T01:30Z")
     assert pipeline.command(twice.id).due_at == at("2037-10-25T00:30Z")
 
@@ -198,7 +198,7 @@ def test_a_local_time_that_the_new_rules_skip_or_repeat_is_kept(
 def test_a_zone_that_this_machine_does_not_know_keeps_its_instants(pipeline: Pipeline) -> None:
     command = told(pipeline, "2099-12-01T18:00")
     pipeline.execute("UPDATE publisher.publish_command SET time_zone = 'Mars/Base'")
-    assert time_zone_updates.recompute(pipeline.engine).moved == []
+    assert time_zone_updates.recompute_instants(pipeline.engine).moved == []
     assert pipeline.command(command.id).due_at == command.due_at
 
 
@@ -208,9 +208,9 @@ def test_many_are_recomputed_in_steps(
     monkeypatch.setattr(time_zone_updates, "BATCH", 7)
     commands = [told(pipeline, "2099-12-01T18:00") for _ in range(21)]
     rules("Europe/Berlin", "Asia/Tokyo")
-    assert {moved.command_id for moved in time_zone_updates.recompute(pipeline.engine).moved} == {
-        command.id for command in commands
-    }
+    assert {
+        moved.command_id for moved in time_zone_updates.recompute_instants(pipeline.engine).moved
+    } == {command.id for command in commands}
     assert len(moves(pipeline)) == 21
 
 
@@ -222,9 +222,9 @@ def test_a_command_whose_latest_moment_was_changed_meanwhile_still_moves(
     forget()  # as a process that starts after the update
     change = CommandChange(publish_before=at("2100-01-01T00:00Z"))
     reschedule(pipeline.engine, pipeline.waker, command.id, change, SOMEBODY)
-    assert [moved.command_id for moved in time_zone_updates.recompute(pipeline.engine).moved] == [
-        command.id
-    ]
+    assert [
+        moved.command_id for moved in time_zone_updates.recompute_instants(pipeline.engine).moved
+    ] == [command.id]
 
 
 def test_the_command_line_recomputes_and_reports(pipeline: Pipeline, rules: Rules) -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.commands import claim
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
 from tests.support.api import Api
@@ -33,7 +33,7 @@ def ahead(hours: float) -> datetime:
     return datetime.now(UTC) + timedelta(hours=hours)
 
 
-def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> CommandRow:
+def scheduled(pipeline: Pipeline, hours: float = 1, **said: Any) -> StoredCommand:
     """A command to be carried out in some hours."""
     asked = {"video_id": pipeline.video(), "publish_at": ahead(hours), **said}
     return pipeline.accept(PublishRequest.model_validate(asked)).commands[0]
@@ -216,7 +216,7 @@ def test_a_queue_message_may_be_timed_and_one_without_sense_is_set_aside(
     for said in (SKIPPED, {**SKIPPED, "publish_at_local": "2099-03-29T03:30"}):
         send_task("publish.enqueue", kwargs={"video_id": pipeline.video(), **said})
     wait_until(lambda: commands(pipeline) == 1, "the one that makes sense to be accepted")
-    [(error,)] = pipeline.rows("SELECT error FROM publisher.set_aside_message")
+    [(error,)] = pipeline.rows("SELECT error FROM publisher.quarantined_message")
     assert "does not exist in Europe/Berlin" in error
     [(trigger, due)] = pipeline.rows("SELECT trigger, due_at FROM publisher.publish_command")
     assert (trigger, due) == ("queue", datetime(2099, 3, 29, 1, 30, tzinfo=UTC))

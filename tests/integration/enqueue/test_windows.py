@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
@@ -23,7 +23,7 @@ def ahead(hours: float) -> datetime:
     return datetime.now(UTC) + timedelta(hours=hours)
 
 
-def window(pipeline: Pipeline, **said: Any) -> tuple[CommandRow, CommandRow]:
+def window(pipeline: Pipeline, **said: Any) -> tuple[StoredCommand, StoredCommand]:
     """A video that is to be out from in one hour to in three."""
     asked = {"video_id": pipeline.video(), "publish_at": ahead(1), "unpublish_at": ahead(3), **said}
     beginning, end = pipeline.accept(PublishRequest.model_validate(asked)).commands
@@ -398,7 +398,7 @@ def test_the_command_line_opens_a_window(pipeline: Pipeline) -> None:
     assert shown[0]["counterpart_id"] == shown[1]["id"]
 
 
-def move(pipeline: Pipeline, command: CommandRow, **said: datetime) -> None:
+def move(pipeline: Pipeline, command: StoredCommand, **said: datetime) -> None:
     change = CommandChange.model_validate(said)
     reschedule(pipeline.engine, pipeline.waker, command.id, change, SOMEBODY)
 

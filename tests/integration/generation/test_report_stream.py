@@ -100,7 +100,7 @@ def count_pending(pipeline: Pipeline) -> int:
 
 
 def read_quarantine(pipeline: Pipeline) -> list[tuple[str, str]]:
-    return pipeline.rows("SELECT body, error FROM publisher.set_aside_message ORDER BY id")  # pyright: ignore[reportReturnType]
+    return pipeline.rows("SELECT body, error FROM publisher.quarantined_message ORDER BY id")  # pyright: ignore[reportReturnType]
 
 
 # Applying reports

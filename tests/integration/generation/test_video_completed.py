@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from db.commands import claim, due_times
-from db.commands.inbox import CommandRow
+from db.commands.inbox import StoredCommand
 from db.session import transaction
 from db.videos import facts_and_release
 from schemas.command import PublishRequest
@@ -22,7 +22,7 @@ from worker.publish.run import decide_all
 COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"
 
 
-def waiting(pipeline: Pipeline, **columns: Any) -> CommandRow:
+def waiting(pipeline: Pipeline, **columns: Any) -> StoredCommand:
     """A command that waits for its video, and is to be asked again in an hour only."""
     columns = columns or {"status": "in_progress", "internal_status": "rendering"}
     [command] = pipeline.publish(pipeline.video(**columns))
@@ -79,8 +79,8 @@ def test_schedulers_are_notified_once_the_completion_is_committed(pipeline: Pipe
     command = waiting(pipeline)
     with due_times.listening(pipeline.engine) as connection:
         with pipeline.holding(COMPLETED, command.video_id):
-            assert due_times.heard(connection, 0) == []
-        assert due_times.heard(connection, 10) == [None]
+            assert due_times.wait_for_notification(connection, 0) == []
+        assert due_times.wait_for_notification(connection, 10) == [None]
 
 
 def test_nothing_is_published_while_the_pipelines_transaction_is_open(pipeline: Pipeline) -> None:
@@ -110,7 +110,7 @@ def test_a_completion_that_is_rolled_back_changes_nothing(pipeline: Pipeline) ->
         with transaction(pipeline.engine) as tx:
             tx.execute(COMPLETED, (command.video_id,))
             tx.rollback()
-        assert due_times.heard(connection, 0) == []
+        assert due_times.wait_for_notification(connection, 0) == []
     assert pipeline.command(command.id) == command
     assert pipeline.run() == 0
 
