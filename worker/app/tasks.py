@@ -12,7 +12,7 @@ from schemas.command import QueueMessage, Trigger
 from worker.app import app
 from worker.enqueue import time_zone_updates
 from worker.enqueue.accept import Origin, enqueue
-from worker.enqueue.new_commands import EnqueueRefused
+from worker.enqueue.refusals import EnqueueRefused
 from worker.events.outlets import relay_all
 from worker.generation import stream
 from worker.operations import canary, retention

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from worker.enqueue.changes import CommandError
-from worker.enqueue.new_commands import EnqueueRefused
+from worker.enqueue.refusals import EnqueueRefused
 from worker.operations.api_keys import NoSuchWorkspace
 from worker.runtime.errors_explained import complain
 from worker.webhooks.endpoints import EndpointError

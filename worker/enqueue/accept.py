@@ -16,37 +16,17 @@ from db.session import Connection, last_round_trip, transaction
 from db.videos import lookup
 from schemas.command import Action, PublishRequest, Trigger
 from schemas.events import EventType
-from schemas.problem import FieldError
-from schemas.video import VideoInput
-from worker.enqueue.new_commands import EnqueueRefused, Intent, RequestInvalid, intended
+from worker.enqueue.checks import (
+    refuse_changed_videos,
+    refuse_contradictions,
+    refuse_unknown_videos,
+)
+from worker.enqueue.new_commands import PlannedCommand, plan_commands
+from worker.enqueue.refusals import KeyReused
 from worker.rules.command_events import build_scheduled_event
-from worker.rules.etag import compute_etag, is_allowed
 from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
-
-
-class NoSuchVideo(EnqueueRefused):
-    """Some of the videos do not exist, as far as the caller can see."""
-
-    def __init__(self, indexes: Sequence[int], video_ids: Sequence[int]) -> None:
-        super().__init__(f"There is no video {', '.join(map(str, video_ids))}.")
-        self.indexes = indexes
-        self.video_ids = video_ids
-
-
-class VideoChanged(EnqueueRefused):
-    """Some of the videos are not in the version that the caller expects."""
-
-    def __init__(self, indexes: Sequence[int], video_ids: Sequence[int]) -> None:
-        ids = ", ".join(map(str, video_ids))
-        super().__init__(f"Video {ids} was changed since the version that was expected.")
-        self.indexes = indexes
-        self.video_ids = video_ids
-
-
-class KeyReused(EnqueueRefused):
-    """The idempotency key was used for another request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +91,9 @@ def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
 def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
     planned = plan_commands(requests)
     found = lookup.read_identities(tx, [request.video_id for request in requests])
-    _refuse_unknown(requests, found, origin.workspace_id)
-    _refuse_contradictions(tx, requests, found)
-    _refuse_changed(requests, found)
+    refuse_unknown_videos(requests, found, origin.workspace_id)
+    refuse_contradictions(tx, requests, found)
+    refuse_changed_videos(requests, found)
     commands = [
         _command(planned_command, found[planned_command.request.video_id], origin)
         for planned_command in planned
@@ -138,9 +118,9 @@ def _announce(tx: Connection, timed: Sequence[StoredCommand], origin: Origin) ->
     """Record that these are scheduled, notify the schedulers, and commit."""
     if not timed:
         return
-    held = claim.hold(tx, [row.id for row in timed])
+    locked = claim.lock_commands(tx, [row.id for row in timed])
     events = [
-        build_scheduled_event(command, EventType.SCHEDULED, origin.trigger) for command in held
+        build_scheduled_event(command, EventType.SCHEDULED, origin.trigger) for command in locked
     ]
     with last_round_trip(tx):
         due_times.notify_due(tx, [row.due_at for row in timed])
@@ -173,99 +153,6 @@ def _command(
         correlation_id=origin.correlation_id,
         traceparent=origin.traceparent,
     )
-
-
-def _refuse_unknown(
-    requests: Sequence[PublishRequest],
-    found: dict[int, lookup.VideoIdentity],
-    workspace_id: int | None,
-) -> None:
-    """What lies in another workspace does not exist for the caller."""
-    unknown = [
-        index
-        for index, request in enumerate(requests)
-        if (video := found.get(request.video_id)) is None
-        or (workspace_id is not None and video.workspace_id != workspace_id)
-    ]
-    if unknown:
-        raise NoSuchVideo(unknown, [requests[index].video_id for index in unknown])
-
-
-def _refuse_changed(
-    requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
-) -> None:
-    """Refuse what expects another version than there is; it is asked again when carried out."""
-    changed = [
-        index
-        for index, request in enumerate(requests)
-        if not _is_expected(request, found[request.video_id])
-    ]
-    if changed:
-        raise VideoChanged(changed, [requests[index].video_id for index in changed])
-
-
-def _is_expected(request: PublishRequest, video: lookup.VideoIdentity) -> bool:
-    if request.expected_revision not in (None, video.revision):
-        return False
-    current = compute_etag(video.id, video.revision, video.updated_at)
-    return request.expected_etag is None or is_allowed(request.expected_etag, current)
-
-
-def _refuse_contradictions(
-    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
-) -> None:
-    """Refuse a workspace or owner that is not the video's, and names that lead nowhere."""
-    bodies = [(index, request.video) for index, request in enumerate(requests) if request.video]
-    if not bodies:
-        return
-    known = lookup.read_references(tx, [body for _, body in bodies])
-    errors = [
-        (index, error)
-        for index, body in bodies
-        for error in (
-            *_foreign(body, found[requests[index].video_id]),
-            *_dangling(body, known),
-        )
-    ]
-    if errors:
-        raise RequestInvalid(errors)
-
-
-def _foreign(body: VideoInput, video: lookup.VideoIdentity) -> list[FieldError]:
-    errors: list[FieldError] = []
-    if body.workspace != video.workspace_id:
-        detail = "The workspace is not the one that the video is in."
-        errors.append(FieldError(pointer="/workspace", code="mismatch", detail=detail))
-    owner = {
-        "id": video.owner_id,
-        "username": video.owner_username,
-        "email": video.owner_email,
-    }
-    for field, expected in owner.items():
-        if field in body.owner.model_fields_set and getattr(body.owner, field) != expected:
-            detail = f"The owner's {field} is not that of the video's owner."
-            errors.append(FieldError(pointer=f"/owner/{field}", code="mismatch", detail=detail))
-    return errors
-
-
-def _dangling(body: VideoInput, known: lookup.References) -> list[FieldError]:
-    errors: list[FieldError] = []
-    sent = body.model_fields_set
-    if "category" in sent and body.category and body.category not in known.categories:
-        errors.append(_unknown("/category", "category", body.category))
-    if "subcategory" in sent and body.subcategory:
-        parent = known.subcategories.get(body.subcategory)
-        if parent is None:
-            errors.append(_unknown("/subcategory", "subcategory", body.subcategory))
-        elif body.category and parent != body.category:
-            detail = f"Subcategory {body.subcategory} does not belong to category {body.category}."
-            errors.append(FieldError(pointer="/subcategory", code="mismatch", detail=detail))
-    errors += [_unknown("/tags", "tag", tag) for tag in body.tags if tag not in known.tags]
-    return errors
-
-
-def _unknown(pointer: str, kind: str, key: int) -> FieldError:
-    return FieldError(pointer=pointer, code="unknown", detail=f"There is no {kind} {key}.")
 
 
 def _digest(requests: Sequence[PublishRequest]) -> bytes:

@@ -23,7 +23,7 @@ from schemas.command import (
 from schemas.values.decision import Decision
 from schemas.values.page import Page, to_page
 from schemas.values.video_facts import ClaimedCommand
-from worker.enqueue.new_commands import RequestInvalid
+from worker.enqueue.refusals import RequestInvalid
 from worker.enqueue.rescheduling import changed_timing, write_timings
 from worker.rules.decision import end_command
 from worker.runtime.wake_ups import Waker

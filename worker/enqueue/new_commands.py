@@ -12,22 +12,11 @@ from uuid_utils.compat import uuid7
 
 from schemas.command import Action, CommandChange, PublishRequest
 from schemas.problem import FieldError
+from worker.enqueue.refusals import RequestInvalid
 from worker.rules.local_time import LocalTimeError, Moment, publication_moment, withdrawal_moment
 
 WINDOW = "unpublish_at must lie in the future, and later than publish_at"
 _TIMES = (("publish_at", publication_moment), ("unpublish_at", withdrawal_moment))
-
-
-class EnqueueRefused(Exception):
-    """Nothing was enqueued."""
-
-
-class RequestInvalid(EnqueueRefused):
-    """Some of the requests contradict themselves, or what the database has."""
-
-    def __init__(self, errors: Sequence[tuple[int, FieldError]]) -> None:
-        super().__init__("; ".join(error.detail for _, error in errors))
-        self.errors = errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from schemas.command import Action, CommandChange, CommandState, Trigger
 from schemas.events import EventType
 from schemas.problem import FieldError
 from schemas.values.video_facts import ClaimedCommand
-from worker.enqueue.new_commands import RequestInvalid, asked_moments
+from worker.enqueue.new_commands import to_moments
+from worker.enqueue.refusals import RequestInvalid
 from worker.rules.command_events import build_scheduled_event
 from worker.rules.local_time import Moment
 

@@ -11,9 +11,8 @@ from schemas.command import PublishRequest, Trigger
 from tests.support.pipeline import Pipeline
 from tests.support.requests import request
 from tests.support.statements import counted
-from tests.support.threads import together
-from worker.enqueue.accept import KeyReused, NoSuchVideo, Origin, enqueue
-from worker.enqueue.new_commands import RequestInvalid
+from worker.enqueue.accept import Origin, enqueue
+from worker.enqueue.refusals import KeyReused, NoSuchVideo, RequestInvalid
 from worker.local.engines import Engines
 from worker.runtime.redis_clients import open_hint_redis
 from worker.runtime.wake_ups import PUBLISH, Waker

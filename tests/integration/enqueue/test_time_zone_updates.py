@@ -14,7 +14,7 @@ from schemas.command import CommandChange, PublishRequest, Trigger
 from tests.support.pipeline import Pipeline
 from worker.enqueue import time_zone_updates
 from worker.enqueue.changes import Changer, reschedule
-from worker.enqueue.new_commands import RequestInvalid
+from worker.enqueue.refusals import RequestInvalid
 from worker.rules import local_time
 
 Rules = Callable[[str, str], None]

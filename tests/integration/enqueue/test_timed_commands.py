@@ -20,7 +20,7 @@ from tests.support.processes import Celeries
 from tests.support.requests import request
 from tests.support.statements import counted
 from tests.support.waiting import wait_until
-from worker.enqueue.new_commands import RequestInvalid
+from worker.enqueue.refusals import RequestInvalid
 from worker.publish.run import BATCH
 
 BERLIN = {"time_zone": "Europe/Berlin"}

@@ -14,7 +14,7 @@ from tests.support.platform import column
 from tests.support.requests import request
 from tests.support.waiting import wait_until
 from worker.enqueue.changes import Changer, cancel, reschedule
-from worker.enqueue.new_commands import RequestInvalid
+from worker.enqueue.refusals import RequestInvalid
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
 

@@ -22,7 +22,7 @@ from schemas.values.decision import NewEvent
 from tests.support.pipeline import Pipeline, ids
 from tests.support.requests import request
 from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
-from worker.enqueue.new_commands import RequestInvalid
+from worker.enqueue.refusals import RequestInvalid
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
 VIDEOS = 2

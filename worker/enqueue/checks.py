@@ -1,0 +1,110 @@
+"""Checks of requests against the database: videos, versions, owners and references."""
+
+from collections.abc import Sequence
+
+from db.session import Connection
+from db.videos import lookup
+from schemas.command import PublishRequest
+from schemas.problem import FieldError
+from schemas.video import VideoInput
+from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
+from worker.rules.etag import compute_etag, is_allowed
+
+
+def refuse_unknown_videos(
+    requests: Sequence[PublishRequest],
+    found: dict[int, lookup.VideoIdentity],
+    workspace_id: int | None,
+) -> None:
+    """Raise NoSuchVideo for videos that do not exist, or lie in another workspace.
+
+    `workspace_id` is the caller's (None: all).
+    """
+    unknown = [
+        index
+        for index, request in enumerate(requests)
+        if (video := found.get(request.video_id)) is None
+        or (workspace_id is not None and video.workspace_id != workspace_id)
+    ]
+    if unknown:
+        raise NoSuchVideo(unknown, [requests[index].video_id for index in unknown])
+
+
+def refuse_changed_videos(
+    requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
+) -> None:
+    """Raise VideoChanged where a request expects another version than there is now.
+
+    The expectation is checked again when the command is carried out.
+    """
+    changed = [
+        index
+        for index, request in enumerate(requests)
+        if not _is_expected(request, found[request.video_id])
+    ]
+    if changed:
+        raise VideoChanged(changed, [requests[index].video_id for index in changed])
+
+
+def _is_expected(request: PublishRequest, video: lookup.VideoIdentity) -> bool:
+    if request.expected_revision not in (None, video.revision):
+        return False
+    current = compute_etag(video.id, video.revision, video.updated_at)
+    return request.expected_etag is None or is_allowed(request.expected_etag, current)
+
+
+def refuse_contradictions(
+    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
+) -> None:
+    """Raise RequestInvalid for a workspace, owner, category or tag that does not fit the video."""
+    bodies = [(index, request.video) for index, request in enumerate(requests) if request.video]
+    if not bodies:
+        return
+    known = lookup.read_references(tx, [body for _, body in bodies])
+    errors = [
+        (index, error)
+        for index, body in bodies
+        for error in (
+            *_check_owner(body, found[requests[index].video_id]),
+            *_check_references(body, known),
+        )
+    ]
+    if errors:
+        raise RequestInvalid(errors)
+
+
+def _check_owner(body: VideoInput, video: lookup.VideoIdentity) -> list[FieldError]:
+    errors: list[FieldError] = []
+    if body.workspace != video.workspace_id:
+        detail = "The workspace is not the one that the video is in."
+        errors.append(FieldError(pointer="/workspace", code="mismatch", detail=detail))
+    owner = {
+        "id": video.owner_id,
+        "username": video.owner_username,
+        "email": video.owner_email,
+    }
+    for field, expected in owner.items():
+        if field in body.owner.model_fields_set and getattr(body.owner, field) != expected:
+            detail = f"The owner's {field} is not that of the video's owner."
+            errors.append(FieldError(pointer=f"/owner/{field}", code="mismatch", detail=detail))
+    return errors
+
+
+def _check_references(body: VideoInput, known: lookup.References) -> list[FieldError]:
+    errors: list[FieldError] = []
+    sent = body.model_fields_set
+    if "category" in sent and body.category and body.category not in known.categories:
+        errors.append(_unknown("/category", "category", body.category))
+    if "subcategory" in sent and body.subcategory:
+        parent = known.subcategories.get(body.subcategory)
+        if parent is None:
+            errors.append(_unknown("/subcategory", "subcategory", body.subcategory))
+        elif body.category and parent != body.category:
+            detail = f"Subcategory {body.subcategory} does not belong to category {body.category}."
+            errors.append(FieldError(pointer="/subcategory", code="mismatch", detail=detail))
+    errors += [_unknown("/tags", "tag", tag) for tag in body.tags if tag not in known.tags]
+    return errors
+
+
+def _unknown(pointer: str, kind: str, key: int) -> FieldError:
+    return FieldError(pointer=pointer, code="unknown", detail=f"There is no {kind} {key}.")
