@@ -1,17 +1,19 @@
 """The whole path in one process: enqueue, carry out, relay, read. For tests, without Celery."""
 
+import io
 import json
+import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 from uuid import UUID
 
+import pytest
 from redis import Redis
 from sqlalchemy import Engine
-from typer.testing import CliRunner, Result
 
 from db.commands import inbox
 from db.commands.inbox import StoredCommand
@@ -25,6 +27,14 @@ from worker.publish.run import run_due
 from worker.runtime.wake_ups import Waker
 
 BASE_URL = "https://videos.example"
+
+
+class CommandResult(NamedTuple):
+    """A command of the command line that has ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
 @dataclass
@@ -86,15 +96,23 @@ class Pipeline:
         """What has become of commands by now."""
         return [self.command(command.id).state for command in commands]
 
-    def command_line(self, *arguments: str) -> Result:
+    def command_line(self, *arguments: str) -> CommandResult:
         """Run `publish-worker` on these engines."""
         broker = self.redis.connection_pool.connection_kwargs
         environment = {
             "DATABASE_URL": self.engine.url.render_as_string(hide_password=False),
             "REDIS_URL": f"redis://{broker['host']}:{broker['port']}/{broker.get('db', 0)}",
         }
-        with patch("worker.runtime.logs.configure"):
-            return CliRunner().invoke(cli.app, arguments, env=environment)
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch("worker.runtime.logs.configure"),
+            patch.dict(os.environ, environment),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as end,
+        ):
+            cli.main(list(arguments))
+        return CommandResult(int(end.value.code or 0), out.getvalue(), err.getvalue())
 
     def execute(self, statement: str, *values: Any) -> None:
         """Run one statement, as the platform or a person would."""

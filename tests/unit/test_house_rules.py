@@ -104,17 +104,7 @@ IS_PHRASE = any_of(*PHRASES)
 IS_LITERAL = any_of(*LITERAL)
 METAPHORS = re.compile(r"_?(?:tell|told|hear|heard|settle|hold|stand|judge)(?:_|$)")
 # Tables are classes for the migrations alone: statements are SQL, so nothing else imports them.
-_TABLE = "a table beside the resource"
 MAY_SHARE_A_NAME = {
-    "ApiKey": _TABLE,
-    "Outlet": _TABLE,
-    "PublishCommand": _TABLE,
-    "Section": _TABLE,
-    "Template": _TABLE,
-    "Video": _TABLE,
-    "WebhookAttempt": _TABLE,
-    "WebhookDelivery": _TABLE,
-    "WebhookEndpoint": _TABLE,
     "Check": "the demo's own, never imported in production",
     "Subscriber": "the demo's own, never imported in production",
     "Connections": "a subscriber's own, and an HTTP pool: neither room imports the other",

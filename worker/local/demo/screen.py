@@ -36,7 +36,7 @@ ORDER = ("accepted", "scheduled", "waiting")
 
 
 @dataclass
-class VideoRow:
+class VideoProgress:
     """A video's way through the scenario: its states, and the URL that it got."""
 
     title: str
@@ -56,7 +56,7 @@ class Screen:
         self.console = console
         if not console.is_terminal:
             console.width = WIDEST
-        self._videos: dict[int, VideoRow] = {}
+        self._videos: dict[int, VideoProgress] = {}
         self._bulk, self._published = 0, 0
         self._lock = threading.Lock()
         self._pause = threading.Event()
@@ -91,7 +91,7 @@ class Screen:
     def add_video(self, video_id: int, title: str, state: str) -> None:
         """Add a video to the scenario."""
         with self._lock:
-            self._videos[video_id] = VideoRow(title=_to_one_line(title), way=[state])
+            self._videos[video_id] = VideoProgress(title=_to_one_line(title), way=[state])
 
     def advance(self, video_id: int, state: str) -> None:
         """Add a state to a video's way."""
@@ -109,7 +109,7 @@ class Screen:
             self._count()
             return
         with self._lock:
-            row = self._videos.get(event.video_id, VideoRow(title="", way=[""]))
+            row = self._videos.get(event.video_id, VideoProgress(title="", way=[""]))
             row.advance(event.type.removeprefix("video.").removeprefix("publish_"))
             row.url = event.data.get("custom_url", row.url)
         title = _to_one_line(event.data.get("title", "")) or row.title
