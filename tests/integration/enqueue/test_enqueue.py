@@ -11,6 +11,7 @@ from schemas.command import PublishRequest, Trigger
 from tests.support.pipeline import Pipeline
 from tests.support.requests import request
 from tests.support.statements import counted
+from tests.support.threads import together
 from worker.enqueue.accept import Origin, enqueue
 from worker.enqueue.refusals import KeyReused, NoSuchVideo, RequestInvalid
 from worker.local.engines import Engines

@@ -10,6 +10,7 @@ from schemas.command import Action, PublishRequest
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column
+from tests.support.requests import request
 from worker.enqueue.refusals import VideoChanged
 
 LATER = "2099-01-01T00:00:00Z"
