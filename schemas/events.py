@@ -31,8 +31,8 @@ class EventType(StrEnum):
 
 
 PublicTrigger = Literal[Trigger.API, Trigger.CLI, Trigger.PIPELINE, Trigger.QUEUE, Trigger.SCHEDULE]
-"""What set a turn off: whichever came last of the call (by its door), the time that it asked for
-(`schedule`) and the end of generation (`pipeline`)."""
+"""What triggered the change: the last of the call (by its door), its time (`schedule`) and the end
+of generation (`pipeline`)."""
 
 
 @documented

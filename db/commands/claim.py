@@ -32,7 +32,7 @@ _PLACE = "(coalesce({command}.fell_due_at, {command}.due_at), {command}.id)"
 
 _OPEN = "state IN ('scheduled', 'waiting')"
 
-# No command overtakes an older one of its video: not one that stands aside or backs off …
+# No command overtakes an older one of its video: neither a postponed one nor one that backs off …
 _NO_OLDER_POSTPONED = f"""(
         SELECT older.id FROM publisher.publish_command older
         WHERE older.video_id = c.video_id AND older.{_OPEN}

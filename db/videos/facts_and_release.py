@@ -161,7 +161,7 @@ pointless AS (
 ),
 spared AS (
     UPDATE publisher.publish_command c SET
-        state = 'unchanged', reason = %(pointless_reason)s, detail = %(pointless_detail)s,
+        state = 'unchanged', reason = %(unchanged_reason)s, detail = %(unchanged_detail)s,
         finished_at = clock_timestamp()
     FROM pointless WHERE c.id = pointless.id
 )
@@ -213,8 +213,8 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
     document = {
         "releases": to_json(list(releases.values())).decode(),
         "commands": to_json([_command(decision) for decision in decisions]).decode(),
-        "pointless_reason": reason,
-        "pointless_detail": detail,
+        "unchanged_reason": reason,
+        "unchanged_detail": detail,
     }
     with last_round_trip(tx):
         if edits:

@@ -15,8 +15,15 @@ from schemas.problem import FieldError
 from worker.api import problems
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_response
-from worker.enqueue.changes import CommandEnded, CommandNotFailed, NoSuchCommand
-from worker.enqueue.refusals import KeyReused, NoSuchVideo, RequestInvalid, VideoChanged
+from worker.enqueue.refusals import (
+    CommandEnded,
+    CommandNotFailed,
+    KeyReused,
+    NoSuchCommand,
+    NoSuchVideo,
+    RequestInvalid,
+    VideoChanged,
+)
 from worker.events.feed import PositionAhead, PositionGone
 from worker.generation.apply import ReportRefused
 from worker.webhooks.endpoints import (

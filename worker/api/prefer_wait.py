@@ -9,7 +9,7 @@ from anyio import to_thread
 from sqlalchemy import Engine
 
 from db.errors import DATABASE_ERRORS
-from worker.enqueue.changes import finished
+from worker.enqueue.changes import find_ended
 
 MAX_WAIT = 60
 """Seconds. A client that wants to wait longer asks again."""
@@ -91,6 +91,6 @@ class OutcomeWatcher:
 
     async def _finished(self) -> set[UUID]:
         try:
-            return await to_thread.run_sync(finished, self._engine, list(self._waiting))
+            return await to_thread.run_sync(find_ended, self._engine, list(self._waiting))
         except DATABASE_ERRORS:
             return set()  # each request is answered when its time is over

@@ -125,7 +125,7 @@ def list_(  # noqa: PLR0913 - each option is one of the filter's fields
 def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     """Show every field of a command."""
     with open_database() as engine:
-        print_fields(asdict(changes.show(engine, command_id, None)), as_json=as_json)
+        print_fields(asdict(changes.read_command(engine, command_id, None)), as_json=as_json)
 
 
 @app.command()
@@ -209,7 +209,7 @@ def retry(
 def causes() -> None:
     """Show why commands failed, the most frequent cause first."""
     with open_database() as engine:
-        found = changes.causes(engine, None)
+        found = changes.read_causes(engine, None)
     print_rows(found, CAUSES, as_json=False)
 
 

@@ -159,9 +159,9 @@ def _await_outcomes(
     """Return the commands when all have ended or the time is over."""
     ids: list[UUID] = [command.id for command in accepted]
     budget = Budget(seconds)
-    while len(changes.finished(runtime.engine, ids)) < len(ids) and not budget.is_spent:
+    while len(changes.find_ended(runtime.engine, ids)) < len(ids) and not budget.is_spent:
         time.sleep(POLL_SECONDS)
-    return [changes.show(runtime.engine, each, None) for each in ids]
+    return [changes.read_command(runtime.engine, each, None) for each in ids]
 
 
 def _exit_code(commands: Sequence[StoredCommand]) -> int:

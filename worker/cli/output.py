@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from worker.enqueue.changes import CommandError
-from worker.enqueue.refusals import EnqueueRefused
+from worker.enqueue.refusals import Refusal
 from worker.operations.api_keys import NoSuchWorkspace
 from worker.runtime.errors_explained import complain
 from worker.webhooks.endpoints import EndpointError
@@ -37,7 +36,7 @@ def exit_on_refusal() -> Generator[None]:
     """End the process with exit code 1 and one line on stderr if a request is refused."""
     try:
         yield
-    except (CommandError, EnqueueRefused, EndpointError, NoSuchWorkspace) as error:
+    except (Refusal, EndpointError, NoSuchWorkspace) as error:
         complain(str(error))
         raise SystemExit(1) from None
 

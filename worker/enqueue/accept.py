@@ -31,16 +31,20 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where requests come from, and what they are known by."""
+    """Where requests come from."""
 
     trigger: Trigger
+    """Which door they came through; events name it."""
     correlation_id: str
+    """The caller's name for the whole job, such as `job-4711`; every event and log line has it."""
     traceparent: str | None = None
+    """The W3C trace context of the caller."""
     workspace_id: int | None = None
-    """The workspace that the caller is confined to; None: all."""
+    """The workspace that the caller is confined to; None: every workspace."""
     idempotency_scope: str = ""
-    """Who the idempotency key belongs to."""
+    """The caller that the idempotency key belongs to: keys of other scopes never collide."""
     idempotency_key: str | None = None
+    """A second call with this key returns the commands of the first; None: every call is new."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +53,23 @@ class Accepted:
 
     commands: list[StoredCommand]
     replayed: bool
-    """The idempotency key stood for these commands already; nothing new was enqueued."""
+    """Whether an earlier call with the idempotency key enqueued them; this one wrote nothing."""
 
 
 def enqueue(
     engine: Engine, waker: Waker, requests: Sequence[PublishRequest], origin: Origin
 ) -> Accepted:
-    """Accept all of the requests, or none.
+    """Accept all of the requests, or none, in one transaction; then wake Celery.
 
-    Once this returns, each command is carried out once, whatever happens to Redis or Celery. A
-    request with an end (`unpublish_at`) becomes two commands, one after the other.
-    Raises NoSuchVideo, RequestInvalid, VideoChanged or KeyReused; then nothing was written.
+    Once this returns, each command is carried out once, whatever happens to Redis or Celery.
+
+    engine: the database, `Runtime.engine`.
+    waker: `Runtime.waker`; if Redis or the broker is down, the sweep finds the commands.
+    requests: at least one; one with `unpublish_at` becomes two commands, publish and unpublish.
+    origin: where the requests come from.
+
+    Raises NoSuchVideo, RequestInvalid, VideoChanged or KeyReused (worker.enqueue.refusals), and
+    what the database raises when it is unreachable; then nothing was written.
     """
     with transaction(engine) as tx:
         accepted = _replay(tx, requests, origin) or _accept(tx, requests, origin)

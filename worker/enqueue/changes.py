@@ -1,4 +1,7 @@
-"""Commands: shown, listed, rescheduled, cancelled, retried; for the API and the command line."""
+"""Read, list, reschedule, cancel and retry commands: for the API and the command line.
+
+Throughout, `workspace_id` is the caller's: those of other workspaces do not exist (None: all do).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,48 +26,29 @@ from schemas.command import (
 from schemas.values.decision import Decision
 from schemas.values.page import Page, to_page
 from schemas.values.video_facts import ClaimedCommand
-from worker.enqueue.refusals import RequestInvalid
-from worker.enqueue.rescheduling import changed_timing, write_timings
+from worker.enqueue.refusals import (
+    CommandEnded,
+    CommandNotFailed,
+    NoSuchCommand,
+    RequestInvalid,
+)
+from worker.enqueue.rescheduling import to_timing, write_timings
 from worker.rules.decision import end_command
 from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class CommandError(Exception):
-    """The command was left as it was."""
-
-
-class NoSuchCommand(CommandError):
-    """There is no such command, as far as the caller can see."""
-
-
-class CommandEnded(CommandError):
-    """The command has ended, or is just being carried out, so it is too late to change it."""
-
-    def __init__(self, command: StoredCommand) -> None:
-        super().__init__(f"The command ended as '{command.state}'; it cannot be changed any more.")
-        self.command = command
-
-
-class CommandNotFailed(CommandError):
-    """Only a failed command can be retried."""
-
-    def __init__(self, command: StoredCommand) -> None:
-        super().__init__(f"The command is '{command.state}'; only a failed one can be retried.")
-        self.command = command
-
-
 @dataclass(frozen=True, kw_only=True)
 class Changer:
-    """Who changes a command: by which door, and in which workspace (None: all)."""
+    """The caller that changes a command: through which trigger, confined to which workspace."""
 
     trigger: Trigger
     workspace_id: int | None
 
 
-def show(engine: Engine, command_id: UUID, workspace_id: int | None) -> StoredCommand:
-    """A command as it stands. Raises NoSuchCommand."""
+def read_command(engine: Engine, command_id: UUID, workspace_id: int | None) -> StoredCommand:
+    """Return a command. Raises NoSuchCommand."""
     with transaction(engine) as tx:
         return _find(tx, command_id, workspace_id)
 
@@ -72,7 +56,7 @@ def show(engine: Engine, command_id: UUID, workspace_id: int | None) -> StoredCo
 def list_page(
     engine: Engine, wanted: CommandFilter, workspace_id: int | None
 ) -> Page[StoredCommand]:
-    """A page of commands in the order asked for; `workspace_id` limits it to one workspace."""
+    """Return a page of the `wanted` commands, in their order."""
     if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
         return Page()
     with transaction(engine) as tx:
@@ -88,51 +72,51 @@ def list_page(
 def reschedule(
     engine: Engine, waker: Waker, command_id: UUID, change: CommandChange, by: Changer
 ) -> StoredCommand:
-    """Give a command another time or another latest moment, with its event.
+    """Give a command another time or deadline, and record the event.
 
     Waits for a transaction that is carrying the command out: either that one publishes, or this one
-    reschedules. Raises NoSuchCommand, CommandEnded where the claim was faster, or RequestInvalid.
+    reschedules. Raises NoSuchCommand, CommandEnded if the claim was faster, or RequestInvalid.
     """
     try:
         with transaction(engine) as tx:
             _find(tx, command_id, by.workspace_id)
-            held = claim.lock_commands(tx, [command_id])
-            if not held:
+            locked = claim.lock_commands(tx, [command_id])
+            if not locked:
                 raise CommandEnded(_find(tx, command_id, by.workspace_id))
-            timing = changed_timing(held[0], change)
+            timing = to_timing(locked[0], change)
             if timing is None:
                 changes.ask_again(tx, command_id)
             else:
-                write_timings(tx, [(held[0], timing)], by.trigger)
+                write_timings(tx, [(locked[0], timing)], by.trigger)
                 due_at = timing.due_at.isoformat()
                 log.info("command.rescheduled", command_id=str(command_id), due_at=due_at)
     except RequestInvalid:
-        # While we held it, the end of generation may have passed it over (publisher.video_turned).
+        # While it was locked, the trigger on the videos' rows may have skipped it.
         with transaction(engine) as tx:
             changes.ask_again(tx, command_id)
         raise
     waker.wake()
-    return show(engine, command_id, by.workspace_id)
+    return read_command(engine, command_id, by.workspace_id)
 
 
 def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> StoredCommand:
     """End a command as `cancelled`, with its event; cancelling it again changes nothing.
 
     Waits for a transaction that is carrying the command out: either that one publishes, or this one
-    cancels. Raises NoSuchCommand, or CommandEnded where the claim was faster.
+    cancels. Raises NoSuchCommand, or CommandEnded if the claim was faster.
     """
     with transaction(engine) as tx:
         _find(tx, command_id, by.workspace_id)
-        held = claim.lock_commands(tx, [command_id])
-        if not held:
+        locked = claim.lock_commands(tx, [command_id])
+        if not locked:
             command = _find(tx, command_id, by.workspace_id)
             if command.state == CommandState.CANCELLED:
                 return command
             raise CommandEnded(command)
-        facts_and_release.write(tx, [_cancelled(held[0], by.trigger)])
+        facts_and_release.write(tx, [_cancelled(locked[0], by.trigger)])
     log.info("command.ended", state=CommandState.CANCELLED, command_id=str(command_id))
     waker.wake()
-    return show(engine, command_id, by.workspace_id)
+    return read_command(engine, command_id, by.workspace_id)
 
 
 def retry(
@@ -162,22 +146,22 @@ def retry_all(
     return retried
 
 
-def causes(engine: Engine, workspace_id: int | None) -> list[FailureCause]:
-    """Why commands failed, the most frequent cause first."""
+def read_causes(engine: Engine, workspace_id: int | None) -> list[FailureCause]:
+    """Return why commands failed, the most frequent cause first."""
     with transaction(engine) as tx:
         return changes.causes(tx, workspace_id)
 
 
-def finished(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
-    """Tell which of these commands have ended."""
+def find_ended(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these commands have ended."""
     with transaction(engine) as tx:
         return inbox.finished(tx, ids)
 
 
-def _cancelled(held: ClaimedCommand, trigger: Trigger) -> Decision:
+def _cancelled(locked: ClaimedCommand, trigger: Trigger) -> Decision:
     detail = "A caller cancelled the command."
-    decision = end_command(held, CommandState.CANCELLED, held.now, "cancelled", detail, trigger)
-    return replace(decision, fell_due_at=held.fell_due_at, claimed_at=None)
+    decision = end_command(locked, CommandState.CANCELLED, locked.now, "cancelled", detail, trigger)
+    return replace(decision, fell_due_at=locked.fell_due_at, claimed_at=None)
 
 
 def _find(tx: Connection, command_id: UUID, workspace_id: int | None) -> StoredCommand:

@@ -4,7 +4,7 @@ A publish with an end is two of them, counterparts of each other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -21,13 +21,13 @@ _TIMES = (("publish_at", publication_moment), ("unpublish_at", withdrawal_moment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCommand:
-    """A command about to be made."""
+    """A command that will be accepted if its request passes the checks."""
 
     id: UUID
     request: PublishRequest
     action: Action
     moment: Moment | None
-    """When; None: at once."""
+    """When to carry it out; None: at once."""
     counterpart_id: UUID | None = None
 
     @property
@@ -39,13 +39,13 @@ class PlannedCommand:
 
 
 def plan_commands(requests: Sequence[PublishRequest]) -> list[PlannedCommand]:
-    """The commands of these requests, in order. Raises RequestInvalid for times without sense."""
+    """Return the commands of these requests, in order. Raises RequestInvalid for invalid times."""
     now = datetime.now(UTC)
     planned: list[PlannedCommand] = []
     errors: list[tuple[int, FieldError]] = []
     for index, request in enumerate(requests):
         try:
-            planned += _of(request, now)
+            planned += _plan(request, now)
         except RequestInvalid as invalid:
             errors += [(index, error) for _, error in invalid.errors]
     if errors:
@@ -53,16 +53,13 @@ def plan_commands(requests: Sequence[PublishRequest]) -> list[PlannedCommand]:
     return planned
 
 
-def to_moments(said: PublishRequest | CommandChange) -> tuple[Moment | None, Moment | None]:
-    """When to publish and when to unpublish, as far as said. Raises RequestInvalid."""
+def to_moments(request: PublishRequest | CommandChange) -> tuple[Moment | None, Moment | None]:
+    """Return when to publish and when to unpublish; None where unset. Raises RequestInvalid."""
     found: list[Moment | None] = []
     errors: list[FieldError] = []
-    for name, moment_of in (
-        ("publish_at", publication_moment),
-        ("unpublish_at", withdrawal_moment),
-    ):
+    for name, to_moment in _TIMES:
         try:
-            found.append(moment_of(said))
+            found.append(to_moment(request))
         except LocalTimeError as error:
             errors.append(FieldError(pointer=f"/{name}_local", code=error.code, detail=str(error)))
     if errors:
@@ -70,7 +67,7 @@ def to_moments(said: PublishRequest | CommandChange) -> tuple[Moment | None, Mom
     return found[0], found[1]
 
 
-def _of(request: PublishRequest, now: datetime) -> list[PlannedCommand]:
+def _plan(request: PublishRequest, now: datetime) -> list[PlannedCommand]:
     begin, end = to_moments(request)
     if request.action is Action.UNPUBLISH:
         return [PlannedCommand(id=uuid7(), request=request, action=Action.UNPUBLISH, moment=end)]
@@ -88,16 +85,7 @@ def _of(request: PublishRequest, now: datetime) -> list[PlannedCommand]:
         moment=end,
         counterpart_id=first.id,
     )
-    return [
-        PlannedCommand(
-            id=first.id,
-            request=request,
-            action=Action.PUBLISH,
-            moment=begin,
-            counterpart_id=second.id,
-        ),
-        second,
-    ]
+    return [replace(first, counterpart_id=second.id), second]
 
 
 def _out_of_order(pointer: str, detail: str) -> RequestInvalid:

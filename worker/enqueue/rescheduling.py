@@ -18,7 +18,7 @@ from worker.rules.command_events import build_scheduled_event
 from worker.rules.local_time import Moment
 
 
-def changed_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
+def to_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
     """Return the times after the change; None if they stay the same. Raises RequestInvalid."""
     moment = _moment(command, change)
     changes_time = bool(change.model_fields_set - {"publish_before"})

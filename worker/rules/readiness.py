@@ -18,7 +18,10 @@ def assess(video: VideoFacts | None) -> Readiness:
 
 
 def get_verdict(video: VideoFacts) -> Verdict:
-    """Return only the verdict: quick for a ready video, which needs no gates."""
+    """Return only the verdict, without building the gates of a ready video.
+
+    A new gate belongs here too: tests/unit/test_readiness.py compares both.
+    """
     is_ready = (
         video.status == CreationStatus.COMPLETED
         and video.internal_status == InternalStatus.COMPLETED

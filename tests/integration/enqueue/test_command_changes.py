@@ -16,7 +16,8 @@ from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos
 from tests.support.requests import request
 from tests.support.threads import together
-from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
+from worker.enqueue.changes import Changer, cancel, reschedule
+from worker.enqueue.refusals import CommandEnded
 from worker.publish import run
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)

@@ -209,7 +209,7 @@ def test_the_command_line_schedules(pipeline: Pipeline) -> None:
     assert (shown["trigger"], shown["state"]) == ("cli", "scheduled")
 
 
-def test_a_queue_message_may_be_timed_and_one_without_sense_is_set_aside(
+def test_a_queue_message_may_be_timed_and_an_invalid_one_is_quarantined(
     pipeline: Pipeline, celery: Celeries, send_task: Callable[..., object]
 ) -> None:
     celery.worker()

@@ -1,4 +1,4 @@
-"""A poisonous command never holds up its batch, and ends set aside with the error."""
+"""A failing command never delays its batch, and ends as `failed` with its error."""
 
 import random
 import string
@@ -46,7 +46,7 @@ def test_the_culprit_backs_off_and_keeps_the_error(poisoned: Pipeline) -> None:
     assert command.due_at > command.accepted_at
 
 
-def test_after_its_last_attempt_it_is_set_aside_with_an_event(poisoned: Pipeline) -> None:
+def test_after_its_last_attempt_it_fails_with_an_event(poisoned: Pipeline) -> None:
     [command] = poisoned.publish(poisoned.video(title="poison"))
     for _ in range(MAX_ATTEMPTS - 1):
         poisoned.make_due()

@@ -21,8 +21,8 @@ from schemas.command import Action, CommandChange, PublishRequest, Trigger
 from schemas.values.decision import NewEvent
 from tests.support.pipeline import Pipeline, ids
 from tests.support.requests import request
-from worker.enqueue.changes import Changer, CommandEnded, cancel, reschedule
-from worker.enqueue.refusals import RequestInvalid
+from worker.enqueue.changes import Changer, cancel, reschedule
+from worker.enqueue.refusals import CommandEnded, RequestInvalid
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
 VIDEOS = 2

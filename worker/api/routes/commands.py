@@ -101,7 +101,7 @@ def list_commands(
 )
 def causes(runtime: CurrentRuntime, caller: AnyCaller) -> FailureCauses:
     """Group the failed commands by the error that ended them, the most frequent one first."""
-    return FailureCauses(causes=changes.causes(runtime.engine, caller.workspace_id))
+    return FailureCauses(causes=changes.read_causes(runtime.engine, caller.workspace_id))
 
 
 @router.post(
@@ -137,7 +137,7 @@ def retry_all(
 )
 def retrieve(command_id: CommandId, runtime: CurrentRuntime, caller: AnyCaller) -> PublishCommand:
     """Return the command's current state."""
-    row = changes.show(runtime.engine, command_id, caller.workspace_id)
+    row = changes.read_command(runtime.engine, command_id, caller.workspace_id)
     return to_publish_command(runtime.settings.public_base_url, row)
 
 

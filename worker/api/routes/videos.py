@@ -42,7 +42,7 @@ from worker.api.problems import ApiProblem, ProblemKind, invalid_request, no_suc
 from worker.api.routing import Router
 from worker.api.video_resource import VideoResource, read_video
 from worker.enqueue.accept import Origin, enqueue
-from worker.enqueue.changes import show
+from worker.enqueue.changes import read_command
 from worker.publish.plan import plan
 from worker.runtime.runtime import Runtime
 
@@ -209,7 +209,9 @@ async def _enqueue(
             response.status_code = 200
             response.headers["ETag"] = found.etag
             return found.video
-        command = await to_thread.run_sync(show, runtime.engine, command.id, origin.workspace_id)
+        command = await to_thread.run_sync(
+            read_command, runtime.engine, command.id, origin.workspace_id
+        )
     base_url = runtime.settings.public_base_url
     response.headers["Location"] = command_url(base_url, command.id)
     return to_publish_command(base_url, command)
@@ -217,7 +219,7 @@ async def _enqueue(
 
 def _read_result(runtime: Runtime, command_id: UUID, origin: Origin) -> VideoResource:
     """The video of a command that has ended; raises a problem with the reason if it failed."""
-    command = show(runtime.engine, command_id, origin.workspace_id)
+    command = read_command(runtime.engine, command_id, origin.workspace_id)
     if command.state not in SUCCEEDED:
         kind = ProblemKind(
             f"{command.action}-{command.state}", 409, f"{command.detail} ({command.reason})"
