@@ -5,13 +5,14 @@ wake-ups (docs/adr/0001): most choices below follow from that. What a producer n
 `worker.runtime.producer`.
 """
 
+import os
+
 from worker.runtime import producer
-from worker.runtime.settings import Settings
 from worker.runtime.wake_ups import WAKE_UPS
 
-# Where messages go. One Redis serves unless a broker is named. Without either, the start-up check
-# ends the process with one clear line.
-broker_url = Settings().broker_url or Settings().redis_url
+# Where messages go: one Redis serves unless a broker is named. Nothing may raise here: settings are
+# checked as `worker` or `beat` starts (worker.app.signals), which ends with one clear line.
+broker_url = os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL")
 
 # Our tasks; named, so that a worker loads them and a producer need not.
 imports = ("worker.app.tasks",)
@@ -65,7 +66,7 @@ worker_enable_remote_control = False
 
 # A process that has grown past this is replaced after its task; KiB.
 worker_max_memory_per_child = 300_000
-# Logs go through structlog: see worker.app.
+# Logs go through structlog: see worker.app.signals.
 worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 

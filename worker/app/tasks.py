@@ -1,5 +1,7 @@
 """The Celery tasks: each parses its message and calls one function."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
@@ -37,7 +39,7 @@ MAX_ID = 255
 """Characters of an idempotency key."""
 
 
-@app.task(name=PUBLISH.task)
+@app.task(shared=False, name=PUBLISH.task)
 def run_due() -> None:
     """Carry out the commands that are due."""
     runtime = app.runtime
@@ -58,13 +60,13 @@ def _after_batch() -> None:
     leave_heartbeat(runtime.waker.redis)
 
 
-@app.task(name=RELAY.task)
+@app.task(shared=False, name=RELAY.task)
 def relay_events() -> None:
     """Relay the events that are not at every outlet yet."""
     relay_all(app.outlets)
 
 
-@app.task(name=REPORTS.task)
+@app.task(shared=False, name=REPORTS.task)
 def take_reports() -> None:
     """Apply generation reports from their stream, and wake Celery for commands they make due."""
     runtime = app.runtime
@@ -73,7 +75,7 @@ def take_reports() -> None:
         runtime.waker.wake()
 
 
-@app.task(name=FAN_OUT.task)
+@app.task(shared=False, name=FAN_OUT.task)
 def fan_out_events() -> None:
     """Make the webhook deliveries of new events."""
     runtime = app.runtime
@@ -82,7 +84,7 @@ def fan_out_events() -> None:
         runtime.waker.wake(DELIVER)
 
 
-@app.task(name=DELIVER.task, bind=True)
+@app.task(shared=False, name=DELIVER.task, bind=True)
 def deliver(self: Task[Any, Any]) -> None:
     """Send the webhook deliveries that are due; one run at a time on each worker."""
     runtime = app.runtime
@@ -93,14 +95,14 @@ def deliver(self: Task[Any, Any]) -> None:
         runtime.waker.wake(DELIVER)
 
 
-@app.task(name=PRUNE.task)
+@app.task(shared=False, name=PRUNE.task)
 def prune() -> None:
     """Delete old rows and stream entries."""
     runtime = app.runtime
     retention.prune(runtime.engine, runtime.redis, runtime.settings)
 
 
-@app.task(name=TIME_ZONES.task)
+@app.task(shared=False, name=TIME_ZONES.task)
 def recompute() -> None:
     """Compute the instants of local times again where a zone's rules have changed."""
     runtime = app.runtime
@@ -111,7 +113,7 @@ def recompute() -> None:
         runtime.waker.wake(TIME_ZONES)
 
 
-@app.task(name=CANARY.task)
+@app.task(shared=False, name=CANARY.task)
 def schedule_canary() -> None:
     """Schedule the next canary, which shows that scheduling works."""
     runtime = app.runtime
@@ -120,6 +122,7 @@ def schedule_canary() -> None:
 
 @app.task(
     name="publish.enqueue",
+    shared=False,
     bind=True,
     typing=False,  # the schema checks the arguments, with better messages
     acks_late=True,  # until the command is in the inbox, the message is its only copy
@@ -132,23 +135,35 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
     effect.
     """
     runtime = app.runtime
-    body = {"args": args, "kwargs": message}
+    with _requeue_while_passing():
+        try:
+            parsed = _parse(args, message)
+            key = parsed.idempotency_key or _to_idempotency_key(str(self.request.id))
+            origin = Origin(
+                trigger=Trigger.QUEUE,
+                correlation_id=parsed.correlation_id or key,
+                traceparent=parsed.traceparent,
+                idempotency_scope="queue",
+                idempotency_key=key,
+            )
+            _retry_while_passing(enqueue)(runtime.engine, runtime.waker, parsed.commands, origin)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            # The error of a task would acknowledge the message: keep it.
+            body = {"args": args, "kwargs": message}
+            _retry_while_passing(quarantine)(runtime.engine, body, error)
+
+
+@contextmanager
+def _requeue_while_passing() -> Generator[None]:
+    """Give the message back to the queue if the database cannot take or quarantine it now."""
     try:
-        parsed = _parse(args, message)
-        key = parsed.idempotency_key or _to_idempotency_key(str(self.request.id))
-        origin = Origin(
-            trigger=Trigger.QUEUE,
-            correlation_id=parsed.correlation_id or key,
-            traceparent=parsed.traceparent,
-            idempotency_scope="queue",
-            idempotency_key=key,
-        )
-        _retry_while_passing(enqueue)(runtime.engine, runtime.waker, parsed.commands, origin)
+        yield
     except Exception as error:
         if is_passing(error):
             raise Reject(str(error), requeue=True) from error
-        # Every other error keeps the message: an error of the task would acknowledge it.
-        _retry_while_passing(quarantine)(runtime.engine, body, error)
+        raise
 
 
 def _to_idempotency_key(message_id: str) -> str:
@@ -166,7 +181,7 @@ def _parse(args: tuple[Any, ...], message: dict[str, Any]) -> QueueMessage:
 
 _retry_while_passing = retry(
     retry=retry_if_exception(is_passing),
-    wait=wait_exponential_jitter(initial=0.1, max=5),
+    wait=wait_exponential_jitter(multiplier=0.1, max=5),
     stop=stop_after_delay(30),
     reraise=True,
 )

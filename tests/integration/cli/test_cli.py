@@ -174,6 +174,14 @@ def test_celery_without_settings_ends_with_one_line(part: str, tmp_path: Path) -
     assert "DATABASE_URL is not set" in done.complaint
 
 
+@pytest.mark.parametrize("part", ["worker", "beat"])
+@pytest.mark.parametrize("setting", ["API_PORT", "OUTLETS", "LOG_LEVEL"])
+def test_celery_with_an_invalid_setting_ends_with_one_line(part: str, setting: str) -> None:
+    done = celery(part, **{setting: "trace"})
+    assert done.code == 1
+    assert f"{setting} is not valid" in done.complaint
+
+
 def test_a_celery_worker_without_a_database_ends_with_one_line(redis_url: str) -> None:
     url = f"postgresql://me:secret@{NOBODY_LISTENS}/videos"
     done = celery("worker", DATABASE_URL=url, REDIS_URL=redis_url)

@@ -1,0 +1,59 @@
+"""`publish.enqueue`: the message stays on the queue until it, or its command, is stored."""
+
+from collections.abc import Callable, Generator
+
+import pytest
+from celery import Celery
+from celery.exceptions import Reject
+
+from tests.support.pipeline import Pipeline
+from worker.app import app, tasks
+from worker.runtime.runtime import Runtime
+from worker.runtime.settings import Settings
+from worker.runtime.wake_ups import WAKE_UPS
+
+
+def try_once(function: Callable[..., object]) -> Callable[..., object]:
+    return function
+
+
+@pytest.fixture
+def queue(
+    pipeline: Pipeline, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Generator[Pipeline]:
+    """The tasks on this test's database, without the half a minute of retries."""
+    monkeypatch.setattr(tasks, "_retry_while_passing", try_once)
+    with Runtime.open(Settings(database_url=database_url, redis_url=redis_url)) as runtime:
+        monkeypatch.setitem(app.__dict__, "runtime", runtime)
+        yield pipeline
+
+
+def test_an_unreadable_message_goes_back_to_the_queue_while_it_cannot_be_quarantined(
+    queue: Pipeline,
+) -> None:
+    queue.execute("ALTER TABLE publisher.quarantined_message RENAME TO elsewhere")
+    with pytest.raises(Reject) as rejected:
+        tasks.enqueue_message(vdeo_id=7)
+    assert rejected.value.args[1] is True
+
+
+def test_an_unreadable_message_is_quarantined_and_acknowledged(queue: Pipeline) -> None:
+    tasks.enqueue_message(vdeo_id=7)
+    [(body,)] = queue.rows("SELECT body FROM publisher.quarantined_message")
+    assert "vdeo_id" in str(body)
+
+
+def test_a_valid_message_goes_back_to_the_queue_while_the_inbox_takes_nothing(
+    queue: Pipeline,
+) -> None:
+    video = queue.video()
+    queue.execute("ALTER TABLE publisher.publish_command RENAME TO elsewhere")
+    with pytest.raises(Reject) as rejected:
+        tasks.enqueue_message(video_id=video)
+    assert rejected.value.args[1] is True
+
+
+def test_a_foreign_app_does_not_get_our_tasks() -> None:
+    foreign = Celery("foreign", set_as_current=False)
+    foreign.finalize()
+    assert not foreign.tasks.keys() & {wake_up.task for wake_up in WAKE_UPS}
