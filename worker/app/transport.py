@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from kombu.transport import redis as kombu_redis
+from redis.exceptions import RedisError
 
 from db.errors import DATABASE_ERRORS
 from worker.app import app
@@ -15,8 +16,26 @@ from worker.runtime.quarantine import quarantine
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
+class QoS(kombu_redis.QoS):
+    """Kombu's prefetch window; an acknowledgement that Redis did not take leaves it, too.
+
+    Kombu's own keeps it: a window that is full of them stops reading, so that the worker never
+    notices the lost connection. Redis delivers the message again, which repeats a wake-up.
+    """
+
+    def ack(self, delivery_tag: Any) -> None:
+        """Acknowledge a message. Raises RedisError."""
+        try:
+            super().ack(delivery_tag)
+        except RedisError:
+            self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+
+
 class Channel(kombu_redis.Channel):
     """Kombu's Redis channel; it quarantines a list entry that is not valid JSON."""
+
+    QoS = QoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
