@@ -1,1 +1,1 @@
-"""What crosses a boundary: requests, resources, events. The leaf: imports nothing of ours."""
+"""Requests, resources and events. This package imports no other package of the project."""

@@ -1,8 +1,8 @@
-"""Publish commands: what a caller asks for, and what becomes of it."""
+"""Publish commands: requests, the commands in the inbox, lists, changes and retries."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
@@ -11,18 +11,18 @@ from schemas.fields import INT32_MAX, INT64_MAX, Frozen, Id, LocalTime, Text, Ti
 from schemas.video import VideoEdits, VideoInput
 
 MAX_COMMANDS = 1000
-"""The most commands that one call may enqueue."""
+"""The maximum number of commands per call."""
 
 
 class Action(StrEnum):
-    """What a command asks for."""
+    """What a command does to the video."""
 
     PUBLISH = "publish"
     UNPUBLISH = "unpublish"
 
 
 class CommandState(StrEnum):
-    """Where a command is: two states in which it is still to be carried out, then the outcomes."""
+    """The state of a command: `scheduled`, `waiting` (for generation), or an outcome."""
 
     SCHEDULED = "scheduled"
     WAITING = "waiting"
@@ -36,13 +36,15 @@ class CommandState(StrEnum):
 
     @property
     def is_outcome(self) -> bool:
-        """Whether the command has ended."""
+        """Whether the command has finished."""
         return self not in (CommandState.SCHEDULED, CommandState.WAITING)
 
 
 class Trigger(StrEnum):
-    """What set a turn off: of a command, the door by which it came in; of an event, that door, or
-    the time (`schedule`), or the end of generation (`pipeline`), whichever came last.
+    """The origin of a command or of an event.
+
+    A command's trigger is the interface that accepted it. An event's trigger is the last of: that
+    interface, the scheduled time (`schedule`), the end of generation (`pipeline`).
     """
 
     API = "api"
@@ -51,7 +53,7 @@ class Trigger(StrEnum):
     QUEUE = "queue"
     SCHEDULE = "schedule"
     CANARY = "canary"
-    """Our own publication, each minute, that shows that scheduling works; it has no event."""
+    """The self-test that publishes a hidden video each minute. It emits no events."""
 
 
 Fold = Annotated[int, Field(strict=True, ge=0, le=1)]
@@ -60,83 +62,83 @@ ETag = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
 
 
 class Expectation(Frozen):
-    """What the caller believes of the video; if it is otherwise by then, nothing is done to it."""
+    """Preconditions. If one does not hold when the command runs, the video is not changed."""
 
     expected_revision: Revision | None = None
-    """The release's revision; 0: never published."""
+    """The revision of the release. 0: never published."""
     expected_etag: ETag | None = None
-    """The Video's ETag, as `If-Match` has it: no change at all since."""
+    """The Video's ETag, as in `If-Match`: the video has not changed at all."""
 
 
 class WithdrawalTime(Frozen):
-    """When to withdraw the video: at an instant, or at a wall-clock time in a zone."""
+    """When to unpublish: an instant, or a wall-clock time in a time zone."""
 
     unpublish_at: Time | None = None
-    """When to unpublish; a time that has passed means now."""
+    """When to unpublish. A time in the past means now."""
     unpublish_at_local: LocalTime | None = None
-    """The same as wall-clock time in `time_zone`."""
+    """`unpublish_at` as a wall-clock time in `time_zone`."""
     time_zone: ZoneName | None = None
-    """An IANA time zone, such as `Europe/Berlin`, for the local times."""
+    """The IANA time zone of the local times, such as `Europe/Berlin`."""
     fold: Fold | None = None
-    """Which one of a local time that exists twice: 0 the first, 1 the second."""
+    """For a local time that occurs twice: 0 is the first occurrence, 1 the second."""
 
     @model_validator(mode="after")
-    def _one_way_to_say_it(self) -> Self:
+    def _has_valid_times(self) -> Self:
         _check_times(self)
         return self
 
 
 class PublicationTime(WithdrawalTime):
-    """When to publish, and, if it is to be a window, when to unpublish again."""
+    """When to publish, and optionally when to unpublish again: a publication window."""
 
     publish_at: Time | None = None
-    """When to publish; null or a time that has passed means now. The video is published at the
-    later of this time and the end of generation."""
+    """When to publish. null or a time in the past: now. The video is published at this time or at
+    the end of generation, whichever is later."""
     publish_at_local: LocalTime | None = None
-    """The same as wall-clock time in `time_zone`."""
+    """`publish_at` as a wall-clock time in `time_zone`."""
 
 
 class UnpublishOptions(WithdrawalTime, Expectation):
-    """What a caller may say about a withdrawal."""
+    """The options of an unpublish command."""
 
 
 class PublishOptions(PublicationTime, Expectation):
-    """What a caller may say about the publication itself, beside the video's fields."""
+    """The options of a publish command, besides the video's fields."""
 
     publish_before: Time | None = None
-    """The latest moment; after it the command ends as `expired`. Without it the command is carried
-    out however late, but waits for generation 24 hours at most."""
+    """The deadline. After it the command ends as `expired`. Without a deadline the command runs
+    however late, but waits for generation at most 24 hours."""
 
 
 class PublishBody(VideoInput, PublishOptions):
-    """The body of the publish endpoint: the documented request, with options beside it."""
+    """The body of the publish endpoint: the documented Video request plus options."""
 
 
 class PublishRequest(PublishOptions):
-    """Publish this video. Sent by the render pipeline, by schedulers, by people and scripts."""
+    """Publish a video. Sent by the render pipeline, schedulers, people and scripts."""
 
     video_id: Id
     action: Action = Action.PUBLISH
-    """`unpublish` withdraws it instead: then only `unpublish_at` and what is expected may be said
-    beside it."""
+    """`unpublish` withdraws the video. It accepts only the unpublish times and the `expected_…`
+    fields."""
     video: VideoInput | None = None
-    """The documented request; its editorial fields are applied as the video is published."""
+    """The documented request. Its editorial fields are applied when the video is published."""
 
     @model_validator(mode="after")
-    def _a_withdrawal_says_less(self) -> Self:
+    def _has_only_fields_of_its_action(self) -> Self:
         allowed = UnpublishOptions.model_fields.keys() | {"video_id", "action"}
         if self.action is Action.UNPUBLISH and (extra := self.model_fields_set - allowed):
-            raise ValueError(f"unpublish takes no {', '.join(sorted(extra))}")
+            raise ValueError(f"unpublish does not accept {', '.join(sorted(extra))}")
         return self
 
     def edits(self) -> VideoEdits | None:
-        """The editorial fields that the request brings, or None."""
+        """Return the editorial fields in the request, or None."""
         edits = self.video.edits() if self.video else None
         return edits if edits and edits.model_fields_set else None
 
 
 class PublishRequests(Frozen):
-    """Several videos at once, all or nothing."""
+    """Several requests. Either all of them are accepted or none."""
 
     commands: Annotated[list[PublishRequest], Field(min_length=1, max_length=MAX_COMMANDS)]
 
@@ -145,18 +147,18 @@ IdempotencyKey = Annotated[Text, StringConstraints(min_length=1, max_length=255)
 
 
 class QueueMessage(Frozen):
-    """The keyword arguments of the Celery task `publish.enqueue`: one video, or several."""
+    """The keyword arguments of the Celery task `publish.enqueue`: one request, or several."""
 
     commands: Annotated[list[PublishRequest], Field(min_length=1, max_length=MAX_COMMANDS)]
     idempotency_key: IdempotencyKey | None = None
-    """The message's own id unless said otherwise, so that a doubled message counts once."""
+    """Default: the id of the Celery message, so that a duplicated message has no effect."""
     correlation_id: Text | None = None
     traceparent: Text | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _one_is_many(cls, given: Any) -> Any:
-        """`video_id=7` is short for `commands=[{"video_id": 7}]`."""
+    def _wrap_single_command(cls, given: Any) -> Any:
+        """Accept `video_id=7` as short for `commands=[{"video_id": 7}]`."""
         if not isinstance(given, dict) or "commands" in given:
             return given  # pyright: ignore[reportUnknownVariableType]
         message: dict[str, Any] = dict(given)  # pyright: ignore[reportUnknownArgumentType]
@@ -165,127 +167,126 @@ class QueueMessage(Frozen):
 
 
 class PublishCommand(Frozen):
-    """A command in the inbox, as callers see it."""
+    """A command in the inbox."""
 
     id: UUID
     url: str
-    """Where this command can be asked for again."""
+    """The URL of this command."""
     action: Action
     video_id: int
     workspace_id: int
     state: CommandState
     reason: str | None
-    """Why it ended or waits, as a word for programs, such as `generation_failed`."""
+    """Why the command finished or waits, as a code, such as `generation_failed`."""
     detail: str | None
-    """The same for people."""
+    """The reason, for people."""
     trigger: Trigger
-    """The door by which it came in."""
+    """The interface that accepted the command."""
     edits: dict[str, Any] | None
-    """The editorial fields that it brings."""
+    """The editorial fields that the command changes."""
     accepted_at: datetime
     publish_at: datetime | None
-    """When the caller asked it to be published; null: at once."""
+    """The requested publication time. null: at once."""
     publish_at_local: datetime | None
-    """The same as the caller's wall-clock time in `time_zone`, if that is how it was said."""
+    """`publish_at` as a wall-clock time in `time_zone`, if it was requested so."""
     unpublish_at: datetime | None
-    """When the caller asked it to be withdrawn; null for a publication."""
+    """The requested time of an unpublish command. null: a publish command, or at once."""
     unpublish_at_local: datetime | None
     time_zone: str | None
     fold: int | None
     publish_before: datetime | None
-    """The latest moment; null: the command is carried out however late."""
+    """The deadline. null: the command runs however late."""
     expected_revision: int | None
     expected_etag: str | None
     counterpart: str | None
-    """The URL of the other command of a window: what publishes has what unpublishes, and vice
-    versa."""
+    """The URL of the other command of the publication window."""
     due_at: datetime
-    """When it may next be claimed."""
+    """When the command may next be claimed."""
     fell_due_at: datetime | None
-    """When it could first have been carried out: its time had come, and generation had ended."""
+    """The first moment after both the requested time and the end of generation."""
     claimed_at: datetime | None
-    """When a worker last took it in hand."""
+    """When a worker last claimed the command."""
     attempts: int
-    """How often carrying it out failed; waiting for generation costs none."""
+    """The number of failed attempts. Waiting for generation is not an attempt."""
     finished_at: datetime | None
     correlation_id: str
 
 
 class PublishCommands(Frozen):
-    """Commands in the order asked for; `next` is the URL of the next page, if there is one."""
+    """A page of commands in the requested order. `next`: the URL of the next page, or null."""
 
     commands: list[PublishCommand]
     next: str | None = None
 
 
 class CommandOrder(StrEnum):
-    """In which order commands are listed."""
+    """The order of a list of commands."""
 
     NEWEST = "newest"
-    """The last one accepted first."""
+    """The last accepted first."""
     DUE = "due"
-    """The next one due first."""
+    """The earliest `due_at` first."""
 
 
 class CommandFilter(Frozen):
-    """Which commands to list, and where to begin."""
+    """A filter for commands, and the start of the page."""
 
     video_id: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = None
-    """Only those of this video."""
+    """Only commands for this video."""
     workspace_id: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = None
-    """Only those of this workspace, for keys that see several."""
+    """Only commands of this workspace, for keys that see every workspace."""
     state: CommandState | None = None
-    """Only those in this state."""
+    """Only commands in this state."""
     action: Action | None = None
-    """Only those that do this."""
+    """Only commands with this action."""
     due_from: Time | None = None
-    """Only those due at this time or later."""
+    """Only commands with `due_at` at this time or later."""
     due_until: Time | None = None
-    """Only those due before this time."""
+    """Only commands with `due_at` before this time."""
     order: CommandOrder = CommandOrder.NEWEST
     before: UUID | None = None
-    """The last command of the page before."""
+    """The last command of the previous page."""
     before_due_at: Time | None = None
-    """When that one was due; only in due order."""
+    """The `due_at` of that command. Only for the order `due`."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    """How many at once."""
+    """The size of the page."""
 
 
 class CommandChange(PublicationTime):
-    """What may be changed of a command that has not been claimed: its time, its latest moment.
+    """A change of the time or the deadline of a command that is not finished.
 
-    What is not said stays. Where neither time nor latest moment differ, nothing happens.
+    Fields that are left out keep their values. If nothing differs, the command is not changed.
     """
 
     publish_before: Time | None = None
-    """The new latest moment; null takes it away."""
+    """The new deadline. null: no deadline."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_a_field(self) -> Self:
         if not self.model_fields_set - {"time_zone", "fold"}:
-            raise ValueError("say publish_at, unpublish_at, their local forms or publish_before")
+            raise ValueError("set publish_at, unpublish_at, their local forms or publish_before")
         times = self.model_fields_set - {"time_zone", "fold", "publish_before"}
         if empty := sorted(name for name in times if getattr(self, name) is None):
-            raise ValueError(f"{empty[0]} must not be null; a time that has passed means now")
+            raise ValueError(f"{empty[0]} must not be null; for now, set a time in the past")
         return self
 
 
 class RetryRequest(Frozen):
-    """Retry what failed, all with the same cause, at a bounded rate."""
+    """A retry of failed commands at a limited rate."""
 
     cause: Text | None = None
-    """The cause as `GET /publish-commands/causes` lists it; all failed commands without it."""
+    """The cause as `GET /publish-commands/causes` lists it. null: all failed commands."""
     per_second: Annotated[int, Field(strict=True, ge=1, le=1000)] = 50
-    """How many may fall due each second."""
+    """The number of commands that become due each second."""
 
 
 class Retried(Frozen):
-    """What a bulk retry set going."""
+    """The result of a bulk retry."""
 
     commands: int
-    """How many commands have new attempts."""
+    """The number of commands that are retried."""
     last_due_at: datetime | None
-    """When the last of them falls due."""
+    """The `due_at` of the last of them."""
 
 
 class FailureCause(Frozen):
@@ -296,27 +297,24 @@ class FailureCause(Frozen):
     commands: int
     last_finished_at: datetime
     example: UUID
-    """The last command that it ended."""
+    """The last command that failed with this cause."""
 
 
 class FailureCauses(Frozen):
-    """Why commands failed, the most frequent cause first."""
+    """The causes of failed commands, the most frequent first."""
 
     causes: list[FailureCause]
 
 
-_TIMES: tuple[Literal["publish_at", "unpublish_at"], ...] = ("publish_at", "unpublish_at")
-
-
-def _check_times(said: WithdrawalTime) -> None:
-    """Refuse a time said in two ways, and a local time without its zone."""
-    local = False
-    for name in _TIMES:
-        here = getattr(said, f"{name}_local", None)
-        local = local or here is not None
-        if here is not None and getattr(said, name, None) is not None:
-            raise ValueError(f"say either {name} or {name}_local, not both")
-    if local and said.time_zone is None:
-        raise ValueError("a local time needs its time_zone")
-    if not local and (said.time_zone is not None or said.fold is not None):
-        raise ValueError("time_zone and fold belong to publish_at_local or unpublish_at_local")
+def _check_times(times: WithdrawalTime) -> None:
+    """Reject a time that is given twice, and a local time without a time zone."""
+    has_local = False
+    for name in ("publish_at", "unpublish_at"):
+        if getattr(times, f"{name}_local", None) is not None:
+            has_local = True
+            if getattr(times, name, None) is not None:
+                raise ValueError(f"set either {name} or {name}_local, not both")
+    if has_local and times.time_zone is None:
+        raise ValueError("publish_at_local and unpublish_at_local require time_zone")
+    if not has_local and (times.time_zone is not None or times.fold is not None):
+        raise ValueError("time_zone and fold require publish_at_local or unpublish_at_local")

@@ -1,7 +1,7 @@
-"""The JSON Schemas of the events as consumers get them: open to fields that are added later.
+"""The JSON Schemas of events for consumers. They allow additional properties.
 
-Inside, unknown fields are refused, so that no misspelt one is lost. A consumer must not refuse
-them: within a version fields are added, and nothing else changes (tests/contract/released).
+Within a version, fields may be added and nothing else changes (tests/contract/released), so a
+consumer must accept unknown fields. Emitters reject them.
 """
 
 from typing import Any
@@ -12,20 +12,20 @@ from schemas.events import EVENT_DATA, EventType
 
 
 def event_schema(kind: EventType) -> dict[str, Any]:
-    """The schema of an event's `data`."""
-    return opened(TypeAdapter(EVENT_DATA[kind]).json_schema())
+    """Return the JSON Schema of the `data` of an event type."""
+    return allow_additional_properties(TypeAdapter(EVENT_DATA[kind]).json_schema())
 
 
-def opened(schema: Any) -> Any:
-    """The same schema without a word against further fields."""
+def allow_additional_properties(schema: Any) -> Any:
+    """Return a copy of the schema without `additionalProperties: false`."""
     match schema:
         case {**parts}:
             return {
-                name: opened(part)
+                name: allow_additional_properties(part)
                 for name, part in parts.items()
                 if not (name == "additionalProperties" and part is False)
             }
         case [*parts]:
-            return [opened(part) for part in parts]
+            return [allow_additional_properties(part) for part in parts]
         case _:
             return schema

@@ -1,7 +1,7 @@
-"""Events: facts about videos, in the past tense, and the CloudEvents 1.0 envelope.
+"""Events: the data of each event type, and the CloudEvents 1.0 envelope.
 
-What an event carries is a plain dataclass: thousands are made each second, from values that were
-checked before. pydantic reads the same classes for the schemas.
+The data are dataclasses, which are faster to create than models: thousands are created per second,
+from validated values. pydantic makes the JSON Schemas from the same classes.
 """
 
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ class EventType(StrEnum):
 
 
 PublicTrigger = Literal[Trigger.API, Trigger.CLI, Trigger.PIPELINE, Trigger.QUEUE, Trigger.SCHEDULE]
-"""What triggered the change: the last of the call (by its door), its time (`schedule`) and the end
-of generation (`pipeline`)."""
+"""The last cause of the change: the call (`api`, `cli`, `queue`), the requested time (`schedule`)
+or the end of generation (`pipeline`)."""
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """The owner, as far as the public may know."""
+    """The public fields of the owner."""
 
     id: int
     username: str
@@ -48,7 +48,7 @@ class Person:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPublished:
-    """The video was published, or its release changed. Emitted by publish."""
+    """The video was published, or its release was updated."""
 
     video_id: int
     uid: UUID
@@ -75,15 +75,15 @@ class VideoPublished:
     trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
-    """The time that the command asked for; null: at once."""
+    """The requested time. null: at once."""
     due_at: datetime
-    """When it could first be carried out: its time had come, and generation had ended."""
+    """The first moment after both the requested time and the end of generation."""
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoUnpublished:
-    """The video was withdrawn: a draft again, its URL kept for the day it comes back."""
+    """The video was unpublished: it is a draft again. Its URL stays reserved for it."""
 
     video_id: int
     uid: UUID
@@ -91,53 +91,49 @@ class VideoUnpublished:
     title: str
     custom_url: str
     url: str
-    """Where it was; leads nowhere until it is published again."""
+    """The former URL. It answers 404 until the video is published again."""
     revision: int
     first_publication: bool
-    """Always false: it had been out."""
+    """Always false."""
     first_published_at: datetime
     published_at: datetime
-    """When it was last published."""
+    """The time of the last publication."""
     unpublished_at: datetime
     trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
-    """The time that the command asked for; null: at once."""
+    """The requested time. null: at once."""
     due_at: datetime
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishScheduled:
-    """A command will be carried out at a later time, or its time or latest moment was changed.
-    Emitted as it is accepted, or changed.
-    """
+    """A command was scheduled for a later time, or its time or deadline was changed."""
 
     video_id: int
     workspace_id: int
     action: Action
     first_publication: bool
-    """Whether the video had never been published when this was recorded."""
+    """Whether the video had never been published when the event was recorded."""
     trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
     local_time: datetime | None
-    """The wall-clock time that was asked for, in `time_zone`, if it was said so."""
+    """`asked_for` as a wall-clock time in `time_zone`, if it was requested so."""
     time_zone: str | None
     due_at: datetime
     publish_before: datetime | None
     previously: datetime | None
-    """The time that was asked for before; null where it was not changed."""
+    """The previous `asked_for`. null: not changed."""
     scheduled_at: datetime
-    """When it was recorded."""
+    """When the event was recorded."""
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishEnded:
-    """A command ended and changed nothing. Emitted with its outcome `rejected`, `expired`,
-    `cancelled` or `failed`.
-    """
+    """A command ended as `rejected`, `expired`, `cancelled` or `failed`, and changed nothing."""
 
     video_id: int
     workspace_id: int
@@ -145,11 +141,11 @@ class PublishEnded:
     reason: str
     detail: str
     first_publication: bool
-    """Whether it would have been the video's first publication."""
+    """Whether the video had never been published."""
     trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
-    """The time that the command asked for; null: at once."""
+    """The requested time. null: at once."""
     due_at: datetime
     finished_at: datetime
 
@@ -157,7 +153,7 @@ class PublishEnded:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointDisabled:
-    """A webhook endpoint was disabled: it answered 410 Gone, or failed for days."""
+    """A webhook endpoint was disabled: it answered 410 Gone, or failed for five days."""
 
     endpoint_id: UUID
     workspace_id: int
@@ -187,26 +183,26 @@ SCHEMA_VERSION = 1
 
 
 class CloudEvent(Frozen):
-    """The envelope: CloudEvents 1.0, structured JSON, with our extension attributes."""
+    """The envelope: CloudEvents 1.0, structured JSON, with extension attributes."""
 
     specversion: Literal["1.0"] = "1.0"
     id: UUID
-    """Never changes over redeliveries: consumers recognise duplicates by it."""
+    """The same in every redelivery: use it to detect duplicates."""
     source: str
     """`/workspaces/{id}`."""
     type: EventType
     subject: str
-    """The video's id; of an event that is about no video, the endpoint's."""
+    """The video's id. For `webhook.endpoint_disabled`: the endpoint's id."""
     time: datetime
     datacontenttype: Literal["application/json"] = "application/json"
     dataschema: str
     sequence: str
     """The position: 1, 2, 3 …, without gaps."""
     partitionkey: str
-    """The subject: events with the same one are in order wherever they go."""
+    """The subject. Events with the same key are delivered in order."""
     videorevision: int | None = None
     correlationid: str
     causationid: UUID | None = None
-    """The command's id; none where no command was the cause."""
+    """The command's id. null: no command caused the event."""
     traceparent: str | None = None
     data: EventData

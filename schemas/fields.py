@@ -1,4 +1,4 @@
-"""The values that every boundary shares; what they refuse would fail later, in a database."""
+"""Field types that all models share. They reject values that the database would reject later."""
 
 import re
 from datetime import datetime
@@ -31,13 +31,13 @@ _LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?")
 
 
 class Frozen(BaseModel):
-    """A value: never changed once made; unknown fields are refused, so no misspelt one is lost."""
+    """An immutable model. Unknown fields are an error, so a misspelt field is never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def _storable(text: str) -> str:
-    """Refuse what JSON can spell but Postgres cannot store: NUL and lone surrogates."""
+def _check_storable(text: str) -> str:
+    """Reject text that JSON allows and Postgres cannot store: NUL and lone surrogates."""
     if "\x00" in text:
         raise ValueError("must not contain the NUL character")
     try:
@@ -50,15 +50,15 @@ def _storable(text: str) -> str:
 _url = TypeAdapter(AnyUrl)
 
 
-def _absolute(uri: str) -> str:
-    """An absolute URI with a host (RFC 3986), kept as it was spelt."""
+def _check_absolute(uri: str) -> str:
+    """Reject a URI without a host (RFC 3986). The text is not normalized."""
     if not _url.validate_python(uri).host:
         raise ValueError("must be an absolute URI with a host")
     return uri
 
 
-def _written(value: object) -> object:
-    """Refuse numbers where a time is asked for: RFC 3339 or nothing."""
+def _check_format(value: object) -> object:
+    """Reject every value but an RFC 3339 time: pydantic would also accept a number."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _INSTANT.fullmatch(value):
@@ -66,8 +66,8 @@ def _written(value: object) -> object:
     return value
 
 
-def _written_local(value: object) -> object:
-    """Refuse numbers, dates without a time, and what has an offset."""
+def _check_local_format(value: object) -> object:
+    """Reject numbers, dates without a time, and times with an offset."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _LOCAL.fullmatch(value):
@@ -75,45 +75,51 @@ def _written_local(value: object) -> object:
     return value
 
 
-def _zone(name: str) -> str:
-    """Refuse what the time-zone data of this machine does not know."""
-    if name not in _zones():
+def _check_zone(name: str) -> str:
+    """Reject a time zone that this machine's time-zone data does not contain."""
+    if name not in _read_zones():
         raise ValueError("must be an IANA time zone, such as Europe/Berlin")
     return name
 
 
 @lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
+def _read_zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def _within_reach(time: datetime) -> datetime:
-    """Refuse the first and last years, where a time in one zone does not exist in another."""
+def _check_year(time: datetime) -> datetime:
+    """Reject the first and last years: converting such a time to another zone can overflow."""
     if not FIRST_YEAR <= time.year <= LAST_YEAR:
-        raise ValueError(f"must lie in the years {FIRST_YEAR} to {LAST_YEAR}")
+        raise ValueError(f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
     return time
 
 
-Text = Annotated[str, StringConstraints(strict=True), AfterValidator(_storable)]
+Text = Annotated[str, StringConstraints(strict=True), AfterValidator(_check_storable)]
 Name = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=255), AfterValidator(_storable)
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=255),
+    AfterValidator(_check_storable),
 ]
 """Text of 1 to 255 characters."""
 ShortText = Annotated[
-    str, StringConstraints(strict=True, max_length=255), AfterValidator(_storable)
+    str, StringConstraints(strict=True, max_length=255), AfterValidator(_check_storable)
 ]
 Uri = Annotated[
     str,
     StringConstraints(strict=True, max_length=2000),
-    AfterValidator(_storable),
-    AfterValidator(_absolute),
+    AfterValidator(_check_storable),
+    AfterValidator(_check_absolute),
     Field(json_schema_extra={"format": "uri"}),
 ]
-Time = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_within_reach)]
-"""RFC 3339 with an offset; a naive time is refused where it enters."""
-LocalTime = Annotated[NaiveDatetime, BeforeValidator(_written_local), AfterValidator(_within_reach)]
-"""Wall-clock time without an offset, `2026-12-01T18:00`; the zone is said beside it."""
-ZoneName = Annotated[str, StringConstraints(strict=True, max_length=64), AfterValidator(_zone)]
+Time = Annotated[AwareDatetime, BeforeValidator(_check_format), AfterValidator(_check_year)]
+"""An RFC 3339 time with an offset."""
+LocalTime = Annotated[
+    NaiveDatetime, BeforeValidator(_check_local_format), AfterValidator(_check_year)
+]
+"""A wall-clock time without an offset, `2026-12-01T18:00`. Another field holds its time zone."""
+ZoneName = Annotated[
+    str, StringConstraints(strict=True, max_length=64), AfterValidator(_check_zone)
+]
 """An IANA time zone."""
 Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX)]
 Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX)]
@@ -121,6 +127,6 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 def documented(kind: type[T]) -> type[T]:
-    """Let pydantic read a dataclass as strictly as our models, with its docstrings for fields."""
+    """Make pydantic validate a dataclass as strictly as Frozen, with docstrings as descriptions."""
     kind.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)  # pyright: ignore[reportAttributeAccessIssue]
     return kind

@@ -1,4 +1,4 @@
-"""Generation reports: what a pipeline reports of a video's generation, and the state after it."""
+"""Generation reports: a pipeline's reports on a video's generation, and the state after them."""
 
 import re
 from enum import StrEnum
@@ -18,7 +18,7 @@ _RFC_3339 = re.compile(
 
 
 class ReportKind(StrEnum):
-    """What is reported."""
+    """The kind of a report."""
 
     PROGRESSED = "progressed"
     COMPLETED = "completed"
@@ -32,13 +32,13 @@ def _require_rfc_3339(value: object) -> object:
 
 
 ReportTime = Annotated[Time, BeforeValidator(_require_rfc_3339)]
-"""By the pipeline's clock."""
+"""A time on the pipeline's clock."""
 Run = Annotated[int, Field(strict=True, ge=1, le=MAX_RUN)]
 Progress = Annotated[int, Field(strict=True, ge=0, le=100)]
 Seconds = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
 Detail = Annotated[Text, Constraints(max_length=2000)]
 
-_BELONGS = {
+_KIND_OF_FIELD = {
     "internal_status": ReportKind.PROGRESSED,
     "generation_progress": ReportKind.PROGRESSED,
     "video": ReportKind.COMPLETED,
@@ -51,17 +51,17 @@ class ReportData(Frozen):
     """A report's fields other than its kind and its time."""
 
     run: Run = 1
-    """1 for the first generation, one more each time the video is generated again, also after a
-    failure. A report of an earlier run than the current one changes nothing."""
+    """1 for the first generation. Add 1 each time the video is generated again, also after a
+    failure. A report of an earlier run has no effect."""
     internal_status: InternalStatus | None = None
-    """`progressed` only: the stage that the run has reached. It never goes back within a run."""
+    """`progressed` only: the stage of the run. Within a run it never goes back."""
     generation_progress: Progress | None = None
-    """`progressed` only: percent. It never falls within a run."""
+    """`progressed` only: percent, 0 to 100. Within a run it never decreases."""
     video: Uri | None = None
-    """`completed` only: the URL of the rendered file. Without it, the known file stays."""
+    """`completed` only: the URL of the rendered file. null: the current file is kept."""
     duration: Seconds | None = None
-    """`completed` only, together with `video`: the file's length in seconds. Without it, the video
-    is as long as its sections."""
+    """`completed` only, together with `video`: the length of the file. Seconds. null: the sum of
+    the sections."""
     detail: Detail | None = None
     """`failed` only: the cause, for people."""
 
@@ -71,8 +71,7 @@ class GenerationReport(ReportData):
 
     kind: ReportKind
     time: ReportTime | None = None
-    """When it happened, RFC 3339; default: now. Two reports of the same kind and run with the same
-    time are the same report."""
+    """When it happened. Default: now. Reports with the same kind, run and time are duplicates."""
 
     @model_validator(mode="after")
     def _has_only_fields_of_its_kind(self) -> Self:
@@ -81,7 +80,7 @@ class GenerationReport(ReportData):
 
 
 class GenerationEventType(StrEnum):
-    """The types of the events that pipelines put on the stream `video.generation`."""
+    """The event types on the stream `video.generation`."""
 
     PROGRESSED = "video.generation.progressed"
     COMPLETED = "video.generation.completed"
@@ -89,7 +88,7 @@ class GenerationEventType(StrEnum):
 
     @property
     def kind(self) -> ReportKind:
-        """What such an event reports."""
+        """The kind of the report."""
         return ReportKind(self.removeprefix(TYPE_PREFIX))
 
 
@@ -135,9 +134,9 @@ class GenerationState(Frozen):
 
     video_id: int
     applied: bool
-    """Whether the report changed anything. False is not an error; do not send it again."""
+    """Whether the report changed anything. false is not an error: do not send it again."""
     reason: str | None
-    """Why it did not: `behind` (a later report was applied before), `repeated` (it was known)."""
+    """Why not: `behind` (a later report was applied before), `repeated` (a duplicate)."""
     run: int
     status: str
     internal_status: str
@@ -149,14 +148,14 @@ def _check(kind: ReportKind, data: ReportData) -> None:
     """Raise ValueError for a field that does not belong to a report of this kind."""
     foreign = [
         field
-        for field, owner in _BELONGS.items()
+        for field, owner in _KIND_OF_FIELD.items()
         if owner is not kind and getattr(data, field) is not None
     ]
     if foreign:
-        raise ValueError(f"a '{kind}' report takes no {', '.join(foreign)}")
+        raise ValueError(f"a '{kind}' report does not accept {', '.join(foreign)}")
     if data.internal_status in (InternalStatus.COMPLETED, InternalStatus.FAILED):
         raise ValueError(
-            f"internal_status is a stage here; '{data.internal_status}' is a report of its own kind"
+            f"internal_status must be a stage: send a '{data.internal_status}' report instead"
         )
     if data.duration is not None and data.video is None:
-        raise ValueError("duration is the rendered file's: name the file too, as video")
+        raise ValueError("duration requires video: it is the length of that file")

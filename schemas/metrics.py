@@ -1,4 +1,4 @@
-"""A release's metrics: what a video is like and how it is doing."""
+"""The metrics of a release."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ class Metrics:
     """0 while the duration is 0."""
     tag_count: int
     generation_seconds: int | None
-    """From the first section's creation to the last section's change; None without sections."""
+    """From the creation of the first section to the last change of a section. null: no sections."""
     views: int
     unique_viewers: int
     """The sum of each day's unique viewers."""

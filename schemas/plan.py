@@ -1,4 +1,4 @@
-"""The plan: what a publish would do now, gate by gate."""
+"""The plan: the result that a publish would have now, with every check of readiness."""
 
 from enum import StrEnum
 
@@ -7,27 +7,27 @@ from schemas.metrics import Metrics
 
 
 class Verdict(StrEnum):
-    """What readiness says of a video."""
+    """The result of one check, or of all checks, of readiness."""
 
     READY = "ready"
     NOT_YET = "not_yet"
-    """Ask again later: not a failure."""
+    """Checked again later. Not a failure."""
     NEVER = "never"
 
 
 class Gate(Frozen):
-    """One question that readiness asks, and its answer."""
+    """One check of readiness, and its result."""
 
     name: str
     verdict: Verdict
     reason: str | None = None
-    """A word for programs, such as `generation_failed`; None when the gate is open."""
+    """A code for programs, such as `generation_failed`. null: the check passed."""
     detail: str
-    """The same for people."""
+    """The result, for people."""
 
 
 class Readiness(Frozen):
-    """The verdict on a video: its worst gate's."""
+    """The verdict on a video: the worst verdict of its checks."""
 
     gates: tuple[Gate, ...]
     verdict: Verdict
@@ -36,7 +36,7 @@ class Readiness(Frozen):
 
 
 class PlannedOutcome(StrEnum):
-    """What a publish would do now."""
+    """The outcome or state that a publish would have now."""
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
@@ -45,7 +45,7 @@ class PlannedOutcome(StrEnum):
 
 
 class PublishPlan(Frozen):
-    """What `POST …/publish/` without a body would do now, without doing it."""
+    """The result that `POST …/publish/` without a body would have now. Nothing is written."""
 
     video_id: int
     outcome: PlannedOutcome
@@ -54,5 +54,5 @@ class PublishPlan(Frozen):
     custom_url: str
     url: str
     revision: int
-    """The release's revision after this publish."""
+    """The revision of the release after the publish."""
     metrics: Metrics

@@ -1,25 +1,25 @@
-"""Problem details (RFC 9457): how every error leaves the API."""
+"""Problem details (RFC 9457): the body of every error response."""
 
 from schemas.fields import Frozen
 
 
 class FieldError(Frozen):
-    """One thing that is wrong with a request."""
+    """One error in a request."""
 
     pointer: str
-    """Where, as a JSON Pointer into the body (`/commands/3/video_id`), or `query`, `header`, `path`
-    and a name."""
+    """A JSON Pointer into the body (`/commands/3/video_id`), or `query`, `header` or `path` and the
+    parameter's name."""
     code: str
-    """A word for programs, such as `missing`."""
+    """A code for programs, such as `missing`."""
     detail: str
-    """The same for people."""
+    """The error, for people."""
 
 
 class Problem(Frozen):
-    """What went wrong, what was kept and what to do."""
+    """An error response: the error, what was kept and what to do."""
 
     type: str
-    """A URI reference that names the kind of problem."""
+    """A URI reference that identifies the type of problem."""
     title: str
     status: int
     detail: str
@@ -27,4 +27,4 @@ class Problem(Frozen):
     correlation_id: str
     errors: list[FieldError] | None = None
     command: str | None = None
-    """The URL of the command that this is about."""
+    """The URL of the command concerned."""

@@ -1,4 +1,4 @@
-"""Punctuality: how late commands were carried out."""
+"""Punctuality: how late commands finished."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from schemas.fields import Frozen
 
 
 class Spread(Frozen):
-    """How a duration was spread over the commands, in milliseconds; null where there are none."""
+    """Percentiles of a duration. Milliseconds. null: no commands in the window."""
 
     median: float | None
     p90: float | None
@@ -16,15 +16,15 @@ class Spread(Frozen):
 
 
 class Punctuality(Frozen):
-    """How late the commands of a window of time were; `lateness` is `waiting` plus `working`."""
+    """The lateness of the commands in a time window. `lateness` is `waiting` plus `working`."""
 
     window_seconds: int
     since: datetime
     commands: int
-    """How many were carried out in the window; cancelled, expired and failed ones do not count."""
+    """The number of commands that finished in the window, except cancelled, expired and failed."""
     lateness: Spread
-    """From the moment that they fell due (their time had come, generation had ended) to done."""
+    """From due (after the requested time and the end of generation) to finished."""
     waiting: Spread
-    """From the moment that they fell due until a worker took them in hand."""
+    """From due to claimed by a worker."""
     working: Spread
-    """From then until done."""
+    """From claimed to finished."""

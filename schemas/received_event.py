@@ -1,7 +1,7 @@
-"""Events as a subscriber receives them: typed by `type` and `dataschema` if both are known here.
+"""Events as a subscriber receives them: typed if this version knows `type` and `dataschema`.
 
-Emitters are strict (schemas.events); a reader is not: it ignores a field that a newer emitter
-added, and gives a type or version that it does not know as plain JSON.
+A reader ignores fields that a newer emitter added, and returns unknown types and versions as plain
+JSON. Emitters use the strict classes in schemas.events.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from schemas.events import EVENT_DATA, SCHEMA_VERSION, EventData, EventType
 
 
 class Event(BaseModel):
-    """A CloudEvent; attributes that this code does not know are in `model_extra`."""
+    """A CloudEvent. Unknown attributes are in `model_extra`."""
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
@@ -22,9 +22,9 @@ class Event(BaseModel):
     """The same in every redelivery."""
     source: str
     type: str
-    """One of EventType, or a type of a newer emitter."""
+    """One of EventType, or a newer type."""
     subject: str | None = None
-    """The video's id; of an event about a webhook endpoint, the endpoint's."""
+    """The video's id. For `webhook.endpoint_disabled`: the endpoint's id."""
     time: datetime | None = None
     dataschema: str | None = None
     sequence: str
@@ -36,11 +36,11 @@ class Event(BaseModel):
     """The command's id."""
     traceparent: str | None = None
     data: EventData | dict[str, Any] | None = None
-    """Typed, or plain JSON if the type or the version of its schema is not known here."""
+    """Typed, or plain JSON if the type or its schema version is unknown."""
 
     @property
     def position(self) -> int:
-        """The place in the one order of the stream: 1, 2, 3 …, without gaps."""
+        """The place in the total order of events: 1, 2, 3 …, without gaps."""
         return int(self.sequence)
 
 

@@ -1,4 +1,4 @@
-"""The Video resource as the platform documents it: what it answers and what it takes."""
+"""The Video resource as the platform documents it: the response and the request."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from schemas.fields import Flag, Frozen, Id, Int32, Name, ShortText, Text, Time,
 
 
 class CreationStatus(StrEnum):
-    """How far the video as a whole is (the platform's GlobalCreationStatusEnum)."""
+    """The status of the whole video (the platform's GlobalCreationStatusEnum)."""
 
     NOT_STARTED = "not_started"
     IN_PROGRESS = "in_progress"
@@ -20,7 +20,7 @@ class CreationStatus(StrEnum):
 
 
 class InternalStatus(StrEnum):
-    """The stage that generation is in."""
+    """The stage of generation."""
 
     PLANNING = "planning"
     SCRIPTING = "scripting"
@@ -42,7 +42,7 @@ class Visibility(StrEnum):
 
 
 class Owner(Frozen):
-    """The video's owner: an IAMUser, the picture from the first related IAMUserDetail."""
+    """The video's owner: an IAMUser. The picture is from the first related IAMUserDetail."""
 
     id: int
     email: str
@@ -62,7 +62,7 @@ class Template(Frozen):
 
 
 class Section(Frozen):
-    """One section of a video. The team's internal notes are left out on purpose."""
+    """One section of a video, without the team's internal notes."""
 
     id: int
     uid: UUID
@@ -90,7 +90,7 @@ class Section(Frozen):
 
 
 class Video(Frozen):
-    """The whole video, every response field of the platform's VideoDetail."""
+    """A video with every response field of the platform's VideoDetail."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -154,16 +154,16 @@ class Video(Frozen):
     sections: list[Section]
     template: Template
     video: str
-    """The rendered file's URI; empty while there is none."""
+    """The URI of the rendered file. Empty: not rendered yet."""
     owner: Owner
     owner_username: str
     metrics: str
-    """The release's metrics as compact JSON; `{}` before the first publication."""
+    """The metrics of the release, as compact JSON. `{}`: never published."""
     tag_names: list[str]
     category_name: str
     subcategory_name: str
     custom_url: str
-    """The release's path, without the domain; empty before the first publication."""
+    """The path of the release, without the domain. Empty: never published."""
     uid: UUID
     created_at: datetime
     updated_at: datetime
@@ -195,7 +195,7 @@ class Video(Frozen):
 
 
 class OwnerReference(Frozen):
-    """The owner as a request names it; whatever is named must match the video's owner."""
+    """The owner in a request. Every field that is set must match the video's owner."""
 
     id: Annotated[int, Field(strict=True)] | None = None
     email: Text | None = None
@@ -206,7 +206,7 @@ class OwnerReference(Frozen):
 
 
 class Editorial(Frozen):
-    """The editorial fields but the title, which is required in one place and not in the other."""
+    """The editorial fields without the title, which only some subclasses require."""
 
     description: Text | None = None
     visibility: Visibility = Visibility.PUBLIC
@@ -223,9 +223,9 @@ class Editorial(Frozen):
 
 
 class VideoEdits(Editorial):
-    """The editorial fields that a publish command brings.
+    """The editorial fields in a publish command.
 
-    Only those in `model_fields_set` are applied: an explicit null clears, an absent field keeps.
+    Only fields in `model_fields_set` are applied. null clears a field; an absent field is kept.
     """
 
     title: Name = ""
@@ -234,8 +234,8 @@ class VideoEdits(Editorial):
 class VideoInput(Editorial):
     """The documented request of the publish endpoint.
 
-    What the pipeline owns and what is read-only may be present, as a client that echoes the Video
-    sends them: checked, never written.
+    A client may send back the whole Video. Pipeline-owned fields are validated and not written.
+    Read-only fields are ignored.
     """
 
     template: dict[str, JsonValue]
@@ -257,7 +257,7 @@ class VideoInput(Editorial):
     plan: JsonValue = None
     source_experience: Id | None = None
 
-    # Read-only in the response; an echo carries them, so they are taken and dropped.
+    # Read-only fields: accepted and ignored.
     id: Any = Field(default=None, exclude=True)
     sections: Any = Field(default=None, exclude=True)
     video: Any = Field(default=None, exclude=True)
@@ -272,7 +272,7 @@ class VideoInput(Editorial):
     updated_at: Any = Field(default=None, exclude=True)
 
     def edits(self) -> VideoEdits:
-        """The editorial part, with only the fields that the caller sent."""
+        """Return the editorial fields that the caller sent."""
         sent = self.model_fields_set & VideoEdits.model_fields.keys()
         return VideoEdits.model_construct(
             _fields_set=sent, **{field: getattr(self, field) for field in sent}

@@ -1,1 +1,1 @@
-"""Values that stay inside the worker: facts that were read, decisions, callers, attempts."""
+"""Internal values: facts read from the database, decisions, callers, attempts."""

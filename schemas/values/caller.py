@@ -1,4 +1,4 @@
-"""API keys: what a key may do, and where."""
+"""API keys: their scopes and workspaces."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -8,20 +8,20 @@ from schemas.fields import Frozen
 
 
 class Scope(StrEnum):
-    """What a key may do; each scope includes the ones before it."""
+    """The permissions of a key. Each scope includes the ones before it."""
 
     READ = "read"
     PUBLISH = "publish"
     ADMIN = "admin"
 
     def includes(self, needed: "Scope") -> bool:
-        """Whether a key of this scope may do what `needed` asks for."""
+        """Whether a key with this scope has the permissions of `needed`."""
         ranks = list(Scope)
         return ranks.index(self) >= ranks.index(needed)
 
 
 class Caller(Frozen):
-    """Who is calling: a key, what it may do, and the workspace that it is confined to."""
+    """An authenticated API key."""
 
     key_id: UUID
     scope: Scope
@@ -30,7 +30,7 @@ class Caller(Frozen):
 
 
 class ApiKey(Frozen):
-    """A key as it is listed: never the secret."""
+    """A key without its secret."""
 
     id: UUID
     name: str

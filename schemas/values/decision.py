@@ -1,4 +1,4 @@
-"""Decisions: what is to become of a claimed command, as plain values for one write."""
+"""Decisions: the next state of each claimed command, and the rows to write for it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +13,12 @@ ALREADY_PUBLISHED = (
     "already_published",
     "The video was published already, and the command changes nothing.",
 )
-"""The reason and the detail of a command that came, or became, too late to matter."""
+"""The reason and the detail of a publish command that has no effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """What the video has out from now on."""
+    """A video's new release."""
 
     video_id: int
     short_id: str
@@ -28,18 +28,18 @@ class Release:
     first_published_at: datetime
     published_at: datetime
     withdrawn_at: datetime | None = None
-    """When it was withdrawn; None: it is out."""
+    """None: the video is public."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
-    """An event to record; its position comes with the write."""
+    """An event to record. The database assigns its position."""
 
     id: UUID
     type: EventType
     video_id: int | None
     subject: str | None = None
-    """What it is about, if not a video."""
+    """The subject, if it is not the video."""
     workspace_id: int
     occurred_at: datetime
     revision: int | None
@@ -51,7 +51,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of one command, and what is written because of it."""
+    """The next state of one command, and the changes to write."""
 
     command_id: UUID
     video_id: int
@@ -66,6 +66,6 @@ class Decision:
     claimed_at: datetime | None
     finished_at: datetime | None
     changes: dict[str, Any] | None = None
-    """The edits that differ from what the video has: column to new value, and `tags`."""
+    """The edits that differ from the video: column to new value, and `tags`."""
     release: Release | None = None
     event: NewEvent | None = None

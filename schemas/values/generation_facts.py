@@ -1,4 +1,4 @@
-"""Generation facts: a video's row as far as generation goes, and the reports that decided it."""
+"""Generation facts: a video's generation columns, and the last applied reports."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationFacts:
-    """A video's generation columns, and what is kept of the reports that decided them."""
+    """A video's generation columns, and the stored fields of the reports that set them."""
 
     video_id: int
     workspace_id: int
@@ -17,17 +17,17 @@ class GenerationFacts:
     video: str | None
     duration: int | None
 
-    # Of the last report that decided the status; None: there was none.
+    # The last report that set the status. None: no report.
     run: int | None = None
     is_final: bool | None = None
     reported_at: datetime | None = None
     completed: bool | None = None
     detail: str | None = None
     progress: int | None = None
-    """The row's progress when the last report was applied; the platform may have changed it."""
-    # Of the report that named the rendered file; None: there was none.
+    """The row's progress when the last report was applied. The platform may have changed it."""
+    # The report that set the rendered file. None: no report.
     file_run: int | None = None
     file_reported_at: datetime | None = None
 
     is_stale: bool = False
-    """Whether status, stage and progress are still those of the run before; not stored."""
+    """Whether status, stage and progress are from the previous run. Not stored."""

@@ -1,4 +1,4 @@
-"""A page of rows: some of them, and where the next page begins."""
+"""A page of rows, and the start of the next page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some rows in the order that the caller asked for."""
+    """Rows in the requested order."""
 
     items: Sequence[T] = ()
     next_after: T | None = None
-    """The last item if more rows follow: the next page begins after it. None: the last page."""
+    """The last item if more rows follow. None: this is the last page."""
 
 
 def to_page(rows: Sequence[T], limit: int) -> Page[T]:

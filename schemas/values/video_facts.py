@@ -1,6 +1,6 @@
-"""Facts: what is read of a video before anything is decided, as plain values.
+"""Facts: videos and commands as the publish transaction reads them.
 
-Dataclasses, not models: they come from our own statements, thousands a second, checked already.
+Dataclasses, which are faster than models: thousands of rows are read per second.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFacts:
-    """One video as the publish transaction sees it, its rows locked."""
+    """One video, read while its row is locked."""
 
     id: int
     uid: UUID
@@ -31,7 +31,7 @@ class VideoFacts:
     video: str | None
     """The rendered file's URI."""
     failure: str | None
-    """Why generation failed, as far as a report said."""
+    """Why generation failed. None: no report gave a cause."""
     is_draft: bool
     updated_at: datetime
 
@@ -50,10 +50,10 @@ class VideoFacts:
 
     # Metrics are computed from these.
     duration: int | None
-    """Seconds; None: as long as its sections."""
+    """Seconds. None: the sum of its sections."""
     generated_script: str | None
     contents: list[Any] | None
-    """The sections' scripts, read only when there is no `generated_script`."""
+    """The sections' scripts. Read only if `generated_script` is None."""
     section_count: int
     sections_seconds: int
     first_section_at: datetime | None
@@ -68,19 +68,19 @@ class VideoFacts:
     shares: int
     comments: int
 
-    # The release so far; revision 0 before the first publication.
+    # The current release. Revision 0: never published.
     revision: int
     custom_url: str | None
     first_published_at: datetime | None
     published_at: datetime | None
 
     now: datetime
-    """The database's clock as this was read: the one clock that all workers share."""
+    """The database's clock at the read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedCommand:
-    """A command that this transaction holds, with what carrying it out needs."""
+    """A command that this transaction has locked."""
 
     id: UUID
     action: str = "publish"
@@ -96,7 +96,7 @@ class ClaimedCommand:
     fold: int | None = None
     due_at: datetime
     fell_due_at: datetime | None = None
-    """When it first fell due, if something has postponed it since."""
+    """When it first became due, if it was postponed since."""
     publish_before: datetime | None = None
     patient_until: datetime
     expected_revision: int | None = None
@@ -112,7 +112,7 @@ class ClaimedCommand:
     was_published: bool = False
     """Whether the video has ever been published."""
     counterpart_at: datetime | None = None
-    """The time that the other command of its window asked for, unless that one was cancelled."""
+    """The requested time of the other command of the window. None if that one was cancelled."""
     counterpart_state: str | None = None
     now: datetime
     """The database's clock at the claim."""
@@ -120,7 +120,7 @@ class ClaimedCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Names of the categories, subcategories and tags that a batch's edits refer to."""
+    """The names of the categories, subcategories and tags in a batch's edits, by id."""
 
     categories: dict[int, str]
     subcategories: dict[int, str]

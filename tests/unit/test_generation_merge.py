@@ -298,7 +298,7 @@ def test_an_invalid_report_is_refused(said: dict[str, Any]) -> None:
 
 
 def test_the_error_names_the_fields_of_another_kind() -> None:
-    with pytest.raises(ValidationError, match="a 'failed' report takes no video, duration"):
+    with pytest.raises(ValidationError, match="a 'failed' report does not accept video, duration"):
         GenerationReport(kind=ReportKind.FAILED, video=FILE, duration=1)
 
 

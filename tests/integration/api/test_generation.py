@@ -95,7 +95,7 @@ def test_a_key_that_may_only_read_may_not_report(api: Api) -> None:
     [
         ({}, "/kind", "required"),
         ({"kind": "done"}, "/kind", "progressed"),
-        ({"kind": "failed", "video": COMPLETED["video"]}, "", "takes no video"),
+        ({"kind": "failed", "video": COMPLETED["video"]}, "", "does not accept video"),
         ({"kind": "progressed", "internal_status": "completed"}, "", "is a report of its own"),
         ({"kind": "completed", "duration": 5}, "", "name the file"),
         ({"kind": "completed", "time": "2026-11-24 12:00"}, "/time", "RFC 3339"),

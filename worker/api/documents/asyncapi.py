@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic.json_schema import models_json_schema
 
-from schemas.event_schemas import opened
+from schemas.event_schemas import allow_additional_properties
 from schemas.events import EVENT_DATA, CloudEvent, EventType
 from schemas.feed import FeedFilter, StreamFilter
 from schemas.generation import GenerationEvent, GenerationEventType
@@ -215,7 +215,7 @@ def _envelope(model: str, kind: str, data: str) -> Json:
 def _schemas() -> Json:
     _, envelope = models_json_schema([(CloudEvent, "serialization")], ref_template=REF)
     _, report = models_json_schema([(GenerationEvent, "validation")], ref_template=REF)
-    return {**report["$defs"], **opened(envelope["$defs"])}
+    return {**report["$defs"], **allow_additional_properties(envelope["$defs"])}
 
 
 def _refs(messages: Json) -> Json:

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from schemas.event_schemas import opened
+from schemas.event_schemas import allow_additional_properties
 from schemas.events import CloudEvent
 from schemas.problem import FieldError, Problem
 
@@ -55,6 +55,6 @@ def document(app: FastAPI) -> dict[str, Any]:
             ],
             ref_template="#/components/schemas/{model}",
         )
-        generated["components"]["schemas"].update(opened(models["$defs"]))
+        generated["components"]["schemas"].update(allow_additional_properties(models["$defs"]))
         app.openapi_schema = generated
     return app.openapi_schema
