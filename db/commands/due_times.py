@@ -40,7 +40,7 @@ WHERE state IN ('scheduled', 'waiting') AND due_at > now() AND trigger <> 'canar
 
 # Whether a trigger on the platform's videos calls our function.
 HAS_GENERATION_TRIGGER = """
-SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'publisher.video_turned'::regproc)
+SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'publisher.video_changed'::regproc)
 """
 
 # Notify of a due time (seconds since 1970) within the horizon; sent when the transaction commits.

@@ -2,13 +2,7 @@
 
 from alembic import context
 
-from db.tables.platform import Platform
-from db.tables.publisher import SCHEMA, Publisher
+from db.tables.publisher import SCHEMA
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=[Platform.metadata, Publisher.metadata],
-    version_table_schema=SCHEMA,
-    include_schemas=True,
-)
+context.configure(connection=context.config.attributes["connection"], version_table_schema=SCHEMA)
 context.run_migrations()

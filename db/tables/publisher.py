@@ -182,6 +182,10 @@ class EventPositionRow(Publisher):
     position: Mapped[int] = mapped_column(server_default=text("0"))
 
 
+COUNTER = "INSERT INTO publisher.event_position DEFAULT VALUES"
+"""Creates the only row."""
+
+
 class VideoReleaseRow(Publisher):
     """What each video ever published has out."""
 

@@ -50,7 +50,7 @@ def _print(found: Status) -> None:
     age = "" if oldest is None else f", the oldest for {oldest:.1f} s"
     print(f"due now              {_to_text(found.due)}{age}")
     print(f"next due             {to_text(found.next_due_at) or 'nothing'}")
-    print(f"end of generation    {GENERATION[found.hears_generation]}")
+    print(f"end of generation    {GENERATION[found.has_generation_trigger]}")
     print(f"last position        {_to_text(found.position)}")
     print(f"on the stream        {_to_text(found.stream_position)}")
     print(f"quarantined messages {_to_text(found.quarantined_messages)}")

@@ -27,9 +27,9 @@ class Status:
     """How long the oldest due command has been waiting; None also when none is due."""
     next_due_at: datetime | None
     """When the next command falls due that is not due yet; None also when there is none."""
-    hears_generation: bool | None
-    """Whether a trigger on the platform's videos makes waiting commands due; else they are asked
-    again each minute (docs/adopting.md)."""
+    has_generation_trigger: bool | None
+    """Whether a trigger on the platform's videos makes waiting commands due; without it they are
+    checked again each minute (docs/adopting.md)."""
     position: int | None
     """The last position given to an event."""
     stream_position: int | None
@@ -50,11 +50,11 @@ def survey(
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)
-            next_due, hears = due_times.next_due(tx), due_times.has_generation_trigger(tx)
+            next_due, has_trigger = due_times.next_due(tx), due_times.has_generation_trigger(tx)
             position, _ = outbox.read_ends(tx)
             quarantined = inbox.count_quarantined(tx)
     except DATABASE_ERRORS:
-        counts, next_due, hears, position, quarantined = None, None, None, None, None
+        counts, next_due, has_trigger, position, quarantined = None, None, None, None, None
     return Status(
         checks=checks,
         commands={each.state.value: each.count for each in counts} if counts is not None else None,
@@ -62,7 +62,7 @@ def survey(
         oldest_due_seconds=max((each.oldest_due_seconds or 0 for each in counts or ()), default=0)
         or None,
         next_due_at=next_due,
-        hears_generation=hears,
+        has_generation_trigger=has_trigger,
         position=position,
         stream_position=_stream_position(redis),
         quarantined_messages=quarantined,

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
+from alembic.util import CommandError
 from psycopg.errors import (
     InsufficientPrivilege,
     InvalidSchemaName,
@@ -22,6 +23,11 @@ from worker.runtime.settings import Settings, SettingsError
 NOT_MIGRATED = (
     "The database is not migrated. Run `publish-worker migrate` (with --with-platform where the "
     "platform's own tables are to be made too)."
+)
+
+OTHER_VERSION = (
+    "The database was migrated by another version of publish-worker, and nothing was changed. Use "
+    "that version, or an empty database."
 )
 
 
@@ -45,6 +51,8 @@ def explain(error: BaseException) -> str | None:
             )
         case SettingsError() | DatabaseUnavailable() | NotMigrated() | RedisUnavailable():
             text = str(error)
+        case CommandError():
+            text = f"{OTHER_VERSION} ({error})"
         case DBAPIError() | psycopg.Error():
             text = explain_database_error(error)
         case RedisError():

@@ -99,6 +99,19 @@ def test_a_database_without_migrations_is_refused(
     assert "publish-worker migrate" in done.complaint
 
 
+def test_a_database_of_another_version_is_refused_and_kept(
+    run: Run, pipeline: Pipeline, database_url: str
+) -> None:
+    pipeline.execute(
+        "UPDATE publisher.alembic_version SET version_num = 'publisher_9999'"
+        " WHERE version_num LIKE 'publisher%'"
+    )
+    done = run("migrate", DATABASE_URL=database_url)
+    assert done.code == 1
+    assert "another version" in done.complaint
+    assert ("publisher_9999",) in pipeline.rows("SELECT version_num FROM publisher.alembic_version")
+
+
 @pytest.mark.parametrize(
     "url", ["nonsense", "mysql://me:secret@db/videos", "postgresql://me:secret@db:port/videos"]
 )

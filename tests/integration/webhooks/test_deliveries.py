@@ -337,9 +337,8 @@ def test_the_eighth_failure_is_final(pipeline: Pipeline, there: Receiver, courie
 
 
 def test_a_receiver_that_never_answers_times_out_and_delays_no_other(
-    pipeline: Pipeline, there: Receiver
+    pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    courier = Courier(pipeline.engine, OPTIONS)
     there.answers["/slow"] = answers.hangs
     slow, quick = endpoint(pipeline, there.url("/slow")), endpoint(pipeline, there.url("/quick"))
     videos = 3 * PER_ENDPOINT
@@ -350,10 +349,12 @@ def test_a_receiver_that_never_answers_times_out_and_delays_no_other(
         assert states(pipeline, quick) == ["delivered"] * videos
         assert states(pipeline, slow) == ["pending"] * videos
         assert len(there.at("/slow")) == PER_ENDPOINT, "no more than that in flight"
-        wait_until(lambda: pipeline.value(tried, slow), "the results, without another run")
+        wait_until(
+            lambda: pipeline.value(tried, slow) == PER_ENDPOINT, "the results, without another run"
+        )
         courier.send_due()
         assert len(there.at("/slow")) == PER_ENDPOINT + 1, "one at a time once it fails"
-        courier.close()
+        wait_until(lambda: pipeline.value(tried, slow) == PER_ENDPOINT + 1, "its result")
     errors = pipeline.rows("SELECT DISTINCT error FROM publisher.webhook_attempt WHERE error <> ''")
     assert errors == [("There was no answer within 2 seconds.",)]
 
