@@ -16,6 +16,10 @@ class DatabaseUnavailable(Exception):
     """The database cannot be reached, or refuses us."""
 
 
+class OtherVersion(Exception):
+    """The schema is at a revision that this code does not know."""
+
+
 class NotMigrated(Exception):
     """The database has not our tables, or not in this version: run `publish-worker migrate`."""
 

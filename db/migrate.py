@@ -4,14 +4,17 @@ A new database gets the tables as `db/tables` declares them; an older one is upg
 migrations. tests/integration/db/test_migrate.py shows that both ways lead to the same schema.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, MetaData, text
 
+from db.errors import OtherVersion
 from db.tables.platform import Platform
 from db.tables.publisher import COUNTER, SCHEMA, Publisher
 from db.tables.triggers import ON_VIDEO_CHANGED, VIDEO_CHANGED
@@ -21,8 +24,11 @@ LOCK = 7_305_112_026
 
 
 def migrate(engine: Engine, *, with_platform: bool = False) -> None:
-    """Create or upgrade our schema, and the platform's tables too if asked for."""
-    with engine.begin() as connection:
+    """Create or upgrade our schema, and the platform's tables too if asked for.
+
+    Raises OtherVersion, with nothing changed, if this code does not know the schema's revision.
+    """
+    with engine.begin() as connection, _unknown_revision_explained():
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
@@ -34,19 +40,23 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
             _migrate(connection, "platform", Platform.metadata, ON_VIDEO_CHANGED)
 
 
-def is_migrated(engine: Engine) -> bool:
-    """Whether our schema is at the revision that this code needs."""
-    with engine.connect() as connection:
-        scripts = ScriptDirectory.from_config(configuration(connection))
-        return scripts.get_revision("publisher@head").revision in _read_heads(connection)
-
-
 def configuration(connection: Connection) -> Config:
     """Alembic's configuration, on a connection that is open already."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     return config
+
+
+@contextmanager
+def _unknown_revision_explained() -> Generator[None]:
+    try:
+        yield
+    except CommandError as error:
+        raise OtherVersion(
+            "The database was migrated by another version of publish-worker, and nothing was "
+            f"changed. Use that version, or an empty database. ({error})"
+        ) from error
 
 
 def _migrate(connection: Connection, branch: str, tables: MetaData, *statements: str) -> None:

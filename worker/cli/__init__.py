@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from db.migrate import migrate as bring_up_to_date
-from db.sample_data import load_sample
 from db.session import transaction
 from worker.cli import commands, enqueue, events, keys, punctuality, status, webhooks
 from worker.cli.connect import open_database
@@ -107,6 +105,9 @@ def migrate(
     ] = False,
 ) -> None:
     """Migrate the database to this version. It may run twice, and on two hosts at once."""
+    from db.migrate import migrate as bring_up_to_date  # noqa: PLC0415 - only this needs Alembic
+    from db.sample_data import load_sample  # noqa: PLC0415
+
     with open_database(migrated=False) as engine:
         bring_up_to_date(engine, with_platform=with_platform)
         if sample:

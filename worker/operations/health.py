@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from db.commands import claim
 from db.errors import DATABASE_ERRORS
-from db.migrate import is_migrated
+from db.revision import is_migrated
 from db.session import transaction
 from db.videos import facts_and_release
 from worker.events.outlet import OutletOutOfSync

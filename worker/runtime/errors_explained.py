@@ -5,7 +5,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
-from alembic.util import CommandError
 from psycopg.errors import (
     InsufficientPrivilege,
     InvalidSchemaName,
@@ -17,17 +16,12 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from db.errors import DatabaseUnavailable, NotMigrated
+from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion
 from worker.runtime.settings import Settings, SettingsError
 
 NOT_MIGRATED = (
     "The database is not migrated. Run `publish-worker migrate` (with --with-platform where the "
     "platform's own tables are to be made too)."
-)
-
-OTHER_VERSION = (
-    "The database was migrated by another version of publish-worker, and nothing was changed. Use "
-    "that version, or an empty database."
 )
 
 
@@ -49,10 +43,14 @@ def explain(error: BaseException) -> str | None:
                 f"{'.'.join(map(str, each['loc'])).upper()} is not valid: {each['msg']}"
                 for each in error.errors(include_url=False, include_input=False)
             )
-        case SettingsError() | DatabaseUnavailable() | NotMigrated() | RedisUnavailable():
+        case (
+            SettingsError()
+            | DatabaseUnavailable()
+            | NotMigrated()
+            | OtherVersion()
+            | RedisUnavailable()
+        ):
             text = str(error)
-        case CommandError():
-            text = f"{OTHER_VERSION} ({error})"
         case DBAPIError() | psycopg.Error():
             text = explain_database_error(error)
         case RedisError():

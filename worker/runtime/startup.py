@@ -6,7 +6,7 @@ from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from db.errors import DatabaseUnavailable, NotMigrated
-from db.migrate import is_migrated
+from db.revision import is_migrated
 from worker.runtime.errors_explained import (
     NOT_MIGRATED,
     RedisUnavailable,

@@ -18,7 +18,8 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.errors import DATABASE_ERRORS
-from db.migrate import is_migrated, migrate
+from db.migrate import migrate
+from db.revision import is_migrated
 from db.session import connect, transaction
 from db.tables.platform import Platform
 from db.videos import lookup

@@ -9,10 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Engine, text
 
-from db.migrate import configuration, is_migrated, migrate
+from db.migrate import configuration, migrate
+from db.revision import NEEDED, is_migrated
 from db.session import connect
 from tests.conftest import libpq, named
 from worker.local.engines import Engines
@@ -112,6 +114,12 @@ def test_the_platforms_tables_can_be_added_later(empty: Engine) -> None:
 
 def test_a_database_that_was_never_migrated_says_so(empty: Engine) -> None:
     assert not is_migrated(empty)
+
+
+def test_the_code_needs_the_newest_migration(empty: Engine) -> None:
+    with empty.connect() as connection:
+        scripts = ScriptDirectory.from_config(configuration(connection))
+    assert scripts.get_revision("publisher@head").revision == NEEDED
 
 
 def test_upgrading_leads_to_the_schema_of_a_new_database(empty: Engine, pipeline: Any) -> None:
