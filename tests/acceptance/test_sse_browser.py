@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ import httpx
 import pytest
 
 from schemas.values.caller import Scope
+from tests.support.forked import Forked, run_uvicorn
 from tests.support.free_port import free_port
 from tests.support.pipeline import BASE_URL, Pipeline
-from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from worker.events.redis_stream import relay
 from worker.operations.api_keys import create_key
@@ -51,14 +50,8 @@ class ApiProcess:
         self.start()
 
     def start(self) -> None:
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", "worker.api:app", f"--port={self.port}"],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        arguments = ["uvicorn", "worker.api:app", f"--port={self.port}"]
+        self.process = Forked(run_uvicorn, arguments, log=self.log, environment=self.environment)
         wait_until(self.answers, "the API to answer")
 
     def answers(self) -> bool:

@@ -8,7 +8,6 @@ its data. Each event's effect is a row in the consumers' table, stored with its 
 import random
 import signal
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -19,9 +18,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from tests.support import consumer, relaying
+from tests.support.forked import Forked
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
-from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
 from worker.local.engines.directories import find_package
@@ -37,6 +37,7 @@ CONSUMERS = [
     ("feeds", "1of2"),
     ("mails", "async"),
 ]
+PROGRAMS = {"consumer": consumer.main, "relaying": relaying.main}
 GROUPS = ["search", "feeds", "mails"]
 # Events of fifty videos in turn, as the outbox has them, straight into it.
 RECORD = """
@@ -97,7 +98,7 @@ class Cast:
         self.pipeline = pipeline
         self.valkey = valkey
         self.database_url = database_url
-        self.processes: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        self.processes: dict[tuple[str, ...], Forked] = {}
         for index, (group, kind) in enumerate(CONSUMERS):
             self.start("consumer", group, kind, str(index))
         self.start("relaying")
@@ -108,13 +109,8 @@ class Cast:
         if part:
             own = self.database_url.replace("+psycopg", "")
             arguments += [own, part[0], part[1], str(self.folder)]
-        with (self.folder / ("-".join(role) + ".log")).open("ab") as output:
-            self.processes[role] = subprocess.Popen(
-                [sys.executable, "-m", f"tests.support.{name}", *arguments],
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        log = self.folder / ("-".join(role) + ".log")
+        self.processes[role] = Forked(PROGRAMS[name], [name, *arguments], log=log)
 
     def tend(self) -> None:
         """Start killed consumers again; one that ended otherwise is a failure."""

@@ -2,16 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from celery import Celery as CeleryApp
+from celery.__main__ import main
 
 from db.commands.canary import VIDEO_ID as CANARY
+from tests.support.forked import Forked
 from tests.support.pipeline import Pipeline
 from tests.support.waiting import wait_until
 
@@ -30,17 +30,11 @@ class Celery:
             "REDIS_URL": redis_url,
             "PUBLIC_BASE_URL": "https://videos.example",
             "LOG_FORMAT": "json",
-            "PYTHONWARNINGS": "ignore",
         }
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "worker.app", *arguments],
-                cwd=ROOT,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log.touch()
+        self.process = Forked(
+            main, ["celery", "-A", "worker.app", *arguments], log=log, environment=environment
+        )
 
     @property
     def is_running(self) -> bool:

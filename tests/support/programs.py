@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -15,12 +13,12 @@ from typing import TypeVar
 import httpx
 import psutil
 
+from tests.support.forked import Forked
 from tests.support.waiting import wait_until
+from worker.cli import main
 
 P = TypeVar("P", bound="Program")
 
-ROOT = Path(__file__).parents[2]
-ENTRY = "from worker.cli import main; main()"
 OURS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "API_PORT", "PUBLIC_BASE_URL", "DATA_DIR")
 
 
@@ -30,16 +28,11 @@ class Program:
     def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
         self.log = log
         inherited = {name: value for name, value in os.environ.items() if name not in OURS}
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", ENTRY, *arguments],
-                cwd=ROOT,
-                env=inherited | environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log.write_bytes(b"")  # it may be the second one in this folder
+        self.name = " ".join(("publish-worker", *arguments))
+        self.process = Forked(
+            main, ["publish-worker", *arguments], log=log, environment=inherited | environment
+        )
         self.family: set[psutil.Process] = set()
         self.clients: list[httpx.Client] = []
 
@@ -61,7 +54,7 @@ class Program:
         """Wait until it has printed something; return the first group, or all of it."""
         found = wait_until(
             lambda: re.search(pattern, self.said) or not self.is_running,
-            f"{pattern!r} from {self.process.args!r}",
+            f"{pattern!r} from {self.name}",
             timeout,
         )
         assert isinstance(found, re.Match), self.said[-5000:]
@@ -83,8 +76,8 @@ class Program:
 
     def ended(self) -> int:
         """Wait until it ends, and return the exit code."""
-        wait_until(lambda: not self.is_running, f"the end of {self.process.args!r}", 60)
-        return self.process.returncode
+        wait_until(lambda: not self.is_running, f"the end of {self.name}", 60)
+        return self.process.wait()
 
     def left(self) -> list[psutil.Process]:
         """What it started and did not end."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from celery.__main__ import main as celery_main
 from psycopg import sql
 
 from schemas.values.caller import Scope
 from tests.conftest import libpq, named
 from tests.support.command_line import Done, Run
+from tests.support.forked import Forked
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.platform import column
 from tests.support.waiting import wait_until
@@ -479,16 +482,16 @@ def test_status_prints_what_it_knows_while_everything_is_unreachable(run: Run) -
 def celery(*arguments: str, **environment: str) -> Done:
     """Run a Celery process that is expected to end by itself."""
     ours = {"DATABASE_URL", "REDIS_URL", "BROKER_URL"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app", *arguments],
-        cwd=ROOT,
-        env={k: v for k, v in os.environ.items() if k not in ours} | environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    with tempfile.NamedTemporaryFile() as log:
+        process = Forked(
+            celery_main,
+            ["celery", "-A", "worker.app", *arguments],
+            log=Path(log.name),
+            environment=inherited | environment,
+        )
+        code = process.wait(30)
+        return Done(code, "", log.read().decode())
 
 
 @contextmanager
