@@ -90,8 +90,8 @@ class Valkey:
         self.process.wait()
 
 
-class Cast:
-    """The consumers and the relay; who is killed is started again."""
+class Programs:
+    """The consumers and the relay; killed ones are started again."""
 
     def __init__(self, folder: Path, pipeline: Pipeline, valkey: Valkey, database_url: str) -> None:
         self.folder = folder
@@ -112,7 +112,7 @@ class Cast:
         log = self.folder / ("-".join(role) + ".log")
         self.processes[role] = Forked(PROGRAMS[name], [name, *arguments], log=log)
 
-    def tend(self) -> None:
+    def restart_killed(self) -> None:
         """Start killed consumers again; one that ended otherwise is a failure."""
         for role, process in list(self.processes.items()):
             code = process.poll()
@@ -121,13 +121,13 @@ class Cast:
                 assert code == -signal.SIGKILL, (role, code, log.read_text()[-3_000:])
                 self.start(*role)
 
-    def kill(self, whims: random.Random) -> None:
-        process = self.processes[whims.choice(list(self.processes))]
+    def kill(self, chance: random.Random) -> None:
+        process = self.processes[chance.choice(list(self.processes))]
         process.kill()
         process.wait()
 
-    def done(self, group: str) -> int:
-        self.tend()
+    def count_effects(self, group: str) -> int:
+        self.restart_killed()
         return self.pipeline.value("SELECT count(*) FROM effect WHERE group_name = %s", group)
 
     def end(self) -> None:
@@ -145,10 +145,12 @@ def valkey(tmp_path: Path) -> Generator[Valkey]:
 
 
 @pytest.fixture
-def cast(tmp_path: Path, pipeline: Pipeline, valkey: Valkey, database_url: str) -> Generator[Cast]:
+def programs(
+    tmp_path: Path, pipeline: Pipeline, valkey: Valkey, database_url: str
+) -> Generator[Programs]:
     """Five consumers of three groups, and a relay."""
     pipeline.execute(TABLES)
-    started = Cast(tmp_path, pipeline, valkey, database_url)
+    started = Programs(tmp_path, pipeline, valkey, database_url)
     yield started
     started.end()
 
@@ -157,51 +159,55 @@ def record(pipeline: Pipeline, count: int) -> None:
     pipeline.execute(RECORD.replace("%(count)s", str(count)).replace("%%", "%"))
 
 
-def emptied(cast: Cast) -> None:
-    cast.valkey.redis.flushall()
+def emptied(programs: Programs) -> None:
+    programs.valkey.redis.flushall()
 
 
-def trimmed(cast: Cast) -> None:
-    cast.valkey.redis.xtrim("video.events", maxlen=0, approximate=False)
+def trimmed(programs: Programs) -> None:
+    programs.valkey.redis.xtrim("video.events", maxlen=0, approximate=False)
 
 
-def holed(cast: Cast) -> None:
-    tip = redis_stream.read_stream_end(cast.valkey.redis).position
-    cast.valkey.redis.xdel("video.events", *(f"{tip - n}-0" for n in range(0, 200, 7)))
+def holed(programs: Programs) -> None:
+    tip = redis_stream.read_stream_end(programs.valkey.redis).position
+    programs.valkey.redis.xdel("video.events", *(f"{tip - n}-0" for n in range(0, 200, 7)))
 
 
-def made_anew(cast: Cast) -> None:
-    redis_stream.rebuild(cast.pipeline.engine, cast.valkey.redis, BASE_URL)
+def rebuilt(programs: Programs) -> None:
+    redis_stream.rebuild(programs.pipeline.engine, programs.valkey.redis, BASE_URL)
 
 
-def restarted(cast: Cast) -> None:
-    cast.valkey.kill()
-    cast.valkey.start()
+def restarted(programs: Programs) -> None:
+    programs.valkey.kill()
+    programs.valkey.start()
 
 
-def nothing(_: Cast) -> None:
+def nothing(_: Programs) -> None:
     """Only the killing."""
 
 
-@pytest.mark.parametrize("mishap", [nothing, emptied, trimmed, holed, made_anew, restarted])
+@pytest.mark.parametrize("disturb", [nothing, emptied, trimmed, holed, rebuilt, restarted])
 def test_every_group_has_every_effect_once_and_each_videos_in_order(
-    pipeline: Pipeline, cast: Cast, mishap: Callable[[Cast], None]
+    pipeline: Pipeline, programs: Programs, disturb: Callable[[Programs], None]
 ) -> None:
-    whims = random.Random()  # noqa: S311 - who dies when is not a secret
+    chance = random.Random()  # noqa: S311 - which process is killed is not a secret
     for group in GROUPS:
-        for position in whims.sample(range(1, EVENTS), 4):
-            (cast.folder / f"{group}-{position}").touch()
+        for position in chance.sample(range(1, EVENTS), 4):
+            (programs.folder / f"{group}-{position}").touch()
     for share in (1, 2, 3):
         record(pipeline, EVENTS // 3)
-        reached = EVENTS // 3 * share - whims.randrange(EVENTS // 4)
-        wait_until(lambda at=reached: cast.done("search") >= at, f"{reached} effects", 90)
+        reached = EVENTS // 3 * share - chance.randrange(EVENTS // 4)
+        wait_until(
+            lambda at=reached: programs.count_effects("search") >= at, f"{reached} effects", 90
+        )
         with suppress(ResponseError):
-            mishap(cast)
+            disturb(programs)
         for _ in range(3):
-            cast.kill(whims)
-            cast.tend()
+            programs.kill(chance)
+            programs.restart_killed()
     for group in GROUPS:
-        wait_until(lambda name=group: cast.done(name) >= EVENTS, f"all effects of {group}", 90)
+        wait_until(
+            lambda name=group: programs.count_effects(name) >= EVENTS, f"all effects of {group}", 90
+        )
     assert_each_once_in_order(pipeline)
 
 
@@ -217,14 +223,18 @@ def assert_each_once_in_order(pipeline: Pipeline) -> None:
         assert all(positions == sorted(positions) for positions in of_video.values())
 
 
-def test_sigterm_ends_a_consumer_after_the_event_in_hand(pipeline: Pipeline, cast: Cast) -> None:
+def test_sigterm_ends_a_consumer_after_the_event_in_hand(
+    pipeline: Pipeline, programs: Programs
+) -> None:
     record(pipeline, 100)
     for group in GROUPS:
-        wait_until(lambda name=group: cast.done(name) == 100, f"all effects of {group}")
-    consumers = [process for role, process in cast.processes.items() if role[0] == "consumer"]
+        wait_until(
+            lambda name=group: programs.count_effects(name) == 100, f"all effects of {group}"
+        )
+    consumers = [process for role, process in programs.processes.items() if role[0] == "consumer"]
     for process in consumers:
         process.send_signal(signal.SIGTERM)
     assert [process.wait(20) for process in consumers] == [0] * len(consumers)
-    with Subscriber(cast.valkey.url, group="search") as successor:
+    with Subscriber(programs.valkey.url, group="search") as successor:
         record(pipeline, 1)
         assert next(successor).position == 101
