@@ -2,43 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from db.commands.inbox import StoredCommand
-from schemas.command import (
-    Action,
-    CommandChange,
-    CommandFilter,
-    CommandOrder,
-    CommandState,
-    RetryRequest,
-    Trigger,
-)
+from schemas.command import CommandChange, CommandFilter, CommandOrder, RetryRequest, Trigger
 from worker.cli.connect import open_database, open_runtime
-from worker.cli.output import AsJson, Columns, Limit, print_fields, print_more, print_rows, to_text
-from worker.cli.time_options import (
-    Fold,
-    PublishAt,
-    PublishAtLocal,
-    PublishBefore,
-    TimeZone,
-    UnpublishAt,
-    UnpublishAtLocal,
-    time_option,
-    to_request,
-)
+from worker.cli.options import AsJson, command_group, options_of_model
+from worker.cli.output import Columns, print_fields, print_more, print_rows, to_text
 from worker.enqueue import changes, time_zone_updates
 from worker.runtime.runtime import Runtime
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="List, show, reschedule, cancel and retry commands.",
-)
+app = command_group("List, show, reschedule, cancel and retry commands.")
 
 CommandId = Annotated[
     UUID, typer.Argument(metavar="COMMAND_ID", help="An id that `commands list` shows.")
@@ -71,50 +48,21 @@ MOVED: Columns = {
 
 
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
-def list_(  # noqa: PLR0913 - each option is one of the filter's fields
+@options_of_model
+def list_(
     *,
-    state: Annotated[
-        CommandState | None,
-        typer.Option(
-            metavar="STATE", help=f"Only commands in this state: {', '.join(CommandState)}."
-        ),
-    ] = None,
-    action: Annotated[Action | None, typer.Option(help="Only commands with this action.")] = None,
-    video: Annotated[int | None, typer.Option(help="Only commands for this video.", min=1)] = None,
-    workspace: Annotated[
-        int | None, typer.Option(help="Only commands of this workspace.", min=1)
-    ] = None,
-    due_from: Annotated[
-        datetime | None,
-        time_option("--due-from", "Only commands that are due at this time or later."),
-    ] = None,
-    due_until: Annotated[
-        datetime | None, time_option("--due-until", "Only commands that are due before this time.")
-    ] = None,
+    wanted: CommandFilter,
     by_due: Annotated[
         bool,
         typer.Option(
             "--by-due", help="List the next due command first. Default: the newest first."
         ),
     ] = False,
-    before: Annotated[
-        UUID | None, typer.Option(help="Only commands after this one in the list.")
-    ] = None,
-    limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
     """List and search commands."""
-    wanted = CommandFilter(
-        video_id=video,
-        workspace_id=workspace,
-        state=state,
-        action=action,
-        due_from=due_from,
-        due_until=due_until,
-        order=CommandOrder.DUE if by_due else CommandOrder.NEWEST,
-        before=before,
-        limit=limit,
-    )
+    if by_due:
+        wanted = wanted.model_copy(update={"order": CommandOrder.DUE})
     with open_database() as engine:
         page = changes.list_page(engine, wanted, None)
     print_rows(page.items, COMMANDS, as_json=as_json)
@@ -138,28 +86,9 @@ def cancel(command_id: CommandId) -> None:
     epilog="Example: `publish-worker commands reschedule ID --publish-at-local 2026-12-01T18:00 "
     "--time-zone Europe/Berlin`"
 )
-def reschedule(
-    command_id: CommandId,
-    *,
-    publish_at: PublishAt = None,
-    publish_at_local: PublishAtLocal = None,
-    unpublish_at: UnpublishAt = None,
-    unpublish_at_local: UnpublishAtLocal = None,
-    time_zone: TimeZone = None,
-    fold: Fold = None,
-    publish_before: PublishBefore = None,
-) -> None:
+@options_of_model
+def reschedule(command_id: CommandId, *, change: CommandChange) -> None:
     """Change the times of a command. Options that are left out keep their values."""
-    change = to_request(
-        CommandChange,
-        publish_at=publish_at,
-        publish_at_local=publish_at_local,
-        unpublish_at=unpublish_at,
-        unpublish_at_local=unpublish_at_local,
-        time_zone=time_zone,
-        fold=fold,
-        publish_before=publish_before,
-    )
     _change(
         lambda runtime: changes.reschedule(runtime.engine, runtime.waker, command_id, change, BY)
     )
@@ -169,6 +98,7 @@ def reschedule(
     epilog="Examples: `publish-worker commands retry ID`, "
     "`publish-worker commands retry --all --cause RaiseException --per-second 20`"
 )
+@options_of_model
 def retry(
     command_id: Annotated[
         UUID | None,
@@ -177,19 +107,8 @@ def retry(
         ),
     ] = None,
     *,
+    request: RetryRequest,
     all_: Annotated[bool, typer.Option("--all", help="Retry every failed command.")] = False,
-    cause: Annotated[
-        str | None,
-        typer.Option(
-            help="With --all: only commands with this cause, as `commands causes` shows it."
-        ),
-    ] = None,
-    per_second: Annotated[
-        int,
-        typer.Option(
-            help="With --all: number of commands that become due each second.", min=1, max=1000
-        ),
-    ] = 50,
 ) -> None:
     """Retry a failed command, or all failed commands at a bounded rate, with new attempts."""
     if (command_id is None) is not all_:
@@ -198,9 +117,8 @@ def retry(
         one = command_id
         _change(lambda runtime: changes.retry(runtime.engine, runtime.waker, one, None))
         return
-    asked = RetryRequest(cause=cause, per_second=per_second)
     with open_runtime() as runtime:
-        retried = changes.retry_all(runtime.engine, runtime.waker, asked, None)
+        retried = changes.retry_all(runtime.engine, runtime.waker, request, None)
     last = f"; the last falls due at {to_text(retried.last_due_at)}" if retried.commands else ""
     typer.echo(f"{retried.commands} commands have new attempts{last}.", err=True)
 

@@ -12,22 +12,20 @@ from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from db.commands.inbox import StoredCommand
-from schemas.command import MAX_COMMANDS, Action, CommandState, PublishRequest, Trigger
+from schemas.command import (
+    MAX_COMMANDS,
+    Action,
+    CommandState,
+    PublishOptions,
+    PublishRequest,
+    Trigger,
+    UnpublishOptions,
+)
 from schemas.video import VideoInput
 from worker.cli.commands import COMMANDS
 from worker.cli.connect import open_runtime
-from worker.cli.output import AsJson, print_rows
-from worker.cli.time_options import (
-    ExpectedRevision,
-    Fold,
-    PublishAt,
-    PublishAtLocal,
-    PublishBefore,
-    TimeZone,
-    UnpublishAt,
-    UnpublishAtLocal,
-    to_request,
-)
+from worker.cli.options import AsJson, options_of_model, to_model
+from worker.cli.output import print_rows
 from worker.enqueue import changes
 from worker.enqueue.accept import Origin
 from worker.enqueue.accept import enqueue as accept
@@ -53,17 +51,11 @@ Wait = Annotated[
 ]
 
 
-def enqueue(  # noqa: PLR0913 - each option is one of the request's fields
+@options_of_model
+def enqueue(
     video_ids: VideoIds,
     *,
-    publish_at: PublishAt = None,
-    publish_at_local: PublishAtLocal = None,
-    unpublish_at: UnpublishAt = None,
-    unpublish_at_local: UnpublishAtLocal = None,
-    time_zone: TimeZone = None,
-    fold: Fold = None,
-    publish_before: PublishBefore = None,
-    expected_revision: ExpectedRevision = None,
+    options: PublishOptions,
     edits_file: Annotated[
         Path | None,
         typer.Option(
@@ -82,30 +74,15 @@ def enqueue(  # noqa: PLR0913 - each option is one of the request's fields
     With --unpublish-at, each video is unpublished again at that time. Exit code 1: a video was
     refused or, with --wait, not published. Exit code 3: --wait ended before the outcomes.
     """
-    _enqueue(
-        video_ids,
-        wait,
-        as_json=as_json,
-        video=_read_edits(edits_file) if edits_file else None,
-        publish_at=publish_at,
-        publish_at_local=publish_at_local,
-        unpublish_at=unpublish_at,
-        unpublish_at_local=unpublish_at_local,
-        time_zone=time_zone,
-        fold=fold,
-        publish_before=publish_before,
-        expected_revision=expected_revision,
-    )
+    video = _read_edits(edits_file) if edits_file else None
+    _enqueue(video_ids, options, wait, as_json=as_json, video=video)
 
 
+@options_of_model
 def unpublish(
     video_ids: VideoIds,
     *,
-    unpublish_at: UnpublishAt = None,
-    unpublish_at_local: UnpublishAtLocal = None,
-    time_zone: TimeZone = None,
-    fold: Fold = None,
-    expected_revision: ExpectedRevision = None,
+    options: UnpublishOptions,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
@@ -113,23 +90,24 @@ def unpublish(
 
     The exit codes are those of `enqueue`.
     """
-    _enqueue(
-        video_ids,
-        wait,
-        as_json=as_json,
-        action=Action.UNPUBLISH,
-        unpublish_at=unpublish_at,
-        unpublish_at_local=unpublish_at_local,
-        time_zone=time_zone,
-        fold=fold,
-        expected_revision=expected_revision,
-    )
+    _enqueue(video_ids, options, wait, as_json=as_json, action=Action.UNPUBLISH)
 
 
-def _enqueue(video_ids: list[int], wait: float | None, *, as_json: bool, **options: Any) -> None:
+def _enqueue(
+    video_ids: list[int],
+    options: PublishOptions | UnpublishOptions,
+    wait: float | None,
+    *,
+    as_json: bool,
+    **fields: Any,
+) -> None:
     if len(video_ids) > MAX_COMMANDS:
         raise typer.BadParameter(f"At most {MAX_COMMANDS} videos at once.")
-    requests = [to_request(PublishRequest, video_id=video_id, **options) for video_id in video_ids]
+    fields |= options.model_dump(exclude_unset=True)
+    requests = [
+        to_model(PublishRequest.model_validate, {**fields, "video_id": video_id})
+        for video_id in video_ids
+    ]
     origin = Origin(trigger=Trigger.CLI, correlation_id=str(uuid7()))
     with open_runtime() as runtime:
         commands = accept(runtime.engine, runtime.waker, requests, origin).commands

@@ -7,20 +7,15 @@ from rich.markup import escape
 
 from worker import subscribe
 from worker.cli.connect import open_runtime
-from worker.cli.output import AsJson, Columns, console, print_json, print_rows
+from worker.cli.options import AsJson, command_group
+from worker.cli.output import Columns, console, print_json, print_rows
 from worker.events import redis_stream
 from worker.runtime.errors_explained import complain
 from worker.subscribe import dead_letters
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Follow events, rebuild their stream, list and redrive dead letters.",
-)
-dead_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="List and redrive the events that a consumer group gave up after its last try.",
+app = command_group("Follow events, rebuild their stream, list and redrive dead letters.")
+dead_app = command_group(
+    "List and redrive the events that a consumer group gave up after its last try."
 )
 app.add_typer(dead_app, name="dead")
 Group = Annotated[str, typer.Option("--group", "-g", help="The consumer group.")]
@@ -33,6 +28,7 @@ DEAD_LETTERS: Columns = {
     "about": lambda letter: letter.event.get("subject"),
     "error": "error",
 }
+DEAD_LETTER_FIELDS = ("position", "failed_at", "attempts", "error", "consumer", "event")
 COLOURS = {
     "video.published": "green",
     "video.unpublished": "blue",
@@ -52,11 +48,9 @@ def tail(
         int | None,
         typer.Option("--from", help="Start at this position. Default: the next event.", min=0),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print CloudEvents documents, one a line.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print events as they happen, in order, until Ctrl-C."""
+    """Print events as they happen, in order, until Ctrl-C; as JSON, they are CloudEvents."""
     after = None if first is None else max(first - 1, 0)
     with open_runtime(redis=True) as runtime:
         try:
@@ -85,27 +79,14 @@ def rebuild() -> None:
     epilog="Examples: `publish-worker events dead list --group search`, "
     "`publish-worker events dead list -g search --json | jq .event.data`",
 )
-def list_dead(
-    *,
-    group: Group,
-    as_json: AsJson = False,
-) -> None:
+def list_dead(*, group: Group, as_json: AsJson = False) -> None:
     """List a group's dead letters, the oldest first, with the error of the last try."""
     with open_runtime(redis=True) as runtime:
         found = list(dead_letters.letters(runtime.redis, group))
         others = [] if found else dead_letters.groups(runtime.redis)
     if as_json:
         for letter in found:
-            print_json(
-                {
-                    "position": letter.position,
-                    "failed_at": letter.failed_at.isoformat(),
-                    "attempts": letter.attempts,
-                    "error": letter.error,
-                    "consumer": letter.consumer,
-                    "event": letter.event,
-                }
-            )
+            print_json({name: getattr(letter, name) for name in DEAD_LETTER_FIELDS})
     elif found:
         print_rows(found, DEAD_LETTERS, as_json=False)
     if not found:

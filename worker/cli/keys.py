@@ -7,7 +7,8 @@ import typer
 
 from schemas.values.caller import Scope
 from worker.cli.connect import open_database
-from worker.cli.output import AsJson, Columns, print_rows
+from worker.cli.options import AsJson, command_group
+from worker.cli.output import Columns, print_rows
 from worker.operations import api_keys
 from worker.runtime.errors_explained import complain
 
@@ -20,9 +21,7 @@ COLUMNS: Columns = {
     "revoked": "revoked_at",
 }
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="Make, list and revoke API keys."
-)
+app = command_group("Make, list and revoke API keys.")
 
 
 @app.command(

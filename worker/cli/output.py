@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from pydantic_core import to_jsonable_python
@@ -23,10 +23,6 @@ WIDE = 200
 NAME_WIDTH = 21
 """The width in characters of the names that `print_fields` prints."""
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print JSON, one document a line, instead of a table.")
-]
-Limit = Annotated[int, typer.Option(help="Maximum number of rows.", min=1, max=200)]
 Columns = Mapping[str, str | Callable[[Any], Any]]
 """The columns of a table: each heading with an attribute of the row, or a function of it."""
 

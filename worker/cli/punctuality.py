@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.connect import open_database
+from worker.cli.options import AsJson
 from worker.cli.output import print_json, print_table
 from worker.operations.punctuality import measure
 
@@ -18,7 +19,7 @@ def punctuality(
         int,
         typer.Option(metavar="SECONDS", help="Measure the last SECONDS seconds.", min=1, max=WEEK),
     ] = 3600,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show how late commands are, in milliseconds.
 

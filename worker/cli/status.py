@@ -1,11 +1,11 @@
 """`publish-worker status`: whether everything works, and how many commands are in each state."""
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
 from worker.cli.connect import open_unchecked
+from worker.cli.options import AsJson
 from worker.cli.output import console, print_json, print_table, to_text
 from worker.operations.status import Status, survey
 from worker.runtime.errors_explained import complain
@@ -18,9 +18,7 @@ GENERATION = {
 }
 
 
-def status(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
-) -> None:
+def status(*, as_json: AsJson = False) -> None:
     """Show whether everything works, and what is queued. Exit code 1 if something does not work."""
     with open_unchecked() as runtime:
         broker, canary = runtime.settings.broker(), runtime.settings.canary_video_id

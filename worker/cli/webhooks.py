@@ -17,17 +17,8 @@ from schemas.webhook import (
     WebhookEndpointWithSecret,
 )
 from worker.cli.connect import find_settings, open_database
-from worker.cli.output import (
-    AsJson,
-    Columns,
-    Limit,
-    print_fields,
-    print_json,
-    print_more,
-    print_rows,
-    to_text,
-)
-from worker.cli.time_options import to_request
+from worker.cli.options import AsJson, command_group, options_of_model, to_model
+from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
 from worker.webhooks import deliveries as deliveries_of
 from worker.webhooks import endpoints
 from worker.webhooks.test_event import send_test_event
@@ -60,11 +51,7 @@ ATTEMPTS: Columns = {
     "answer": "answer",
 }
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="Register webhook endpoints, list their deliveries, send events again.",
-)
+app = command_group("Register webhook endpoints, list their deliveries, send events again.")
 
 EndpointId = Annotated[
     UUID, typer.Argument(metavar="ENDPOINT_ID", help="An id that `webhooks list` shows.")
@@ -95,28 +82,22 @@ def create(
     as_json: SecretAsJson = False,
 ) -> None:
     """Register an endpoint. Its secret is printed once, alone on stdout, and never shown again."""
-    new = to_request(
-        NewWebhookEndpoint,
-        workspace_id=workspace,
-        url=url,
-        event_types=event_type or None,
-        description=description,
-    )
+    fields = {
+        "workspace_id": workspace,
+        "url": url,
+        "event_types": event_type or None,
+        "description": description,
+    }
+    new = to_model(NewWebhookEndpoint.model_validate, fields)
     with open_database() as engine:
         created = endpoints.create(engine, new, None, allow_private=_allow_private())
     _print_secret(created, as_json=as_json)
 
 
 @app.command("list")
-def list_(
-    *,
-    workspace: Annotated[int | None, typer.Option(help="Only this workspace.", min=1)] = None,
-    before: Annotated[UUID | None, typer.Option(help="Only endpoints older than this one.")] = None,
-    limit: Limit = 50,
-    as_json: AsJson = False,
-) -> None:
+@options_of_model
+def list_(*, wanted: EndpointFilter, as_json: AsJson = False) -> None:
     """List endpoints, the newest first."""
-    wanted = EndpointFilter(workspace_id=workspace, before=before, limit=limit)
     with open_database() as engine:
         page = endpoints.list_page(engine, wanted, None)
     print_rows(page.items, ENDPOINTS, as_json=as_json)
@@ -162,11 +143,11 @@ def update(
         "state": state,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    # `event_types` is the one field where null has a meaning, and `to_request` drops null.
+    # `event_types` is the one field where null has a meaning, and `to_model` drops null.
     change = (
         WebhookEndpointChange.model_validate({**given, "event_types": None})
         if all_event_types
-        else to_request(WebhookEndpointChange, **given)
+        else to_model(WebhookEndpointChange.model_validate, given)
     )
     with open_database() as engine:
         changed = endpoints.update(
@@ -211,6 +192,7 @@ def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     epilog="Examples: `publish-worker webhooks deliveries ID --state failed`, "
     "`publish-worker webhooks deliveries ID DELIVERY_ID`"
 )
+@options_of_model
 def deliveries(
     endpoint_id: EndpointId,
     delivery_id: Annotated[
@@ -218,20 +200,13 @@ def deliveries(
         typer.Argument(metavar="DELIVERY_ID", help="Show only this delivery, with its attempts."),
     ] = None,
     *,
-    state: Annotated[
-        DeliveryState | None, typer.Option(help="Only deliveries in this state.")
-    ] = None,
-    before: Annotated[
-        int | None, typer.Option(help="Only deliveries before this position.", min=1)
-    ] = None,
-    limit: Limit = 50,
+    wanted: DeliveryFilter,
     as_json: AsJson = False,
 ) -> None:
     """List an endpoint's deliveries, the highest position first, or show one with its attempts."""
     if delivery_id is not None:
         _show_delivery(endpoint_id, delivery_id, as_json=as_json)
         return
-    wanted = DeliveryFilter(state=state, before=before, limit=limit)
     with open_database() as engine:
         page = deliveries_of.list_page(engine, endpoint_id, wanted, None)
     print_rows(page.items, DELIVERIES, as_json=as_json)
