@@ -13,7 +13,6 @@ from worker.local.demo.screen import Screen
 from worker.local.demo.setup import Demo, set_up
 from worker.local.demo.summary import summarise
 from worker.local.demo.waiting import DemoFailed
-from worker.operations.health import examine
 
 WRONG = (DemoFailed, httpx.HTTPError, DBAPIError, KeyError, ValueError)
 """What a scenario raises when an answer is not the expected one."""
@@ -39,17 +38,12 @@ def demo() -> int:
 
 
 def _run_scenarios(demo: Demo) -> None:
-    demo.monitor.wait_for(lambda: _is_healthy(demo), "the worker, beat and the API to be ready")
+    demo.monitor.wait_for(demo.studio.is_ready, "the worker, beat and the API to be ready")
     for number, (title, run) in enumerate(SCENARIOS, start=1):
         demo.subscriber.mark()
         about = " ".join((run.__doc__ or "").split())
         with demo.screen.scenario(number, title, about):
             run(demo)
-
-
-def _is_healthy(demo: Demo) -> bool:
-    checks = examine(demo.engine, demo.redis, demo.settings.broker())
-    return all(check.ok for check in checks) and demo.studio.is_ready()
 
 
 def _error_text(demo: Demo, error: Exception) -> str:

@@ -18,24 +18,13 @@ class ReceivedEvent:
     """An event, and when it was received."""
 
     position: int
-    event: dict[str, Any]
+    id: str
+    type: str
+    video_id: int
+    command_id: str
+    data: dict[str, Any]
     at: float
     """Seconds since the epoch."""
-
-    @property
-    def type(self) -> str:
-        """Such as `video.published`."""
-        return self.event["type"]
-
-    @property
-    def video_id(self) -> int:
-        """The video that it is about."""
-        return int(self.event["subject"])
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """Its data."""
-        return self.event["data"]
 
     @property
     def is_outcome(self) -> bool:
@@ -98,6 +87,14 @@ class Subscriber:
             self.error = error
 
     def _take(self, item: Received) -> None:
-        event = ReceivedEvent(position=item.position, event=item.event, at=time.time())
+        event = ReceivedEvent(
+            position=item.position,
+            id=item.event["id"],
+            type=item.event["type"],
+            video_id=int(item.event["subject"]),
+            command_id=item.event["causationid"],
+            data=item.event["data"],
+            at=time.time(),
+        )
         self.received.append(event)
         self._notify(event)

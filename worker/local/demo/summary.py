@@ -50,7 +50,7 @@ def _compare(demo: Demo, status: Status) -> list[Check]:
     positions = [event.position for event in subscriber.received]
     return [
         Check(
-            ok=[event.event["id"] for event in subscriber.received] == recorded,
+            ok=[event.id for event in subscriber.received] == recorded,
             text=f"the subscriber received all {count} events, once and in order",
         ),
         Check(
@@ -71,7 +71,7 @@ def _has_one_event_each(demo: Demo, status: Status) -> bool:
     outcomes = [event for event in demo.subscriber.received if event.is_outcome]
     types = Counter(event.type for event in outcomes)
     commands = Counter(status.commands or {})
-    causes = {event.event["causationid"] for event in outcomes}
+    causes = {event.command_id for event in outcomes}
     expected = Counter({kind: commands[outcome] for outcome, kind in EVENT_OF.items()})
     return len(causes) == types.total() and types == expected
 
