@@ -15,7 +15,7 @@ from tests.support.facts import COMMAND, NOW, READY
 from worker.rules.decision import (
     LONGEST_PAUSE,
     apply_decision,
-    backoff,
+    compute_backoff,
     decide,
     decide_after_failure,
 )
@@ -60,7 +60,7 @@ def test_no_video_is_published_after_the_latest_moment(video: VideoFacts) -> Non
 
 @given(st.integers(1, 10_000))
 def test_pauses_grow_up_to_a_bound(times: int) -> None:
-    assert timedelta(0) < backoff(times) <= backoff(times + 1) <= LONGEST_PAUSE
+    assert timedelta(0) < compute_backoff(times) <= compute_backoff(times + 1) <= LONGEST_PAUSE
 
 
 def test_a_command_whose_video_is_held_by_others_stands_aside() -> None:

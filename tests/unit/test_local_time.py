@@ -12,10 +12,10 @@ from worker.rules.local_time import (
     AmbiguousTime,
     LocalTimeError,
     NonexistentTime,
-    instant,
-    publication_moment,
+    compute_zone_digest,
     recompute_instant,
-    zone_digest,
+    to_instant,
+    to_publication_moment,
 )
 
 ZONES = sorted(available_timezones() - {"localtime", "Factory"})
@@ -43,7 +43,7 @@ def local(text: str) -> datetime:
     ],
 )
 def test_a_local_time_means_an_instant(text: str, zone: str, expected: str) -> None:
-    assert instant(local(text), zone) == datetime.fromisoformat(expected)
+    assert to_instant(local(text), zone) == datetime.fromisoformat(expected)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_local_time_that_does_not_exist_is_refused_with_the_nearest_that_do(
     text: str, zone: str, before: str, after: str
 ) -> None:
     with pytest.raises(NonexistentTime) as refused:
-        instant(local(text), zone)
+        to_instant(local(text), zone)
     assert (refused.value.before, refused.value.after) == (local(before), local(after))
     assert before in str(refused.value)
     assert after in str(refused.value)
@@ -78,9 +78,9 @@ def test_a_local_time_that_exists_twice_is_refused_unless_fold_says_which(
     text: str, zone: str, first: str, second: str
 ) -> None:
     with pytest.raises(AmbiguousTime):
-        instant(local(text), zone)
-    assert instant(local(text), zone, 0) == datetime.fromisoformat(first)
-    assert instant(local(text), zone, 1) == datetime.fromisoformat(second)
+        to_instant(local(text), zone)
+    assert to_instant(local(text), zone, 0) == datetime.fromisoformat(first)
+    assert to_instant(local(text), zone, 1) == datetime.fromisoformat(second)
 
 
 @given(
@@ -92,7 +92,7 @@ def test_what_is_accepted_shows_the_asked_time_on_the_zones_clocks(
     zone: str, time: datetime, fold: int
 ) -> None:
     try:
-        at = instant(time, zone, fold)
+        at = to_instant(time, zone, fold)
     except NonexistentTime as error:
         refused = error
     else:
@@ -100,7 +100,7 @@ def test_what_is_accepted_shows_the_asked_time_on_the_zones_clocks(
         return
     assert refused.before < time < refused.after
     for nearest in (refused.before, refused.after):
-        assert instant(nearest, zone, fold).tzinfo is UTC
+        assert to_instant(nearest, zone, fold).tzinfo is UTC
 
 
 @given(
@@ -110,7 +110,7 @@ def test_what_is_accepted_shows_the_asked_time_on_the_zones_clocks(
 def test_every_instant_of_a_year_can_be_asked_for_by_its_local_time(zone: str, step: int) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC) + step * timedelta(minutes=5)
     shown = at.astimezone(ZoneInfo(zone))
-    assert instant(shown.replace(tzinfo=None, fold=0), zone, shown.fold) == at
+    assert to_instant(shown.replace(tzinfo=None, fold=0), zone, shown.fold) == at
 
 
 def test_a_time_that_was_accepted_once_is_never_refused_later() -> None:
@@ -122,15 +122,15 @@ def test_a_time_that_was_accepted_once_is_never_refused_later() -> None:
 
 
 def test_a_zones_digest_is_of_its_rules() -> None:
-    assert zone_digest("Europe/Berlin") != zone_digest("Africa/Cairo")
-    assert zone_digest("Europe/Berlin") == zone_digest("Europe/Berlin")
+    assert compute_zone_digest("Europe/Berlin") != compute_zone_digest("Africa/Cairo")
+    assert compute_zone_digest("Europe/Berlin") == compute_zone_digest("Europe/Berlin")
 
 
 def test_a_moment_keeps_how_it_was_said() -> None:
     said = PublishOptions.model_validate(
         {"publish_at_local": "2026-10-25T02:30", "time_zone": "Europe/Berlin", "fold": 1}
     )
-    moment = publication_moment(said)
+    moment = to_publication_moment(said)
     assert moment is not None
     assert moment.at == datetime.fromisoformat("2026-10-25T01:30Z")
     assert (moment.local_time, moment.time_zone, moment.fold) == (

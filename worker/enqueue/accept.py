@@ -86,7 +86,7 @@ def enqueue(
 
 
 def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted | None:
-    """The commands that the origin's idempotency key stands for already, or None."""
+    """Return the commands of an earlier call with this idempotency key; None: there was none."""
     if origin.idempotency_key is None:
         return None
     known = idempotency.recall(tx, scope=origin.idempotency_scope, key=origin.idempotency_key)
@@ -95,7 +95,7 @@ def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     digest, command_ids = known
     if digest != _digest(requests):
         raise KeyReused("This Idempotency-Key was used for another request.")
-    return Accepted(commands=_in_order(tx, command_ids), replayed=True)
+    return Accepted(commands=_read_in_order(tx, command_ids), replayed=True)
 
 
 def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
@@ -105,7 +105,7 @@ def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     refuse_contradictions(tx, requests, found)
     refuse_changed_videos(requests, found)
     commands = [
-        _command(planned_command, found[planned_command.request.video_id], origin)
+        _to_new_command(planned_command, found[planned_command.request.video_id], origin)
         for planned_command in planned
     ]
     ids = [command.id for command in commands]
@@ -116,10 +116,10 @@ def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
         digest=_digest(requests),
         command_ids=ids,
     ):
-        # Another call with the same key committed between our look and our note.
+        # Another call with the same key has committed since the key was looked up.
         return _replay(tx, requests, origin) or _accept(tx, requests, origin)
     inbox.insert(tx, commands)
-    accepted = Accepted(commands=_in_order(tx, ids), replayed=False)
+    accepted = Accepted(commands=_read_in_order(tx, ids), replayed=False)
     _announce(tx, [row for row in accepted.commands if row.due_at > row.accepted_at], origin)
     return accepted
 
@@ -137,7 +137,7 @@ def _announce(tx: Connection, timed: Sequence[StoredCommand], origin: Origin) ->
         outbox.append(tx, [event for event in events if event])
 
 
-def _command(
+def _to_new_command(
     planned_command: PlannedCommand, video: lookup.VideoIdentity, origin: Origin
 ) -> NewCommand:
     request, moment = planned_command.request, planned_command.moment
@@ -166,11 +166,11 @@ def _command(
 
 
 def _digest(requests: Sequence[PublishRequest]) -> bytes:
-    """SHA-256 of what was asked, however the JSON was spelt."""
-    asked = [request.model_dump(mode="json", exclude_unset=True) for request in requests]
-    return sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+    """Return the SHA-256 of the requests, whatever the spelling of their JSON."""
+    bodies = [request.model_dump(mode="json", exclude_unset=True) for request in requests]
+    return sha256(json.dumps(bodies, sort_keys=True).encode()).digest()
 
 
-def _in_order(tx: Connection, ids: Sequence[UUID]) -> list[StoredCommand]:
+def _read_in_order(tx: Connection, ids: Sequence[UUID]) -> list[StoredCommand]:
     rows = {row.id: row for row in inbox.show(tx, ids, None)}
     return [rows[each] for each in ids if each in rows]

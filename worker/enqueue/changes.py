@@ -1,6 +1,7 @@
 """Read, list, reschedule, cancel and retry commands: for the API and the command line.
 
-Throughout, `workspace_id` is the caller's: those of other workspaces do not exist (None: all do).
+In every function, `workspace_id` is the caller's: commands of other workspaces do not exist for
+that caller (None: it sees all).
 """
 
 from collections.abc import Sequence
@@ -113,7 +114,7 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Store
             if command.state == CommandState.CANCELLED:
                 return command
             raise CommandEnded(command)
-        facts_and_release.write(tx, [_cancelled(locked[0], by.trigger)])
+        facts_and_release.write(tx, [_decide_cancelled(locked[0], by.trigger)])
     log.info("command.ended", state=CommandState.CANCELLED, command_id=str(command_id))
     waker.wake()
     return read_command(engine, command_id, by.workspace_id)
@@ -158,7 +159,7 @@ def find_ended(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
         return inbox.finished(tx, ids)
 
 
-def _cancelled(locked: ClaimedCommand, trigger: Trigger) -> Decision:
+def _decide_cancelled(locked: ClaimedCommand, trigger: Trigger) -> Decision:
     detail = "A caller cancelled the command."
     decision = end_command(locked, CommandState.CANCELLED, locked.now, "cancelled", detail, trigger)
     return replace(decision, fell_due_at=locked.fell_due_at, claimed_at=None)

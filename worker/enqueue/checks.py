@@ -94,17 +94,17 @@ def _check_references(body: VideoInput, known: lookup.References) -> list[FieldE
     errors: list[FieldError] = []
     sent = body.model_fields_set
     if "category" in sent and body.category and body.category not in known.categories:
-        errors.append(_unknown("/category", "category", body.category))
+        errors.append(_to_unknown("/category", "category", body.category))
     if "subcategory" in sent and body.subcategory:
         parent = known.subcategories.get(body.subcategory)
         if parent is None:
-            errors.append(_unknown("/subcategory", "subcategory", body.subcategory))
+            errors.append(_to_unknown("/subcategory", "subcategory", body.subcategory))
         elif body.category and parent != body.category:
             detail = f"Subcategory {body.subcategory} does not belong to category {body.category}."
             errors.append(FieldError(pointer="/subcategory", code="mismatch", detail=detail))
-    errors += [_unknown("/tags", "tag", tag) for tag in body.tags if tag not in known.tags]
+    errors += [_to_unknown("/tags", "tag", tag) for tag in body.tags if tag not in known.tags]
     return errors
 
 
-def _unknown(pointer: str, kind: str, key: int) -> FieldError:
+def _to_unknown(pointer: str, kind: str, key: int) -> FieldError:
     return FieldError(pointer=pointer, code="unknown", detail=f"There is no {kind} {key}.")

@@ -13,10 +13,15 @@ from uuid_utils.compat import uuid7
 from schemas.command import Action, CommandChange, PublishRequest
 from schemas.problem import FieldError
 from worker.enqueue.refusals import RequestInvalid
-from worker.rules.local_time import LocalTimeError, Moment, publication_moment, withdrawal_moment
+from worker.rules.local_time import (
+    LocalTimeError,
+    Moment,
+    to_publication_moment,
+    to_withdrawal_moment,
+)
 
 WINDOW = "unpublish_at must lie in the future, and later than publish_at"
-_TIMES = (("publish_at", publication_moment), ("unpublish_at", withdrawal_moment))
+_TIMES = (("publish_at", to_publication_moment), ("unpublish_at", to_withdrawal_moment))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +77,12 @@ def _plan(request: PublishRequest, now: datetime) -> list[PlannedCommand]:
     if request.action is Action.UNPUBLISH:
         return [PlannedCommand(id=uuid7(), request=request, action=Action.UNPUBLISH, moment=end)]
     if request.publish_before and begin and request.publish_before <= begin.at:
-        raise _out_of_order("/publish_before", "publish_before must be later than publish_at")
+        raise _refuse_order("/publish_before", "publish_before must be later than publish_at")
     first = PlannedCommand(id=uuid7(), request=request, action=Action.PUBLISH, moment=begin)
     if end is None:
         return [first]
     if end.at <= max(now, begin.at if begin else now):
-        raise _out_of_order("/unpublish_at", WINDOW)
+        raise _refuse_order("/unpublish_at", WINDOW)
     second = PlannedCommand(
         id=uuid7(),
         request=request,
@@ -88,5 +93,5 @@ def _plan(request: PublishRequest, now: datetime) -> list[PlannedCommand]:
     return [replace(first, counterpart_id=second.id), second]
 
 
-def _out_of_order(pointer: str, detail: str) -> RequestInvalid:
+def _refuse_order(pointer: str, detail: str) -> RequestInvalid:
     return RequestInvalid([(0, FieldError(pointer=pointer, code="order", detail=detail))])

@@ -20,7 +20,7 @@ from worker.rules.local_time import Moment
 
 def to_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
     """Return the times after the change; None if they stay the same. Raises RequestInvalid."""
-    moment = _moment(command, change)
+    moment = _to_moment(command, change)
     changes_time = bool(change.model_fields_set - {"publish_before"})
     before = (
         change.publish_before
@@ -34,12 +34,12 @@ def to_timing(command: ClaimedCommand, change: CommandChange) -> Timing | None:
         time_zone=moment.time_zone if moment else None,
         fold=moment.fold if moment else None,
         zone_digest=moment.zone_digest if moment else None,
-        due_at=_due_at(command, moment, changes_time=changes_time),
+        due_at=_compute_due_at(command, moment, changes_time=changes_time),
         changes_time=changes_time,
         publish_before=before,
     )
     _check(command, timing, change)
-    return None if _is_so_already(command, timing) else timing
+    return None if _is_unchanged(command, timing) else timing
 
 
 def write_timings(
@@ -48,7 +48,7 @@ def write_timings(
     """Write other times to commands that are held, with their events, and commit."""
     events = [
         build_scheduled_event(
-            _with(command, timing),
+            _apply_timing(command, timing),
             EventType.RESCHEDULED,
             trigger,
             command.asked_for if command.asked_for != timing.asked_for else None,
@@ -61,25 +61,25 @@ def write_timings(
         outbox.append(tx, [event for event in events if event])
 
 
-def _moment(command: ClaimedCommand, change: CommandChange) -> Moment | None:
-    """The time that the command has from now on."""
+def _to_moment(command: ClaimedCommand, change: CommandChange) -> Moment | None:
+    """Return the time that the command has after the change."""
     begin, end = to_moments(change)
     said = change.model_fields_set - {"publish_before", "time_zone", "fold"}
     wanted, other = "publish_at", "unpublish_at"
     if command.action == Action.UNPUBLISH:
         wanted, other = other, wanted
         if change.publish_before is not None:
-            raise _wrong("/publish_before", "action", "the command unpublishes; it has none")
+            raise _refuse("/publish_before", "action", "the command unpublishes; it has none")
     if foreign := sorted(name for name in said if name.startswith(other)):
-        detail = f"the command {_verb(command)}; say {wanted}"
-        raise _wrong(f"/{foreign[0]}", "action", detail)
+        detail = f"the command {_verb(command)}; use {wanted}"
+        raise _refuse(f"/{foreign[0]}", "action", detail)
     if not said:
-        return _as_it_is(command)
+        return _keep_moment(command)
     return end if command.action == Action.UNPUBLISH else begin
 
 
-def _as_it_is(command: ClaimedCommand) -> Moment | None:
-    """Its own time, by whatever rules that was computed: the digest stays, too."""
+def _keep_moment(command: ClaimedCommand) -> Moment | None:
+    """Return the time that the command has; the digest of its zone's rules stays too."""
     if command.asked_for is None:
         return None
     return Moment(
@@ -90,8 +90,10 @@ def _as_it_is(command: ClaimedCommand) -> Moment | None:
     )
 
 
-def _due_at(command: ClaimedCommand, moment: Moment | None, *, changes_time: bool) -> datetime:
-    """When it falls due; what is due or waits already is asked again at once."""
+def _compute_due_at(
+    command: ClaimedCommand, moment: Moment | None, *, changes_time: bool
+) -> datetime:
+    """Return when it falls due; a command that is due or waits is checked again at once."""
     if changes_time:
         return max(moment.at, command.now) if moment else command.now
     is_ahead = command.state == CommandState.SCHEDULED and command.due_at > command.now
@@ -102,20 +104,20 @@ def _check(command: ClaimedCommand, timing: Timing, change: CommandChange) -> No
     before = timing.publish_before
     if change.publish_before is not None and change.publish_before <= command.now:
         detail = "publish_before must not have passed; to give the command up, cancel it"
-        raise _wrong("/publish_before", "past", detail)
+        raise _refuse("/publish_before", "past", detail)
     if before is not None and before <= timing.due_at:
         pointer = "/publish_before" if change.publish_before else "/publish_at"
-        raise _wrong(pointer, "order", "publish_before must be later than publish_at")
+        raise _refuse(pointer, "order", "publish_before must be later than publish_at")
     other = command.counterpart_at
     if other is None:
         return
     if command.action == Action.PUBLISH and timing.due_at >= other:
-        raise _wrong("/publish_at", "order", f"the window ends before, at {other.isoformat()}")
+        raise _refuse("/publish_at", "order", f"the window ends before, at {other.isoformat()}")
     if command.action == Action.UNPUBLISH and timing.due_at <= other:
-        raise _wrong("/unpublish_at", "order", f"the window begins later, at {other.isoformat()}")
+        raise _refuse("/unpublish_at", "order", f"the window begins later, at {other.isoformat()}")
 
 
-def _is_so_already(command: ClaimedCommand, timing: Timing) -> bool:
+def _is_unchanged(command: ClaimedCommand, timing: Timing) -> bool:
     return (
         command.asked_for == timing.asked_for
         and command.local_time == timing.local_time
@@ -124,7 +126,7 @@ def _is_so_already(command: ClaimedCommand, timing: Timing) -> bool:
     )
 
 
-def _with(command: ClaimedCommand, timing: Timing) -> ClaimedCommand:
+def _apply_timing(command: ClaimedCommand, timing: Timing) -> ClaimedCommand:
     return replace(
         command,
         asked_for=timing.asked_for,
@@ -140,5 +142,5 @@ def _verb(command: ClaimedCommand) -> str:
     return "unpublishes" if command.action == Action.UNPUBLISH else "publishes"
 
 
-def _wrong(pointer: str, code: str, detail: str) -> RequestInvalid:
+def _refuse(pointer: str, code: str, detail: str) -> RequestInvalid:
     return RequestInvalid([(0, FieldError(pointer=pointer, code=code, detail=detail))])

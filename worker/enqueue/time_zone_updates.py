@@ -1,7 +1,7 @@
 """Time zones: recompute the instants of scheduled commands when a zone's rules have changed.
 
-Governments change clocks at short notice. A command that was told a wall-clock time keeps that
-time; when the time-zone data of this machine is updated, its instant moves.
+Governments change clocks at short notice. A command with a wall-clock time keeps that time; its
+instant moves when the time-zone data of this machine is updated.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from db.session import transaction
 from schemas.command import Trigger
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.rescheduling import write_timings
-from worker.rules.local_time import cached_digest, find_tzdata_release, recompute_instant
+from worker.rules.local_time import find_tzdata_release, get_zone_digest, recompute_instant
 from worker.runtime.budget import Budget
 
 BATCH = 500
@@ -42,7 +42,7 @@ class MovedCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecomputeResult:
-    """What came of it."""
+    """The result of a run."""
 
     moved: list[MovedCommand]
     finished: bool
@@ -52,47 +52,47 @@ class RecomputeResult:
 def recompute_instants(engine: Engine, seconds: float | None = None) -> RecomputeResult:
     """Recompute the instants of outdated commands, for at most `seconds` (None: all).
 
-    Each that moves has its `video.publish_rescheduled` event. What was computed by a later release
-    of the time-zone data than this machine has, is left alone. Safe to run at any time and twice.
+    Each command that moves has a `video.publish_rescheduled` event. An instant that was computed by
+    a later release of the time-zone data than this machine has is kept. Safe to run at any time.
     """
     ZoneInfo.clear_cache()  # this process may have read the rules before they were updated
-    cached_digest.cache_clear()
+    get_zone_digest.cache_clear()
     budget = Budget(seconds)
     moved: list[MovedCommand] = []
-    for zone, digest in _outdated(engine):
-        for batch in _batches(engine, zone, digest):
+    for zone, digest in _find_outdated(engine):
+        for batch in _recompute_batches(engine, zone, digest):
             moved += batch
             if budget.is_spent:
                 return RecomputeResult(moved=moved, finished=False)
     return RecomputeResult(moved=moved, finished=True)
 
 
-def _outdated(engine: Engine) -> list[tuple[str, str]]:
-    """The zones, each with a digest of rules that are not the ones here, but not newer either."""
+def _find_outdated(engine: Engine) -> list[tuple[str, str]]:
+    """Return zones with digests of other rules than this machine has, unless those are newer."""
     with transaction(engine) as tx:
         known = claim.read_zones(tx)
     return sorted((zone, digest) for zone, digest in known if _is_outdated(zone, digest))
 
 
 def _is_outdated(zone: str, digest: str) -> bool:
-    """Whether this machine knows better; of a zone that it does not know it does not."""
+    """Whether this machine has other rules, of the same release or a later one."""
     try:
-        here = cached_digest(zone)
+        here = get_zone_digest(zone)
     except (ZoneInfoNotFoundError, FileNotFoundError, ModuleNotFoundError):
         log.warning("zone.unknown", time_zone=zone, consequence="its commands keep their instants")
         return False
     return digest != here and find_tzdata_release(digest) <= find_tzdata_release(here)
 
 
-def _batches(engine: Engine, zone: str, digest: str) -> Iterator[list[MovedCommand]]:
+def _recompute_batches(engine: Engine, zone: str, digest: str) -> Iterator[list[MovedCommand]]:
     while True:
         with transaction(engine) as tx:
             commands = claim.lock_outdated(tx, zone, digest, BATCH)
-            pairs = [(command, _timing(command, zone)) for command in commands]
+            pairs = [(command, _to_timing(command, zone)) for command in commands]
             changes.reschedule(tx, [t for c, t in pairs if c.asked_for == t.asked_for])
             changed = [(c, t) for c, t in pairs if c.asked_for != t.asked_for]
             write_timings(tx, changed, Trigger.SCHEDULE)
-        moved = [_moved(command, timing) for command, timing in changed]
+        moved = [_to_moved_command(command, timing) for command, timing in changed]
         for each in moved:
             log.info(
                 "command.moved",
@@ -107,7 +107,7 @@ def _batches(engine: Engine, zone: str, digest: str) -> Iterator[list[MovedComma
             return
 
 
-def _timing(command: ClaimedCommand, zone: str) -> Timing:
+def _to_timing(command: ClaimedCommand, zone: str) -> Timing:
     local = command.local_time or command.due_at
     at = recompute_instant(local, zone, command.fold)
     return Timing(
@@ -116,14 +116,14 @@ def _timing(command: ClaimedCommand, zone: str) -> Timing:
         local_time=command.local_time,
         time_zone=zone,
         fold=command.fold,
-        zone_digest=cached_digest(zone),
+        zone_digest=get_zone_digest(zone),
         due_at=max(at, command.now) if at != command.asked_for else command.due_at,
         changes_time=at != command.asked_for,
         publish_before=command.publish_before,
     )
 
 
-def _moved(command: ClaimedCommand, timing: Timing) -> MovedCommand:
+def _to_moved_command(command: ClaimedCommand, timing: Timing) -> MovedCommand:
     return MovedCommand(
         command_id=command.id,
         video_id=command.video_id,

@@ -10,7 +10,7 @@ from schemas.command import CommandState, Trigger
 from schemas.plan import PlannedOutcome, PublishPlan
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
 from worker.rules import readiness
-from worker.rules.custom_url import absolute_url
+from worker.rules.custom_url import to_absolute_url
 from worker.rules.decision import build_release, decide
 
 _NO_NAMES = Names(categories={}, subcategories={}, tags={})
@@ -24,7 +24,7 @@ def plan(
         video = facts_and_release.read_facts(tx, [video_id]).get(video_id)
     if video is None or (workspace_id is not None and video.workspace_id != workspace_id):
         return None
-    decision = decide(_command(video), video, _NO_NAMES, base_url)
+    decision = decide(_build_command(video), video, _NO_NAMES, base_url)
     release = build_release(video)
     return PublishPlan(
         video_id=video.id,
@@ -32,13 +32,13 @@ def plan(
         readiness=readiness.assess(video),
         is_draft=video.is_draft,
         custom_url=release.custom_url,
-        url=absolute_url(base_url, release.custom_url),
+        url=to_absolute_url(base_url, release.custom_url),
         revision=decision.release.revision if decision.release else video.revision,
         metrics=release.metrics,
     )
 
 
-def _command(video: VideoFacts) -> ClaimedCommand:
+def _build_command(video: VideoFacts) -> ClaimedCommand:
     """A command that asks for nothing but the publication, now."""
     return ClaimedCommand(
         id=uuid7(),

@@ -18,7 +18,7 @@ from schemas.events import (
 from schemas.values.decision import NewEvent, Release
 from schemas.values.video_facts import ClaimedCommand, VideoFacts
 from schemas.video import Visibility
-from worker.rules.custom_url import absolute_url
+from worker.rules.custom_url import to_absolute_url
 
 _ENDED_EVENTS = {
     CommandState.REJECTED: EventType.REJECTED,
@@ -40,7 +40,7 @@ def build_published_event(
         description=video.description,
         visibility=Visibility(video.visibility),
         custom_url=release.custom_url,
-        url=absolute_url(base_url, release.custom_url),
+        url=to_absolute_url(base_url, release.custom_url),
         video=video.video or "",
         thumbnail=video.thumbnail,
         cover_image=video.cover_image,
@@ -56,10 +56,10 @@ def build_published_event(
         first_publication=video.first_published_at is None,
         first_published_at=release.first_published_at,
         published_at=release.published_at,
-        trigger=public_trigger(last_trigger(command)),
+        trigger=public_trigger(get_last_trigger(command)),
         accepted_at=command.accepted_at,
         asked_for=command.asked_for,
-        due_at=due_since(command),
+        due_at=get_due_since(command),
     )
     return _build_event(command, EventType.PUBLISHED, video.now, data, release.revision)
 
@@ -74,16 +74,16 @@ def build_unpublished_event(
         workspace_id=video.workspace_id,
         title=video.title,
         custom_url=release.custom_url,
-        url=absolute_url(base_url, release.custom_url),
+        url=to_absolute_url(base_url, release.custom_url),
         revision=release.revision,
         first_publication=False,
         first_published_at=release.first_published_at,
         published_at=release.published_at,
         unpublished_at=video.now,
-        trigger=public_trigger(last_trigger(command)),
+        trigger=public_trigger(get_last_trigger(command)),
         accepted_at=command.accepted_at,
         asked_for=command.asked_for,
-        due_at=due_since(command),
+        due_at=get_due_since(command),
     )
     return _build_event(command, EventType.UNPUBLISHED, video.now, data, release.revision)
 
@@ -132,16 +132,16 @@ def build_ended_event(
         reason=reason,
         detail=detail,
         first_publication=not command.was_published,
-        trigger=public_trigger(trigger or last_trigger(command)),
+        trigger=public_trigger(trigger or get_last_trigger(command)),
         accepted_at=command.accepted_at,
         asked_for=command.asked_for,
-        due_at=due_since(command),
+        due_at=get_due_since(command),
         finished_at=now,
     )
     return _build_event(command, _ENDED_EVENTS[state], now, data)
 
 
-def last_trigger(command: ClaimedCommand) -> Trigger:
+def get_last_trigger(command: ClaimedCommand) -> Trigger:
     """Return what triggered the execution: the condition that was fulfilled last."""
     if command.state == CommandState.WAITING:
         return Trigger.PIPELINE
@@ -150,7 +150,7 @@ def last_trigger(command: ClaimedCommand) -> Trigger:
     return Trigger(command.trigger)
 
 
-def due_since(command: ClaimedCommand) -> datetime:
+def get_due_since(command: ClaimedCommand) -> datetime:
     """Return when it first fell due: lateness counts from here, whatever postponed it since."""
     return command.fell_due_at or command.due_at
 

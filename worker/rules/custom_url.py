@@ -23,17 +23,12 @@ _SHIFTS = tuple(range(5 * (SHORT_ID_LENGTH - 1), -1, -5))
 _SHORT_ID_AT_END = re.compile(rf"(?:^|[-/])([{_ALPHABET}]{{{SHORT_ID_LENGTH}}})/?$")
 
 
-def custom_url(workspace_url: str, title: str, uid: UUID) -> str:
+def build_custom_url(workspace_url: str, title: str, short_id: str) -> str:
     """Return the path, such as `ai-research-studio/what-is-attention-k3v9x2a7qd5mp`."""
-    return path(workspace_url, title, short_id(uid))
+    return f"{workspace_url}/{to_slug(title)}-{short_id}"
 
 
-def path(workspace_url: str, title: str, short: str) -> str:
-    """Put the parts together, the short id being known."""
-    return f"{workspace_url}/{slug(title)}-{short}"
-
-
-def slug(title: str) -> str:
+def to_slug(title: str) -> str:
     """Transliterate the title to at most 60 of a-z, 0-9 and hyphens, cut after a word."""
     text = slugify(
         title, max_length=SLUG_LENGTH, word_boundary=True, save_order=True, backend=TRANSLITERATION
@@ -41,19 +36,19 @@ def slug(title: str) -> str:
     return text or EMPTY_SLUG
 
 
-def short_id(uid: UUID) -> str:
+def compute_short_id(uid: UUID) -> str:
     """Return the first 65 bits of the SHA-256 of the uid's sixteen bytes, in base32."""
     digest = int.from_bytes(sha256(uid.bytes).digest())
     bits = digest >> (256 - 5 * SHORT_ID_LENGTH)
     return "".join([_ALPHABET[(bits >> shift) & 31] for shift in _SHIFTS])
 
 
-def short_id_in(path: str) -> str | None:
+def find_short_id(path: str) -> str | None:
     """Find the short id at the end of a path, new or old; None when there is none."""
     found = _SHORT_ID_AT_END.search(path)
     return found.group(1) if found else None
 
 
-def absolute_url(base_url: str, path: str) -> str:
+def to_absolute_url(base_url: str, path: str) -> str:
     """Put the public base URL in front of a path."""
     return f"{base_url.rstrip('/')}/{path}"

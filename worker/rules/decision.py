@@ -93,25 +93,27 @@ def decide_after_failure(command: ClaimedCommand, error: Exception) -> Decision:
         failed = end_command(command, CommandState.FAILED, command.now, "error", detail)
         return replace(failed, attempts=attempts)
     return replace(
-        _start_decision(command, CommandState(command.state), command.now + backoff(attempts)),
+        _start_decision(
+            command, CommandState(command.state), command.now + compute_backoff(attempts)
+        ),
         reason="error",
         detail=detail,
         attempts=attempts,
     )
 
 
-def backoff(times: int) -> timedelta:
+def compute_backoff(times: int) -> timedelta:
     """Return the pause after this number of tries: 1 s, 2 s, 4 s … at most a minute."""
     return min(timedelta(seconds=2 ** min(times - 1, 10)), LONGEST_PAUSE)
 
 
 def build_release(video: VideoFacts) -> Release:
     """Return the release that the video has if it is published as it is now."""
-    short_id = custom_url.short_id(video.uid)
+    short_id = custom_url.compute_short_id(video.uid)
     return Release(
         video_id=video.id,
         short_id=short_id,
-        custom_url=custom_url.path(video.workspace_url, video.title, short_id),
+        custom_url=custom_url.build_custom_url(video.workspace_url, video.title, short_id),
         metrics=metrics.compute(video),
         revision=video.revision + 1,
         first_published_at=video.first_published_at or video.now,
@@ -222,7 +224,7 @@ def _wait(command: ClaimedCommand, assessed: Readiness, now: datetime) -> Decisi
     checks = command.checks + 1
     latest = get_deadline(command) or command.patient_until
     return replace(
-        _start_decision(command, CommandState.WAITING, min(now + backoff(checks), latest)),
+        _start_decision(command, CommandState.WAITING, min(now + compute_backoff(checks), latest)),
         checks=checks,
         reason=assessed.reason,
         detail=assessed.detail,
@@ -237,7 +239,7 @@ def _postpone(command: ClaimedCommand, now: datetime) -> Decision:
         detail="Another transaction holds the video's row.",
         fell_due_at=None
         if command.state == CommandState.WAITING
-        else command_events.due_since(command),
+        else command_events.get_due_since(command),
     )
 
 
@@ -252,7 +254,7 @@ def _start_decision(command: ClaimedCommand, state: CommandState, due_at: dateti
         due_at=due_at,
         checks=command.checks,
         attempts=command.attempts,
-        fell_due_at=command_events.due_since(command),
+        fell_due_at=command_events.get_due_since(command),
         claimed_at=command.now,
         finished_at=None,
     )

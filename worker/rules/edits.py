@@ -20,7 +20,7 @@ def find_changes(video: VideoFacts, edits: dict[str, Any] | None) -> dict[str, A
         "cover_image": video.cover_image,
         "thumbnail": video.thumbnail,
     }
-    wanted = {_column(field): value for field, value in edits.items()}
+    wanted = {_to_column(field): value for field, value in edits.items()}
     return {column: value for column, value in wanted.items() if current[column] != value}
 
 
@@ -39,5 +39,5 @@ def apply_changes(video: VideoFacts, changes: dict[str, Any], names: Names) -> V
     return replace(video, **plain)
 
 
-def _column(field: str) -> str:
+def _to_column(field: str) -> str:
     return f"{field}_id" if field in ("category", "subcategory") else field

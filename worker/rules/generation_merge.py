@@ -40,7 +40,7 @@ def from_row(row: GenerationFacts) -> GenerationFacts:
 
     Reports are applied to the result, not to the row.
     """
-    key = run, is_final, _, completed = _stored_key(row)
+    key = run, is_final, _, completed = _to_stored_key(row)
     is_stale = _is_stale(row, key)
     is_same_run = row.run == run
     progress = max(row.generation_progress, (row.progress or 0) if is_same_run else 0)
@@ -69,7 +69,7 @@ def apply_report(facts: GenerationFacts, report: GenerationReport) -> Generation
     if report.run > (facts.run or 0) or facts.is_stale:
         facts = _begin_run(facts, report.run)
     facts = _apply_progress(facts, report)
-    return _apply_status(facts, report) if report_key(report) > facts_key(facts) else facts
+    return _apply_status(facts, report) if report_key(report) > to_facts_key(facts) else facts
 
 
 def find_ignored_reason(
@@ -78,7 +78,7 @@ def find_ignored_reason(
     """Return why a report changed nothing; None if it changed something."""
     if before != after:
         return None
-    return BEHIND if report_key(report) < facts_key(before) else REPEATED
+    return BEHIND if report_key(report) < to_facts_key(before) else REPEATED
 
 
 def report_key(report: GenerationReport) -> Key:
@@ -87,13 +87,13 @@ def report_key(report: GenerationReport) -> Key:
     return report.run, is_final, report.time or NEVER, report.kind is ReportKind.COMPLETED
 
 
-def facts_key(facts: GenerationFacts) -> Key:
+def to_facts_key(facts: GenerationFacts) -> Key:
     """Return the key of the report that decided the status."""
     time = facts.reported_at or NEVER
     return facts.run or 0, bool(facts.is_final), time, bool(facts.completed)
 
 
-def _stored_key(row: GenerationFacts) -> Key:
+def _to_stored_key(row: GenerationFacts) -> Key:
     """Return the greater of the last report's key and the key that the row itself stands for."""
     ended = row.status in _FINAL and not row.is_regenerating
     completed = ended and row.status == CreationStatus.COMPLETED
@@ -102,7 +102,7 @@ def _stored_key(row: GenerationFacts) -> Key:
         return shown_run, ended, NEVER, completed
     if row.is_final and not ended:  # the platform has begun the next run
         return row.run + 1, False, NEVER, False
-    return max(facts_key(row), (max(row.run, shown_run), ended, NEVER, completed))
+    return max(to_facts_key(row), (max(row.run, shown_run), ended, NEVER, completed))
 
 
 def _is_stale(row: GenerationFacts, key: Key) -> bool:
@@ -132,7 +132,7 @@ def _begin_run(facts: GenerationFacts, run: int) -> GenerationFacts:
     """Return the row at the start of a run; it keeps the rendered file of the run before."""
     return _with_key(
         facts,
-        max(facts_key(facts), (run, False, NEVER, False)),
+        max(to_facts_key(facts), (run, False, NEVER, False)),
         internal_status=str(InternalStatus.PLANNING),
         generation_progress=0,
         detail=None,

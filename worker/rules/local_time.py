@@ -31,8 +31,8 @@ class NonexistentTime(LocalTimeError):
 
     def __init__(self, local: datetime, zone: str, before: datetime, after: datetime) -> None:
         super().__init__(
-            f"{_shown(local)} does not exist in {zone}, where the clocks skip it; "
-            f"the nearest times that do are {_shown(before)} and {_shown(after)}"
+            f"{_to_text(local)} does not exist in {zone}, where the clocks skip it; "
+            f"the nearest times that do are {_to_text(before)} and {_to_text(after)}"
         )
         self.before = before
         self.after = after
@@ -45,14 +45,14 @@ class AmbiguousTime(LocalTimeError):
 
     def __init__(self, local: datetime, zone: str, first: datetime, second: datetime) -> None:
         super().__init__(
-            f"{_shown(local)} exists twice in {zone}; say fold 0 for the first "
-            f"({_shown(first)}) or fold 1 for the second ({_shown(second)})"
+            f"{_to_text(local)} exists twice in {zone}; set fold 0 for the first "
+            f"({_to_text(first)}) or fold 1 for the second ({_to_text(second)})"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """A time that a caller asked for, and how it was said."""
+    """A time that a caller requested, and the form of the request."""
 
     at: datetime
     local_time: datetime | None = None
@@ -61,18 +61,18 @@ class Moment:
     zone_digest: str | None = None
 
 
-def publication_moment(said: PublicationTime | CommandChange) -> Moment | None:
-    """When to publish; None: at once. Raises LocalTimeError."""
-    return _moment(said.publish_at, said.publish_at_local, said)
+def to_publication_moment(request: PublicationTime | CommandChange) -> Moment | None:
+    """Return when to publish; None: at once. Raises LocalTimeError."""
+    return _to_moment(request.publish_at, request.publish_at_local, request)
 
 
-def withdrawal_moment(said: WithdrawalTime) -> Moment | None:
-    """When to unpublish; None: it was not said. Raises LocalTimeError."""
-    return _moment(said.unpublish_at, said.unpublish_at_local, said)
+def to_withdrawal_moment(request: WithdrawalTime) -> Moment | None:
+    """Return when to unpublish; None: the request does not say. Raises LocalTimeError."""
+    return _to_moment(request.unpublish_at, request.unpublish_at_local, request)
 
 
-def instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
-    """The instant, in UTC, that a naive local time means. Raises LocalTimeError."""
+def to_instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
+    """Return the instant, in UTC, that a naive local time means. Raises LocalTimeError."""
     rules = ZoneInfo(zone)
     first, second = (local.replace(tzinfo=rules, fold=each).astimezone(UTC) for each in (0, 1))
     if first == second:
@@ -80,7 +80,7 @@ def instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
     if first > second:  # PEP 495: in a gap, fold 0 has the offset before it and so lies after it
         transition = _find_transition(rules, second, first)
         before, after = (transition - _SECOND).astimezone(rules), transition.astimezone(rules)
-        raise NonexistentTime(local, zone, _naive(before), _naive(after))
+        raise NonexistentTime(local, zone, _to_naive(before), _to_naive(after))
     if fold is None:
         shown = (each.astimezone(rules) for each in (first, second))
         raise AmbiguousTime(local, zone, *shown)
@@ -88,52 +88,54 @@ def instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
 
 
 def recompute_instant(local: datetime, zone: str, fold: int | None) -> datetime:
-    """The instant that a local time means now that its zone's rules have changed.
+    """Return the instant that a local time means after its zone's rules have changed.
 
-    It was accepted once, so it is never refused: where the clocks now skip it, it is as long after
-    the skip as it was meant to be; where it now exists twice, it is the first unless `fold` says 1.
+    The time was accepted once, so it is never refused. Where the clocks now skip it, the offset
+    before the skip applies; where it now exists twice, `fold` chooses (None: the first).
     """
     return local.replace(tzinfo=ZoneInfo(zone), fold=fold or 0).astimezone(UTC)
 
 
-def zone_digest(zone: str) -> str:
-    """What tells one version of a zone's rules from another: `2026a:` and a digest of its data.
+def compute_zone_digest(zone: str) -> str:
+    """Identify a version of a zone's rules: `2026a:` and a digest of its data.
 
-    The release of the time-zone data is the prefix, empty if unknown, so that no process goes back
-    to older rules.
+    The prefix is the release of the time-zone data, empty if unknown: a process with an older
+    release must not recompute what a newer one has computed.
     """
-    rules, release = _rules(zone)
+    rules, release = _read_rules(zone)
     return f"{release}:{sha256(rules).hexdigest()[:16]}"
 
 
 def find_tzdata_release(digest: str) -> str:
-    """The release of the time-zone data, such as `2026a`, that a digest was made of."""
+    """Return the release of the time-zone data, such as `2026a`, that a digest names."""
     return digest.partition(":")[0]
 
 
-def _moment(at: datetime | None, local: datetime | None, said: WithdrawalTime) -> Moment | None:
+def _to_moment(
+    at: datetime | None, local: datetime | None, request: WithdrawalTime
+) -> Moment | None:
     if at is not None:
         return Moment(at=at)
-    if local is None or said.time_zone is None:
+    if local is None or request.time_zone is None:
         return None
-    zone = said.time_zone
+    zone = request.time_zone
     return Moment(
-        at=instant(local, zone, said.fold),
+        at=to_instant(local, zone, request.fold),
         local_time=local,
         time_zone=zone,
-        fold=said.fold,
-        zone_digest=cached_digest(zone),
+        fold=request.fold,
+        zone_digest=get_zone_digest(zone),
     )
 
 
 @lru_cache(maxsize=1024)
-def cached_digest(zone: str) -> str:
-    """The digest by the rules that this process works with: `zoneinfo` keeps them as well."""
-    return zone_digest(zone)
+def get_zone_digest(zone: str) -> str:
+    """Return the digest of the rules that this process uses; `zoneinfo` caches them as well."""
+    return compute_zone_digest(zone)
 
 
 def _find_transition(rules: ZoneInfo, before: datetime, after: datetime) -> datetime:
-    """The first second, after `before` and up to `after`, that has the offset of `after`."""
+    """Return the first second, after `before` and up to `after`, with the offset of `after`."""
     offset = after.astimezone(rules).utcoffset()
     low, high = int(before.timestamp()), int(after.timestamp())
     while high - low > 1:
@@ -145,32 +147,30 @@ def _find_transition(rules: ZoneInfo, before: datetime, after: datetime) -> date
     return datetime.fromtimestamp(high, UTC)
 
 
-def _rules(zone: str) -> tuple[bytes, str]:
-    """The zone's TZif data and its release, from where `zoneinfo` takes it: the system, else the
-    wheel.
-    """
+def _read_rules(zone: str) -> tuple[bytes, str]:
+    """Return the zone's TZif data and its release, from the system or else the wheel `tzdata`."""
     for folder in zoneinfo.TZPATH:
         path = Path(folder) / zone
         if path.is_file():
-            return path.read_bytes(), _release(Path(folder))
+            return path.read_bytes(), _read_release(Path(folder))
     package, _, name = f"tzdata.zoneinfo.{zone.replace('/', '.')}".rpartition(".")
     rules = resources.files(package).joinpath(name).read_bytes()
     return rules, str(import_module("tzdata").IANA_VERSION)
 
 
-def _release(folder: Path) -> str:
-    """What the folder's compact source says that it is: `# version 2026a`."""
+def _read_release(folder: Path) -> str:
+    """Return the release in the first line of `tzdata.zi`, `# version 2026a`; "" if unknown."""
     try:
         with (folder / "tzdata.zi").open() as source:
-            said = source.readline().split()
+            words = source.readline().split()
     except OSError:
         return ""
-    return said[2] if said[:2] == ["#", "version"] and len(said) > 2 else ""  # noqa: PLR2004
+    return words[2] if words[:2] == ["#", "version"] and len(words) > 2 else ""  # noqa: PLR2004
 
 
-def _naive(time: datetime) -> datetime:
+def _to_naive(time: datetime) -> datetime:
     return time.replace(tzinfo=None, fold=0)
 
 
-def _shown(time: datetime) -> str:
+def _to_text(time: datetime) -> str:
     return time.isoformat(timespec="seconds")

@@ -12,7 +12,7 @@ def assess(video: VideoFacts | None) -> Readiness:
 
     `video` None: there is no such video.
     """
-    gates = _gates(video)
+    gates = _check_gates(video)
     worst = max(gates, key=lambda gate: _SEVERITY[gate.verdict])
     return Readiness(gates=gates, verdict=worst.verdict, reason=worst.reason, detail=worst.detail)
 
@@ -33,68 +33,70 @@ def get_verdict(video: VideoFacts) -> Verdict:
     return Verdict.READY if is_ready else assess(video).verdict
 
 
-def _gates(video: VideoFacts | None) -> tuple[Gate, ...]:
+def _check_gates(video: VideoFacts | None) -> tuple[Gate, ...]:
     if video is None:
         return (_never("exists", "no_such_video", "There is no such video."),)
     return (
-        _deleted(video),
-        _active(video),
-        _status(video),
-        _stage(video),
-        _regeneration(video),
-        _rendered_file(video),
+        _check_deleted(video),
+        _check_active(video),
+        _check_status(video),
+        _check_stage(video),
+        _check_regeneration(video),
+        _check_rendered_file(video),
     )
 
 
-def _deleted(video: VideoFacts) -> Gate:
+def _check_deleted(video: VideoFacts) -> Gate:
     if video.deleted_at is not None:
         return _never("deleted", "video_deleted", "The video has been deleted.")
     return _open("deleted", "The video has not been deleted.")
 
 
-def _active(video: VideoFacts) -> Gate:
+def _check_active(video: VideoFacts) -> Gate:
     if not video.is_active:
         return _never("active", "video_inactive", "The video is not active.")
     return _open("active", "The video is active.")
 
 
-def _status(video: VideoFacts) -> Gate:
+def _check_status(video: VideoFacts) -> Gate:
     match video.status:
         case CreationStatus.COMPLETED:
             return _open("status", "Generation has completed.")
         case CreationStatus.FAILED:
-            return _never("status", "generation_failed", _failure("Generation has failed", video))
+            return _never(
+                "status", "generation_failed", _to_failure_text("Generation has failed", video)
+            )
         case CreationStatus.NOT_STARTED:
             return _not_yet("status", "generation_not_started", "Generation has not started.")
         case _:
             return _not_yet("status", "generation_in_progress", "Generation is in progress.")
 
 
-def _stage(video: VideoFacts) -> Gate:
+def _check_stage(video: VideoFacts) -> Gate:
     match video.internal_status:
         case InternalStatus.COMPLETED:
             return _open("internal_status", "Every stage of generation has completed.")
         case InternalStatus.FAILED:
-            detail = _failure("A stage of generation failed", video)
+            detail = _to_failure_text("A stage of generation failed", video)
             return _never("internal_status", "generation_failed", detail)
         case stage:
             detail = f"Generation is at the stage '{stage}'."
             return _not_yet("internal_status", "generation_in_progress", detail)
 
 
-def _regeneration(video: VideoFacts) -> Gate:
+def _check_regeneration(video: VideoFacts) -> Gate:
     if video.is_regenerating:
         return _not_yet("regeneration", "regenerating", "The video is being generated again.")
     return _open("regeneration", "The video is not being generated again.")
 
 
-def _rendered_file(video: VideoFacts) -> Gate:
+def _check_rendered_file(video: VideoFacts) -> Gate:
     if not video.video:
         return _not_yet("rendered_file", "file_missing", "The rendered file is not there yet.")
     return _open("rendered_file", "The rendered file is there.")
 
 
-def _failure(what: str, video: VideoFacts) -> str:
+def _to_failure_text(what: str, video: VideoFacts) -> str:
     return f"{what}: {video.failure}" if video.failure else f"{what}."
 
 

@@ -36,7 +36,7 @@ def rules(tmp_path: Path) -> Generator[Rules]:
     yield give
     zoneinfo.reset_tzpath(to=before)
     zoneinfo.ZoneInfo.clear_cache()
-    local_time.cached_digest.cache_clear()
+    local_time.get_zone_digest.cache_clear()
 
 
 def tzif(zone: str) -> bytes:
@@ -238,7 +238,7 @@ def test_the_command_line_recomputes_and_reports(pipeline: Pipeline, rules: Rule
 
 def forget() -> None:
     zoneinfo.ZoneInfo.clear_cache()
-    local_time.cached_digest.cache_clear()
+    local_time.get_zone_digest.cache_clear()
 
 
 # --- odd rules -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from worker.api.auth import CurrentRuntime
 from worker.api.documents.responses import failures
 from worker.api.problems import ApiProblem
 from worker.api.video_resource import find_current_path
-from worker.rules.custom_url import absolute_url, short_id_in
+from worker.rules.custom_url import find_short_id, to_absolute_url
 
 router = APIRouter(tags=["addresses"])
 
@@ -45,10 +45,10 @@ def redirect(
     runtime: CurrentRuntime,
 ) -> RedirectResponse:
     """Redirect to the current URL; only the short id at the end of the path is compared."""
-    short_id = short_id_in(path)
+    short_id = find_short_id(path)
     current = find_current_path(runtime.engine, short_id) if short_id else None
     if current is None:
         raise ApiProblem(problems.NO_SUCH_VIDEO, "No published video has this address.")
-    url = absolute_url(runtime.settings.public_base_url, current)
+    url = to_absolute_url(runtime.settings.public_base_url, current)
     # Browsers may cache a 308 without limit, and the title may change again.
     return RedirectResponse(url, status_code=308, headers={"Cache-Control": "no-cache"})
