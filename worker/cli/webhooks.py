@@ -136,18 +136,15 @@ def update(
     if event_type and all_event_types:
         raise typer.BadParameter("Give either --event-type or --all-event-types.")
     state = {True: EndpointState.ENABLED, False: EndpointState.DISABLED, None: None}[enable]
-    options = {
+    fields = {
         "url": url,
         "event_types": event_type or None,
         "description": description,
         "state": state,
     }
-    given = {name: value for name, value in options.items() if value is not None}
-    # `event_types` is the one field where null has a meaning, and `to_model` drops null.
-    change = (
-        WebhookEndpointChange.model_validate({**given, "event_types": None})
-        if all_event_types
-        else to_model(WebhookEndpointChange.model_validate, given)
+    every_type = {"event_types": None} if all_event_types else {}  # `to_model` drops null
+    change = to_model(
+        lambda given: WebhookEndpointChange.model_validate({**given, **every_type}), fields
     )
     with open_database() as engine:
         changed = endpoints.update(

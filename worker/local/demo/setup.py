@@ -1,6 +1,7 @@
 """The demo's surroundings: new engines and data, the sample, processes, clients, a subscriber."""
 
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Generator, Iterable
@@ -16,17 +17,18 @@ from db.migrate import migrate
 from db.sample_data import load_sample, multiply_ready
 from db.session import connect, transaction
 from schemas.values.caller import Scope
-from worker.local.children import PROCESSES, children, listen, with_port
+from worker.local.children import PROCESSES, children
 from worker.local.demo.api import Api
 from worker.local.demo.screen import Screen
 from worker.local.demo.subscriber import ReceivedEvent, Subscriber
 from worker.local.demo.waiting import TIMEOUT_SECONDS, Monitor
-from worker.local.engines import engines
-from worker.local.guard import Guard, start_guard
+from worker.local.engines import Engines, engines
+from worker.local.guard import start_guard
 from worker.operations.api_keys import create_key
 from worker.runtime.settings import LogFormat, Settings
 
 FOLDER = "/var/tmp"  # noqa: S108 - for mkdtemp; root's engines cannot enter a home
+HOST = "127.0.0.1"
 MANY = 500
 REMOVE_TRIES = 20
 STUDIO, HARBOUR = 1, 2
@@ -89,17 +91,15 @@ def set_up(screen: Screen) -> Generator[Demo]:
     with ExitStack() as stack:
         home = _make_folder(stack)
         guard = stack.enter_context(start_guard())
-        settings = _start_engines(home, guard, stack)
+        listener = stack.enter_context(socket.create_server((HOST, 0)))
+        found = stack.enter_context(engines(home / "engines", guard=guard))
+        settings = _settings(found, int(listener.getsockname()[1]))
         engine = connect(settings.database())
         stack.callback(engine.dispose)
         many = _fill(engine)
         redis = stack.enter_context(Redis.from_url(settings.redis(), socket_timeout=5))
         subscriber = Subscriber(redis, screen.print_event)
         stack.enter_context(subscriber.following())
-        listener = stack.enter_context(listen(settings))
-        settings = with_port(settings, listener)
-        public = {"public_base_url": f"http://localhost:{settings.api_port}"}
-        settings = settings.model_copy(update=public)
         logs = {name: stack.enter_context((home / f"{name}.log").open("wb")) for name in PROCESSES}
         processes = stack.enter_context(children(settings, listener, logs.__getitem__, guard))
         monitor = Monitor(processes=processes, logs=home, subscriber=subscriber)
@@ -136,16 +136,16 @@ def _remove(home: Path) -> None:
         time.sleep(0.1)
 
 
-def _start_engines(home: Path, guard: Guard, stack: ExitStack) -> Settings:
-    """Start engines of the demo's own, whatever the environment variables name."""
-    found = stack.enter_context(engines(home / "engines", guard=guard))
+def _settings(found: Engines, port: int) -> Settings:
+    """Settings of the demo's own, whatever the environment variables name."""
     return Settings(
         database_url=found.database_url,
         redis_url=found.redis_url,
         broker_url=found.redis_url,
         platform_schema="public",
-        api_host="127.0.0.1",
-        api_port=0,
+        api_host=HOST,
+        api_port=port,
+        public_base_url=f"http://localhost:{port}",
         log_format=LogFormat.CONSOLE,
     )
 
