@@ -1,6 +1,7 @@
 """What the demo prints: requests, events and checks as they come, then each video's way."""
 
 import threading
+import time
 import unicodedata
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -59,7 +60,6 @@ class Screen:
         self._videos: dict[int, VideoProgress] = {}
         self._bulk, self._published = 0, 0
         self._lock = threading.Lock()
-        self._pause = threading.Event()
 
     @contextmanager
     def scenario(self, number: int, title: str, about: str) -> Generator[None]:
@@ -74,7 +74,7 @@ class Screen:
             self.console.print(Padding(self._video_table(), (0, 0, 0, 2)), width=width)
         self.console.print()
         if self.console.is_terminal:
-            self._pause.wait(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
 
     def print(self, line: Text) -> None:
         """Print a line; a terminal cuts it at its width."""

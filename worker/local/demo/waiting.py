@@ -1,6 +1,5 @@
 """Waiting in the demo: for a condition, unless a process or the subscriber ends before it."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,14 +33,13 @@ class Monitor:
 
         Raises DemoFailed if a process ends first, or after 20 seconds.
         """
-        pause = threading.Event()
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while not (answer := condition()):
             if failure := self.find_failure():
                 raise DemoFailed(failure)
             if time.monotonic() > deadline:
                 raise DemoFailed(f"Waited {TIMEOUT_SECONDS:.0f} s in vain for {description}.")
-            pause.wait(CHECK_SECONDS)
+            time.sleep(CHECK_SECONDS)
         return answer
 
     def find_failure(self) -> str | None:
