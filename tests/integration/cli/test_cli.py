@@ -291,6 +291,25 @@ def test_publish_before_needs_an_offset(run: Run, here: Pipeline, time: str) -> 
     assert run("enqueue", str(here.video()), "--publish-before", time).code == 2
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "text"),
+    [
+        (("enqueue", "1"), "--fold", "2"),
+        (("enqueue", "1"), "--time-zone", "Europe/Nowhere"),
+        (("commands", "list"), "--video", "0"),
+        (("commands", "list"), "--state", "lost"),
+        (("commands", "list"), "--limit", "201"),
+        (("webhooks", "list"), "--before", "7"),
+    ],
+)
+def test_a_value_that_the_model_refuses_is_a_usage_error_that_names_the_option(
+    run: Run, command: tuple[str, ...], option: str, text: str
+) -> None:
+    done = run(*command, option, text)
+    assert done.code == 2
+    assert f"Invalid value for {option}" in done.err
+
+
 # --- commands ------------------------------------------------------------------------------------
 
 
