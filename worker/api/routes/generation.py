@@ -57,9 +57,7 @@ STATE: dict[str, Any] = {
     summary="Report the progress of generation",
     dependencies=[RequiresJson],
     responses=success(200, "The state of the video's generation after this report.", STATE)
-    | failures(
-        *BODY_PROBLEMS, problems.NO_SUCH_VIDEO, problems.REPORT_REFUSED, problems.VIDEO_CHANGED
-    ),
+    | failures(*BODY_PROBLEMS, problems.NO_SUCH_VIDEO, problems.REPORT_REFUSED),
 )
 def report(
     video_id: VideoId,
