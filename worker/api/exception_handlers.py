@@ -15,25 +15,12 @@ from schemas.problem import FieldError
 from worker.api import problems
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_response
-from worker.enqueue.refusals import (
-    CommandEnded,
-    CommandNotFailed,
-    KeyReused,
-    NoSuchCommand,
-    NoSuchVideo,
-    RequestInvalid,
-    VideoChanged,
-)
+from worker.enqueue import refusals
+from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
 from worker.events.feed import PositionAhead, PositionGone
 from worker.generation.apply import ReportRefused
-from worker.webhooks.endpoints import (
-    EndpointInvalid,
-    EndpointNotEnabled,
-    EventNotKept,
-    NoSuchDelivery,
-    NoSuchEndpoint,
-    TooManyEndpoints,
-)
+from worker.webhooks import endpoints
+from worker.webhooks.endpoints import EndpointInvalid
 
 DOCUMENTED, OPTIONS = "documented request", "publishing options"
 """Tags of the two shapes of a publish body; they are not part of any pointer."""
@@ -45,15 +32,15 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     PositionGone: problems.POSITION_GONE,
     NoSuchVideo: problems.NO_SUCH_VIDEO,
     VideoChanged: problems.VIDEO_CHANGED,
-    KeyReused: problems.KEY_REUSED,
-    NoSuchCommand: problems.NO_SUCH_COMMAND,
-    CommandEnded: problems.COMMAND_ENDED,
-    CommandNotFailed: problems.COMMAND_NOT_FAILED,
-    NoSuchEndpoint: problems.NO_SUCH_ENDPOINT,
-    NoSuchDelivery: problems.NO_SUCH_DELIVERY,
-    TooManyEndpoints: problems.ENDPOINT_LIMIT,
-    EndpointNotEnabled: problems.ENDPOINT_DISABLED,
-    EventNotKept: problems.EVENT_NOT_KEPT,
+    refusals.KeyReused: problems.KEY_REUSED,
+    refusals.NoSuchCommand: problems.NO_SUCH_COMMAND,
+    refusals.CommandEnded: problems.COMMAND_ENDED,
+    refusals.CommandNotFailed: problems.COMMAND_NOT_FAILED,
+    endpoints.NoSuchEndpoint: problems.NO_SUCH_ENDPOINT,
+    endpoints.NoSuchDelivery: problems.NO_SUCH_DELIVERY,
+    endpoints.TooManyEndpoints: problems.ENDPOINT_LIMIT,
+    endpoints.EndpointNotEnabled: problems.ENDPOINT_DISABLED,
+    endpoints.EventNotKept: problems.EVENT_NOT_KEPT,
 }
 """Exceptions whose text is the problem's detail."""
 _HTTP_KINDS = {

@@ -88,6 +88,7 @@ class BaseSubscriber:
         self._retries = Retries(self._membership, max_tries, retry_seconds)
         self._gaps = Gaps(self._membership, public_base_url)
         self._reader = Reader(self._membership, self._gaps, self._retries, start_after)
+        self._is_unreachable = False
 
     def stop(self) -> None:
         """End the loop after the current event. Safe in a signal handler and in any thread."""
@@ -96,12 +97,16 @@ class BaseSubscriber:
     async def _when_reachable(self, step: Coroutine[Any, Any, T], pause: float = 0) -> T | None:
         """Do a step; if a server is unreachable, pause and have the next step join again."""
         try:
-            return await step
+            result = await step
         except UNREACHABLE as error:
             self._membership.is_open = False
-            log.warning("subscriber.unreachable", group=self.group.name, error=str(error))
+            if not self._is_unreachable:  # once an outage
+                log.warning("subscriber.unreachable", group=self.group.name, error=str(error))
+            self._is_unreachable = True
             await self._connections.pause(pause)
             return None
+        self._is_unreachable = False
+        return result
 
     async def _advance(self, now: float) -> Entry | None:
         return await self._when_reachable(self._reader.advance(now), UNREACHABLE_SECONDS)
