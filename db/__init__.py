@@ -1,1 +1,1 @@
-"""The tables, the sessions, and every SQL statement. What happens with them is worker's."""
+"""The tables, the connections and every SQL statement. Rules and processes are in worker."""

@@ -1,4 +1,4 @@
-"""API keys: the statements."""
+"""API keys in SQL: insert, find, list and revoke."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -8,19 +8,19 @@ from psycopg.rows import dict_row
 from db.session import Connection, array_of
 from schemas.values.caller import ApiKey, Caller, Scope
 
-# Make a key.
+# Insert a key.
 INSERT = """
 INSERT INTO publisher.api_key (id, name, digest, scope, workspace_id)
 VALUES (%(id)s, %(name)s, %(digest)s, %(scope)s, %(workspace_id)s)
 """
 
-# Whose key is this?
+# The key with this hash, unless it is revoked.
 FIND = """
 SELECT id, scope, workspace_id FROM publisher.api_key
 WHERE digest = %(digest)s AND revoked_at IS NULL
 """
 
-# Which of these keys may still be used.
+# The keys among these that are not revoked.
 VALID = """
 SELECT id FROM publisher.api_key WHERE id = ANY(%(ids)s::uuid[]) AND revoked_at IS NULL
 """
@@ -30,12 +30,12 @@ LIST = """
 SELECT id, name, scope, workspace_id, created_at, revoked_at FROM publisher.api_key ORDER BY id
 """
 
-# End a key's life.
+# Revoke a key.
 REVOKE = """
 UPDATE publisher.api_key SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL
 """
 
-# Is there such a workspace?
+# Whether the workspace exists.
 WORKSPACE = "SELECT EXISTS (SELECT FROM workspace WHERE id = %(id)s)"
 
 
@@ -48,7 +48,7 @@ def insert(
     scope: Scope,
     workspace_id: int | None,
 ) -> None:
-    """Make a key."""
+    """Insert a key."""
     values = {
         "id": key_id,
         "name": name,
@@ -60,28 +60,28 @@ def insert(
 
 
 def find(tx: Connection, digest: bytes) -> Caller | None:
-    """Look up a key by its hash; a revoked one is not found."""
+    """Find a key by its hash. None: unknown or revoked."""
     row = tx.execute(FIND, {"digest": digest}).fetchone()
     return Caller(key_id=row[0], scope=Scope(row[1]), workspace_id=row[2]) if row else None
 
 
-def valid(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
-    """Tell which of these keys have not been revoked."""
+def read_valid(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
+    """Return the keys among `ids` that are not revoked."""
     return {row[0] for row in tx.execute(VALID, {"ids": array_of(ids)})}
 
 
-def everything(tx: Connection) -> list[ApiKey]:
-    """List all keys, oldest first."""
+def read_all(tx: Connection) -> list[ApiKey]:
+    """Read all keys, oldest first."""
     with tx.cursor(row_factory=dict_row) as cursor:
         return [ApiKey.model_validate(row) for row in cursor.execute(LIST)]
 
 
 def revoke(tx: Connection, key_id: UUID) -> bool:
-    """Revoke a key; False if there was none to revoke."""
+    """Revoke a key. False: unknown or already revoked."""
     return tx.execute(REVOKE, {"id": key_id}).rowcount == 1
 
 
 def workspace_exists(tx: Connection, workspace_id: int) -> bool:
-    """Whether there is such a workspace."""
+    """Whether the workspace exists."""
     row = tx.execute(WORKSPACE, {"id": workspace_id}).fetchone()
     return bool(row and row[0])

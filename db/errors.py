@@ -1,4 +1,4 @@
-"""Which driver errors mean what: told apart by SQLSTATE, turned into ours at the edge."""
+"""Database errors: classified by SQLSTATE."""
 
 import psycopg
 from psycopg import errors
@@ -6,14 +6,14 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 DATABASE_ERRORS = (psycopg.Error, OperationalError, PoolTimeout)
-"""Everything that may come out of a statement, or of the wait for a connection."""
+"""Every error that a statement, or the wait for a pooled connection, can raise."""
 
 _AWAY = ("08", "53", "57P", "25006")
-"""How the SQLSTATE begins: connections, resources, shutdowns, a standby not writable yet."""
+"""SQLSTATE prefixes: connection, resources, shutdown, read-only (a standby or a failover)."""
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot be reached, or refuses us."""
+    """The database cannot be reached, or rejects the connection."""
 
 
 class OtherVersion(Exception):
@@ -21,14 +21,14 @@ class OtherVersion(Exception):
 
 
 class NotMigrated(Exception):
-    """The database has not our tables, or not in this version: run `publish-worker migrate`."""
+    """The tables are missing or have another version. Run `publish-worker migrate`."""
 
 
 def is_away(error: BaseException) -> bool:
     """Whether the database, or this connection, is unreachable; uncommitted work is rolled back.
 
-    psycopg's OperationalError is wider than that: a row too large for an index, a deadlock or a
-    statement that took too long are the fault of what was asked.
+    psycopg's OperationalError is wider: it also covers a row too large for an index, a deadlock and
+    a statement timeout, which the statement causes.
     """
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, psycopg.Error):
@@ -39,7 +39,7 @@ def is_away(error: BaseException) -> bool:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether it is not the fault of any row: a migration or a GRANT may help, or just time."""
+    """Whether the error is not caused by a row. Time, a migration or a GRANT may resolve it."""
     unprepared = (
         errors.InsufficientPrivilege,
         errors.InvalidSchemaName,

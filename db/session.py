@@ -12,23 +12,23 @@ from sqlalchemy import Engine, create_engine, make_url
 Connection = psycopg.Connection[TupleRow]
 
 IDLE_IN_TRANSACTION_MS = 5_000
-"""A transaction that stops while it holds the counter row blocks all others, so it is ended."""
+"""Postgres ends an idle transaction after this time: it may block others with the counter row."""
 STATEMENT_MS = 60_000
-"""No statement of ours takes a minute, unless it waits for a lock."""
+"""Only a statement that waits for a lock can take this long."""
 CONNECT_SECONDS = 5
 UNANSWERED_MS = 10_000
 
 
 def connect(database_url: str, *, platform_schema: str = "public", pool_size: int = 5) -> Engine:
-    """An engine whose connections see the platform's tables without naming their schema.
+    """Create an engine. Its connections have `platform_schema` in their search path.
 
-    `database_url` is libpq's or SQLAlchemy's spelling. No connection is opened yet.
+    `database_url` is in libpq's or SQLAlchemy's format. No connection is opened yet.
     """
     options = (
         f"-c search_path={platform_schema},public"
         f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
         f" -c statement_timeout={STATEMENT_MS}"
-        " -c random_page_cost=1.1"  # as on any SSD: the claim walks its index, however long it is
+        " -c random_page_cost=1.1"  # for SSDs: the claim must use its index however large it is
         " -c timezone=UTC"
     )
     return create_engine(
@@ -40,17 +40,17 @@ def connect(database_url: str, *, platform_schema: str = "public", pool_size: in
         connect_args={
             "options": options,
             "connect_timeout": CONNECT_SECONDS,
-            "tcp_user_timeout": UNANSWERED_MS,  # a host that is gone says nothing, not even no
+            "tcp_user_timeout": UNANSWERED_MS,  # an unreachable host sends no error
         },
     )
 
 
 @contextmanager
 def transaction(engine: Engine) -> Generator[Connection]:
-    """One transaction on psycopg's connection: committed at the end, rolled back on any error.
+    """Run the block in one transaction: commit at the end, roll back on any error.
 
-    The statements here are SQL already, and the hot path wants psycopg's pipeline mode, so
-    SQLAlchemy lends the pool and stays out of the way.
+    Yields psycopg's connection: the statements are SQL and use psycopg's pipeline mode. SQLAlchemy
+    provides only the pool.
     """
     pooled = engine.raw_connection()
     try:
@@ -69,13 +69,13 @@ def transaction(engine: Engine) -> Generator[Connection]:
 
 @contextmanager
 def last_round_trip(tx: Connection) -> Generator[None]:
-    """Send the statements inside to the server together with the commit, in pipeline mode.
+    """Send the block's statements together with the commit, in one round trip (pipeline mode).
 
-    So a row that is locked here is held for no network round trip. Raises what the first failing
-    statement raised; then nothing was committed.
+    A row that the block locks is not held during a network round trip. If a statement fails, its
+    error is raised and nothing is committed.
 
-    COMMIT is sent as a statement: psycopg's own `commit()` inside a pipeline waits for an answer
-    while what it asks may still be unsent; with a megabyte in the pipe both sides wait for ever.
+    COMMIT is sent as a statement, because psycopg's `commit()` inside a pipeline waits for the
+    answer before the pipeline is flushed: with a megabyte in the pipeline both sides wait forever.
     """
     with tx.pipeline():
         yield
@@ -83,15 +83,15 @@ def last_round_trip(tx: Connection) -> Generator[None]:
 
 
 def wait_briefly(tx: Connection) -> None:
-    """Let this transaction wait for no lock longer than a caller would; then LockNotAvailable."""
+    """Limit lock waits of this transaction to 2 seconds; after that LockNotAvailable is raised."""
     tx.execute("SET LOCAL lock_timeout = '2s'")
 
 
 def driver_is_broken(driver: Any) -> bool:
-    """Whether a connection is beyond a rollback."""
+    """Whether a connection can no longer roll back."""
     return driver.closed or driver.broken
 
 
 def array_of(ids: Iterable[int | UUID]) -> str:
-    """An array as Postgres spells it: much cheaper than the driver's dump of a list."""
+    """Format ids as a Postgres array. Much faster than the driver's adaptation of a list."""
     return "{" + ",".join(map(str, ids)) + "}"

@@ -1,4 +1,4 @@
-"""The canary: a hidden video of its own workspace, published and withdrawn to see that we can."""
+"""The canary in SQL: a hidden video of its own workspace, published and unpublished in turn."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,15 +8,15 @@ from psycopg.rows import class_row
 from db.session import Connection
 
 VIDEO_ID = 4_000_000_000_000_000
-"""Where the platform's tables are ours; far beyond every sequence, and exact in any JSON reader."""
+"""The canary's video where we created the platform's tables: above every sequence, below 2^53."""
 WORKSPACE_URL = "publish-worker-canary"
 
-# Whether the platform's tables were made by our migrations, so that we may put rows there.
+# Whether `migrate --with-platform` created the platform's tables, so that we may insert rows.
 PLATFORM_IS_OURS = """
 SELECT EXISTS (SELECT FROM publisher.alembic_version WHERE version_num LIKE 'platform\\_%')
 """
 
-# Make the canary's video, with all that a video needs, unless it is there.
+# Insert the canary's video and the rows that it references, unless they exist.
 CREATE_VIDEO = f"""
 WITH place AS (
     INSERT INTO workspace (id, name, custom_url)
@@ -38,7 +38,7 @@ VALUES ({VIDEO_ID}, 'Canary', 'private', 'completed', 'completed', 100, 1,
 ON CONFLICT DO NOTHING
 """
 
-# Whether the canary's video is a draft; no row: there is no such video.
+# Whether the canary's video is a draft. No row: the video does not exist.
 IS_DRAFT = "SELECT is_draft FROM video WHERE id = %(id)s"
 
 # The last canary commands, newest first.
@@ -61,22 +61,22 @@ class CanaryCommand:
     fell_due_at: datetime | None
     finished_at: datetime | None
     now: datetime
-    """The database's clock as this was read."""
+    """The database's clock at the read."""
 
 
-def platform_is_ours(tx: Connection) -> bool:
-    """Whether the platform's tables were made by our migrations."""
+def is_platform_ours(tx: Connection) -> bool:
+    """Whether `migrate --with-platform` created the platform's tables."""
     row = tx.execute(PLATFORM_IS_OURS).fetchone()
     return bool(row and row[0])
 
 
 def create_video(tx: Connection) -> None:
-    """Make the canary's video, unless it is there."""
+    """Insert the canary's video, unless it exists."""
     tx.execute(CREATE_VIDEO)  # pyright: ignore[reportArgumentType, reportCallIssue] - constants only
 
 
 def is_draft(tx: Connection, video_id: int) -> bool | None:
-    """Whether the canary's video is a draft; None: there is no such video."""
+    """Whether the canary's video is a draft. None: the video does not exist."""
     row = tx.execute(IS_DRAFT, {"id": video_id}).fetchone()
     return row[0] if row else None
 

@@ -1,4 +1,4 @@
-"""Changes to commands that were accepted: another time, new attempts; one or many at once."""
+"""Changes of accepted commands in SQL: reschedule, retry, causes of failures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from db.commands.inbox import PATIENCE
 from db.session import Connection
 from schemas.command import FailureCause, Retried
 
-# Give commands that are held another time, another latest moment.
+# Change the times and deadlines of locked commands.
 RESCHEDULE = """
 UPDATE publisher.publish_command c SET
     asked_for = n.asked_for, local_time = n.local_time, time_zone = n.time_zone, fold = n.fold,
@@ -29,8 +29,8 @@ FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
 WHERE c.id = n.id
 """
 
-# Ask a command that waits again at once.
-ASK_AGAIN = """
+# Make a command that waits for generation due now.
+CHECK_AGAIN = """
 UPDATE publisher.publish_command SET due_at = now() WHERE id = %(id)s AND state = 'waiting'
 """
 
@@ -47,7 +47,7 @@ WHERE id = %(id)s AND state = 'failed'
 _FAILED = """state = 'failed' AND trigger <> 'canary'
       AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)"""
 
-# Give failed commands, oldest first, new attempts, at a limited number a second.
+# Give failed commands new attempts, the oldest first, a limited number per second.
 RETRY_ALL = f"""
 WITH failed AS MATERIALIZED (
     SELECT id AS failed_id FROM publisher.publish_command
@@ -68,7 +68,7 @@ retried AS (
 SELECT count(*), max(due_at) FROM retried
 """
 
-# Why commands failed: the error's type, which their details begin with.
+# Why commands failed: the type of the error, with which their details begin.
 CAUSES = f"""
 SELECT split_part(detail, ':', 1) AS cause, count(*) AS commands,
        max(finished_at) AS last_finished_at,
@@ -84,7 +84,7 @@ MAX_RETRIED = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Another time, another latest moment, for a command that is held."""
+    """The new times of a locked command."""
 
     id: UUID
     asked_for: datetime | None
@@ -92,22 +92,22 @@ class Timing:
     time_zone: str | None
     fold: int | None
     zone_digest: str | None
-    """None: as it was."""
+    """None: not changed."""
     due_at: datetime
     changes_time: bool
-    """Whether it is another time, and not only another latest moment."""
+    """Whether the time changes, and not only the deadline."""
     publish_before: datetime | None
 
 
 def reschedule(tx: Connection, changes: Sequence[Timing]) -> None:
-    """Write other times to commands that this transaction holds."""
+    """Write new times to commands that this transaction has locked."""
     values = {"changes": to_json(changes).decode(), "patience": PATIENCE}
     tx.execute(RESCHEDULE, values)
 
 
-def ask_again(tx: Connection, command_id: UUID) -> None:
-    """Ask a command that waits for generation again at once."""
-    tx.execute(ASK_AGAIN, {"id": command_id})
+def check_again(tx: Connection, command_id: UUID) -> None:
+    """Make a command that waits for generation due now."""
+    tx.execute(CHECK_AGAIN, {"id": command_id})
 
 
 def retry(tx: Connection, command_id: UUID) -> bool:
@@ -130,7 +130,7 @@ def retry_all(
     return Retried(commands=count, last_due_at=last)
 
 
-def causes(tx: Connection, workspace_id: int | None) -> list[FailureCause]:
+def read_causes(tx: Connection, workspace_id: int | None) -> list[FailureCause]:
     """Group the failed commands by their causes, the most frequent one first."""
     with tx.cursor(row_factory=class_row(FailureCause)) as cursor:
         return cursor.execute(CAUSES, {"workspace_id": workspace_id}).fetchall()

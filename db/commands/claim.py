@@ -1,4 +1,4 @@
-"""The claim: due commands taken exclusively, with their videos' rows; or single ones, by id."""
+"""The claim in SQL: lock due commands and their videos' rows; or commands by id."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -27,12 +27,12 @@ _COUNTERPART = """CASE WHEN {command}.counterpart_id IS NOT NULL THEN (
            WHERE other.id = {command}.counterpart_id
        ) END AS counterpart_state"""
 
-# A command's place in its video's order: when it fell due, whatever postponed it since.
+# A command's place in the order of its video: when it first became due. Postponing keeps it.
 _PLACE = "(coalesce({command}.fell_due_at, {command}.due_at), {command}.id)"
 
 _OPEN = "state IN ('scheduled', 'waiting')"
 
-# No command overtakes an older one of its video: neither a postponed one nor one that backs off …
+# No command overtakes an older one of its video that was postponed or backs off …
 _NO_OLDER_POSTPONED = f"""(
         SELECT older.id FROM publisher.publish_command older
         WHERE older.video_id = c.video_id AND older.{_OPEN}
@@ -41,7 +41,7 @@ _NO_OLDER_POSTPONED = f"""(
         LIMIT 1
     ) IS NULL"""
 
-# … and not one that is due, but not in the same claim: held by another, or beyond the limit.
+# … or one that is due and not in the same claim: locked by another transaction, or above the limit.
 _CLAIM = f"""
 WITH {{due}},
 ranked AS (
@@ -77,8 +77,8 @@ FROM taken
 ORDER BY {_PLACE.format(command="taken")}
 """
 
-# Take the commands that are due, oldest first, and hold their videos' rows. After an outage those
-# that are late never fill the batch: a part of it is for what falls due now.
+# Claim due commands, the oldest first, and lock their videos' rows. After an outage, late commands
+# never fill the whole batch: a fifth is for commands that become due now.
 CLAIM_DUE = _CLAIM.format(
     due=f"""late AS (
     SELECT {_CLAIMED}, edits_bytes, true AS is_late
@@ -99,7 +99,7 @@ fresh AS (
 due AS (SELECT * FROM late UNION ALL SELECT * FROM fresh)"""
 )
 
-# Take these commands again, after their batch failed.
+# Claim these commands again after their batch failed.
 CLAIM_THESE = _CLAIM.format(
     due=f"""due AS (
     SELECT {_CLAIMED}, edits_bytes, false AS is_late
@@ -111,7 +111,7 @@ CLAIM_THESE = _CLAIM.format(
 )"""
 )
 
-# Lock commands that have not ended; wait for other transactions that have locked them.
+# Lock commands that have not ended. This waits for other transactions.
 LOCK = f"""
 SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
        {_WAS_PUBLISHED.format(command="c")},
@@ -123,13 +123,13 @@ ORDER BY id
 FOR UPDATE
 """
 
-# How many open commands were computed by which version of which zone's rules.
+# The time zones of scheduled commands, with the digests of the rules that were used.
 ZONES = """
 SELECT DISTINCT time_zone, zone_digest FROM publisher.publish_command
 WHERE state = 'scheduled' AND time_zone IS NOT NULL
 """
 
-# Take timed commands whose instants were computed by these rules, to compute them again.
+# Lock scheduled commands whose instants were computed with these rules.
 LOCK_OUTDATED = f"""
 SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
        {_WAS_PUBLISHED.format(command="c")},
@@ -142,14 +142,14 @@ FOR UPDATE SKIP LOCKED
 """
 
 MAX_BYTES = 4 * 1024 * 1024
-"""Of edits, that one claim takes; what a batch weighs, the worker and the server hold in memory."""
+"""The size of the edits in one claim: the worker and the server hold a batch in memory."""
 
 LATE = timedelta(seconds=1)
-"""What is later than this is of an outage, and leaves room for what falls due now."""
+"""Commands that are later than this were delayed by an outage."""
 
 
 def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
-    """Take up to `limit` due commands, oldest first; what others hold is passed over."""
+    """Claim up to `limit` due commands, the oldest first; skip locked ones."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE}
         return cursor.execute(CLAIM_DUE, values).fetchall()
@@ -174,12 +174,12 @@ def lock_commands(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
 
 
 def read_zones(tx: Connection) -> list[tuple[str, str]]:
-    """Return each zone that scheduled commands were told in, with the digest of its rules then."""
+    """Return the time zones of scheduled commands, with the digests of the rules that were used."""
     return tx.execute(ZONES).fetchall()  # pyright: ignore[reportReturnType] - two texts
 
 
 def lock_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[ClaimedCommand]:
-    """Take scheduled commands of a zone that were computed by these rules."""
+    """Lock scheduled commands of a zone whose instants were computed with these rules."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         values = {"zone": zone, "digest": digest, "limit": limit}
         return cursor.execute(LOCK_OUTDATED, values).fetchall()

@@ -1,4 +1,4 @@
-"""The schedule: what falls due next, and word of what falls due sooner (LISTEN and NOTIFY)."""
+"""Due times in SQL: read the next ones, and notify of earlier ones (LISTEN and NOTIFY)."""
 
 import os
 import socket
@@ -15,12 +15,12 @@ from sqlalchemy import Engine
 from db.session import Connection
 
 CHANNEL = "publisher_due"
-"""Also known to the function that the trigger on videos calls (publisher_0002)."""
+"""db/tables/triggers.py notifies this channel too."""
 HORIZON = timedelta(seconds=3)
-"""How far ahead the schedule is read, each second; only what falls due sooner needs a word."""
+"""Due times are read this far ahead, each second; only earlier ones need a notification."""
 
-# The next times at which commands fall due, and the clock that they go by. Of times within five
-# milliseconds the last one counts: one wake-up is for all of them.
+# The next due times, and the database's clock. Of due times within five milliseconds only the last
+# one is read: one wake-up serves all of them.
 UPCOMING = """
 SELECT extract(epoch FROM clock_timestamp())::float8,
        array(
@@ -32,7 +32,7 @@ SELECT extract(epoch FROM clock_timestamp())::float8,
        )
 """
 
-# When the next command falls due that is not due yet.
+# The next due time in the future.
 NEXT_DUE = """
 SELECT min(due_at) FROM publisher.publish_command
 WHERE state IN ('scheduled', 'waiting') AND due_at > now() AND trigger <> 'canary'
@@ -43,7 +43,7 @@ HAS_GENERATION_TRIGGER = """
 SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'publisher.video_changed'::regproc)
 """
 
-# Notify of a due time (seconds since 1970) within the horizon; sent when the transaction commits.
+# Notify of a due time (seconds since 1970) within the horizon. Postgres sends it at the commit.
 NOTIFY_DUE = """
 SELECT pg_notify(%(channel)s, extract(epoch FROM %(due_at)s::timestamptz)::text)
 WHERE %(due_at)s <= clock_timestamp() + %(horizon)s
@@ -54,22 +54,22 @@ LISTEN = f"LISTEN {CHANNEL}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upcoming:
-    """The times at which commands fall due, soonest first, in seconds since 1970."""
+    """The next due times, the earliest first, in seconds since 1970."""
 
     now: float
-    """The database's clock as this was read."""
+    """The database's clock at the read."""
     due: list[float]
 
 
 def notify_due(tx: Connection, due: Iterable[datetime]) -> None:
-    """Notify the schedulers of the soonest of these times, if it is within their horizon."""
+    """Notify the schedulers of the earliest of these times, if it is within the horizon."""
     soonest = min(due, default=None)
     if soonest is not None:
         tx.execute(NOTIFY_DUE, {"channel": CHANNEL, "due_at": soonest, "horizon": HORIZON})
 
 
 @contextmanager
-def listening(engine: Engine) -> Generator[Connection]:
+def open_listener(engine: Engine) -> Generator[Connection]:
     """Open a separate connection that receives notifications of due times."""
     pooled = engine.raw_connection()
     driver: Any = pooled.driver_connection
@@ -82,15 +82,15 @@ def listening(engine: Engine) -> Generator[Connection]:
         driver.close()
 
 
-def upcoming(connection: Connection) -> Upcoming:
-    """Read what falls due within the horizon."""
+def read_upcoming(connection: Connection) -> Upcoming:
+    """Read the due times within the horizon."""
     row = connection.execute(UPCOMING, {"horizon": HORIZON}).fetchone()
     now, due = row or (0.0, [])
     return Upcoming(now=now, due=due)
 
 
-def next_due(tx: Connection) -> datetime | None:
-    """When the next command falls due that is not due yet."""
+def read_next_due(tx: Connection) -> datetime | None:
+    """Read the next due time in the future. None: no command is scheduled."""
     row = tx.execute(NEXT_DUE).fetchone()
     return row[0] if row else None
 
@@ -109,7 +109,7 @@ def wait_for_notification(connection: Connection, seconds: float) -> list[float 
 
 
 def cut_off(connection: Connection) -> None:
-    """Break a connection off that another thread waits at: that thread gets an error at once."""
+    """Shut down a connection that another thread waits on: that thread gets an error at once."""
     with (
         suppress(OSError, OperationalError),
         socket.socket(fileno=os.dup(connection.fileno())) as s,

@@ -1,4 +1,4 @@
-"""Idempotency keys: what each was first used for, so that the same call again means the same."""
+"""Idempotency keys in SQL: store the first request with a key, and find it again."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -6,20 +6,20 @@ from uuid import UUID
 
 from db.session import Connection, array_of
 
-# Note what a caller's key stands for, unless it stands for something already.
+# Store a key with the digest and the commands of its request, unless it is stored.
 REMEMBER = """
 INSERT INTO publisher.idempotency_key (scope, key, digest, command_ids)
 VALUES (%(scope)s, %(key)s, %(digest)s, %(command_ids)s::uuid[])
 ON CONFLICT (scope, key) DO NOTHING
 """
 
-# What a caller's key stands for.
+# The digest and the commands of a key.
 RECALL = """
 SELECT digest, command_ids FROM publisher.idempotency_key
 WHERE scope = %(scope)s AND key = %(key)s
 """
 
-# Forget old idempotency keys, a bounded number at a time.
+# Delete old idempotency keys, a limited number at a time.
 PRUNE = """
 DELETE FROM publisher.idempotency_key WHERE (scope, key) IN (
     SELECT scope, key FROM publisher.idempotency_key
@@ -31,7 +31,7 @@ DELETE FROM publisher.idempotency_key WHERE (scope, key) IN (
 def remember(
     tx: Connection, *, scope: str, key: str, digest: bytes, command_ids: Iterable[UUID]
 ) -> bool:
-    """Note what a key stands for; False if it stands for something already.
+    """Store a key; False if it is stored already.
 
     Waits for a transaction that is noting the same key at this moment.
     """
@@ -40,11 +40,11 @@ def remember(
 
 
 def recall(tx: Connection, *, scope: str, key: str) -> tuple[bytes, list[UUID]] | None:
-    """Return the digest and the commands that a key stands for, or None."""
+    """Return the digest and the commands of a key. None: the key is unknown."""
     row = tx.execute(RECALL, {"scope": scope, "key": key}).fetchone()
     return (bytes(row[0]), row[1]) if row else None
 
 
 def prune(tx: Connection, *, age: timedelta, limit: int) -> int:
-    """Forget up to `limit` idempotency keys older than `age`."""
+    """Delete up to `limit` idempotency keys older than `age`."""
     return tx.execute(PRUNE, {"age": age, "limit": limit}).rowcount

@@ -1,4 +1,4 @@
-"""The inbox: commands accepted and shown, one or a thousand in one statement."""
+"""The inbox in SQL: insert, read, list, count and prune commands; the quarantine."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from db.session import Connection, array_of
 from schemas.command import CommandFilter, CommandOrder, CommandState
 
-# Accept commands. A time that has passed means now.
+# Insert commands. A time in the past means now.
 INSERT = """
 INSERT INTO publisher.publish_command
     (id, action, video_id, workspace_id, trigger, edits, edits_bytes,
@@ -35,7 +35,7 @@ _COLUMNS = """id, action, video_id, workspace_id, state, reason, detail, trigger
        expected_etag, counterpart_id, due_at, fell_due_at, claimed_at, attempts, finished_at,
        correlation_id"""
 
-# Commands by id, as far as the caller's workspace goes.
+# Commands by id, in the caller's workspace.
 SHOW = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE id = ANY(%(ids)s::uuid[])
@@ -51,7 +51,7 @@ _WANTED = """trigger <> 'canary'
   AND (%(due_from)s::timestamptz IS NULL OR due_at >= %(due_from)s)
   AND (%(due_until)s::timestamptz IS NULL OR due_at < %(due_until)s)"""
 
-# A page of commands, newest first, before a given one.
+# A page of commands, the newest first, before a given one.
 LIST_NEWEST = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE {_WANTED} AND (%(before)s::uuid IS NULL OR id < %(before)s)
@@ -59,7 +59,7 @@ ORDER BY id DESC
 LIMIT %(limit)s
 """
 
-# A page of commands, the next one due first, after a given one.
+# A page of commands, the earliest due time first, after a given one.
 LIST_DUE = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE {_WANTED} AND (
@@ -76,14 +76,14 @@ SELECT id FROM publisher.publish_command
 WHERE id = ANY(%(ids)s::uuid[]) AND finished_at IS NOT NULL
 """
 
-# How many commands are in each state, and how old the oldest due one is.
+# The number of commands in each state, and how long the oldest due one has been due.
 COUNT = """
 SELECT state, count(*), count(*) FILTER (WHERE due_at <= now()),
        extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now()))
 FROM publisher.publish_command WHERE trigger <> 'canary' GROUP BY state
 """
 
-# Forget commands that ended long ago, a bounded number at a time.
+# Delete commands that ended long ago, a limited number at a time.
 PRUNE = """
 DELETE FROM publisher.publish_command WHERE id IN (
     SELECT id FROM publisher.publish_command
@@ -91,19 +91,19 @@ DELETE FROM publisher.publish_command WHERE id IN (
 )
 """
 
-# Keep an unreadable or invalid message for a person.
+# Store an unreadable or invalid message for a person.
 QUARANTINE = "INSERT INTO publisher.quarantined_message (body, error) VALUES (%(body)s, %(error)s)"
 
-# How many have not been deleted yet.
+# The number of quarantined messages.
 COUNT_QUARANTINED = "SELECT count(*) FROM publisher.quarantined_message"
 
 PATIENCE = timedelta(hours=24)
-"""How long a command waits for its video unless the caller says otherwise."""
+"""How long a command without a deadline waits for generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCommand:
-    """A command about to be accepted."""
+    """A command to insert."""
 
     id: UUID
     action: str
@@ -126,7 +126,7 @@ class NewCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCommand:
-    """A command as it stands in the inbox."""
+    """A command in the inbox."""
 
     id: UUID
     action: str
@@ -156,7 +156,7 @@ class StoredCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateCount:
-    """How many commands are in a state, how many of them are due, and for how many seconds."""
+    """The commands in one state: their number, the due ones, and the age of the oldest due one."""
 
     state: CommandState
     count: int
@@ -165,29 +165,29 @@ class StateCount:
 
 
 def insert(tx: Connection, commands: Sequence[NewCommand]) -> None:
-    """Accept commands in one statement."""
+    """Insert commands in one statement."""
     tx.execute(INSERT, {"commands": to_json(commands).decode(), "patience": PATIENCE})
 
 
-def show(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[StoredCommand]:
-    """Read commands by id; what lies in another workspace does not exist."""
+def read(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[StoredCommand]:
+    """Read commands by id, in one workspace (None: any)."""
     with tx.cursor(row_factory=class_row(StoredCommand)) as cursor:
         values = {"ids": array_of(ids), "workspace_id": workspace_id}
         return cursor.execute(SHOW, values).fetchall()
 
 
-def page(
+def read_page(
     tx: Connection, wanted: CommandFilter, *, workspace_id: int | None, limit: int
 ) -> list[StoredCommand]:
-    """Read a page of commands in the order asked for, of one workspace or all."""
+    """Read a page of commands in the requested order, in one workspace (None: any)."""
     values = wanted.model_dump(exclude={"order"}) | {"workspace_id": workspace_id, "limit": limit}
     statement = LIST_DUE if wanted.order is CommandOrder.DUE else LIST_NEWEST
     with tx.cursor(row_factory=class_row(StoredCommand)) as cursor:
         return cursor.execute(statement, values).fetchall()
 
 
-def finished(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
-    """Tell which of these commands have ended."""
+def read_finished(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
+    """Return the commands among `ids` that have ended."""
     return {row[0] for row in tx.execute(FINISHED, {"ids": array_of(ids)})}
 
 
@@ -207,12 +207,12 @@ def count(tx: Connection) -> list[StateCount]:
 
 
 def prune(tx: Connection, *, age: timedelta, limit: int) -> int:
-    """Forget up to `limit` commands that ended more than `age` ago."""
+    """Delete up to `limit` commands that ended more than `age` ago."""
     return tx.execute(PRUNE, {"age": age, "limit": limit}).rowcount
 
 
 def quarantine(tx: Connection, *, body: str, error: str) -> None:
-    """Keep an unreadable or invalid message, with the error, for a person."""
+    """Store an unreadable or invalid message, with the error, for a person."""
     tx.execute(QUARANTINE, {"body": body, "error": error})
 
 

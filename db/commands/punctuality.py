@@ -1,4 +1,4 @@
-"""Punctuality: how late commands were, from what each one keeps of its times."""
+"""Punctuality in SQL: how late commands were carried out, by their stored times."""
 
 from psycopg.rows import dict_row
 
@@ -6,11 +6,11 @@ from db.session import Connection
 from schemas.punctuality import Punctuality, Spread
 
 LIMIT = 200_000
-"""Commands that are looked at, at most: enough for any percentile."""
+"""The maximum number of commands that are read: enough for every percentile."""
 
 _SPREAD = "percentile_cont(ARRAY[0.5, 0.9, 0.95, 0.99, 1]) WITHIN GROUP (ORDER BY {ms})"
 
-# How late commands were, of those carried out in the last `seconds`.
+# The lateness of the commands that were carried out in the last `seconds`.
 MEASURE = f"""
 SELECT now() - make_interval(secs => %(seconds)s) AS since, count(*) AS commands,
        {_SPREAD.format(ms="lateness")} AS lateness,
@@ -40,13 +40,13 @@ def measure(tx: Connection, *, seconds: int, workspace_id: int | None) -> Punctu
         window_seconds=seconds,
         since=row["since"],
         commands=row["commands"],
-        lateness=_spread(row["lateness"]),
-        waiting=_spread(row["waiting"]),
-        working=_spread(row["working"]),
+        lateness=_to_spread(row["lateness"]),
+        waiting=_to_spread(row["waiting"]),
+        working=_to_spread(row["working"]),
     )
 
 
-def _spread(numbers: list[float] | None) -> Spread:
+def _to_spread(numbers: list[float] | None) -> Spread:
     median, p90, p95, p99, largest = (
         [round(number, 3) for number in numbers] if numbers else [None] * 5
     )

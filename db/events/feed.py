@@ -8,10 +8,9 @@ from psycopg.rows import dict_row
 from db.events.outbox import RecordedEvent
 from db.session import Connection
 
-# Scans the next `scan` positions for events that match, in order, and reads where the outbox begins
-# and ends. One statement sees one moment, so nothing is pruned or recorded in between. No index has
-# workspaces or types (each event would pay for it), so the scan is limited. `after` NULL: scan from
-# the oldest event.
+# Scan the next `scan` positions for matching events, in order, and read the ends of the outbox in
+# the same snapshot. Workspaces and types are not indexed, because an index would slow down every
+# insert, so the scan is limited. `after` NULL: scan from the oldest event.
 SCAN = """
 WITH ends AS (
     SELECT position AS last, (SELECT min(position) FROM publisher.outbox_event) AS oldest
@@ -41,7 +40,7 @@ class FeedScan:
 
     events: list[RecordedEvent]
     after: int
-    """The position after which it began."""
+    """The position after which the scan began."""
     last: int
     """The last position that was assigned."""
     oldest: int | None

@@ -1,4 +1,4 @@
-"""The outbox: events, recorded in the transaction that they report, in one order of positions."""
+"""The outbox in SQL: record events in the order of positions, read and prune them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from pydantic_core import to_json
 from db.session import Connection
 from schemas.values.decision import NewEvent
 
-# Record events. The counter row is locked here, so this must be the last statement before the
-# commit: positions have no gaps, and become visible in order.
+# Record events. This locks the counter row, so it must be the last statement before the commit.
+# Positions have no gaps and become visible in order.
 APPEND = """
 WITH counter AS (
     UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
@@ -43,14 +43,14 @@ ORDER BY position
 LIMIT %(limit)s
 """
 
-# The last position given out, and the oldest one still kept (NULL: none).
+# The last assigned position, and the oldest stored one (NULL: none).
 ENDS = """
 SELECT position, (SELECT min(position) FROM publisher.outbox_event)
 FROM publisher.event_position
 """
 
-# The first position that is younger than a given age, or the next one to be given: no later event
-# is old. (Where batches overlap, times need not be in the order of positions.)
+# The first position younger than a given age, or the next position to assign. Every event before it
+# is older. Some events after it may be older too, because concurrent batches overlap.
 FIRST_YOUNG = """
 SELECT coalesce(
     (SELECT min(position) FROM publisher.outbox_event WHERE occurred_at >= now() - %(age)s),
@@ -58,7 +58,7 @@ SELECT coalesce(
 )
 """
 
-# Delete events before a position, a bounded number at a time.
+# Delete a limited number of events before a position.
 PRUNE = """
 DELETE FROM publisher.outbox_event WHERE position IN (
     SELECT position FROM publisher.outbox_event
@@ -76,7 +76,7 @@ class RecordedEvent:
     id: UUID
     type: str
     subject: str
-    """The video's id; for an event that is not about a video, another id."""
+    """The video's id, or the endpoint's id for `webhook.endpoint_disabled`."""
     workspace_id: int
     occurred_at: datetime
     revision: int | None
@@ -99,13 +99,13 @@ def read_after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]
 
 
 def read_ends(tx: Connection) -> tuple[int, int | None]:
-    """Return the last position given out, and the oldest one still kept."""
+    """Return the last assigned position, and the oldest stored one."""
     last, oldest = tx.execute(ENDS).fetchone() or (0, None)
     return last, oldest
 
 
 def find_first_young(tx: Connection, age: timedelta) -> int:
-    """Return the first position that is younger than `age`, or the next one to be given."""
+    """Return the first position younger than `age`, or the next position to assign."""
     row = tx.execute(FIRST_YOUNG, {"age": age}).fetchone()
     return row[0] if row else 0
 

@@ -1,1 +1,1 @@
-"""The tables: the platform's, and ours in the schema `publisher`."""
+"""The tables: the platform's, and our own in the schema `publisher`."""

@@ -1,6 +1,6 @@
-"""Our own tables, in the Postgres schema `publisher`: inbox, outbox, releases, keys.
+"""Our own tables, in the Postgres schema `publisher`: inbox, outbox, releases, webhooks, keys.
 
-No foreign key leads to the platform's tables: where they are adopted through views, none could.
+No foreign key references the platform's tables: they may be views.
 """
 
 from datetime import datetime
@@ -55,7 +55,7 @@ class Publisher(DeclarativeBase):
 
 
 class PublishCommandRow(Publisher):
-    """The inbox: commands accepted, and what became of them."""
+    """The inbox: commands and their outcomes."""
 
     __tablename__ = "publish_command"
     __table_args__ = (
@@ -99,31 +99,31 @@ class PublishCommandRow(Publisher):
     trigger: Mapped[str]
     edits: Mapped[dict[str, Any] | None]
     edits_bytes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """How large they are as text: a claim takes only so much at once."""
+    """The size of `edits` as text. A claim limits the sum."""
     accepted_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     asked_for: Mapped[datetime | None]
-    """The time that the caller asked for; None: at once."""
+    """The requested time. None: at once."""
     local_time: Mapped[datetime | None] = mapped_column(DateTime(timezone=False))
-    """The same as the caller's wall clock showed it in `time_zone`, if it was said so."""
+    """`asked_for` as a wall-clock time in `time_zone`, if it was requested so."""
     time_zone: Mapped[str | None]
     fold: Mapped[int | None] = mapped_column(SmallInteger)
     zone_digest: Mapped[str | None]
-    """Of the zone's rules by which `asked_for` was computed."""
+    """The digest of the time zone's rules that `asked_for` was computed with."""
     due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     fell_due_at: Mapped[datetime | None]
-    """When it first fell due; what the lateness counts from, whatever postponed it since."""
+    """When it first became due. Lateness is measured from here; postponing does not change it."""
     claimed_at: Mapped[datetime | None]
     publish_before: Mapped[datetime | None]
     patient_until: Mapped[datetime] = mapped_column(
         server_default=text("now() + interval '24 hours'")
     )
-    """How long it waits for generation if the caller set no latest moment."""
+    """The end of the wait for generation if the caller set no deadline."""
     expected_revision: Mapped[int | None] = mapped_column(Integer)
     expected_etag: Mapped[str | None]
     counterpart_id: Mapped[UUID | None]
-    """The other command of a window."""
+    """The other command of the publication window."""
     checks: Mapped[int] = mapped_column(Integer, server_default=text("0"))
-    """How often readiness said NotYet: the pauses grow with it."""
+    """How often readiness was NotYet. The pauses between checks grow with it."""
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     finished_at: Mapped[datetime | None]
     correlation_id: Mapped[str]
@@ -131,12 +131,12 @@ class PublishCommandRow(Publisher):
 
 
 class IdempotencyKeyRow(Publisher):
-    """What a caller's key was first used for; the same key later means the same commands."""
+    """Idempotency keys: the first request with each key, and its commands."""
 
     __tablename__ = "idempotency_key"
 
     scope: Mapped[str] = mapped_column(primary_key=True)
-    """The API key's id, or the door (`queue`, `cli`)."""
+    """The API key's id, `queue` or `cli`."""
     key: Mapped[str] = mapped_column(primary_key=True)
     digest: Mapped[bytes]
     """SHA-256 of the request."""
@@ -145,9 +145,9 @@ class IdempotencyKeyRow(Publisher):
 
 
 class OutboxEventRow(Publisher):
-    """Events recorded. Insert-only; the relay's progress is the stream's last ID.
+    """The outbox: recorded events. Insert-only.
 
-    One B-tree only, and BRIN for the age: each index is paid for with every event.
+    One B-tree, and BRIN for the age: each further index would slow down every insert.
     """
 
     __tablename__ = "outbox_event"
@@ -161,7 +161,7 @@ class OutboxEventRow(Publisher):
     type: Mapped[str]
     video_id: Mapped[int | None]
     subject: Mapped[str | None]
-    """What the event is about, if not a video."""
+    """The subject, if it is not the video."""
     workspace_id: Mapped[int]
     occurred_at: Mapped[datetime]
     revision: Mapped[int | None] = mapped_column(Integer)
@@ -169,11 +169,11 @@ class OutboxEventRow(Publisher):
     correlation_id: Mapped[str]
     traceparent: Mapped[str | None]
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
-    """Kept as it was written: it is read whole or not at all, so nothing is gained by jsonb."""
+    """json, not jsonb: it is only read as a whole."""
 
 
 class EventPositionRow(Publisher):
-    """The counter that orders all events: a single row, locked last."""
+    """The position counter: a single row, locked last in each transaction."""
 
     __tablename__ = "event_position"
     __table_args__ = (CheckConstraint("single", name="one_row"),)
@@ -187,7 +187,7 @@ COUNTER = "INSERT INTO publisher.event_position DEFAULT VALUES"
 
 
 class VideoReleaseRow(Publisher):
-    """What each video ever published has out."""
+    """The release of each video that was ever published."""
 
     __tablename__ = "video_release"
 
@@ -202,38 +202,38 @@ class VideoReleaseRow(Publisher):
 
 
 class VideoGenerationRow(Publisher):
-    """The last report that decided each video's generation; an earlier one is ignored."""
+    """The last report that set each video's generation state. Earlier reports are ignored."""
 
     __tablename__ = "video_generation"
 
     video_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     run: Mapped[int] = mapped_column(Integer)
-    """1 for the first generation, one more for each time that it is generated again."""
+    """1 for the first generation, plus 1 for each further one."""
     is_final: Mapped[bool]
     """Whether the run has completed or failed."""
     reported_at: Mapped[datetime]
-    """The report's own time, by the pipeline's clock."""
+    """The report's time on the pipeline's clock."""
     progress: Mapped[int] = mapped_column(Integer)
     completed: Mapped[bool]
     detail: Mapped[str | None]
     """Why the run failed."""
     file_run: Mapped[int | None] = mapped_column(Integer)
-    """Of the report that named the rendered file; None: none did."""
+    """The run of the report that set the rendered file. None: no report."""
     file_reported_at: Mapped[datetime | None]
 
 
 class OutletRow(Publisher):
-    """How far each outlet is that does not keep that itself, as the stream does."""
+    """The last relayed position of each outlet except the stream, which stores its own."""
 
     __tablename__ = "outlet"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int]
-    """The last one that it has handed on."""
+    """The last relayed position."""
 
 
 class WebhookEndpointRow(Publisher):
-    """Whom to tell over HTTP: an address, what of, and the secret that signs it."""
+    """Webhook endpoints: the URL, the event types and the signing secrets."""
 
     __tablename__ = "webhook_endpoint"
     __table_args__ = (one_of("state", EndpointState), Index(None, "workspace_id", "id"))
@@ -243,22 +243,22 @@ class WebhookEndpointRow(Publisher):
     url: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     event_types: Mapped[list[str] | None]
-    """None: all of them."""
+    """None: every type."""
     secret: Mapped[str]
     previous_secret: Mapped[str | None]
     previous_secret_until: Mapped[datetime | None]
-    """Until then both sign."""
+    """Both secrets sign until this time."""
     state: Mapped[str] = mapped_column(server_default="enabled")
     disabled_reason: Mapped[str | None]
     failing_since: Mapped[datetime | None]
-    """The first failed attempt since the last one that succeeded."""
+    """The first failed attempt after the last successful one."""
     after_position: Mapped[int] = mapped_column(server_default=text("0"))
-    """It gets the events after this position: the last one before it was created or enabled."""
+    """The endpoint receives later events only: the last position when it was created or enabled."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class WebhookDeliveryRow(Publisher):
-    """What must arrive: one event at one endpoint."""
+    """Deliveries: one event for one endpoint."""
 
     __tablename__ = "webhook_delivery"
     __table_args__ = (
@@ -304,13 +304,13 @@ class WebhookDeliveryRow(Publisher):
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     due_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     claimed_until: Mapped[datetime | None]
-    """An attempt is under way until then; later, the process that made it has died."""
+    """The end of the lease. After it, the process that claimed the delivery has died."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     finished_at: Mapped[datetime | None]
 
 
 class WebhookAttemptRow(Publisher):
-    """One try at a delivery."""
+    """One attempt of a delivery."""
 
     __tablename__ = "webhook_attempt"
     __table_args__ = (Index(None, "delivery_id", "id"),)
@@ -322,14 +322,14 @@ class WebhookAttemptRow(Publisher):
     started_at: Mapped[datetime]
     duration_ms: Mapped[int] = mapped_column(Integer)
     status: Mapped[int | None] = mapped_column(Integer)
-    """None: there was no answer."""
+    """None: no answer arrived."""
     error: Mapped[str | None]
     answer: Mapped[str | None]
-    """The first KiB of it."""
+    """The first KiB of the answer's body."""
 
 
 class ApiKeyRow(Publisher):
-    """Who may call. The key itself is shown once and kept only as its SHA-256."""
+    """API keys. Only the SHA-256 of a key is stored; the key is shown once."""
 
     __tablename__ = "api_key"
     __table_args__ = (one_of("scope", Scope),)

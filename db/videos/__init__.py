@@ -1,1 +1,1 @@
-"""Videos in SQL: look up, read the facts of a publish, write releases and generation."""
+"""Videos in SQL: look up, read facts, write releases and generation states."""

@@ -1,4 +1,4 @@
-"""The publish transaction's statements: read the facts, then write every decision at once."""
+"""The publish transaction in SQL: read the facts, then write all decisions at once."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from db.session import Connection, array_of, last_round_trip
 from schemas.values.decision import ALREADY_PUBLISHED, Decision
 from schemas.values.video_facts import Names, VideoFacts
 
-# Everything that publishing depends on, of many videos. Run once their rows are held: a new
-# snapshot, so what a command before this one wrote is seen.
+# Everything that publishing depends on, of many videos. Run it after their rows are locked: its
+# snapshot then includes the writes of earlier commands.
 READ_FACTS = """
 SELECT v.id, v.uid, v.workspace_id, w.custom_url AS workspace_url,
        v.owner_id, u.username AS owner_username, u.full_name AS owner_full_name,
@@ -64,7 +64,7 @@ CROSS JOIN LATERAL (
 WHERE v.id = ANY(%(ids)s::bigint[])
 """
 
-# Let this transaction's statements keep the plan that is good whatever their parameters.
+# Use generic plans in this transaction.
 KEEP_PLANS = "SET LOCAL plan_cache_mode = force_generic_plan"
 
 # The names of the ids that a batch's edits refer to.
@@ -76,7 +76,7 @@ UNION ALL
 SELECT 'tag', id, name FROM tag WHERE id = ANY(%(tags)s::bigint[])
 """
 
-# Apply edits: only the columns that a command brought, of the few videos that it brought any for.
+# Apply edits: only the columns that a command changes.
 EDIT_VIDEOS = """
 UPDATE video v SET
     title = CASE WHEN e.new ? 'title' THEN e.new->>'title' ELSE v.title END,
@@ -94,14 +94,14 @@ FROM jsonb_to_recordset(%(edits)s::jsonb) AS e(video_id bigint, new jsonb)
 WHERE v.id = e.video_id
 """
 
-# Take away the tags that a command's list no longer has …
+# Remove the tags that are not in the command's list.
 REMOVE_TAGS = """
 DELETE FROM video_tag vt
 USING jsonb_to_recordset(%(tags)s::jsonb) AS e(video_id bigint, tags jsonb)
 WHERE vt.video_id = e.video_id AND NOT e.tags @> to_jsonb(vt.tag_id)
 """
 
-# … and add those that it newly has.
+# Add the tags of the command's list that the video does not have.
 ADD_TAGS = """
 INSERT INTO video_tag (video_id, tag_id)
 SELECT e.video_id, tag.id::bigint
@@ -112,9 +112,9 @@ WHERE NOT EXISTS (
 )
 """
 
-# Flip the videos, write their releases, record every command's outcome or next due time. Timed
-# commands that a publication made pointless end with it: those that bring no edits, unless a
-# withdrawal comes before them. What others hold at this moment ends so at its own time.
+# Update `is_draft`, the releases, and each command's outcome or due time. A publication also ends
+# later scheduled publish commands without edits as `unchanged`, unless an unpublish command is due
+# before them. Commands that other transactions have locked end as `unchanged` when they are due.
 WRITE = """
 WITH changed AS (
     SELECT * FROM jsonb_to_recordset(%(releases)s::jsonb) AS (
@@ -177,7 +177,7 @@ WHERE c.id = d.id
 def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts]:
     """Read the facts of many videos in one statement, by id.
 
-    Planning these joins takes longer than reading a video, so the plan is kept.
+    Planning these joins takes longer than reading a video, so the generic plan is reused.
     """
     with tx.cursor(row_factory=class_row(VideoFacts), binary=True) as cursor:
         with tx.pipeline():
@@ -190,7 +190,7 @@ def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts
 def read_names(
     tx: Connection, *, categories: set[int], subcategories: set[int], tags: set[int]
 ) -> Names:
-    """Look up the names that edits refer to; no statement when they refer to none."""
+    """Read the names of these ids. Without ids, no statement is sent."""
     names = Names(categories={}, subcategories={}, tags={})
     if not categories and not subcategories and not tags:
         return names
@@ -206,20 +206,20 @@ def read_names(
 
 
 def write(tx: Connection, decisions: Sequence[Decision]) -> None:
-    """Write every decision and commit, in one round trip; the counter is locked last."""
+    """Write all decisions and commit, in one round trip. The counter is locked last."""
     releases = {d.video_id: d.release for d in decisions if d.release}
-    edits = _merged_edits(decisions)
+    edits = _merge_edits(decisions)
     reason, detail = ALREADY_PUBLISHED
     document = {
         "releases": to_json(list(releases.values())).decode(),
-        "commands": to_json([_command(decision) for decision in decisions]).decode(),
+        "commands": to_json([_to_command(decision) for decision in decisions]).decode(),
         "unchanged_reason": reason,
         "unchanged_detail": detail,
     }
     with last_round_trip(tx):
         if edits:
             tx.execute(EDIT_VIDEOS, {"edits": to_json(edits).decode()})
-            tags = to_json([_tags(edit) for edit in edits if "tags" in edit["new"]]).decode()
+            tags = to_json([_to_tags(edit) for edit in edits if "tags" in edit["new"]]).decode()
             for statement in (REMOVE_TAGS, ADD_TAGS):
                 tx.execute(statement, {"tags": tags})
         tx.execute(WRITE, document)
@@ -227,8 +227,8 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
         outbox.append(tx, [decision.event for decision in decisions if decision.event])
 
 
-def _merged_edits(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
-    """Each edited video once, later commands' values over earlier ones'."""
+def _merge_edits(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
+    """Merge the edits by video; a later command overwrites an earlier one."""
     merged: dict[int, dict[str, object]] = {}
     for decision in decisions:
         if decision.changes:
@@ -236,11 +236,11 @@ def _merged_edits(decisions: Iterable[Decision]) -> list[dict[str, Any]]:
     return [{"video_id": video_id, "new": new} for video_id, new in merged.items()]
 
 
-def _tags(edit: dict[str, Any]) -> dict[str, Any]:
+def _to_tags(edit: dict[str, Any]) -> dict[str, Any]:
     return {"video_id": edit["video_id"], "tags": edit["new"]["tags"]}
 
 
-def _command(decision: Decision) -> dict[str, object]:
+def _to_command(decision: Decision) -> dict[str, object]:
     return {
         "id": decision.command_id,
         "state": decision.state,

@@ -1,4 +1,4 @@
-"""Generation's statements: lock many videos, read their state, write what reports changed."""
+"""Generation in SQL: lock videos, read their generation state, write the state after reports."""
 
 from collections.abc import Iterable
 from operator import attrgetter
@@ -9,8 +9,7 @@ from pydantic_core import to_json
 from db.session import Connection, array_of, wait_briefly
 from schemas.values.generation_facts import GenerationFacts
 
-# Lock the videos that reports are about, always in the same order, so that no two batches wait for
-# each other.
+# Lock videos in the order of their ids, so that two batches cannot deadlock.
 _LOCK = """
 SELECT v.id FROM video v
 WHERE v.id = ANY(%(ids)s::bigint[])
@@ -21,11 +20,11 @@ FOR NO KEY UPDATE{skip_locked}
 LOCK = _LOCK.format(skip_locked="")
 LOCK_AVAILABLE = _LOCK.format(skip_locked=" SKIP LOCKED")
 
-# Which of the videos that were skipped exist: another transaction has locked them.
+# The skipped videos that exist: another transaction has locked them.
 EXISTING = "SELECT id FROM video WHERE id = ANY(%(ids)s::bigint[])"
 
-# The state of these videos. Run once their rows are locked: a statement that waits for a row sees
-# its new version, but of a joined table the version from before it waited.
+# The generation state of these videos. Run it after their rows are locked: a statement that waits
+# for a lock reads the new version of that row, but old versions of joined rows.
 READ = """
 SELECT v.id AS video_id, v.workspace_id, v.status, v.internal_status, v.generation_progress,
        v.is_regenerating, v.video, v.duration,
@@ -35,7 +34,7 @@ FROM video v LEFT JOIN publisher.video_generation g ON g.video_id = v.id
 WHERE v.id = ANY(%(ids)s::bigint[])
 """
 
-# Write the rows that changed; the columns of the file only where a report named one.
+# Write changed rows; `video` and `duration` only if a report set the file.
 _WRITE = """
 UPDATE video v SET
     status = s.status, internal_status = s.internal_status,
@@ -50,7 +49,7 @@ WHERE v.id = s.video_id
 WRITE_STATES = _WRITE.format(file="")
 WRITE_FILES = _WRITE.format(file="video = s.video, duration = s.duration, ")
 
-# Keep the keys of the reports that decided.
+# Store the reports that set the state.
 KEEP = """
 INSERT INTO publisher.video_generation AS g
     (video_id, run, is_final, reported_at, progress, completed, detail, file_run, file_reported_at)
@@ -75,8 +74,8 @@ def lock(
 ) -> dict[int, GenerationFacts]:
     """Lock these videos' rows and return their state, by id.
 
-    A video that does not exist in the workspace (None: in any) is left out. Waits a short time for
-    rows that others have locked; then raises LockNotAvailable.
+    Videos that are not in the workspace (None: any workspace) are omitted. Raises LockNotAvailable
+    if another transaction keeps a row locked for 2 seconds.
     """
     wait_briefly(tx)
     asked = {"ids": array_of(video_ids), "workspace_id": workspace_id}
@@ -86,7 +85,7 @@ def lock(
 def lock_available(
     tx: Connection, video_ids: Iterable[int]
 ) -> tuple[dict[int, GenerationFacts], set[int]]:
-    """Lock the rows that are not locked yet; return their state, and the others' ids."""
+    """Lock the rows that are not locked; return their states, and the ids of locked videos."""
     asked = set(video_ids)
     values = {"ids": array_of(asked), "workspace_id": None}
     locked = [row[0] for row in tx.execute(LOCK_AVAILABLE, values)]
@@ -104,7 +103,7 @@ def _read(tx: Connection, video_ids: Iterable[int]) -> dict[int, GenerationFacts
 def write(
     tx: Connection, before: dict[int, GenerationFacts], after: Iterable[GenerationFacts]
 ) -> None:
-    """Write what changed of these videos: a row that stays as it is is not touched."""
+    """Write the changed states of these videos. Unchanged video rows are not written."""
     changed = [(before[facts.video_id], facts) for facts in after]
     files = [new for old, new in changed if _get_file(old) != _get_file(new)]
     states = [

@@ -1,4 +1,4 @@
-"""Reading the platform's videos: whose they are, what edits may refer to, the whole resource."""
+"""Look-ups in SQL: workspace and owner of videos, references of edits, the Video resource."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from psycopg.rows import class_row, dict_row
 from db.session import Connection, array_of
 from schemas.video import VideoInput
 
-# Whose videos these are, and in which version.
+# The workspace, owner and version of these videos.
 READ_IDENTITIES = """
 SELECT v.id, v.workspace_id, v.owner_id, u.username AS owner_username, u.email AS owner_email,
        v.updated_at, coalesce(r.revision, 0) AS revision
@@ -20,7 +20,7 @@ LEFT JOIN publisher.video_release r ON r.video_id = v.id
 WHERE v.id = ANY(%(ids)s::bigint[])
 """
 
-# What there is of the categories, subcategories (with their category) and tags asked about.
+# The categories, subcategories (with their category) and tags among these that exist.
 READ_REFERENCES = """
 SELECT 'category', id, NULL::bigint FROM category WHERE id = ANY(%(categories)s::bigint[])
 UNION ALL
@@ -30,7 +30,7 @@ UNION ALL
 SELECT 'tag', id, NULL FROM tag WHERE id = ANY(%(tags)s::bigint[])
 """
 
-# The whole resource, field by field as documented; the team's internal notes are not read.
+# The Video resource as documented, without the team's internal notes.
 READ_RESOURCE = """
 SELECT v.id, v.uid, v.created_at, v.updated_at, v.deleted_at, v.is_active,
        v.created_by, v.updated_by, v.deleted_by, v.title, v.description, v.cover_image,
@@ -81,7 +81,7 @@ WHERE v.id = %(id)s
   AND (%(workspace_id)s::bigint IS NULL OR v.workspace_id = %(workspace_id)s)
 """
 
-# The path at which a video is to be found now, given the short id of any of its URLs.
+# The current path of a public video, by the short id in any of its URLs.
 FIND_RELEASE = """
 SELECT r.custom_url FROM publisher.video_release r JOIN video v ON v.id = r.video_id
 WHERE r.short_id = %(short_id)s AND r.withdrawn_at IS NULL
@@ -91,7 +91,7 @@ WHERE r.short_id = %(short_id)s AND r.withdrawn_at IS NULL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoIdentity:
-    """Whose a video is."""
+    """The workspace, owner and version of a video."""
 
     id: int
     workspace_id: int
@@ -104,23 +104,23 @@ class VideoIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
-    """What exists of the things that edits refer to."""
+    """The existing categories, subcategories and tags that edits refer to."""
 
     categories: set[int]
     subcategories: dict[int, int]
-    """Each with its category."""
+    """Subcategory id to category id."""
     tags: set[int]
 
 
 def read_identities(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoIdentity]:
-    """Read whose videos these are, by id; unknown ones are left out."""
+    """Read the workspace, owner and version of videos, by id. Unknown videos are omitted."""
     with tx.cursor(row_factory=class_row(VideoIdentity)) as cursor:
         rows = cursor.execute(READ_IDENTITIES, {"ids": array_of(video_ids)}).fetchall()
     return {video.id: video for video in rows}
 
 
 def read_references(tx: Connection, bodies: Iterable[VideoInput]) -> References:
-    """Read which of the categories, subcategories and tags in these bodies exist."""
+    """Read the categories, subcategories and tags in these bodies that exist."""
     bodies = list(bodies)
     found = References(categories=set(), subcategories={}, tags=set())
     asked = {
@@ -140,13 +140,13 @@ def read_references(tx: Connection, bodies: Iterable[VideoInput]) -> References:
 
 
 def read_resource(tx: Connection, video_id: int, workspace_id: int | None) -> dict[str, Any] | None:
-    """Read the whole resource as a row; None if there is none in the caller's workspace."""
+    """Read the Video resource as a row. None: not in the workspace (None: any workspace)."""
     with tx.cursor(row_factory=dict_row) as cursor:
         values = {"id": video_id, "workspace_id": workspace_id}
         return cursor.execute(READ_RESOURCE, values).fetchone()
 
 
 def find_release(tx: Connection, short_id: str) -> str | None:
-    """Find the path at which a published video is now; None if it is not out."""
+    """Find the current path of a video. None: unknown or not public."""
     row = tx.execute(FIND_RELEASE, {"short_id": short_id}).fetchone()
     return row[0] if row else None

@@ -147,13 +147,13 @@ SELECT attempt_id, delivery_id, started_at, duration_ms, status, error, answer
 FROM result JOIN locked ON locked.id = delivery_id
 """
 
-# Cancel what is pending at these endpoints.
+# Cancel the pending deliveries of these endpoints.
 CANCEL = """
 UPDATE publisher.webhook_delivery SET state = 'cancelled', claimed_until = NULL, finished_at = now()
 WHERE endpoint_id = ANY(%(endpoints)s) AND state = 'pending'
 """
 
-# Delete deliveries that ended long ago, with their attempts; a bounded number at a time.
+# Delete deliveries that ended long ago, with their attempts; a limited number at a time.
 PRUNE = """
 DELETE FROM publisher.webhook_delivery WHERE id IN (
     SELECT id FROM publisher.webhook_delivery WHERE finished_at < now() - %(age)s LIMIT %(limit)s

@@ -77,7 +77,7 @@ class Pipeline:
     def command(self, command_id: UUID) -> StoredCommand:
         """A command as it stands."""
         with transaction(self.engine) as tx:
-            return inbox.show(tx, [command_id], None)[0]
+            return inbox.read(tx, [command_id], None)[0]
 
     def make_due(self) -> None:
         """Let every waiting command's pause be over."""

@@ -81,7 +81,7 @@ class DueTimes:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                with due_times.listening(self._engine) as self._connection:
+                with due_times.open_listener(self._engine) as self._connection:
                     self._follow(self._connection)
             except DATABASE_ERRORS as error:
                 log.warning("due_times.database_unreachable", error=str(error).strip())
@@ -92,7 +92,7 @@ class DueTimes:
 
     def _follow(self, connection: Connection) -> None:
         while not self._stop.is_set():
-            self._replace(due_times.upcoming(connection))
+            self._replace(due_times.read_upcoming(connection))
             self._read_at = time.monotonic()
             again = time.monotonic() + READ_EVERY_SECONDS
             while (left := again - time.monotonic()) > 0 and not self._stop.is_set():

@@ -172,5 +172,5 @@ def _digest(requests: Sequence[PublishRequest]) -> bytes:
 
 
 def _read_in_order(tx: Connection, ids: Sequence[UUID]) -> list[StoredCommand]:
-    rows = {row.id: row for row in inbox.show(tx, ids, None)}
+    rows = {row.id: row for row in inbox.read(tx, ids, None)}
     return [rows[each] for each in ids if each in rows]

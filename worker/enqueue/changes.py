@@ -61,7 +61,7 @@ def list_page(
     if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
         return Page()
     with transaction(engine) as tx:
-        found = inbox.page(
+        found = inbox.read_page(
             tx,
             wanted,
             workspace_id=workspace_id if workspace_id is not None else wanted.workspace_id,
@@ -86,7 +86,7 @@ def reschedule(
                 raise CommandEnded(_find(tx, command_id, by.workspace_id))
             timing = to_timing(locked[0], change)
             if timing is None:
-                changes.ask_again(tx, command_id)
+                changes.check_again(tx, command_id)
             else:
                 write_timings(tx, [(locked[0], timing)], by.trigger)
                 due_at = timing.due_at.isoformat()
@@ -94,7 +94,7 @@ def reschedule(
     except RequestInvalid:
         # While it was locked, the trigger on the videos' rows may have skipped it.
         with transaction(engine) as tx:
-            changes.ask_again(tx, command_id)
+            changes.check_again(tx, command_id)
         raise
     waker.wake()
     return read_command(engine, command_id, by.workspace_id)
@@ -150,13 +150,13 @@ def retry_all(
 def read_causes(engine: Engine, workspace_id: int | None) -> list[FailureCause]:
     """Return why commands failed, the most frequent cause first."""
     with transaction(engine) as tx:
-        return changes.causes(tx, workspace_id)
+        return changes.read_causes(tx, workspace_id)
 
 
 def find_ended(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:
     """Return which of these commands have ended."""
     with transaction(engine) as tx:
-        return inbox.finished(tx, ids)
+        return inbox.read_finished(tx, ids)
 
 
 def _decide_cancelled(locked: ClaimedCommand, trigger: Trigger) -> Decision:
@@ -166,7 +166,7 @@ def _decide_cancelled(locked: ClaimedCommand, trigger: Trigger) -> Decision:
 
 
 def _find(tx: Connection, command_id: UUID, workspace_id: int | None) -> StoredCommand:
-    found = inbox.show(tx, [command_id], workspace_id)
+    found = inbox.read(tx, [command_id], workspace_id)
     if not found:
         raise NoSuchCommand(f"There is no command {command_id}.")
     return found[0]

@@ -1,4 +1,4 @@
-"""API keys: made, looked up, revoked. The secret is shown once and stored only as its SHA-256."""
+"""API keys: create, identify, list, revoke. Only the SHA-256 of a secret is stored."""
 
 import secrets
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from db.session import transaction
 from schemas.values.caller import ApiKey, Caller, Scope
 
 PREFIX = "pw_"
-"""So that a leaked key is recognised by those who look for leaks."""
+"""Secret scanners recognise a leaked key by it."""
 
 
 class NoSuchWorkspace(Exception):
@@ -21,7 +21,7 @@ class NoSuchWorkspace(Exception):
 
 
 def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | None) -> str:
-    """Make a key for one workspace (None: all) and return the secret, this once."""
+    """Create a key for one workspace (None: all) and return its secret, which is not stored."""
     secret = PREFIX + secrets.token_urlsafe(32)
     with transaction(engine) as tx:
         if workspace_id is not None and not api_keys.workspace_exists(tx, workspace_id):
@@ -38,29 +38,29 @@ def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | N
 
 
 def identify(engine: Engine, secret: str) -> Caller | None:
-    """Return whose key this is; None if it is unknown or revoked."""
+    """Return the caller with this key. None: the key is unknown or revoked."""
     with transaction(engine) as tx:
         return api_keys.find(tx, _digest(secret))
 
 
-def still_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
-    """Tell which of these keys have not been revoked since they were looked up."""
+def find_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
+    """Return the keys among `ids` that are not revoked."""
     with transaction(engine) as tx:
-        return api_keys.valid(tx, ids)
+        return api_keys.read_valid(tx, ids)
 
 
 def list_keys(engine: Engine) -> list[ApiKey]:
-    """All keys, oldest first, without their secrets."""
+    """Return all keys, the oldest first, without their secrets."""
     with transaction(engine) as tx:
-        return api_keys.everything(tx)
+        return api_keys.read_all(tx)
 
 
 def revoke_key(engine: Engine, key_id: UUID) -> bool:
-    """Revoke a key at once; False if there is no such key, or it was revoked before."""
+    """Revoke a key at once. False: unknown or already revoked."""
     with transaction(engine) as tx:
         return api_keys.revoke(tx, key_id)
 
 
 def _digest(secret: str) -> bytes:
-    """A plain hash is enough: the secret has 256 random bits, so there is nothing to guess."""
+    """Hash a secret. A plain hash suffices: the secret has 256 random bits."""
     return sha256(secret.encode(errors="surrogateescape")).digest()

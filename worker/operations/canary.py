@@ -38,7 +38,7 @@ def schedule_canary(engine: Engine, waker: Waker, video_id: int | None) -> bool:
         last = canary.read_last(tx)
         if last and not _is_next_allowed(last[0]):
             return False
-        if video_id is None and canary.platform_is_ours(tx):
+        if video_id is None and canary.is_platform_ours(tx):
             video_id = canary.VIDEO_ID
             canary.create_video(tx)
         is_draft = None if video_id is None else canary.is_draft(tx, video_id)
@@ -57,7 +57,7 @@ def check_canary(engine: Engine, video_id: int | None) -> tuple[bool, str]:
     `video_id` is the operator's, as for `schedule_canary`.
     """
     with transaction(engine) as tx:
-        if video_id is None and not canary.platform_is_ours(tx):
+        if video_id is None and not canary.is_platform_ours(tx):
             return True, "There is no canary: set CANARY_VIDEO_ID."
         commands = canary.read_last(tx)
     if not commands:

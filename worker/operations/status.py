@@ -50,7 +50,10 @@ def survey(
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)
-            next_due, has_trigger = due_times.next_due(tx), due_times.has_generation_trigger(tx)
+            next_due, has_trigger = (
+                due_times.read_next_due(tx),
+                due_times.has_generation_trigger(tx),
+            )
             position, _ = outbox.read_ends(tx)
             quarantined = inbox.count_quarantined(tx)
     except DATABASE_ERRORS:

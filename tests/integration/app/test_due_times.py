@@ -120,7 +120,7 @@ def test_many_commands_due_at_the_same_time_are_read_as_one(pipeline: Pipeline) 
         "FROM publisher.publish_command, generate_series(1, 1000)"
     )
     with transaction(pipeline.engine) as tx:
-        times = due_times.upcoming(tx).due
+        times = due_times.read_upcoming(tx).due
     assert 1 <= len(times) <= 6
 
 
@@ -140,5 +140,5 @@ def test_the_next_due_time_is_the_soonest(pipeline: Pipeline) -> None:
     for at in (far, near):
         pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=at))
     with transaction(pipeline.engine) as tx:
-        assert due_times.next_due(tx) == near
+        assert due_times.read_next_due(tx) == near
         assert due_times.has_generation_trigger(tx)

@@ -77,7 +77,7 @@ def test_a_timed_command_is_not_carried_out_before_its_time(pipeline: Pipeline) 
 
 def test_schedulers_are_notified_once_the_completion_is_committed(pipeline: Pipeline) -> None:
     command = waiting(pipeline)
-    with due_times.listening(pipeline.engine) as connection:
+    with due_times.open_listener(pipeline.engine) as connection:
         with pipeline.holding(COMPLETED, command.video_id):
             assert due_times.wait_for_notification(connection, 0) == []
         assert due_times.wait_for_notification(connection, 10) == [None]
@@ -106,7 +106,7 @@ def test_a_due_command_does_not_wait_for_the_pipelines_transaction(pipeline: Pip
 
 def test_a_completion_that_is_rolled_back_changes_nothing(pipeline: Pipeline) -> None:
     command = waiting(pipeline)
-    with due_times.listening(pipeline.engine) as connection:
+    with due_times.open_listener(pipeline.engine) as connection:
         with transaction(pipeline.engine) as tx:
             tx.execute(COMPLETED, (command.video_id,))
             tx.rollback()

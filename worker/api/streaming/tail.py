@@ -28,7 +28,7 @@ from schemas.values.caller import Caller
 from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
 from worker.events.redis_stream import FIELD, STREAM
-from worker.operations.api_keys import still_valid
+from worker.operations.api_keys import find_valid
 from worker.runtime.redis_streams import entries_of
 
 REMEMBERED = 1_000
@@ -273,7 +273,7 @@ class Tail:
         for reader in self._readers:
             by_key[reader.key_id].append(reader)
         with suppress(*DATABASE_ERRORS):
-            valid = await to_thread.run_sync(still_valid, self._engine, list(by_key))
+            valid = await to_thread.run_sync(find_valid, self._engine, list(by_key))
             for key_id in by_key.keys() - valid:
                 for reader in by_key[key_id]:
                     reader.end(EndReason.KEY_REVOKED)
