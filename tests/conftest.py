@@ -117,16 +117,21 @@ def template(running: Engines) -> str:
     return "publish_worker"
 
 
+@pytest.fixture(scope="session")
+def admin(running: Engines) -> Generator[psycopg.Connection]:
+    """A session that makes and drops databases."""
+    url = libpq(running.database_url, "postgres")
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
-def database_url(running: Engines, template: str) -> Generator[str]:
+def database_url(running: Engines, admin: psycopg.Connection, template: str) -> Generator[str]:
     """A fresh database."""
     name = f"test_{os.urandom(6).hex()}"
-    postgres = libpq(running.database_url, "postgres")
-    with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute(sql.SQL(CLONE).format(sql.Identifier(name), sql.Identifier(template)))
+    admin.execute(sql.SQL(CLONE).format(sql.Identifier(name), sql.Identifier(template)))
     yield named(running.database_url, name)
-    with psycopg.connect(postgres, autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

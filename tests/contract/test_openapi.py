@@ -126,7 +126,7 @@ def test_the_api_keeps_to_its_own_document(api: Api) -> None:
     for columns in ({}, {"status": "failed"}, {"status": "not_started"}):
         api.publish(api.video(**columns))
     schema = schemathesis.openapi.from_asgi("/openapi.json", api.client.app)
-    headers = {"Authorization": f"Bearer {api.keys['admin']}"}
+    headers = {"Authorization": f"Bearer {api.secret('admin')}"}
     checks: list[Any] = [
         general.not_a_server_error,
         by_the_document.status_code_conformance,

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -32,13 +32,14 @@ class Api(Pipeline):
     """The whole path, with an HTTP client in front of it."""
 
     client: TestClient | None = None
+    secrets: dict[str, str] = field(default_factory=dict[str, str])
 
     def call(self, method: str, path: str, key: str | None = "publish", **request: Any) -> Any:
         """Call the API with one of the keys of CALLERS (or None, or a secret)."""
         assert self.client is not None
         headers = dict(request.pop("headers", {}))
         if key is not None:
-            secret = key if key not in CALLERS else self.keys[key]
+            secret = key if key not in CALLERS else self.secret(key)
             headers["Authorization"] = f"Bearer {secret}"
         return self.client.request(method, path, headers=headers, **request)
 
@@ -50,15 +51,14 @@ class Api(Pipeline):
         """POST below /api/v1."""
         return self.call("POST", f"/api/v1{path}", key, **request)
 
-    @property
-    def keys(self) -> dict[str, str]:
-        """The callers' secrets, made once."""
-        if not hasattr(self, "_keys"):
-            self._keys = {
-                name: create_key(self.engine, name=name, scope=scope, workspace_id=workspace_id)
-                for name, (scope, workspace_id) in CALLERS.items()
-            }
-        return self._keys
+    def secret(self, caller: str) -> str:
+        """The key of one of CALLERS, made on first use."""
+        if caller not in self.secrets:
+            scope, workspace_id = CALLERS[caller]
+            self.secrets[caller] = create_key(
+                self.engine, name=caller, scope=scope, workspace_id=workspace_id
+            )
+        return self.secrets[caller]
 
     @contextmanager
     def working(self) -> Generator[None]:
