@@ -12,7 +12,7 @@ from bench import ours
 from bench.processes import wait_for
 from bench.setup import Run, Setup
 from bench.subscriber import Arrivals, subscriber
-from db.session import array_of, transaction
+from db.session import to_array, transaction
 
 GOAL_MS = 30.0
 WARM_UP = 10
@@ -89,5 +89,5 @@ def _time(platform: psycopg.Connection, video_id: int, arrivals: Arrivals) -> tu
 
 def _waiting(run: Run, ids: Sequence[int]) -> int:
     with transaction(run.engine) as tx:
-        row = tx.execute(COUNT_WAITING, {"ids": array_of(ids)}).fetchone()
+        row = tx.execute(COUNT_WAITING, {"ids": to_array(ids)}).fetchone()
     return row[0] if row else 0

@@ -18,7 +18,7 @@ from bench import ours
 from bench.processes import wait_for
 from bench.setup import WORKSPACE, Run, Setup
 from db.commands.claim import CLAIM_DUE, LATE, MAX_BYTES
-from db.session import array_of, transaction
+from db.session import to_array, transaction
 from worker.publish.run import BATCH
 
 GOAL_SPREAD_MS = 100.0
@@ -151,7 +151,7 @@ def lateness(run: Run, ids: Sequence[UUID]) -> Lateness:
 def times(run: Run, ids: Sequence[UUID]) -> list[tuple[float, float, float]]:
     """Each command's way to its commit and to its claim in ms, and its due time since 1970."""
     with transaction(run.engine) as tx:
-        rows: Any = tx.execute(MEASURE, {"ids": array_of(ids)}).fetchall()
+        rows: Any = tx.execute(MEASURE, {"ids": to_array(ids)}).fetchall()
     if len(rows) != len(ids):
         raise ours.Incorrect(f"of {len(ids)} commands {len(rows)} were published")
     return rows
@@ -163,7 +163,7 @@ def await_published(run: Run, ids: Sequence[UUID], seconds: float = 120) -> None
     def done() -> bool:
         time.sleep(0.05)  # the count costs the server something
         with transaction(run.engine) as tx:
-            return tx.execute(COUNT_PUBLISHED, {"ids": array_of(ids)}).fetchone() == (len(ids),)
+            return tx.execute(COUNT_PUBLISHED, {"ids": to_array(ids)}).fetchone() == (len(ids),)
 
     wait_for(done, f"{len(ids)} publications", seconds)
 

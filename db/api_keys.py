@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from db.session import Connection, array_of
+from db.session import Connection, to_array
 from schemas.values.caller import ApiKey, Caller, Scope
 
 # Insert a key.
@@ -67,7 +67,7 @@ def find(tx: Connection, digest: bytes) -> Caller | None:
 
 def read_valid(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
     """Return the keys among `ids` that are not revoked."""
-    return {row[0] for row in tx.execute(VALID, {"ids": array_of(ids)})}
+    return {row[0] for row in tx.execute(VALID, {"ids": to_array(ids)})}
 
 
 def read_all(tx: Connection) -> list[ApiKey]:
@@ -81,7 +81,7 @@ def revoke(tx: Connection, key_id: UUID) -> bool:
     return tx.execute(REVOKE, {"id": key_id}).rowcount == 1
 
 
-def workspace_exists(tx: Connection, workspace_id: int) -> bool:
+def has_workspace(tx: Connection, workspace_id: int) -> bool:
     """Whether the workspace exists."""
     row = tx.execute(WORKSPACE, {"id": workspace_id}).fetchone()
     return bool(row and row[0])

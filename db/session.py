@@ -58,7 +58,7 @@ def transaction(engine: Engine) -> Generator[Connection]:
         yield driver
         driver.commit()
     except BaseException:
-        if driver_is_broken(pooled.driver_connection):
+        if is_driver_broken(pooled.driver_connection):
             pooled.invalidate()
         else:
             pooled.rollback()
@@ -87,11 +87,11 @@ def wait_briefly(tx: Connection) -> None:
     tx.execute("SET LOCAL lock_timeout = '2s'")
 
 
-def driver_is_broken(driver: Any) -> bool:
+def is_driver_broken(driver: Any) -> bool:
     """Whether a connection can no longer roll back."""
     return driver.closed or driver.broken
 
 
-def array_of(ids: Iterable[int | UUID]) -> str:
+def to_array(ids: Iterable[int | UUID]) -> str:
     """Format ids as a Postgres array. Much faster than the driver's adaptation of a list."""
     return "{" + ",".join(map(str, ids)) + "}"

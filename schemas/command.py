@@ -131,9 +131,9 @@ class PublishRequest(PublishOptions):
             raise ValueError(f"unpublish does not accept {', '.join(sorted(extra))}")
         return self
 
-    def edits(self) -> VideoEdits | None:
+    def to_edits(self) -> VideoEdits | None:
         """Return the editorial fields in the request, or None."""
-        edits = self.video.edits() if self.video else None
+        edits = self.video.to_edits() if self.video else None
         return edits if edits and edits.model_fields_set else None
 
 

@@ -271,7 +271,7 @@ class VideoInput(Editorial):
     created_at: Any = Field(default=None, exclude=True)
     updated_at: Any = Field(default=None, exclude=True)
 
-    def edits(self) -> VideoEdits:
+    def to_edits(self) -> VideoEdits:
         """Return the editorial fields that the caller sent."""
         sent = self.model_fields_set & VideoEdits.model_fields.keys()
         return VideoEdits.model_construct(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from db.session import Connection, array_of, wait_briefly
+from db.session import Connection, to_array, wait_briefly
 from schemas.values.video_facts import ClaimedCommand
 
 _CLAIMED = """id, action, video_id, workspace_id, state, trigger, edits, accepted_at, asked_for,
@@ -158,7 +158,7 @@ def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """Claim those of these commands that have not ended and are not locked."""
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        values = {"ids": array_of(ids), "limit": len(ids), "bytes": MAX_BYTES}
+        values = {"ids": to_array(ids), "limit": len(ids), "bytes": MAX_BYTES}
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
 
@@ -170,7 +170,7 @@ def lock_commands(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """
     wait_briefly(tx)
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        return cursor.execute(LOCK, {"ids": array_of(ids)}).fetchall()
+        return cursor.execute(LOCK, {"ids": to_array(ids)}).fetchall()
 
 
 def read_zones(tx: Connection) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
-from db.session import Connection, array_of
+from db.session import Connection, to_array
 
 # Store a key with the digest and the commands of its request, unless it is stored.
 REMEMBER = """
@@ -35,7 +35,7 @@ def remember(
 
     Waits for a transaction that is noting the same key at this moment.
     """
-    values = {"scope": scope, "key": key, "digest": digest, "command_ids": array_of(command_ids)}
+    values = {"scope": scope, "key": key, "digest": digest, "command_ids": to_array(command_ids)}
     return tx.execute(REMEMBER, values).rowcount == 1
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
-from db.session import Connection, array_of
+from db.session import Connection, to_array
 from schemas.command import CommandFilter, CommandOrder, CommandState
 
 # Insert commands. A time in the past means now.
@@ -172,7 +172,7 @@ def insert(tx: Connection, commands: Sequence[NewCommand]) -> None:
 def read(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[StoredCommand]:
     """Read commands by id, in one workspace (None: any)."""
     with tx.cursor(row_factory=class_row(StoredCommand)) as cursor:
-        values = {"ids": array_of(ids), "workspace_id": workspace_id}
+        values = {"ids": to_array(ids), "workspace_id": workspace_id}
         return cursor.execute(SHOW, values).fetchall()
 
 
@@ -188,7 +188,7 @@ def read_page(
 
 def read_finished(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
     """Return the commands among `ids` that have ended."""
-    return {row[0] for row in tx.execute(FINISHED, {"ids": array_of(ids)})}
+    return {row[0] for row in tx.execute(FINISHED, {"ids": to_array(ids)})}
 
 
 def count(tx: Connection) -> list[StateCount]:

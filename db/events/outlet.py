@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from db.session import Connection, driver_is_broken
+from db.session import Connection, is_driver_broken
 
 # Start a new outlet at the next event.
 BEGIN = """
@@ -53,10 +53,10 @@ def try_lock(engine: Engine, name: str) -> Generator[bool]:
         try:
             yield is_locked
         finally:
-            if is_locked and not driver_is_broken(driver):
+            if is_locked and not is_driver_broken(driver):
                 driver.execute(UNLOCK, {"name": name})
     finally:
-        if driver_is_broken(driver):
+        if is_driver_broken(driver):
             pooled.invalidate()
         else:
             driver.autocommit = False

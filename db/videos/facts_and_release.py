@@ -8,7 +8,7 @@ from pydantic_core import to_json
 
 from db.commands import due_times
 from db.events import outbox
-from db.session import Connection, array_of, last_round_trip
+from db.session import Connection, last_round_trip, to_array
 from schemas.values.decision import ALREADY_PUBLISHED, Decision
 from schemas.values.video_facts import Names, VideoFacts
 
@@ -182,7 +182,7 @@ def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts
     with tx.cursor(row_factory=class_row(VideoFacts), binary=True) as cursor:
         with tx.pipeline():
             tx.execute(KEEP_PLANS)
-            cursor.execute(READ_FACTS, {"ids": array_of(video_ids)})
+            cursor.execute(READ_FACTS, {"ids": to_array(video_ids)})
         rows = cursor.fetchall()
     return {facts.id: facts for facts in rows}
 
@@ -195,9 +195,9 @@ def read_names(
     if not categories and not subcategories and not tags:
         return names
     asked = {
-        "categories": array_of(categories),
-        "subcategories": array_of(subcategories),
-        "tags": array_of(tags),
+        "categories": to_array(categories),
+        "subcategories": to_array(subcategories),
+        "tags": to_array(tags),
     }
     found = {"category": names.categories, "subcategory": names.subcategories, "tag": names.tags}
     for kind, key, name in tx.execute(READ_NAMES, asked):

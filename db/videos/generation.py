@@ -6,7 +6,7 @@ from operator import attrgetter
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
-from db.session import Connection, array_of, wait_briefly
+from db.session import Connection, to_array, wait_briefly
 from schemas.values.generation_facts import GenerationFacts
 
 # Lock videos in the order of their ids, so that two batches cannot deadlock.
@@ -78,7 +78,7 @@ def lock(
     if another transaction keeps a row locked for 2 seconds.
     """
     wait_briefly(tx)
-    asked = {"ids": array_of(video_ids), "workspace_id": workspace_id}
+    asked = {"ids": to_array(video_ids), "workspace_id": workspace_id}
     return _read(tx, [row[0] for row in tx.execute(LOCK, asked)])
 
 
@@ -87,16 +87,16 @@ def lock_available(
 ) -> tuple[dict[int, GenerationFacts], set[int]]:
     """Lock the rows that are not locked; return their states, and the ids of locked videos."""
     asked = set(video_ids)
-    values = {"ids": array_of(asked), "workspace_id": None}
+    values = {"ids": to_array(asked), "workspace_id": None}
     locked = [row[0] for row in tx.execute(LOCK_AVAILABLE, values)]
     skipped = asked.difference(locked)
-    busy = tx.execute(EXISTING, {"ids": array_of(skipped)}) if skipped else ()
+    busy = tx.execute(EXISTING, {"ids": to_array(skipped)}) if skipped else ()
     return _read(tx, locked), {row[0] for row in busy}
 
 
 def _read(tx: Connection, video_ids: Iterable[int]) -> dict[int, GenerationFacts]:
     with tx.cursor(row_factory=class_row(GenerationFacts)) as cursor:
-        rows = cursor.execute(READ, {"ids": array_of(video_ids)}).fetchall()
+        rows = cursor.execute(READ, {"ids": to_array(video_ids)}).fetchall()
     return {facts.video_id: facts for facts in rows}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import class_row, dict_row
 
-from db.session import Connection, array_of
+from db.session import Connection, to_array
 from schemas.video import VideoInput
 
 # The workspace, owner and version of these videos.
@@ -115,7 +115,7 @@ class References:
 def read_identities(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoIdentity]:
     """Read the workspace, owner and version of videos, by id. Unknown videos are omitted."""
     with tx.cursor(row_factory=class_row(VideoIdentity)) as cursor:
-        rows = cursor.execute(READ_IDENTITIES, {"ids": array_of(video_ids)}).fetchall()
+        rows = cursor.execute(READ_IDENTITIES, {"ids": to_array(video_ids)}).fetchall()
     return {video.id: video for video in rows}
 
 
@@ -124,9 +124,9 @@ def read_references(tx: Connection, bodies: Iterable[VideoInput]) -> References:
     bodies = list(bodies)
     found = References(categories=set(), subcategories={}, tags=set())
     asked = {
-        "categories": array_of({body.category for body in bodies if body.category}),
-        "subcategories": array_of({body.subcategory for body in bodies if body.subcategory}),
-        "tags": array_of({tag for body in bodies for tag in body.tags}),
+        "categories": to_array({body.category for body in bodies if body.category}),
+        "subcategories": to_array({body.subcategory for body in bodies if body.subcategory}),
+        "tags": to_array({tag for body in bodies for tag in body.tags}),
     }
     for kind, key, parent in tx.execute(READ_REFERENCES, asked):
         match kind:

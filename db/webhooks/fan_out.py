@@ -91,7 +91,7 @@ def fan_out(tx: Connection, limit: int) -> tuple[int, int]:
     return row or (0, 0)
 
 
-def needed_from(tx: Connection) -> int | None:
+def read_needed_position(tx: Connection) -> int | None:
     """Return the first position that is still to be fanned out or delivered; None if none is."""
     row = tx.execute(NEEDED_FROM).fetchone()
     return row[0] if row else None

@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.generation.stream import STREAM
-from worker.runtime.redis_streams import entries_of
+from worker.runtime.redis_streams import parse_entries
 
 BLOCK_MS = 1_000
 """How long one read waits; short, so that the thread notices a stop."""
@@ -49,6 +49,6 @@ class ReportListener:
                 self._stop.wait(RETRY_SECONDS)
                 last = "$"  # the stream may be another one by then, with lower IDs
                 continue
-            if entries := entries_of(answer):
+            if entries := parse_entries(answer):
                 last = entries[-1][0]
                 self._wake()

@@ -7,7 +7,7 @@ import typer
 from sqlalchemy import Engine
 
 from db.session import connect
-from worker.local.engines import data_dir, find_running
+from worker.local.engines import find_data_dir, find_running
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import (
@@ -27,7 +27,7 @@ def find_settings() -> Settings:
     settings = Settings()
     if settings.database_url or settings.redis_url:
         return settings
-    directory = data_dir(settings.data_dir)
+    directory = find_data_dir(settings.data_dir)
     found = find_running(directory)
     if found is None:
         return settings

@@ -82,8 +82,8 @@ def rebuild() -> None:
 def list_dead(*, group: Group, as_json: AsJson = False) -> None:
     """List a group's dead letters, the oldest first, with the error of the last try."""
     with open_runtime(redis=True) as runtime:
-        found = list(dead_letters.letters(runtime.redis, group))
-        others = [] if found else dead_letters.groups(runtime.redis)
+        found = list(dead_letters.read_letters(runtime.redis, group))
+        others = [] if found else dead_letters.find_groups(runtime.redis)
     if as_json:
         for letter in found:
             print_json({name: getattr(letter, name) for name in DEAD_LETTER_FIELDS})

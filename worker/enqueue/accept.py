@@ -142,7 +142,7 @@ def _to_new_command(
 ) -> NewCommand:
     request, moment = planned_command.request, planned_command.moment
     publishes = planned_command.action is Action.PUBLISH
-    edits = request.edits() if publishes else None
+    edits = request.to_edits() if publishes else None
     expects = planned_command.expects
     return NewCommand(
         id=planned_command.id,

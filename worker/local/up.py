@@ -24,7 +24,7 @@ from db.sample_data import load_sample
 from db.session import connect, transaction
 from schemas.values.caller import Scope
 from worker.local.children import Child, children, interruptible, listen, on_end_signal, with_port
-from worker.local.engines import data_dir, engines
+from worker.local.engines import engines, find_data_dir
 from worker.local.guard import Guard, start_guard
 from worker.operations.api_keys import create_key, identify
 from worker.runtime.errors_explained import complain
@@ -94,7 +94,7 @@ def _with_engines(
             )
         check_settings(settings)
         return settings, None
-    home = data_dir(settings.data_dir)
+    home = find_data_dir(settings.data_dir)
     console.print(f"Starting PostgreSQL and Valkey in {home} …", soft_wrap=True)
     found = stack.enter_context(engines(home, guard=guard))
     urls = {"database_url": found.database_url, "redis_url": found.redis_url}

@@ -24,7 +24,7 @@ def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | N
     """Create a key for one workspace (None: all) and return its secret, which is not stored."""
     secret = PREFIX + secrets.token_urlsafe(32)
     with transaction(engine) as tx:
-        if workspace_id is not None and not api_keys.workspace_exists(tx, workspace_id):
+        if workspace_id is not None and not api_keys.has_workspace(tx, workspace_id):
             raise NoSuchWorkspace(f"There is no workspace {workspace_id}.")
         api_keys.insert(
             tx,

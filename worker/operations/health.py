@@ -57,16 +57,16 @@ def examine(
 ) -> list[Check]:
     """Check every part of the path; takes a few seconds at most when parts are dead."""
     return [
-        _database(engine),
-        _redis(redis),
-        _broker(broker_url),
-        _worker(redis),
-        _schedule(engine, canary_video_id),
-        _stream(engine, redis),
+        _check_database(engine),
+        _check_redis(redis),
+        _check_broker(broker_url),
+        _check_worker(redis),
+        _check_schedule(engine, canary_video_id),
+        _check_stream(engine, redis),
     ]
 
 
-def _database(engine: Engine) -> Check:
+def _check_database(engine: Engine) -> Check:
     try:
         if not is_migrated(engine):
             return Check(
@@ -80,7 +80,7 @@ def _database(engine: Engine) -> Check:
     return Check(name="database", ok=True, detail="Answers, and is migrated.")
 
 
-def _redis(redis: Redis) -> Check:
+def _check_redis(redis: Redis) -> Check:
     try:
         redis.ping()
     except RedisError as error:
@@ -88,7 +88,7 @@ def _redis(redis: Redis) -> Check:
     return Check(name="redis", ok=True, detail="Answers.")
 
 
-def _broker(broker_url: str) -> Check:
+def _check_broker(broker_url: str) -> Check:
     try:
         with BrokerConnection(broker_url, connect_timeout=1, transport_options=QUICK) as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
@@ -97,7 +97,7 @@ def _broker(broker_url: str) -> Check:
     return Check(name="broker", ok=True, detail="Accepts connections.")
 
 
-def _worker(redis: Redis) -> Check:
+def _check_worker(redis: Redis) -> Check:
     try:
         seen = redis.get(HEARTBEAT)
     except RedisError:
@@ -112,7 +112,7 @@ def _worker(redis: Redis) -> Check:
     return Check(name="worker", ok=True, detail=f"Ran a sweep {max(age, 0):.1f} s ago.")
 
 
-def _schedule(engine: Engine, canary_video_id: int | None) -> Check:
+def _check_schedule(engine: Engine, canary_video_id: int | None) -> Check:
     try:
         ok, detail = canary.check_canary(engine, canary_video_id)
     except DATABASE_ERRORS:
@@ -120,7 +120,7 @@ def _schedule(engine: Engine, canary_video_id: int | None) -> Check:
     return Check(name="schedule", ok=ok, detail=detail)
 
 
-def _stream(engine: Engine, redis: Redis) -> Check:
+def _check_stream(engine: Engine, redis: Redis) -> Check:
     try:
         check_stream(engine, redis)
     except OutletOutOfSync as error:

@@ -78,7 +78,7 @@ def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
         return 0
     with transaction(engine) as tx:
         young = outbox.find_first_young(tx, _outbox_age(settings))
-        needed = fan_out.needed_from(tx)
+        needed = fan_out.read_needed_position(tx)
     before = min(young, relayed + 1, young if needed is None else needed)
     return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))
 

@@ -34,7 +34,7 @@ RawEntry = tuple[bytes, dict[bytes, bytes]]
 """An entry's ID and its fields; no fields: it was removed from the stream while it was pending."""
 
 
-def entries_of(answer: Any) -> list[RawEntry]:
+def parse_entries(answer: Any) -> list[RawEntry]:
     """Return the entries in an answer to XREAD or XREADGROUP on one stream, by RESP2 or RESP3."""
     if not answer:
         return []
@@ -107,7 +107,7 @@ class ConsumerGroup:
                 raise
             self._create()
             answer = self._redis.xreadgroup(self._group, self._consumer, asked, count=count)
-        return entries_of(answer)
+        return parse_entries(answer)
 
     def _create(self) -> None:
         try:

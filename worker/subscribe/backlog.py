@@ -90,7 +90,7 @@ class Backlog:
         """Return the seconds until the next retry, at most `longest`."""
         return max(0.0, min(longest, self.retries[0][0] - now)) if self.retries else longest
 
-    def lowest(self) -> int | None:
+    def find_lowest(self) -> int | None:
         """Return the lowest position; None: it is empty."""
         return min((entry.position for entry in self._all()), default=None)
 

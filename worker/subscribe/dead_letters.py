@@ -38,7 +38,7 @@ class DeadLetter:
         return document if isinstance(document, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
-def letters(redis: Redis, group: str) -> Iterator[DeadLetter]:
+def read_letters(redis: Redis, group: str) -> Iterator[DeadLetter]:
     """Yield every dead letter of a group, the oldest first."""
     start = "-"
     while True:
@@ -58,13 +58,13 @@ def redrive(redis: Redis, group: str, *, position: int | None = None) -> int:
     """
     script = redis.register_script(SOURCES[REDRIVE])
     count = 0
-    for letter in list(letters(redis, group)):
+    for letter in list(read_letters(redis, group)):
         if letter.position is not None and position in (None, letter.position):
             count += int(script(keys=[DEAD + group, REDELIVERY + group], args=[letter.id]))
     return count
 
 
-def groups(redis: Redis) -> list[str]:
+def find_groups(redis: Redis) -> list[str]:
     """Return the groups that have dead letters."""
     client: Any = redis  # whose stubs do not say what a scan yields
     keys: list[bytes] = list(client.scan_iter(match=f"{DEAD}*", count=1_000))

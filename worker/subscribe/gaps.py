@@ -29,7 +29,7 @@ class Gaps:
         self._connections = membership.connections
         self._base_url = base_url
 
-    async def outbox_ends(self) -> tuple[int | None, int | None]:
+    async def read_outbox_ends(self) -> tuple[int | None, int | None]:
         """Return the outbox's last and oldest position; (None, None): no `database_url`."""
         return await self._connections.ask_outbox(Outbox.ends) or (None, None)
 
@@ -80,7 +80,7 @@ class Gaps:
 
     async def _skip(self, first: int, last: int, following: list[RawEntry]) -> None:
         """Skip an entry whose position the outbox has not recorded. Raises Gap otherwise."""
-        newest, oldest = await self.outbox_ends()
+        newest, oldest = await self.read_outbox_ends()
         if (newest or 0) >= first:
             raise Gap(first, min(last, (oldest or last + 1) - 1), FORGOTTEN)
         for entry in following:

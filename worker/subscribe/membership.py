@@ -67,10 +67,10 @@ class Membership:
         log.warning("subscriber.reopened", group=self.group.name, reason=reason)
         self.is_open = False
 
-    def floor(self) -> int:
+    def compute_floor(self) -> int:
         """Return the high-water mark: all events up to it are acknowledged or dead letters."""
         known = [self.position]
-        if (lowest := self.backlog.lowest()) is not None:
+        if (lowest := self.backlog.find_lowest()) is not None:
             known.append(lowest - 1)
         if self.unread_fill is not None:
             known.append(self.unread_fill - 1)

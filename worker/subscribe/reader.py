@@ -76,11 +76,11 @@ class Reader:
     async def _join(self, now: float) -> bool:
         member = self._membership
         if self._has_joined:
-            self._known_floor = member.floor()  # before the backlog is dropped
+            self._known_floor = member.compute_floor()  # before the backlog is dropped
         self._has_joined = False
         self._backlog.clear()
         member.has_redeliveries = True
-        newest, oldest = await self._gaps.outbox_ends()
+        newest, oldest = await self._gaps.read_outbox_ends()
         if self._retries.has_acks:
             await self._retries.flush(now)
         arguments = self._known_floor, self._start_after, oldest or ""
@@ -104,7 +104,7 @@ class Reader:
         """Raise OtherHistory if the group is ahead of the outbox."""
         position = self._membership.position
         if newest is not None and newest < position:
-            newest, _ = await self._gaps.outbox_ends()  # it may have grown since
+            newest, _ = await self._gaps.read_outbox_ends()  # it may have grown since
             if (newest or 0) < position:
                 raise OtherHistory
 

@@ -8,7 +8,7 @@ from typing import Any
 from redis import Redis
 
 from worker.events.redis_stream import FIELD, STREAM, read_stream_end
-from worker.runtime.redis_streams import entries_of
+from worker.runtime.redis_streams import parse_entries
 
 BLOCK_MS = 500
 """How long one read waits; short, so that a stop is noticed."""
@@ -41,7 +41,7 @@ def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missin
     """
     last = read_stream_end(redis).position if after is None else after
     while True:
-        entries = entries_of(redis.xread({STREAM: f"{last}-0"}, count=COUNT, block=BLOCK_MS))
+        entries = parse_entries(redis.xread({STREAM: f"{last}-0"}, count=COUNT, block=BLOCK_MS))
         if not entries:
             yield None
         for entry_id, fields in entries:

@@ -83,7 +83,7 @@ def create(
     _check_address(new.url, allow_private=allow_private)
     endpoint_id, secret = uuid7(), new_secret()
     with transaction(engine) as tx:
-        if not api_keys.workspace_exists(tx, owner):
+        if not api_keys.has_workspace(tx, owner):
             raise _no_such_workspace(owner)
         last = fan_out.lock_last_position(tx)
         if not endpoint_rows.insert(

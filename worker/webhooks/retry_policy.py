@@ -73,20 +73,20 @@ def summarize_health(results: Iterable[DeliveryResult]) -> list[EndpointHealth]:
 
 
 def _summarize(results: Sequence[DeliveryResult]) -> EndpointHealth:
-    attempts = sorted((result.attempt for result in results), key=_ended_at)
+    attempts = sorted((result.attempt for result in results), key=_get_end)
     successes = [nth for nth, attempt in enumerate(attempts) if attempt.succeeded]
     failures = [attempt for attempt in attempts if not attempt.succeeded]
     since = attempts[successes[-1] + 1 :] if successes else attempts
     return EndpointHealth(
         endpoint_id=results[0].endpoint_id,
         succeeded=bool(successes),
-        failing_since=_ended_at(since[0]) if since else None,
+        failing_since=_get_end(since[0]) if since else None,
         gone=any(attempt.status == GONE for attempt in failures),
         detail=_describe_failure(failures[-1]) if failures else "",
     )
 
 
-def _ended_at(attempt: Attempt) -> datetime:
+def _get_end(attempt: Attempt) -> datetime:
     return attempt.started_at + timedelta(milliseconds=attempt.duration_ms)
 
 

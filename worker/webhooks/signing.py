@@ -22,7 +22,7 @@ def build_headers(receiver: Receiver, event_id: str, body: str, now: datetime) -
     During a rotation both secrets sign, so that the receiver can switch at any time.
     """
     signatures = (
-        Webhook(secret).sign(event_id, now, body) for secret in valid_secrets(receiver, now)
+        Webhook(secret).sign(event_id, now, body) for secret in find_valid_secrets(receiver, now)
     )
     return {
         "webhook-id": event_id,
@@ -31,7 +31,7 @@ def build_headers(receiver: Receiver, event_id: str, body: str, now: datetime) -
     }
 
 
-def valid_secrets(receiver: Receiver, now: datetime) -> list[str]:
+def find_valid_secrets(receiver: Receiver, now: datetime) -> list[str]:
     """Return the secrets that sign at the time `now`, the newest first."""
     previous, until = receiver.previous_secret, receiver.previous_secret_until
     if previous is None or until is None or until <= now:

@@ -24,8 +24,8 @@ from worker.local.engines import (
     EngineError,
     Engines,
     EnginesAlreadyRunning,
-    data_dir,
     engines,
+    find_data_dir,
     find_running,
 )
 
@@ -285,10 +285,10 @@ def test_a_missing_wheel_is_named(directory: Path, monkeypatch: pytest.MonkeyPat
 def test_the_default_place_depends_on_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = data_dir()
+    here = find_data_dir()
     monkeypatch.chdir(tmp_path)
-    assert data_dir() != here
-    assert data_dir(Path("mine")) == tmp_path / "mine"
+    assert find_data_dir() != here
+    assert find_data_dir(Path("mine")) == tmp_path / "mine"
 
 
 @with_proc

@@ -12,7 +12,7 @@ from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.subscribing import add_events, handled, patience, publish_videos
 from worker.events import redis_stream
 from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber
-from worker.subscribe.dead_letters import letters
+from worker.subscribe.dead_letters import read_letters
 
 MODES: list[dict[str, Any]] = [{}, {"partition": (0, 1)}]
 
@@ -174,7 +174,7 @@ def test_an_async_subscriber_does_the_same(pipeline: Pipeline, urls: dict[str, A
         return got
 
     assert sorted(asyncio.run(subscribe())) == [1, 2, 2, 3, 4, 5, 6]
-    assert [letter.position for letter in letters(pipeline.redis, "search")] == [2]
+    assert [letter.position for letter in read_letters(pipeline.redis, "search")] == [2]
     assert pipeline.redis.xpending("video.events", "search")["pending"] == 0
 
 

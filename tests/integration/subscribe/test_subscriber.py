@@ -21,7 +21,7 @@ from tests.support.subscribing import (
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
 from worker.subscribe import Gap, Subscriber, Unacknowledged
-from worker.subscribe.dead_letters import letters, redrive
+from worker.subscribe.dead_letters import read_letters, redrive
 
 FAST: dict[str, Any] = {"retry_seconds": 0.001, "lease_seconds": 0.6}
 
@@ -112,7 +112,7 @@ def test_a_foreign_entry_becomes_a_dead_letter(
             )
     with Subscriber(**urls, group="search") as subscriber, patience(subscriber):
         assert sorted(handled(subscriber, 3)) == [1, 2, 3]
-    [letter] = letters(pipeline.redis, "search")
+    [letter] = read_letters(pipeline.redis, "search")
     assert letter.position is None
     assert redrive(pipeline.redis, "search") == 0
 
@@ -127,7 +127,7 @@ def test_an_event_that_no_outbox_recorded_becomes_a_dead_letter(
         watching = threading.Thread(target=lambda: list(subscriber))
         watching.start()
         wait_until(
-            lambda: list(letters(pipeline.redis, "search")),
+            lambda: list(read_letters(pipeline.redis, "search")),
             "the foreign entry to become a dead letter",
         )
         subscriber.stop()
@@ -175,7 +175,7 @@ def test_after_five_tries_an_event_is_a_dead_letter_and_others_go_on(
         subscriber.run(handle)
     assert seen.count(1) == 5
     assert [position for position in seen if position != 3] == [1] * 5 + [2]
-    [letter] = letters(redis, "search")
+    [letter] = read_letters(redis, "search")
     assert (letter.position, letter.attempts) == (1, 5)
     assert letter.error == "RuntimeError: cannot index that"
     assert letter.event["id"] == "id-1"
@@ -196,7 +196,7 @@ def test_a_dead_letter_is_redriven_to_its_group_alone(redis: Redis, redis_url: s
         assert handled(subscriber, 2) == [1, 3]
     with Subscriber(redis_url, group="feeds") as other:
         assert handled(other, 1) == [3]
-    assert not list(letters(redis, "search"))
+    assert not list(read_letters(redis, "search"))
     assert redis.xlen("video.events:again:search") == 0
 
 
@@ -220,7 +220,7 @@ def test_an_event_that_kills_its_consumers_becomes_a_dead_letter(
             assert next(subscriber).position == 1  # and the process is gone
     with Subscriber(redis_url, group="search", max_tries=4) as subscriber:
         assert handled(subscriber, 2) == [2, 3]
-    [letter] = letters(redis, "search")
+    [letter] = read_letters(redis, "search")
     assert letter.position == 1
     assert "ended 4 times" in letter.error
 

@@ -717,7 +717,7 @@ def test_the_outbox_keeps_nothing_for_disabled_endpoints(
     publish(pipeline)
     pipeline.execute("UPDATE publisher.webhook_endpoint SET state = 'disabled'")
     with transaction(pipeline.engine) as tx:
-        assert fan_out_rows.needed_from(tx) is None
+        assert fan_out_rows.read_needed_position(tx) is None
 
 
 # Cost.

@@ -29,7 +29,7 @@ from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
 from worker.events.redis_stream import FIELD, STREAM
 from worker.operations.api_keys import find_valid
-from worker.runtime.redis_streams import entries_of
+from worker.runtime.redis_streams import parse_entries
 
 REMEMBERED = 1_000
 """Events kept in memory for readers that reconnect."""
@@ -207,7 +207,7 @@ class Tail:
             log.warning("tail.redis_unreachable", error=str(error), instead="the outbox")
             answer = await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
         events: list[FeedEvent] = []
-        for entry_id, fields in entries_of(answer):
+        for entry_id, fields in parse_entries(answer):
             event = _parse_entry(int(entry_id.split(b"-")[0]), fields)
             if event is None or event.position != self.position + len(events) + 1:
                 break

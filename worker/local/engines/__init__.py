@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from worker.local.engines.directories import data_dir, find_account, make_directory
+from worker.local.engines.directories import find_account, find_data_dir, make_directory
 from worker.local.engines.errors import EngineError, EnginesAlreadyRunning
 from worker.local.engines.lockfile import (
     Engines,
@@ -40,8 +40,8 @@ __all__ = [
     "EngineError",
     "Engines",
     "EnginesAlreadyRunning",
-    "data_dir",
     "engines",
+    "find_data_dir",
     "find_running",
 ]
 

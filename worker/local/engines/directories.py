@@ -39,7 +39,7 @@ def find_account() -> Account:
     return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, groups=[])
 
 
-def data_dir(override: Path | None = None) -> Path:
+def find_data_dir(override: Path | None = None) -> Path:
     """Where the engines' data is: `override`, else `.data` here, or for root below /var/tmp.
 
     Root's folder depends on the working directory: two checkouts have two. Creates nothing.
