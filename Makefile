@@ -24,7 +24,7 @@ up: $(STAMP) ## run everything: engines, API, worker and scheduler; Ctrl-C ends 
 test: $(DEV_STAMP) ## run the tests; for some of them: make test ARGS="tests/unit -k slug"
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
-test-fast: $(DEV_STAMP) ## run the tests that start no processes, in two minutes
+test-fast: $(DEV_STAMP) ## run the tests that start no processes
 	$(BIN)/pytest -n 2 --dist worksteal -m "not processes" $(ARGS)
 
 lint: $(DEV_STAMP) ## check format, style, types and import directions
