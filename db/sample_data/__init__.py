@@ -1,7 +1,7 @@
-"""The sample workspaces that `make demo` and `make up` start with: made-up work of a made-up team.
+"""The sample data of `make demo` and `make up`: the workspaces of a fictional team.
 
-The rows are in `sample_data/*.json`, one file per table, the videos in several, each with its tags,
-sections and engagement inside. For the platform's tables only; ours stay empty.
+The rows are in `sample_data/*.json`, one file per table; the videos are in several files, with
+their tags, sections and engagement. Only the platform's tables are filled.
 """
 
 import json
@@ -23,24 +23,24 @@ CATALOGUE = (
     "subcategory",
     "tag",
 )
-"""Tables with a file of their own, each after those that it refers to."""
+"""Tables with a file of their own; each comes after the tables that it references."""
 
 VIDEOS = ("videos-ready", "videos-titles", "videos-unready", "videos-published", "videos-harbour")
-"""Files of videos: ready, ready under unusual titles, not ready, already out, second workspace."""
+"""Files of videos: ready, unusual titles, not ready, published, second workspace."""
 
 NUMBERED = (*CATALOGUE, "video", "section")
 """Tables whose ids come from an identity sequence."""
 
-# Whether a platform is there already: a workspace comes before anything else; the canary's is ours.
+# Whether there is a platform: it has a workspace other than the canary's.
 HAS_WORKSPACE = "SELECT EXISTS (SELECT FROM workspace WHERE id < %(canary)s)"
 
-# The rows of one table as they are written; keys without a column (a video's sections) are skipped.
+# Insert rows of one table. Keys without a column, such as a video's sections, are ignored.
 INSERT_ROWS = SQL("""
     INSERT INTO {table}
     SELECT * FROM jsonb_populate_recordset(NULL::{table}, %(rows)s)
 """)
 
-# The tags of all videos.
+# Insert the tags of all videos.
 INSERT_VIDEO_TAGS = """
     INSERT INTO video_tag (video_id, tag_id)
     SELECT video.id, tag_id::bigint
@@ -48,7 +48,7 @@ INSERT_VIDEO_TAGS = """
          jsonb_array_elements(video.tags) AS tag_id
 """
 
-# The sections of all videos, numbered in the order in which they are written.
+# Insert the sections of all videos, numbered in the order of the file.
 INSERT_SECTIONS = """
     INSERT INTO section
     SELECT section.*
@@ -60,7 +60,7 @@ INSERT_SECTIONS = """
          ) AS section
 """
 
-# The daily sums of videos that were watched.
+# Insert the daily engagement of all videos.
 INSERT_ENGAGEMENT = """
     INSERT INTO video_engagement
     SELECT engagement.*
@@ -71,13 +71,13 @@ INSERT_ENGAGEMENT = """
          ) AS engagement
 """
 
-# Let the next insert count on from the explicit ids; put together with one such query per table.
+# Set the sequence of one table after its explicit ids.
 ADVANCE_SEQUENCE = SQL(
     "SELECT setval(pg_get_serial_sequence({name}, 'id'), max(id)) FROM {table} WHERE id < {canary}"
 )
 
-# Copies of a workspace's ready videos, in turn, each with its own tags and sections: the first
-# round is take 2. A later call goes on where the last one stopped, and copies no copy.
+# Copy a workspace's ready videos in turn, with their tags and sections; the first copies are take
+# 2. A later call continues where the last one stopped. Copies are not copied.
 MULTIPLY_READY = r"""
     WITH ready AS (
         SELECT id, row_number() OVER (ORDER BY id) - 1 AS place, count(*) OVER () AS total
@@ -129,7 +129,7 @@ MULTIPLY_READY = r"""
 
 
 def load_sample(connection: Connection) -> int:
-    """Load all of it, and answer how many videos that was; 0 where a platform is there already.
+    """Load the sample and return the number of videos; 0 if there is a platform already.
 
     The caller commits.
     """
@@ -148,9 +148,9 @@ def load_sample(connection: Connection) -> int:
 
 
 def multiply_ready(connection: Connection, *, workspace_id: int, count: int) -> list[int]:
-    """Make `count` further ready drafts out of the workspace's ready videos; answer their ids.
+    """Make `count` more ready drafts from the workspace's ready videos; return their ids.
 
-    One statement whatever the count; none is made where nothing is ready. The caller commits.
+    One statement, whatever the count. Without a ready video none is made. The caller commits.
     """
     made = connection.execute(MULTIPLY_READY, {"workspace_id": workspace_id, "count": count})
     return [video_id for (video_id,) in made]

@@ -1,10 +1,10 @@
 """The class of our Celery app: it has the runtime, the outlets and the courier that tasks use."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from celery import Celery
+from kombu.utils.objects import cached_property  # locked: a pool of threads opens a part once
 
 from worker.app import signals
 from worker.events.outlet import Outlet

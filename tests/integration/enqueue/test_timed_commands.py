@@ -222,7 +222,7 @@ def test_a_queue_message_may_be_timed_and_an_invalid_one_is_quarantined(
     assert (trigger, due) == ("queue", datetime(2099, 3, 29, 1, 30, tzinfo=UTC))
 
 
-# --- the latest moment ---------------------------------------------------------------------------
+# --- the deadline ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("later", [0, -1])

@@ -144,7 +144,7 @@ def retrieve(command_id: CommandId, runtime: CurrentRuntime, caller: AnyCaller) 
 @router.patch(
     "/publish-commands/{command_id}",
     operation_id="publish-commands-reschedule",
-    summary="Change a command's time or latest moment",
+    summary="Change a command's time or deadline",
     dependencies=[RequiresJson],
     responses=failures(*BODY_PROBLEMS, problems.NO_SUCH_COMMAND, problems.COMMAND_ENDED) | CHANGED,
 )
