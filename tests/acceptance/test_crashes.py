@@ -54,7 +54,7 @@ def test_two_of_four_workers_are_killed_at_random(
 
 
 @pytest.mark.parametrize("fate", FATES)
-def test_whatever_happens_to_the_messages(
+def test_lost_and_duplicated_messages_lose_and_repeat_nothing(
     pipeline: Pipeline, celery: Celeries, videos: list[int], send_task: SendTask, fate: str
 ) -> None:
     def send() -> None:

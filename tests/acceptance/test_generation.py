@@ -42,7 +42,9 @@ def test_a_completed_report_publishes_what_waits_for_it(pipeline: Pipeline, wait
     assert (event["type"], event["data"]["trigger"]) == ("video.published", "pipeline")
 
 
-def test_a_failed_report_rejects_it_and_says_why(pipeline: Pipeline, waiting: Any) -> None:
+def test_a_failed_report_rejects_the_command_with_its_reason(
+    pipeline: Pipeline, waiting: Any
+) -> None:
     report(pipeline, waiting.video_id, "failed", detail="out of memory")
     wait_until(lambda: pipeline.command(waiting.id).state == "rejected", "the rejection")
     [event] = pipeline.events()
@@ -50,7 +52,7 @@ def test_a_failed_report_rejects_it_and_says_why(pipeline: Pipeline, waiting: An
     assert "out of memory" in event["data"]["detail"]
 
 
-def test_reports_from_before_the_worker_are_read_and_nonsense_is_kept(
+def test_reports_sent_before_the_worker_started_are_read_and_invalid_ones_are_quarantined(
     pipeline: Pipeline, celery: Celeries
 ) -> None:
     video = pipeline.video(status="in_progress", internal_status="rendering")

@@ -53,7 +53,7 @@ def test_beat_is_killed_and_comes_back_across_due_times(
     assert_each_once(pipeline, commands)
 
 
-def test_two_beats_do_no_harm(pipeline: Pipeline, celery: Celeries) -> None:
+def test_two_beats_publish_nothing_twice(pipeline: Pipeline, celery: Celeries) -> None:
     celery.worker(concurrency=2)
     beats = [celery.beat(), celery.beat()]
     commands = scheduled(pipeline, 30)
@@ -62,7 +62,7 @@ def test_two_beats_do_no_harm(pipeline: Pipeline, celery: Celeries) -> None:
     assert all(beat.is_running for beat in beats)
 
 
-def test_one_of_two_beats_suffices(pipeline: Pipeline, celery: Celeries) -> None:
+def test_one_of_two_beats_is_enough(pipeline: Pipeline, celery: Celeries) -> None:
     celery.worker()
     beats = [celery.beat(), celery.beat()]
     commands = scheduled(pipeline, 30)
@@ -111,7 +111,7 @@ def test_a_valkey_that_is_emptied_just_before_the_due_time_delays_nothing(
     assert_each_once(pipeline, commands)
 
 
-def test_beat_ends_at_once_when_asked_to(pipeline: Pipeline, celery: Celeries) -> None:
+def test_beat_ends_at_once_on_sigterm(pipeline: Pipeline, celery: Celeries) -> None:
     pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=ahead(3600)))
     beat = celery.beat()
     wait_until(lambda: listens(pipeline), "beat to listen for due times")

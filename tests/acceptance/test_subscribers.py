@@ -223,7 +223,7 @@ def assert_each_once_in_order(pipeline: Pipeline) -> None:
         assert all(positions == sorted(positions) for positions in of_video.values())
 
 
-def test_sigterm_ends_a_consumer_after_the_event_in_hand(
+def test_sigterm_ends_a_consumer_after_its_current_event(
     pipeline: Pipeline, programs: Programs
 ) -> None:
     record(pipeline, 100)

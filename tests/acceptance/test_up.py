@@ -113,7 +113,7 @@ def test_it_may_be_ended_while_it_starts(up: StartUp) -> None:
     assert "Traceback" not in program.said
 
 
-def test_a_port_that_was_asked_for_and_is_taken_is_an_error(up: StartUp, running_up: Up) -> None:
+def test_a_requested_port_that_is_taken_is_an_error(up: StartUp, running_up: Up) -> None:
     port = str(running_up.wait_until_ready().base_url.port)
     other = up(API_PORT=port)
     assert other.ended() == 1

@@ -172,7 +172,7 @@ def test_a_pool_process_that_is_killed_is_replaced_and_nothing_is_lost(
     assert worker.is_running
 
 
-def test_a_worker_that_consumes_shows_and_one_that_does_not_shows_too(
+def test_health_distinguishes_a_worker_that_consumes_from_one_that_does_not(
     pipeline: Pipeline, celery: Celeries, redis_url: str
 ) -> None:
     worker = celery.worker()

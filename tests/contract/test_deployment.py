@@ -177,7 +177,7 @@ def test_celery_knows_these_options(command: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stop_leaves_time_for_the_work_in_hand(celeryconfig: dict[str, Any]) -> None:
+def test_a_stop_waits_for_the_current_batch(celeryconfig: dict[str, Any]) -> None:
     grace = seconds(SERVICES["worker"]["stop_grace_period"])
     assert grace > celeryconfig["worker_soft_shutdown_timeout"] + RUN_SECONDS
     assert grace > 30, "publish.enqueue waits half a minute for the database"

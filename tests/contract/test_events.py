@@ -56,7 +56,7 @@ def test_the_data_carries_what_a_consumer_needs(event: dict[str, Any]) -> None:
     assert data["first_publication"] is True
 
 
-def test_no_event_tells_an_address_or_a_note(pipeline: Pipeline) -> None:
+def test_no_event_contains_an_email_address_or_an_internal_note(pipeline: Pipeline) -> None:
     video = pipeline.video()
     pipeline.execute(
         'INSERT INTO section (video_id, "order", internal_notes) VALUES (%s, 1, %s)',

@@ -72,7 +72,7 @@ def test_every_route_of_the_design_is_there_once(document: dict[str, Any]) -> No
     }
 
 
-def test_every_operation_has_words_and_an_id_of_its_own(document: dict[str, Any]) -> None:
+def test_every_operation_has_a_description_and_its_own_id(document: dict[str, Any]) -> None:
     found = [operation for _, _, operation in operations(document)]
     assert all(operation["summary"] and operation["description"] for operation in found)
     assert len({operation["operationId"] for operation in found}) == len(found)
@@ -92,7 +92,7 @@ def test_every_error_is_a_problem_with_an_example(document: dict[str, Any]) -> N
             assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
 
 
-def test_every_route_below_the_api_asks_for_a_key(document: dict[str, Any]) -> None:
+def test_every_route_of_the_api_requires_a_key(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         if path.startswith("/api/v1/") and "schemas" not in path:
             assert operation["security"] == [{"HTTPBearer": []}], (path, method)

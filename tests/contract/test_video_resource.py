@@ -155,7 +155,7 @@ def test_the_owner_has_the_documented_fields(api: Api, full: int) -> None:
     assert owner["profile_picture"] == URI
 
 
-def test_names_stand_beside_the_ids_in_the_same_order(api: Api, full: int) -> None:
+def test_tag_names_are_in_the_order_of_the_tag_ids(api: Api, full: int) -> None:
     video = api.get(f"/videos/{full}/").json()
     assert (video["tags"], video["tag_names"]) == ([1, 2], ["light", "waves"])
     assert (video["category"], video["category_name"]) == (1, "Science")

@@ -39,9 +39,7 @@ facts = st.builds(
 
 
 @given(facts | st.none(), st.booleans())
-def test_every_command_gets_one_decision_that_hangs_together(
-    video: VideoFacts | None, held: bool
-) -> None:
+def test_every_command_gets_one_consistent_decision(video: VideoFacts | None, held: bool) -> None:
     command = replace(COMMAND, video_held=held and video is not None, video_exists=bool(video))
     decision = decide(command, video if command.video_held else None, NAMES, BASE)
     assert (decision.finished_at is not None) == decision.state.is_outcome
@@ -63,7 +61,7 @@ def test_pauses_grow_up_to_a_bound(times: int) -> None:
     assert timedelta(0) < compute_backoff(times) <= compute_backoff(times + 1) <= LONGEST_PAUSE
 
 
-def test_a_command_whose_video_is_held_by_others_stands_aside() -> None:
+def test_a_command_whose_video_is_locked_is_postponed() -> None:
     decision = decide(replace(COMMAND, video_held=False), None, NAMES, BASE)
     assert decision.state is CommandState.SCHEDULED
     assert decision.due_at > NOW
@@ -89,7 +87,7 @@ def test_only_what_differs_is_a_change(
     assert find_changes(READY, edits) == changes
 
 
-def test_the_event_tells_the_names_that_the_edits_bring() -> None:
+def test_the_event_has_the_names_of_edited_categories_and_tags() -> None:
     edits = {"category": 2, "subcategory": 5, "tags": [4, 9], "title": "New"}
     decision = decide(replace(COMMAND, edits=edits), READY, NAMES, BASE)
     assert decision.event is not None

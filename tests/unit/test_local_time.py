@@ -88,7 +88,7 @@ def test_a_local_time_that_exists_twice_is_refused_unless_fold_says_which(
     st.datetimes(local("1990-01-01T00:00"), local("2040-01-01T00:00")),
     st.sampled_from([0, 1]),
 )
-def test_what_is_accepted_shows_the_asked_time_on_the_zones_clocks(
+def test_an_accepted_local_time_is_shown_by_the_zones_clocks(
     zone: str, time: datetime, fold: int
 ) -> None:
     try:
@@ -107,7 +107,7 @@ def test_what_is_accepted_shows_the_asked_time_on_the_zones_clocks(
     st.sampled_from(["Australia/Lord_Howe", "Africa/Cairo", "Europe/Berlin", "America/St_Johns"]),
     st.integers(0, 366 * 24 * 12),
 )
-def test_every_instant_of_a_year_can_be_asked_for_by_its_local_time(zone: str, step: int) -> None:
+def test_every_instant_of_a_year_has_a_local_time_that_means_it(zone: str, step: int) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC) + step * timedelta(minutes=5)
     shown = at.astimezone(ZoneInfo(zone))
     assert to_instant(shown.replace(tzinfo=None, fold=0), zone, shown.fold) == at
@@ -126,7 +126,7 @@ def test_a_zones_digest_is_of_its_rules() -> None:
     assert compute_zone_digest("Europe/Berlin") == compute_zone_digest("Europe/Berlin")
 
 
-def test_a_moment_keeps_how_it_was_said() -> None:
+def test_a_moment_keeps_its_local_time_and_zone() -> None:
     said = PublishOptions.model_validate(
         {"publish_at_local": "2026-10-25T02:30", "time_zone": "Europe/Berlin", "fold": 1}
     )
@@ -157,7 +157,7 @@ def test_a_moment_keeps_how_it_was_said() -> None:
         {"publish_at": "2026-12-01T18:00:00"},
     ],
 )
-def test_half_said_times_are_refused(said: dict[str, str]) -> None:
+def test_incomplete_times_are_refused(said: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         PublishOptions.model_validate(said)
 

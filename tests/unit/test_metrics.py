@@ -44,7 +44,7 @@ def test_a_video_without_length_has_no_pace() -> None:
     assert metrics.compute(replace(READY, duration=0)).words_per_minute == 0.0
 
 
-def test_the_sections_tell_the_duration_when_the_video_does_not() -> None:
+def test_the_duration_is_the_sum_of_the_sections_when_the_video_has_none() -> None:
     assert metrics.compute(replace(READY, duration=None)).duration_seconds == 58
 
 
@@ -73,7 +73,7 @@ def test_the_completion_rate_is_a_share(plays: int, completed: int) -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_no_script_is_too_odd_to_be_counted(content: Any) -> None:
+def test_the_words_of_any_script_can_be_counted(content: Any) -> None:
     video = replace(READY, generated_script=None, contents=[content])
     assert metrics.compute(video).script_words >= 0
 

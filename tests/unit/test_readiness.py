@@ -73,7 +73,7 @@ def test_every_combination_follows_the_rule() -> None:
         assert readiness.get_verdict(video) is expected
 
 
-def test_the_gates_are_all_told_even_when_the_first_is_closed() -> None:
+def test_every_check_is_reported_even_when_the_first_one_fails() -> None:
     assessed = readiness.assess(replace(READY, status="failed", is_active=False))
     assert [gate.name for gate in assessed.gates] == [
         "deleted",

@@ -166,7 +166,9 @@ def test_development_may_call_itself(url: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0.1.2.3", "224.0.0.1", "[fe80::1]", "127.1"])
-def test_even_development_calls_no_metadata_and_no_odd_spellings(host: str) -> None:
+def test_metadata_addresses_and_unusual_spellings_are_refused_even_in_development(
+    host: str,
+) -> None:
     with pytest.raises(AddressRefused):
         check_url(f"http://{host}/", allow_private=True, resolve=unasked)
 

@@ -125,7 +125,7 @@ def test_an_endpoint_fails_since_the_first_failure_after_the_last_success(
     assert found.failing_since == (since and since + timedelta(milliseconds=10))
 
 
-def test_each_endpoint_is_judged_by_its_own_tries() -> None:
+def test_each_endpoint_has_its_own_health() -> None:
     other = UUID(int=2)
     found = summarize_health(
         [tried(410), tried(200, 1, other), tried(500, 2), tried(503, 3, other)]

@@ -15,10 +15,10 @@ from worker.rules.etag import compute_etag, is_allowed
 MAX_ATTEMPTS = 5
 LONGEST_PAUSE = timedelta(minutes=1)
 LOCKED_PAUSE = timedelta(milliseconds=200)
-"""How long a command is postponed while another transaction holds the video\'s row."""
+"""How long a command is postponed while another transaction holds the video's row."""
 
 OPENED = (None, CommandState.PUBLISHED, CommandState.UNCHANGED)
-"""States of a window\'s publication after which its withdrawal has work; None: no window."""
+"""States of a window's publication after which its withdrawal has work; None: no window."""
 NEVER_OPENED = (
     "window_never_opened",
     "The publication that this was to end did not take place, so there is nothing to end.",

@@ -59,7 +59,7 @@ def test_a_key_that_may_only_read_changes_nothing(api: Api, method: str, path: s
 @pytest.mark.parametrize(
     ("method", "path"), [(method, path) for method, path in ROUTES if "{video}" in path]
 )
-def test_what_lies_in_another_workspace_does_not_exist(api: Api, method: str, path: str) -> None:
+def test_videos_of_another_workspace_do_not_exist(api: Api, method: str, path: str) -> None:
     answer = api.call(method, "/api/v1" + path.format(video=api.video()), "elsewhere")
     assert answer.status_code == 404
     assert answer.json()["type"] == "/problems/no-such-video"

@@ -36,7 +36,7 @@ def test_commands_are_found_by_video_and_state(api: Api) -> None:
     assert [(c["video_id"], c["state"]) for c in found] == [(video, "unchanged")]
 
 
-def test_a_new_latest_moment_asks_the_command_again_at_once(api: Api) -> None:
+def test_a_new_deadline_checks_the_command_again_at_once(api: Api) -> None:
     path = accepted(api, status="not_started")
     api.run()
     changed = api.call("PATCH", f"/api/v1{path}", json={"publish_before": LATER}).json()
@@ -52,7 +52,7 @@ def test_a_latest_moment_that_has_passed_is_refused(api: Api) -> None:
     assert answer.json()["errors"][0]["pointer"] == "/publish_before"
 
 
-def test_a_cancelled_command_publishes_nothing_and_says_so(api: Api) -> None:
+def test_a_cancelled_command_publishes_nothing_and_has_an_event(api: Api) -> None:
     path = accepted(api)
     answer = api.call("DELETE", f"/api/v1{path}")
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")

@@ -22,7 +22,7 @@ COMPLETED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_report_is_answered_with_where_the_video_stands(api: Api, slash: str) -> None:
+def test_a_report_is_answered_with_the_state_of_generation(api: Api, slash: str) -> None:
     video = api.video(**DRAFT)
     answer = api.post(f"/videos/{video}/generation{slash}", json=COMPLETED)
     assert answer.status_code == 200
@@ -123,7 +123,7 @@ def test_a_report_is_json(api: Api) -> None:
     assert api.post(path, content=b"", headers=json).status_code == 422
 
 
-def test_what_the_platforms_table_refuses_is_a_conflict_in_its_words(api: Api) -> None:
+def test_a_report_that_the_platforms_table_refuses_is_answered_with_409(api: Api) -> None:
     api.execute("ALTER TABLE video ADD CHECK (length(video) <= 30)")
     video = api.video(**DRAFT)
     long = {**COMPLETED, "video": f"https://cdn.example.com/{'x' * 30}.mp4"}

@@ -83,7 +83,7 @@ def test_what_a_database_cannot_hold_is_the_callers_fault(api: Api, content: byt
     assert api.value("SELECT count(*) FROM publisher.publish_command") == 0
 
 
-def test_a_body_that_says_it_is_something_else_is_refused(api: Api) -> None:
+def test_a_body_of_another_media_type_is_refused_with_415(api: Api) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", data={"title": "x"})
     assert_problem(answer, 415, "not-json")
 
@@ -93,7 +93,7 @@ def test_a_body_over_a_mebibyte_is_too_large(api: Api) -> None:
     assert_problem(answer, 413, "body-too-large")
 
 
-def test_a_body_that_does_not_say_its_size_is_counted(api: Api) -> None:
+def test_a_body_without_a_content_length_is_limited_too(api: Api) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(2 * MAX_BODY // 4096):
             yield b" " * 4096
@@ -193,7 +193,7 @@ def test_an_unreachable_database_answers_503(redis: Redis, redis_url: str) -> No
         assert "127.0.0.1" not in answer.text
 
 
-def test_a_bug_shows_nothing_but_its_correlation_id(
+def test_an_internal_error_shows_only_its_correlation_id(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def buggy(*_: Any) -> None:
@@ -211,7 +211,7 @@ def test_health_answers_without_any_engine(redis: Redis, redis_url: str) -> None
         assert api.call("GET", "/healthz", None).json() == {"status": "ok"}
 
 
-def test_readiness_is_red_without_a_worker_and_says_which_part(api: Api) -> None:
+def test_readiness_names_the_worker_when_there_is_none(api: Api) -> None:
     answer = api.call("GET", "/readyz", None)
     assert answer.status_code == 503
     checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}

@@ -17,7 +17,7 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_command_is_accepted_and_can_be_asked_for(api: Api, slash: str) -> None:
+def test_an_accepted_command_can_be_read(api: Api, slash: str) -> None:
     answer = api.post(f"/videos/{api.video()}/publish{slash}")
     assert answer.status_code == 202
     command = answer.json()
@@ -130,7 +130,7 @@ def test_an_invalid_correlation_id_is_replaced(api: Api, given: Any) -> None:
     assert len(answer.headers["X-Correlation-ID"]) == 36
 
 
-def test_a_traceparent_that_is_none_is_not_handed_on(api: Api) -> None:
+def test_an_invalid_traceparent_is_not_passed_on(api: Api) -> None:
     api.post(f"/videos/{api.video()}/publish/", headers={"traceparent": "00-zz-zz-01"})
     api.run()
     assert "traceparent" not in api.events()[0]
@@ -148,7 +148,7 @@ def test_a_client_may_echo_the_video_that_it_was_shown(api: Api) -> None:
     assert column(api.engine, video, "is_draft") is True
 
 
-def test_the_plan_says_what_a_publish_would_do(api: Api) -> None:
+def test_the_plan_has_the_outcome_of_a_publish(api: Api) -> None:
     plan = api.get(f"/videos/{api.video()}/publish/").json()
     assert plan["outcome"] == "published"
     assert plan["revision"] == 1

@@ -81,7 +81,7 @@ def test_it_continues_after_a_position_and_then_live(
         wait_until(lambda: heard.positions == [3, 4, 5, 6, 7], "what came after")
 
 
-def test_last_event_id_counts_over_after(pipeline: Pipeline, url: str, key: str) -> None:
+def test_last_event_id_overrides_after(pipeline: Pipeline, url: str, key: str) -> None:
     tell(pipeline, 5)
     with listening(f"{url}?after=0", key, **{"Last-Event-ID": "4"}) as heard:
         wait_until(lambda: heard.positions == [5], "the last one")
@@ -150,7 +150,7 @@ def test_it_continues_while_no_relay_runs(pipeline: Pipeline, url: str, key: str
         wait_until(lambda: heard.positions == [1, 2, 3], "the others, once each")
 
 
-def test_a_stream_with_a_hole_or_a_senseless_entry_is_filled_from_the_outbox(
+def test_a_gap_or_an_invalid_entry_of_the_stream_is_filled_from_the_outbox(
     pipeline: Pipeline, url: str, key: str, redis: Redis
 ) -> None:
     with listening(f"{url}?after=0", key) as heard:
@@ -161,7 +161,7 @@ def test_a_stream_with_a_hole_or_a_senseless_entry_is_filled_from_the_outbox(
         wait_until(lambda: heard.positions == [1, 2, 3, 4], "all four")
 
 
-def test_what_was_pruned_is_said_to_be_gone(pipeline: Pipeline, url: str, key: str) -> None:
+def test_pruned_events_are_answered_with_410(pipeline: Pipeline, url: str, key: str) -> None:
     write_events(pipeline.engine, 3_000)
     pipeline.execute("DELETE FROM publisher.outbox_event WHERE position <= 1000")
     with listening(f"{url}?after=10", key) as heard:
@@ -176,7 +176,7 @@ def test_a_position_that_was_never_given_out_is_refused(url: str, key: str) -> N
     assert heard.status == 409
 
 
-def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
+def test_a_slow_reader_is_dropped_and_delays_no_other(
     pipeline: Pipeline, server: Served, url: str, key: str
 ) -> None:
     host, port = url.removeprefix("http://").partition("/")[0].split(":")
@@ -204,7 +204,7 @@ def test_a_slow_reader_is_dropped_with_a_last_word_and_costs_others_nothing(
     assert whole[:-1] == list(range(1, resume_after + 1))
 
 
-def test_a_reader_that_takes_nothing_at_all_is_given_up(
+def test_a_reader_that_reads_nothing_is_disconnected(
     pipeline: Pipeline, server: Served, url: str, key: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     host, port = url.removeprefix("http://").partition("/")[0].split(":")
@@ -220,7 +220,7 @@ def test_a_reader_that_takes_nothing_at_all_is_given_up(
         wait_until(lambda: server.tail.live_readers == 0, "nobody")
 
 
-def test_a_revoked_key_is_read_with_no_longer(pipeline: Pipeline, url: str, key: str) -> None:
+def test_a_reader_with_a_revoked_key_is_dropped(pipeline: Pipeline, url: str, key: str) -> None:
     with patch.object(tail, "KEY_CHECK_SECONDS", 0), listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
         [known] = list_keys(pipeline.engine)
@@ -230,7 +230,9 @@ def test_a_revoked_key_is_read_with_no_longer(pipeline: Pipeline, url: str, key:
     assert json.loads(heard.last.data or "")["reason"] == "key_revoked"
 
 
-def test_the_end_of_the_server_is_told(platform: Engine, redis_url: str, key: str) -> None:
+def test_readers_get_a_last_event_when_the_server_stops(
+    platform: Engine, redis_url: str, key: str
+) -> None:
     with ExitStack() as stack, ExitStack() as until_the_end:
         server = until_the_end.enter_context(served(platform, redis_url))
         heard = stack.enter_context(listening(server.stream, key))
@@ -241,7 +243,7 @@ def test_the_end_of_the_server_is_told(platform: Engine, redis_url: str, key: st
     assert 500 <= int(heard.last.retry or 0) <= 3_000
 
 
-def test_one_who_hangs_up_is_forgotten(server: Served, url: str, key: str) -> None:
+def test_a_disconnected_reader_is_removed(server: Served, url: str, key: str) -> None:
     with listening(url, key) as heard:
         wait_until(lambda: heard.blocks and server.live_readers == 1, "the reader")
     wait_until(lambda: server.live_readers == 0, "nobody")

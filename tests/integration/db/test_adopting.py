@@ -195,7 +195,7 @@ def test_the_resource_is_readable(adopted: Adopted) -> None:
     assert resource["custom_url"].startswith("ai-research-studio/lecture-1-")
 
 
-def test_a_video_that_django_holds_stands_aside_and_holds_up_no_other(adopted: Adopted) -> None:
+def test_a_video_that_django_has_locked_is_postponed_and_delays_no_other(adopted: Adopted) -> None:
     accepted = adopted.pipeline.accept(1, 2)
     with adopted.admin.transaction():
         adopted.admin.execute("SELECT FROM videos_video WHERE id = 1 FOR UPDATE")
@@ -208,7 +208,7 @@ def test_a_video_that_django_holds_stands_aside_and_holds_up_no_other(adopted: A
     assert adopted.pipeline.command(held.id).state == "published"
 
 
-def test_the_end_of_generation_is_heard_at_once(adopted: Adopted) -> None:
+def test_the_end_of_generation_makes_the_command_due_at_once(adopted: Adopted) -> None:
     adopted.run("trigger")
     adopted.admin.execute("SET ROLE django")
     adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
@@ -220,7 +220,7 @@ def test_the_end_of_generation_is_heard_at_once(adopted: Adopted) -> None:
     assert adopted.pipeline.command(waiting.id).state == "published"
 
 
-def test_what_django_saves_without_a_turn_calls_nothing(adopted: Adopted) -> None:
+def test_a_save_that_does_not_end_generation_notifies_nobody(adopted: Adopted) -> None:
     adopted.run("trigger")
     adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
     [waiting] = adopted.pipeline.publish(1)

@@ -101,7 +101,7 @@ def test_two_hosts_may_migrate_at_the_same_time(empty: Engine) -> None:
     assert is_migrated(empty)
 
 
-def test_without_a_word_about_the_platform_only_our_schema_is_made(empty: Engine) -> None:
+def test_migrate_makes_only_our_schema_by_default(empty: Engine) -> None:
     migrate(empty)
     assert {schema for schema, _ in tables(empty)} == {"publisher"}
 
@@ -112,7 +112,7 @@ def test_the_platforms_tables_can_be_added_later(empty: Engine) -> None:
     assert ("public", "video") in tables(empty)
 
 
-def test_a_database_that_was_never_migrated_says_so(empty: Engine) -> None:
+def test_a_new_database_is_not_migrated(empty: Engine) -> None:
     assert not is_migrated(empty)
 
 

@@ -49,7 +49,7 @@ def types(pipeline: Pipeline) -> list[str]:
 
 
 @pytest.mark.parametrize("hours", [0.5, 3])
-def test_a_command_is_moved_and_an_event_says_from_where_to_where(api: Api, hours: float) -> None:
+def test_a_rescheduled_command_has_an_event_with_both_times(api: Api, hours: float) -> None:
     command, to = scheduled(api), ahead(hours)
     answer = patch(api, command, publish_at=to)
     assert answer.status_code == 200
@@ -137,7 +137,7 @@ def test_a_command_that_waits_becomes_scheduled_again(api: Api) -> None:
     assert api.command(command.id).state == "waiting"
 
 
-def test_a_command_that_waits_and_is_asked_at_once_goes_on_waiting(api: Api) -> None:
+def test_a_waiting_command_that_is_checked_early_keeps_waiting(api: Api) -> None:
     [command] = api.publish(api.video(status="in_progress"))
     patch(api, command, publish_before=ahead(1))
     assert api.command(command.id).state == "waiting"
@@ -160,7 +160,7 @@ def test_a_null_time_is_refused(api: Api, empty: str) -> None:
     assert api.command(command.id) == command
 
 
-def test_a_page_in_due_order_goes_on_where_the_last_one_ended_whatever_became_of_that_command(
+def test_a_page_in_due_order_continues_even_if_its_last_command_has_ended(
     api: Api,
 ) -> None:
     commands = [scheduled(api, hours) for hours in range(1, 7)]
@@ -184,7 +184,7 @@ def test_a_command_of_another_workspace_cannot_be_moved(api: Api) -> None:
     assert api.command(command.id) == command
 
 
-def test_reading_is_not_changing(api: Api) -> None:
+def test_a_read_key_cannot_change_anything(api: Api) -> None:
     assert patch(api, scheduled(api), key="read", publish_at=ahead(2)).status_code == 403
 
 

@@ -54,7 +54,7 @@ def test_another_version_than_expected_is_refused_at_once(api: Api) -> None:
     assert commands(api) == 0
 
 
-def test_what_changes_before_its_time_is_rejected_and_an_event_says_why(api: Api) -> None:
+def test_a_command_whose_video_changes_before_its_time_is_rejected_with_an_event(api: Api) -> None:
     video = api.video()
     answer = publish(api, video, tag(api, video), publish_at=LATER)
     assert answer.status_code == 202
@@ -121,7 +121,7 @@ def test_a_revision_may_be_expected_instead(api: Api, expected: int, status: int
     assert api.post(f"/videos/{video}/publish/", json=body).status_code == status
 
 
-def test_a_revision_says_nothing_of_the_platforms_edits(pipeline: Pipeline) -> None:
+def test_a_revision_does_not_change_with_the_platforms_edits(pipeline: Pipeline) -> None:
     video = pipeline.video()
     command = scheduled(pipeline, video, expected_revision=0)
     pipeline.execute(CHANGED, video)
@@ -161,7 +161,7 @@ def test_in_one_batch_only_the_first_of_two_that_expect_the_same_is_carried_out(
     assert column(pipeline.engine, video, "title") == "First"
 
 
-def test_in_bulk_the_refusal_says_which_and_nothing_is_written(api: Api) -> None:
+def test_in_bulk_the_refusal_names_the_command_and_nothing_is_written(api: Api) -> None:
     kept, changed, other = api.video(), api.video(), api.video()
     tags = {video: tag(api, video) for video in (kept, changed)}
     api.execute(CHANGED, changed)
@@ -219,7 +219,7 @@ def test_a_refused_expectation_uses_up_no_idempotency_key(pipeline: Pipeline) ->
     assert not pipeline.accept(video, **keyed).replayed
 
 
-def test_an_accepted_call_that_comes_again_is_answered_again_though_the_video_changed(
+def test_a_repeated_call_gets_the_same_answer_after_the_video_has_changed(
     api: Api,
 ) -> None:
     video = api.video()

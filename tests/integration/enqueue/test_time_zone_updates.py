@@ -146,7 +146,7 @@ def test_new_rules_that_move_nothing_make_no_event(pipeline: Pipeline, rules: Ru
     assert moves(pipeline) == []
 
 
-def test_without_new_rules_nothing_is_touched(pipeline: Pipeline) -> None:
+def test_without_new_rules_no_command_is_written(pipeline: Pipeline) -> None:
     command = told(pipeline, "2099-12-01T18:00")
     assert time_zone_updates.recompute_instants(pipeline.engine).moved == []
     assert pipeline.command(command.id) == command
@@ -214,7 +214,7 @@ def test_many_are_recomputed_in_steps(
     assert len(moves(pipeline)) == 21
 
 
-def test_a_command_whose_latest_moment_was_changed_meanwhile_still_moves(
+def test_a_command_whose_deadline_was_changed_meanwhile_still_moves(
     pipeline: Pipeline, rules: Rules
 ) -> None:
     command = told(pipeline, "2099-12-01T18:00")

@@ -155,7 +155,7 @@ def test_a_local_time_without_one_instant_is_refused_over_http(
     assert commands(api) == 0
 
 
-def test_in_bulk_each_refusal_says_at_which_command(api: Api) -> None:
+def test_in_bulk_each_error_points_at_its_command(api: Api) -> None:
     bodies = [{}, SKIPPED, TWICE, {**TWICE, "fold": 1}]
     asked = [{"video_id": api.video(), **body} for body in bodies]
     answer = api.post("/publish-commands", json={"commands": asked})
@@ -187,7 +187,7 @@ def test_on_the_command_line_it_is_one_clear_line(pipeline: Pipeline) -> None:
         ("--publish-at", "2099-01-01T00:00:00Z", "--fold", "1"),
     ],
 )
-def test_half_said_times_are_usage_errors_on_the_command_line(
+def test_incomplete_times_are_usage_errors_on_the_command_line(
     pipeline: Pipeline, options: tuple[str, ...]
 ) -> None:
     assert pipeline.command_line("enqueue", str(pipeline.video()), *options).exit_code == 2
@@ -248,7 +248,7 @@ def test_after_its_latest_moment_it_expires_and_publishes_nothing(pipeline: Pipe
     assert said["data"]["first_publication"] is True
 
 
-def test_a_latest_moment_that_has_passed_when_it_is_said_expires_at_once(
+def test_a_deadline_in_the_past_expires_the_command_at_once(
     pipeline: Pipeline,
 ) -> None:
     [command] = pipeline.publish(
@@ -310,7 +310,9 @@ def test_without_a_time_it_is_the_door_that_set_it_off(pipeline: Pipeline, door:
     assert [event["data"]["trigger"] for event in pipeline.events()] == [door]
 
 
-def test_a_published_event_tells_the_times_asked_for_due_and_done(pipeline: Pipeline) -> None:
+def test_a_published_event_has_the_requested_the_due_and_the_actual_time(
+    pipeline: Pipeline,
+) -> None:
     command = scheduled(pipeline)
     pipeline.let_pass(hours=2)
     pipeline.run()
@@ -328,7 +330,7 @@ def test_a_published_event_tells_the_times_asked_for_due_and_done(pipeline: Pipe
 # --- the event -----------------------------------------------------------------------------------
 
 
-def test_a_schedule_is_an_event_that_says_what_when_and_by_which_door(pipeline: Pipeline) -> None:
+def test_a_scheduled_command_has_an_event_with_action_time_and_trigger(pipeline: Pipeline) -> None:
     asked = {"video_id": pipeline.video(), "publish_at_local": "2099-12-01T18:00:00", **BERLIN}
     [command] = pipeline.accept(PublishRequest.model_validate(asked), trigger=Trigger.CLI).commands
     [event] = pipeline.events()

@@ -165,7 +165,7 @@ def test_a_window_of_no_length_is_refused(pipeline: Pipeline) -> None:
         window(pipeline, publish_at=at, unpublish_at=at)
 
 
-def test_a_window_is_not_turned_around(pipeline: Pipeline) -> None:
+def test_a_window_must_not_end_before_it_begins(pipeline: Pipeline) -> None:
     beginning, end = window(pipeline)
     with pytest.raises(RequestInvalid, match="window ends before"):
         move(pipeline, beginning, publish_at=ahead(4))
@@ -202,7 +202,7 @@ def test_a_window_whose_keys_request_comes_again_after_its_end_is_the_same_windo
 # --- withdrawals ---------------------------------------------------------------------------------
 
 
-def test_a_withdrawn_video_is_a_draft_again_and_an_event_says_so(pipeline: Pipeline) -> None:
+def test_an_unpublished_video_is_a_draft_again_and_has_an_event(pipeline: Pipeline) -> None:
     video = published(pipeline)
     [command] = pipeline.publish(withdrawal(video))
     assert command.state == "unpublished"

@@ -119,7 +119,7 @@ def test_an_event_that_commits_late_is_not_passed_over(told: Api) -> None:
     assert positions(told.get("/events?after=10", "everywhere")) == [11]
 
 
-def test_what_was_pruned_is_said_to_be_gone(told: Api) -> None:
+def test_pruned_events_are_answered_with_410(told: Api) -> None:
     told.execute("DELETE FROM publisher.outbox_event WHERE position <= 4")
     gone = told.get("/events?after=2", "everywhere")
     assert (gone.status_code, gone.json()["type"]) == (410, "/problems/position-gone")

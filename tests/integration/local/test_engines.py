@@ -167,7 +167,7 @@ def test_data_is_found_again_after_a_restart(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
-def test_both_end_with_the_context_whatever_ends_it(
+def test_both_engines_end_with_the_context_even_after_an_error(
     used: Path, failure: type[BaseException]
 ) -> None:
     with pytest.raises(failure), engines(used, durable=False) as found:
@@ -214,7 +214,7 @@ def test_a_killed_starter_takes_its_engines_with_it(used: Path) -> None:
     assert find_running(used) is None
 
 
-def test_engines_left_by_a_killed_starter_give_way_and_their_data_is_kept(directory: Path) -> None:
+def test_engines_of_a_killed_starter_are_replaced_and_their_data_is_kept(directory: Path) -> None:
     with starter(directory) as process:
         left = found_in(directory)
         sql(left, "CREATE TABLE kept AS SELECT 'a word' AS word")

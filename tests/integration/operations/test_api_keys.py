@@ -8,7 +8,7 @@ from schemas.values.caller import Scope
 from worker.operations.api_keys import NoSuchWorkspace, create_key, identify, list_keys, revoke_key
 
 
-def test_a_key_tells_whose_it_is(platform: Engine) -> None:
+def test_a_key_identifies_its_caller(platform: Engine) -> None:
     secret = create_key(platform, name="ci", scope=Scope.PUBLISH, workspace_id=1)
     caller = identify(platform, secret)
     assert caller is not None
@@ -31,7 +31,7 @@ def test_the_secret_is_nowhere_in_the_database(platform: Engine) -> None:
     assert secret not in rows[0][0]
 
 
-def test_a_revoked_key_is_nobodys(platform: Engine) -> None:
+def test_a_revoked_key_identifies_no_caller(platform: Engine) -> None:
     secret = create_key(platform, name="ci", scope=Scope.ADMIN, workspace_id=None)
     [key] = list_keys(platform)
     assert revoke_key(platform, key.id) is True

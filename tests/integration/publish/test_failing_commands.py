@@ -39,7 +39,7 @@ def test_the_rest_of_the_batch_is_published(poisoned: Pipeline) -> None:
     assert states[37] == "scheduled"
 
 
-def test_the_culprit_backs_off_and_keeps_the_error(poisoned: Pipeline) -> None:
+def test_the_failing_command_backs_off_and_keeps_the_error(poisoned: Pipeline) -> None:
     [command] = poisoned.publish(poisoned.video(title="poison"))
     assert (command.state, command.attempts, command.reason) == ("scheduled", 1, "error")
     assert "this row is poisonous" in (command.detail or "")
@@ -58,13 +58,13 @@ def test_after_its_last_attempt_it_fails_with_an_event(poisoned: Pipeline) -> No
     assert event["causationid"] == str(command.id)
 
 
-def test_several_culprits_are_each_found(poisoned: Pipeline) -> None:
+def test_several_failing_commands_are_each_isolated(poisoned: Pipeline) -> None:
     titles = ["poison" if n in (0, 13, 14, 49) else f"Fine {n}" for n in range(50)]
     commands = poisoned.publish(*(poisoned.video(title=title) for title in titles))
     assert [n for n, c in enumerate(commands) if c.state != "published"] == [0, 13, 14, 49]
 
 
-def test_a_row_too_large_for_an_index_is_a_culprit_too(pipeline: Pipeline) -> None:
+def test_a_row_too_large_for_an_index_fails_its_command_only(pipeline: Pipeline) -> None:
     """Psycopg files it under OperationalError, as if the database were unreachable."""
     pipeline.execute("CREATE INDEX ON video (description)")
     noise = "".join(random.Random(1).choices(string.printable[:62], k=40_000))  # noqa: S311
@@ -90,7 +90,7 @@ def test_a_bug_in_a_rule_hurts_only_the_command_that_it_meets(
     assert "ZeroDivisionError" in (first.detail or "")
 
 
-def test_a_database_that_goes_away_costs_no_attempt(
+def test_an_unreachable_database_costs_no_attempt(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [command] = pipeline.accept(pipeline.video()).commands
@@ -101,7 +101,7 @@ def test_a_database_that_goes_away_costs_no_attempt(
     assert pipeline.command(command.id).state == "published"
 
 
-def test_a_failed_command_publishes_nothing_of_its_batch_mates_twice(poisoned: Pipeline) -> None:
+def test_a_failing_command_does_not_publish_the_rest_of_its_batch_twice(poisoned: Pipeline) -> None:
     poisoned.publish(*(poisoned.video(title=t) for t in ("a", "poison", "b", "c")))
     published = [event["subject"] for event in poisoned.events()]
     assert len(published) == len(set(published)) == 3

@@ -35,7 +35,7 @@ def test_a_backlog_does_not_let_a_newer_withdrawal_overtake(pipeline: Pipeline) 
     assert types == ["video.published", "video.unpublished"]
 
 
-def test_what_stands_aside_is_not_overtaken(pipeline: Pipeline) -> None:
+def test_a_postponed_command_is_not_overtaken(pipeline: Pipeline) -> None:
     video = pipeline.video()
     [older] = pipeline.accept(video).commands
     with pipeline.holding("UPDATE video SET title = title WHERE id = %s", video):
@@ -110,7 +110,7 @@ def test_a_stricter_transaction_of_the_platform_does_not_fail_for_us(
     assert pipeline.states(waiting) == ["published"]
 
 
-def test_waiting_and_standing_aside_is_not_lateness(pipeline: Pipeline) -> None:
+def test_waiting_and_postponing_are_not_lateness(pipeline: Pipeline) -> None:
     video = pipeline.video(status="in_progress")
     [waiting] = pipeline.publish(video)
     pipeline.make_due()
@@ -133,7 +133,7 @@ def test_a_retry_keeps_the_latest_moment(pipeline: Pipeline) -> None:
     assert pipeline.states(command) == ["expired"]
 
 
-def test_the_first_publication_is_told_right_within_a_batch(pipeline: Pipeline) -> None:
+def test_first_publication_is_right_for_two_commands_in_one_batch(pipeline: Pipeline) -> None:
     video = pipeline.video()
     wrong = PublishRequest(video_id=video, expected_revision=0)
     pipeline.publish(video, wrong)

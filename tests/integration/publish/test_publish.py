@@ -106,7 +106,7 @@ def test_a_command_past_its_latest_moment_expires_and_publishes_nothing(pipeline
     assert column(pipeline.engine, video, "is_draft") is True
 
 
-def test_a_command_waits_a_day_for_generation_unless_the_caller_says_otherwise(
+def test_a_command_without_a_deadline_waits_a_day_for_generation(
     pipeline: Pipeline,
 ) -> None:
     [waiting] = pipeline.publish(pipeline.video(status="in_progress"))
@@ -129,7 +129,7 @@ def test_a_command_without_a_latest_moment_is_carried_out_however_late(pipeline:
     assert pipeline.command(command.id).state == "published"
 
 
-def test_a_waiting_command_is_asked_at_its_latest_moment_at_the_latest(pipeline: Pipeline) -> None:
+def test_a_waiting_command_is_checked_by_its_deadline(pipeline: Pipeline) -> None:
     video = pipeline.video(status="not_started")
     latest = soon(seconds=0.9)
     [command] = pipeline.publish(PublishRequest(video_id=video, publish_before=latest))

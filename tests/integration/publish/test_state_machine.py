@@ -194,7 +194,7 @@ FROM video v LEFT JOIN publisher.video_release r ON r.video_id = v.id WHERE v.id
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(step, min_size=4, max_size=25))
-def test_whatever_happens_each_command_has_one_outcome_and_the_events_tell_the_truth(
+def test_each_command_has_one_outcome_and_the_events_report_it(
     pipeline: Pipeline, steps: list[tuple[Any, ...]]
 ) -> None:
     crash = Crash(pipeline, outbox.append)

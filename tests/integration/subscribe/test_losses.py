@@ -128,7 +128,7 @@ def test_a_new_group_begins_with_what_only_the_outbox_has(
         assert handled(subscriber, 4) == [1, 2, 3, 4]
 
 
-def test_a_gap_that_the_outbox_has_forgotten_too_is_raised(
+def test_a_gap_that_the_outbox_has_pruned_too_is_raised(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
     publish_videos(pipeline, 2)
@@ -179,7 +179,7 @@ def test_an_async_subscriber_does_the_same(pipeline: Pipeline, urls: dict[str, A
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_last_events_are_gone_and_nothing_follows_that_would_show_it(
+def test_missing_events_at_the_end_of_the_stream_are_noticed(
     pipeline: Pipeline, urls: dict[str, Any], mode: dict[str, Any]
 ) -> None:
     publish_videos(pipeline, 4)

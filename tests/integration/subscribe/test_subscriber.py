@@ -263,7 +263,7 @@ def test_a_part_that_does_not_exist_is_refused(redis_url: str) -> None:
         Subscriber(redis_url, group="search", partition=(3, 3))
 
 
-def test_a_subscriber_that_acknowledges_nothing_is_refused_more(
+def test_a_subscriber_with_a_thousand_unacknowledged_events_gets_no_more(
     redis: Redis, redis_url: str
 ) -> None:
     add_events(redis, *("a" for _ in range(1_200)))
