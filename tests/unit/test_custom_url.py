@@ -81,7 +81,7 @@ def test_the_short_id_is_sixty_five_bits_of_the_hash_in_crockford_base32() -> No
 
 
 @pytest.mark.parametrize("path", ["", "research", "research/what-is-light", "x/" + "u" * 13])
-def test_a_path_without_a_short_id_leads_nowhere(path: str) -> None:
+def test_a_path_without_a_short_id_is_answered_with_404(path: str) -> None:
     assert custom_url.find_short_id(path) is None
 
 

@@ -50,7 +50,7 @@ def test_every_command_gets_one_consistent_decision(video: VideoFacts | None, he
 
 
 @given(facts)
-def test_no_video_is_published_after_the_latest_moment(video: VideoFacts) -> None:
+def test_no_video_is_published_after_the_deadline(video: VideoFacts) -> None:
     decision = decide(COMMAND, video, NAMES, BASE)
     if COMMAND.publish_before is not None and video.now > COMMAND.publish_before:
         assert decision.state is CommandState.EXPIRED

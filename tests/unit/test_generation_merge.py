@@ -210,7 +210,7 @@ def test_a_named_file_is_kept_also_when_the_report_comes_late() -> None:
     assert found == {FILE}
 
 
-def test_the_later_of_two_ends_of_a_run_decides() -> None:
+def test_the_later_final_report_of_a_run_decides() -> None:
     end = (at(1, "failed", detail="Out of memory."), at(2, "completed", video=FILE))
     for order in permutations(end):
         row = after(DRAFT, *order)

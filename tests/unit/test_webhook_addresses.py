@@ -139,7 +139,7 @@ def test_everything_else_is_refused_without_a_look_up(host: str) -> None:
         "",
     ],
 )
-def test_odd_urls_are_refused(url: str) -> None:
+def test_unusual_urls_are_refused(url: str) -> None:
     with pytest.raises(AddressRefused):
         check_url(url, allow_private=False, resolve=unasked)
 

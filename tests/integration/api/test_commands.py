@@ -45,7 +45,7 @@ def test_a_new_deadline_checks_the_command_again_at_once(api: Api) -> None:
     assert api.value("SELECT checks FROM publisher.publish_command") == 2
 
 
-def test_a_latest_moment_that_has_passed_is_refused(api: Api) -> None:
+def test_a_deadline_that_has_passed_is_refused(api: Api) -> None:
     body = {"publish_before": "2020-01-01T00:00:00Z"}
     answer = api.call("PATCH", f"/api/v1{accepted(api)}", json=body)
     assert answer.status_code == 422

@@ -77,7 +77,7 @@ def test_a_body_that_is_not_an_object_is_invalid(api: Api, content: bytes) -> No
         b'{"title": "x", "template": {}, "owner": {"email": "\\u0000"}, "workspace": 1}',
     ],
 )
-def test_what_a_database_cannot_hold_is_the_callers_fault(api: Api, content: bytes) -> None:
+def test_text_that_postgres_cannot_store_is_refused_with_422(api: Api, content: bytes) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", content=content, headers=JSON)
     assert answer.status_code in (400, 422), answer.text
     assert api.value("SELECT count(*) FROM publisher.publish_command") == 0

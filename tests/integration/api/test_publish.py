@@ -223,7 +223,7 @@ def test_an_old_address_leads_to_the_new_one(api: Api) -> None:
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
-def test_a_video_that_is_not_out_has_no_address(api: Api) -> None:
+def test_a_draft_is_not_found_by_its_url(api: Api) -> None:
     video = api.video()
     api.publish(video)
     path = api.get(f"/videos/{video}/").json()["custom_url"]

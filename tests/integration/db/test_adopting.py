@@ -252,7 +252,7 @@ def test_django_may_add_a_section_meanwhile(adopted: Adopted) -> None:
     assert adopted.pipeline.command(accepted.commands[0].id).state == "published"
 
 
-def test_what_a_column_refuses_fails_that_command_alone(adopted: Adopted) -> None:
+def test_a_value_that_a_column_refuses_fails_only_its_command(adopted: Adopted) -> None:
     too_long = f"https://cdn.example.com/{'x' * 300}"
     accepted = adopted.pipeline.accept(edits(1, title="One", cover_image=too_long), 2)
     for _ in range(5):

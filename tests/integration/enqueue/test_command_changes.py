@@ -100,7 +100,7 @@ def test_a_rescheduled_command_is_not_carried_out_at_its_old_time(api: Api) -> N
     assert api.run() == 1
 
 
-def test_only_the_latest_moment_is_changed(api: Api) -> None:
+def test_only_the_deadline_is_changed(api: Api) -> None:
     command, latest = scheduled(api), ahead(2)
     patch(api, command, publish_before=latest)
     changed = api.command(command.id)
@@ -110,7 +110,7 @@ def test_only_the_latest_moment_is_changed(api: Api) -> None:
     assert times(said, "publish_before", "asked_for") == [latest, command.asked_for]
 
 
-def test_a_latest_moment_is_taken_away(api: Api) -> None:
+def test_a_deadline_is_taken_away(api: Api) -> None:
     command = scheduled(api, publish_before=ahead(2))
     assert patch(api, command, publish_before=None).json()["publish_before"] is None
 
@@ -118,7 +118,7 @@ def test_a_latest_moment_is_taken_away(api: Api) -> None:
 @pytest.mark.parametrize(
     "said", [{"publish_at": "same"}, {"publish_before": "same"}, {"publish_before": None}]
 )
-def test_saying_what_is_so_already_makes_no_event(api: Api, said: dict[str, str | None]) -> None:
+def test_a_change_to_the_same_time_makes_no_event(api: Api, said: dict[str, str | None]) -> None:
     latest = ahead(2) if "same" in said.values() else None
     command = scheduled(api, publish_before=latest)
     same: dict[str, Any] = {"publish_at": command.asked_for, "publish_before": latest}
@@ -143,7 +143,7 @@ def test_a_waiting_command_that_is_checked_early_keeps_waiting(api: Api) -> None
     assert api.command(command.id).state == "waiting"
 
 
-def test_saying_what_is_so_already_of_a_command_that_waits_makes_no_event(api: Api) -> None:
+def test_a_change_to_the_same_time_of_a_waiting_command_makes_no_event(api: Api) -> None:
     latest = ahead(1)
     [command] = api.publish(
         PublishRequest(video_id=api.video(status="in_progress"), publish_before=latest)
@@ -171,14 +171,14 @@ def test_a_page_in_due_order_continues_even_if_its_last_command_has_ended(
     assert {each["id"] for each in rest} >= {str(each.id) for each in commands[2:]}
 
 
-def test_a_command_that_ended_cannot_be_moved(api: Api) -> None:
+def test_a_command_that_has_ended_cannot_be_rescheduled(api: Api) -> None:
     [command] = api.publish(api.video())
     answer = patch(api, command, publish_at=ahead(1))
     assert (answer.status_code, answer.json()["type"]) == (409, "/problems/command-ended")
     assert types(api) == ["published"]
 
 
-def test_a_command_of_another_workspace_cannot_be_moved(api: Api) -> None:
+def test_a_command_of_another_workspace_cannot_be_rescheduled(api: Api) -> None:
     command = scheduled(api)
     assert patch(api, command, key="elsewhere", publish_at=ahead(2)).status_code == 404
     assert api.command(command.id) == command
@@ -232,7 +232,7 @@ def test_an_invalid_change_of_a_withdrawal_is_refused(api: Api, name: str) -> No
     assert answer.json()["errors"][0]["pointer"] == f"/{name}"
 
 
-def test_many_who_move_one_command_at_once_leave_it_at_the_time_of_the_last_event(
+def test_of_many_concurrent_changes_the_last_event_has_the_commands_time(
     pipeline: Pipeline,
 ) -> None:
     command = scheduled(pipeline)
@@ -308,7 +308,7 @@ def test_a_timed_command_that_brings_edits_stays(pipeline: Pipeline) -> None:
     assert column(pipeline.engine, video, "title") == "Later"
 
 
-def test_a_timed_command_after_a_withdrawal_stays(pipeline: Pipeline) -> None:
+def test_a_publish_command_after_a_withdrawal_is_kept(pipeline: Pipeline) -> None:
     video = pipeline.video()
     before = scheduled(pipeline, 1, video_id=video)
     withdrawal = pipeline.accept(

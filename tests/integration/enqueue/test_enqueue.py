@@ -27,7 +27,7 @@ def commands(pipeline: Pipeline) -> int:
     return pipeline.value("SELECT count(*) FROM publisher.publish_command")
 
 
-def test_a_command_keeps_what_it_is_known_by(pipeline: Pipeline) -> None:
+def test_a_command_keeps_its_correlation_id_and_traceparent(pipeline: Pipeline) -> None:
     video = pipeline.video()
     [command] = pipeline.accept(video, trigger=Trigger.PIPELINE, correlation_id="c-9").commands
     assert (command.video_id, command.workspace_id) == (video, 1)
@@ -63,7 +63,7 @@ def test_a_video_of_another_workspace_does_not_exist(pipeline: Pipeline) -> None
         ({"tags": [1, 77]}, "/tags"),
     ],
 )
-def test_what_contradicts_the_database_is_refused(
+def test_a_request_that_contradicts_the_database_is_refused(
     pipeline: Pipeline, fields: dict[str, object], pointer: str
 ) -> None:
     with pytest.raises(RequestInvalid) as refused:

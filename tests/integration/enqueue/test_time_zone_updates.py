@@ -69,7 +69,7 @@ def moves(pipeline: Pipeline) -> list[dict[str, Any]]:
 # --- new rules -----------------------------------------------------------------------------------
 
 
-def test_what_moves_is_reported_and_has_its_event(pipeline: Pipeline, rules: Rules) -> None:
+def test_a_moved_command_is_reported_and_has_an_event(pipeline: Pipeline, rules: Rules) -> None:
     command = told(pipeline, "2099-12-01T18:00")
     rules("Europe/Berlin", "Atlantic/Reykjavik")
     [moved] = time_zone_updates.recompute_instants(pipeline.engine).moved
@@ -283,7 +283,7 @@ def test_the_instant_that_is_stored_is_the_one_that_the_clocks_there_show(
         ("Pacific/Apia", "2011-12-30T12:00", "2011-12-31T00:00:00"),
     ],
 )
-def test_what_the_clocks_skip_is_refused_with_what_they_show_next(
+def test_a_local_time_that_the_clocks_skip_is_refused_with_the_next_one(
     pipeline: Pipeline, zone: str, local: str, nearest: str
 ) -> None:
     with pytest.raises(RequestInvalid, match=nearest):

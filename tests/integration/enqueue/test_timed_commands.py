@@ -96,7 +96,7 @@ def test_the_edits_of_a_timed_command_are_applied_at_its_time(pipeline: Pipeline
 
 
 @pytest.mark.parametrize("days", [1, 30, 3650])
-def test_without_a_latest_moment_it_is_published_after_any_downtime(
+def test_without_a_deadline_it_is_published_after_any_downtime(
     pipeline: Pipeline, days: int
 ) -> None:
     command = scheduled(pipeline, hours=1)
@@ -226,9 +226,7 @@ def test_a_queue_message_may_be_timed_and_an_invalid_one_is_quarantined(
 
 
 @pytest.mark.parametrize("later", [0, -1])
-def test_a_latest_moment_not_later_than_the_time_is_refused(
-    pipeline: Pipeline, later: float
-) -> None:
+def test_a_deadline_not_later_than_the_time_is_refused(pipeline: Pipeline, later: float) -> None:
     at = ahead(1)
     with pytest.raises(RequestInvalid) as refused:
         scheduled(pipeline, publish_at=at, publish_before=at + timedelta(seconds=later))
@@ -236,7 +234,7 @@ def test_a_latest_moment_not_later_than_the_time_is_refused(
     assert commands(pipeline) == 0
 
 
-def test_after_its_latest_moment_it_expires_and_publishes_nothing(pipeline: Pipeline) -> None:
+def test_after_its_deadline_it_expires_and_publishes_nothing(pipeline: Pipeline) -> None:
     command = scheduled(pipeline, hours=1, publish_before=ahead(2))
     pipeline.let_pass(hours=3)
     assert pipeline.run() == 1
@@ -257,7 +255,7 @@ def test_a_deadline_in_the_past_expires_the_command_at_once(
     assert command.state == "expired"
 
 
-def test_until_its_latest_moment_it_waits_for_generation_however_long(pipeline: Pipeline) -> None:
+def test_until_its_deadline_it_waits_for_generation_however_long(pipeline: Pipeline) -> None:
     video = pipeline.video(status="in_progress")
     command = scheduled(pipeline, video_id=video, publish_before=ahead(24 * 30))
     pipeline.let_pass(days=29)
@@ -305,7 +303,7 @@ def test_the_patience_with_generation_counts_from_the_time(pipeline: Pipeline) -
 
 
 @pytest.mark.parametrize("door", [Trigger.API, Trigger.CLI, Trigger.QUEUE, Trigger.PIPELINE])
-def test_without_a_time_it_is_the_door_that_set_it_off(pipeline: Pipeline, door: Trigger) -> None:
+def test_without_a_time_the_trigger_is_the_interface(pipeline: Pipeline, door: Trigger) -> None:
     pipeline.publish(pipeline.video(), trigger=door)
     assert [event["data"]["trigger"] for event in pipeline.events()] == [door]
 
@@ -446,7 +444,7 @@ def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(pipeline: P
     assert claimed == late[: BATCH * 4 // 5] + fresh
 
 
-def test_what_falls_due_now_is_not_starved_by_a_backlog_that_weighs_much(
+def test_a_large_backlog_does_not_delay_commands_that_are_due_now(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "MAX_BYTES", 100_000)

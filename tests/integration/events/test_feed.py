@@ -97,7 +97,7 @@ def test_it_works_with_redis_dead(told: Api) -> None:
         assert positions(api.get("/events", "everywhere", headers=headers)) == list(range(1, 11))
 
 
-def test_one_call_looks_at_a_bounded_number_of_positions_and_moves_on(told: Api) -> None:
+def test_one_call_scans_a_limited_number_of_positions(told: Api) -> None:
     with patch.object(feed, "SCAN", 4):
         answer = told.get("/events?type=video.publish_failed")
         assert (positions(answer), next_after(answer)) == ([], 4)
@@ -129,7 +129,7 @@ def test_pruned_events_are_answered_with_410(told: Api) -> None:
     assert positions(told.get("/events", "everywhere")) == list(range(5, 11))
 
 
-def test_where_everything_was_pruned_the_next_event_is_found(told: Api) -> None:
+def test_the_next_event_is_found_when_all_earlier_ones_were_pruned(told: Api) -> None:
     told.execute("DELETE FROM publisher.outbox_event")
     assert next_after(told.get("/events")) == 10
     assert told.get("/events?after=9").status_code == 410
@@ -171,7 +171,7 @@ def test_it_answers_at_once_if_there_is_something(told: Api) -> None:
     assert positions(answer) == [9]
 
 
-def test_many_who_wait_look_at_the_database_once(told: Api) -> None:
+def test_many_waiting_callers_need_one_statement(told: Api) -> None:
     """One statement serves all readers."""
     with ThreadPoolExecutor(8) as pool:
         waiting = [

@@ -346,7 +346,7 @@ def test_root_gets_an_error_for_a_data_directory_that_the_engines_cannot_enter(
 
 
 @as_root
-def test_root_does_not_trust_a_strangers_folder(
+def test_root_refuses_a_folder_of_another_user(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stranger = directory / "copies"

@@ -17,7 +17,7 @@ def test_a_command_keeps_when_it_was_due_claimed_and_done(pipeline: Pipeline) ->
     assert command.accepted_at <= command.claimed_at <= command.finished_at
 
 
-def test_what_postpones_a_command_makes_it_no_less_late(pipeline: Pipeline) -> None:
+def test_postponing_does_not_reduce_lateness(pipeline: Pipeline) -> None:
     video = pipeline.video()
     [command] = pipeline.accept(video).commands
     pipeline.execute("UPDATE publisher.publish_command SET due_at = due_at - %s", LATE)

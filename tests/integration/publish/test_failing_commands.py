@@ -75,7 +75,7 @@ def test_a_row_too_large_for_an_index_fails_its_command_only(pipeline: Pipeline)
     assert states == ["published", "scheduled", "published"]
 
 
-def test_a_bug_in_a_rule_hurts_only_the_command_that_it_meets(
+def test_a_bug_in_a_rule_fails_only_its_command(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count_words = metrics.count_words

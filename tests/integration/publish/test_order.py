@@ -48,7 +48,7 @@ def test_a_postponed_command_is_not_overtaken(pipeline: Pipeline) -> None:
     assert pipeline.states(older, newer) == ["published", "unpublished"]
 
 
-def test_what_backs_off_is_not_overtaken_and_holds_up_no_other_video(
+def test_a_command_that_backs_off_is_not_overtaken_and_delays_no_other_video(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video, other = pipeline.video(), pipeline.video()
@@ -85,7 +85,7 @@ def test_a_batch_that_fails_is_halved_without_overtaking(
     assert pipeline.states(older, newer) == ["scheduled", "scheduled"]
 
 
-def test_what_waits_for_generation_holds_up_nothing(pipeline: Pipeline) -> None:
+def test_a_command_that_waits_for_generation_delays_no_other(pipeline: Pipeline) -> None:
     video = pipeline.video(status="in_progress")
     [waiting] = pipeline.publish(video)
     [later] = pipeline.publish(withdrawal(video))
@@ -93,7 +93,7 @@ def test_what_waits_for_generation_holds_up_nothing(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize("level", [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE])
-def test_a_stricter_transaction_of_the_platform_does_not_fail_for_us(
+def test_a_repeatable_read_transaction_of_the_platform_does_not_fail(
     pipeline: Pipeline, level: IsolationLevel
 ) -> None:
     video = pipeline.video(status="in_progress")
@@ -122,7 +122,7 @@ def test_waiting_and_postponing_are_not_lateness(pipeline: Pipeline) -> None:
     assert pipeline.command(waiting.id).fell_due_at == completed
 
 
-def test_a_retry_keeps_the_latest_moment(pipeline: Pipeline) -> None:
+def test_a_retry_keeps_the_deadline(pipeline: Pipeline) -> None:
     [command] = pipeline.accept(pipeline.video()).commands
     pipeline.execute(
         "UPDATE publisher.publish_command SET state = 'failed', finished_at = now(), "

@@ -97,7 +97,7 @@ def test_the_pauses_of_a_waiting_command_grow(pipeline: Pipeline) -> None:
     assert pipeline.command(command.id).state == "waiting"
 
 
-def test_a_command_past_its_latest_moment_expires_and_publishes_nothing(pipeline: Pipeline) -> None:
+def test_a_command_past_its_deadline_expires_and_publishes_nothing(pipeline: Pipeline) -> None:
     video = pipeline.video()
     accepted = pipeline.accept(PublishRequest(video_id=video, publish_before=soon()))
     pipeline.execute("UPDATE publisher.publish_command SET publish_before = now() - interval '1 s'")
@@ -119,7 +119,7 @@ def test_a_command_without_a_deadline_waits_a_day_for_generation(
     assert (given_up.state, given_up.reason) == ("expired", "generation_overdue")
 
 
-def test_a_command_without_a_latest_moment_is_carried_out_however_late(pipeline: Pipeline) -> None:
+def test_a_command_without_a_deadline_is_carried_out_however_late(pipeline: Pipeline) -> None:
     [command] = pipeline.accept(pipeline.video()).commands
     pipeline.execute(
         "UPDATE publisher.publish_command SET due_at = now() - interval '9 days', "
@@ -190,7 +190,7 @@ def test_tags_that_the_command_no_longer_has_are_taken_away(pipeline: Pipeline) 
     assert pipeline.rows("SELECT tag_id FROM video_tag ORDER BY 1") == [(2,), (3,)]
 
 
-def test_what_the_pipeline_owns_cannot_be_set(pipeline: Pipeline) -> None:
+def test_fields_that_the_pipeline_owns_are_not_written(pipeline: Pipeline) -> None:
     video = pipeline.video(status="in_progress", internal_status="planning")
     echo = request(
         video, status="completed", internal_status="completed", is_draft=False, duration=5
@@ -270,7 +270,7 @@ def test_a_batch_of_many_megabytes_goes_through(pipeline: Pipeline) -> None:
     assert pipeline.value("SELECT count(*) FROM video WHERE is_draft") == 0
 
 
-def test_a_batch_is_bounded_by_what_its_edits_weigh(
+def test_a_batch_is_bounded_by_the_size_of_its_edits(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(claim, "MAX_BYTES", 100_000)

@@ -190,7 +190,7 @@ def test_missing_events_at_the_end_of_the_stream_are_noticed(
         assert handled(subscriber, 3) == [5, 6, 7]
 
 
-def test_what_is_lost_after_where_the_reading_is_set_back_to_does_not_come_first(
+def test_events_lost_after_the_consumers_place_do_not_come_first(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
     """A consumer was killed right after a read: no mark yet, and then a part of it is deleted."""

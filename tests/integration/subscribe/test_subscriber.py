@@ -38,7 +38,9 @@ def test_a_new_group_begins_with_the_oldest_event_and_events_are_typed(
         assert (first.position, first.event.position, second.position) == (1, 1, 2)
 
 
-def test_what_was_acknowledged_never_comes_again(pipeline: Pipeline, urls: dict[str, Any]) -> None:
+def test_acknowledged_events_are_not_delivered_again(
+    pipeline: Pipeline, urls: dict[str, Any]
+) -> None:
     publish_videos(pipeline, 5)
     with Subscriber(**urls, group="search") as subscriber:
         assert handled(subscriber, 3) == [1, 2, 3]
@@ -46,7 +48,7 @@ def test_what_was_acknowledged_never_comes_again(pipeline: Pipeline, urls: dict[
         assert handled(subscriber, 2) == [4, 5]
 
 
-def test_what_was_not_acknowledged_comes_again_before_what_is_new(
+def test_unacknowledged_events_are_delivered_again_before_new_ones(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
     publish_videos(pipeline, 3)
@@ -243,7 +245,7 @@ def test_a_second_consumer_is_on_standby_and_goes_on_where_the_first_one_ended(
     assert heard == [2, 3]
 
 
-def test_parts_of_a_group_divide_the_videos(redis: Redis, redis_url: str) -> None:
+def test_partitions_of_a_group_divide_the_videos(redis: Redis, redis_url: str) -> None:
     add_events(redis, *"abcdefgh")
     got: list[list[int]] = []
     for part in range(3):
@@ -258,7 +260,7 @@ def test_parts_of_a_group_divide_the_videos(redis: Redis, redis_url: str) -> Non
     assert all(got)
 
 
-def test_a_part_that_does_not_exist_is_refused(redis_url: str) -> None:
+def test_a_partition_that_does_not_exist_is_refused(redis_url: str) -> None:
     with pytest.raises(ValueError, match="no partition 3 of 3"):
         Subscriber(redis_url, group="search", partition=(3, 3))
 
