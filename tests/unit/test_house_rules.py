@@ -36,7 +36,7 @@ ROOMS = ("worker", "db", "schemas", "tests", "bench")
 TEXTS = sorted(
     path
     for pattern in (
-        *(f"{room}/**/*.{kind}" for room in ROOMS for kind in ("py", "lua", "mako")),
+        *(f"{room}/**/*.{kind}" for room in ROOMS for kind in ("py", "lua")),
         "*.py",
         "*.md",
         "*.toml",
@@ -74,6 +74,9 @@ PHRASES = {
     "(?:is|are|was|were) what": "the subject first",
     "at hand": "available",
     r"turns(?!\[)": "changes",
+    "takes? no": "does not accept, does not have",
+    "in vain": "without success",
+    "whatever became": "the outcome",
     "(?:nobody|somebody)": "the caller, another transaction, no consumer, …",
 }
 # Where a phrase is meant literally.

@@ -220,7 +220,7 @@ def test_the_end_of_generation_makes_the_command_due_at_once(adopted: Adopted) -
     assert adopted.pipeline.command(waiting.id).state == "published"
 
 
-def test_a_save_that_does_not_end_generation_notifies_nobody(adopted: Adopted) -> None:
+def test_a_save_that_does_not_end_generation_sends_no_notification(adopted: Adopted) -> None:
     adopted.run("trigger")
     adopted.admin.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
     [waiting] = adopted.pipeline.publish(1)

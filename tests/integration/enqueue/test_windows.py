@@ -370,7 +370,7 @@ def test_a_bulk_call_publishes_withdraws_and_opens_windows(api: Api) -> None:
     assert column(api.engine, draft, "is_draft") is False
 
 
-def test_a_bulk_withdrawal_takes_no_edits(api: Api) -> None:
+def test_a_bulk_withdrawal_does_not_accept_edits(api: Api) -> None:
     body = {
         "video_id": published(api),
         "action": "unpublish",
