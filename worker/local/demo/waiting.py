@@ -38,7 +38,7 @@ class Monitor:
             if failure := self.find_failure():
                 raise DemoFailed(failure)
             if time.monotonic() > deadline:
-                raise DemoFailed(f"Waited {TIMEOUT_SECONDS:.0f} s for {description} without success.")
+                raise DemoFailed(f"After {TIMEOUT_SECONDS:.0f} s still waiting for {description}.")
             time.sleep(CHECK_SECONDS)
         return answer
 
