@@ -37,7 +37,7 @@ bench: $(DEV_STAMP) ## measure this project and its peers on the same work
 	$(BIN)/python -m bench $(ARGS)
 
 asyncapi: $(DEV_STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from the models
-	$(BIN)/python -m worker.api.documents.asyncapi > docs/asyncapi.json
+	$(BIN)/python -c "from worker.api.documents.asyncapi import main; main()" > docs/asyncapi.json
 
 # Extras stay in: without them pip takes the newest version of a package that another one wants
 # with an extra. Each file takes the versions of the one before, so tests and image have the same ones.

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.fields import INT32_MAX, INT64_MAX, Frozen, Id, LocalTime, Text, Time, ZoneName
 from schemas.video import VideoEdits, VideoInput
@@ -247,9 +247,19 @@ class CommandFilter(Frozen):
     before: UUID | None = None
     """The last command of the previous page."""
     before_due_at: Time | None = None
-    """The `due_at` of that command. Only for the order `due`."""
+    """The `due_at` that the previous page showed for it. Only for the order `due`. Default: its
+    `due_at` now."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     """The size of the page."""
+
+
+def _describe_change(schema: dict[str, Any]) -> None:
+    """Describe that a field that is left out is kept, and that a time must not be null."""
+    for name, field in schema["properties"].items():
+        field.pop("default", None)
+        if name.startswith(("publish_at", "unpublish_at")):
+            [value] = [each for each in field.pop("anyOf") if each.get("type") != "null"]
+            field.update(value)
 
 
 class CommandChange(PublicationTime):
@@ -258,6 +268,12 @@ class CommandChange(PublicationTime):
     Fields that are left out keep their values. If nothing differs, the command is not changed.
     """
 
+    model_config = ConfigDict(json_schema_extra=_describe_change)
+
+    publish_at: Time | None = None
+    """The new time to publish. A time in the past means now."""
+    unpublish_at: Time | None = None
+    """The new time to unpublish. A time in the past means now."""
     publish_before: Time | None = None
     """The new deadline. null: no deadline."""
 

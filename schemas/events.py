@@ -125,7 +125,7 @@ class PublishScheduled:
     due_at: datetime
     publish_before: datetime | None
     previously: datetime | None
-    """The previous `asked_for`. null: not changed."""
+    """The previous `asked_for`. null: not changed, or it was at once."""
     scheduled_at: datetime
     """When the event was recorded."""
 

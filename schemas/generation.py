@@ -52,7 +52,7 @@ class ReportData(Frozen):
 
     run: Run = 1
     """1 for the first generation. Add 1 each time the video is generated again, also after a
-    failure. A report of an earlier run has no effect."""
+    failure. A report of an earlier run sets at most the rendered file, if no later report has."""
     internal_status: InternalStatus | None = None
     """`progressed` only: the stage of the run. Within a run it never goes back."""
     generation_progress: Progress | None = None
@@ -71,7 +71,7 @@ class GenerationReport(ReportData):
 
     kind: ReportKind
     time: ReportTime | None = None
-    """When it happened. Default: now. Reports with the same kind, run and time are duplicates."""
+    """When it happened. Default: now. It decides between reports of the same kind and run."""
 
     @model_validator(mode="after")
     def _has_only_fields_of_its_kind(self) -> Self:

@@ -64,7 +64,11 @@ LIST_DUE = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE {_WANTED} AND (
     %(before)s::uuid IS NULL
-    OR (due_at, id) > (coalesce(%(before_due_at)s::timestamptz, '-infinity'), %(before)s)
+    OR (due_at, id) > (coalesce(%(before_due_at)s::timestamptz, (
+        SELECT due_at FROM publisher.publish_command
+        WHERE id = %(before)s
+          AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
+    ), '-infinity'), %(before)s)
 )
 ORDER BY due_at, id
 LIMIT %(limit)s

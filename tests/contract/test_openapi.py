@@ -148,3 +148,11 @@ def test_the_api_keeps_to_its_own_document(api: Api) -> None:
             case.call_and_validate(headers=headers, checks=checks)
 
         try_out()
+
+
+def test_a_change_of_a_command_has_no_default_and_no_null_time(document: Any) -> None:
+    """What is left out is kept, and generated clients must not send it."""
+    fields = document["components"]["schemas"]["CommandChange"]["properties"]
+    times = {"publish_at", "publish_at_local", "unpublish_at", "unpublish_at_local"}
+    assert [name for name, field in fields.items() if "default" in field] == []
+    assert {name for name, field in fields.items() if "anyOf" not in field} == times

@@ -1,7 +1,9 @@
 """Programs as processes that are forked from one which has imported the modules already.
 
 A new interpreter spends two seconds of CPU on imports, and the tests start hundreds of programs. A
-forked one is as real: a process of its own, with its own signals, environment and output.
+forked one is as real: a process of its own, with its own signals, environment and output. It does
+not run `atexit` handlers, and does not notice an import that only another program makes: the tests
+of the README and of the compose file start new interpreters.
 """
 
 import multiprocessing
@@ -9,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,6 +92,7 @@ def _run(
             os.dup2(output.fileno(), descriptor)
     os.environ.clear()
     os.environ.update(environment)
+    time.tzset()
     sys.argv = arguments
     warnings.simplefilter("ignore")
     main()

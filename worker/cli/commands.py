@@ -107,8 +107,8 @@ def retry(
         ),
     ] = None,
     *,
-    request: RetryRequest,
     all_: Annotated[bool, typer.Option("--all", help="Retry every failed command.")] = False,
+    request: RetryRequest,
 ) -> None:
     """Retry a failed command, or all failed commands at a bounded rate, with new attempts."""
     if (command_id is None) is not all_:

@@ -61,15 +61,12 @@ def enqueue(
         typer.Option(
             help="A JSON file with the documented request, applied to each video when it is "
             "published; - reads stdin.",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
         ),
     ] = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish videos as soon as they are ready, or at a given time. All are accepted, or none.
+    """Publish videos at once, or at a given time, when they are ready. All are accepted, or none.
 
     With --unpublish-at, each video is unpublished again at that time. Exit code 1: a video was
     refused or, with --wait, not published. Exit code 3: --wait ended before the outcomes.
@@ -119,7 +116,12 @@ def _enqueue(
 
 
 def _read_edits(file: Path) -> VideoInput:
-    text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(
+            f"{file} cannot be read: {error}", param_hint="'--edits-file'"
+        ) from None
     try:
         return VideoInput.model_validate_json(text)
     except ValidationError as error:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from enum import EnumType
 from functools import wraps
+from itertools import chain
 from typing import Annotated, Any, TypeVar, get_args
 
 import typer
@@ -16,21 +17,24 @@ AsJson = Annotated[
 ]
 
 FIELDS = {
-    "publish_at": ("TIME", "Publish at this time, as 2026-12-01T18:00:00Z. Default: at once."),
+    "publish_at": ("TIME", "Publish at this time, as 2026-12-01T18:00:00Z."),
     "publish_at_local": ("LOCAL", "Publish at this time in --time-zone, as 2026-12-01T18:00."),
     "unpublish_at": ("TIME", "Unpublish at this time, as 2026-12-15T18:00:00Z."),
     "unpublish_at_local": ("LOCAL", "Unpublish at this time in --time-zone, as 2026-12-15T18:00."),
     "time_zone": ("ZONE", "IANA time zone of the local times, as Europe/Berlin."),
     "fold": ("0|1", "For a local time that occurs twice: 0 is the first, 1 the second."),
     "publish_before": ("TIME", "The command expires if it has not run by this time."),
-    "expected_revision": ("NUMBER", "Refuse if the video is at another revision."),
+    "expected_revision": (
+        "NUMBER",
+        "Refuse if the video is at another revision; 0: never published.",
+    ),
     "state": ("STATE", "Only those in this state."),
     "action": ("ACTION", "Only commands with this action."),
     "video_id": ("ID", "Only commands for this video."),
     "workspace_id": ("ID", "Only those of this workspace."),
     "due_from": ("TIME", "Only commands that are due at this time or later."),
     "due_until": ("TIME", "Only commands that are due before this time."),
-    "before": ("ROW", "Only rows after this id (for deliveries: before this position)."),
+    "before": ("ROW", ""),
     "limit": ("NUMBER", "Maximum number of rows, 1 to 200."),
     "cause": ("CAUSE", "With --all: only commands with this cause, as `commands causes` shows it."),
     "per_second": (
@@ -38,7 +42,8 @@ FIELDS = {
         "With --all: number of commands that become due each second, 1 to 1000.",
     ),
 }
-"""The fields of models that are options: what `--help` shows for the value, and its text."""
+"""The fields of models that are options: what `--help` shows for the value, and its text ("": the
+field's own description)."""
 
 
 def command_group(text: str) -> typer.Typer:
@@ -62,12 +67,12 @@ def options_of_model(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**values: Any) -> None:
-        texts = {option.name: values.pop(option.name) for option in options}
+        given = {option.name: values.pop(option.name) for option in options}
+        texts = {field: None if value is None else str(value) for field, value in given.items()}
         command(**values, **{name: to_model(model.model_validate_strings, texts)})
 
-    others = [each for each in parameters.values() if each.name != name]
-    arguments = [each for each in others if each.kind is not each.KEYWORD_ONLY]
-    run.__signature__ = inspect.Signature(arguments + options + others[len(arguments) :])  # pyright: ignore[reportAttributeAccessIssue]
+    expanded = [options if each.name == name else [each] for each in parameters.values()]
+    run.__signature__ = inspect.Signature(list(chain.from_iterable(expanded)))  # pyright: ignore[reportAttributeAccessIssue]
     return run
 
 
@@ -77,7 +82,7 @@ def to_model(validate: Callable[[Any], M], values: dict[str, Any]) -> M:
         return validate({name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = _option_name(str(first["loc"][0])) if first["loc"] else None
+        where = f"'{_option_name(str(first['loc'][0]))}'" if first["loc"] else None
         text = first["msg"].removeprefix("Value error, ")
         raise typer.BadParameter(text, param_hint=where) from None
 
@@ -85,12 +90,14 @@ def to_model(validate: Callable[[Any], M], values: dict[str, Any]) -> M:
 def _to_option(model: type[BaseModel], name: str) -> inspect.Parameter:
     field = model.model_fields[name]
     metavar, text = FIELDS[name]
+    text = text or field.description or ""
+    value: Any = str
     for kind in get_args(field.annotation):
-        if isinstance(kind, EnumType):
-            text = f"{text.removesuffix('.')}: {', '.join(map(str, kind))}."
+        if isinstance(kind, EnumType):  # so that a shell completes its members
+            value, text = kind, f"{text.removesuffix('.')}: {', '.join(map(str, kind))}."
     option = typer.Option(_option_name(name), metavar=metavar, help=text)
     default = None if field.default is None else str(field.default)
-    annotation = Annotated[str | None, option]
+    annotation = Annotated[value | None, option]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg.errors import (
+    DuplicateObject,
+    DuplicateTable,
     InsufficientPrivilege,
     InvalidSchemaName,
     LockNotAvailable,
@@ -78,21 +80,26 @@ def complain(text: str) -> None:
     print(f"publish-worker: {text}", file=sys.stderr, flush=True)
 
 
-def explain_database_error(error: DBAPIError | psycopg.Error) -> str:
+def explain_database_error(error: Exception) -> str:
     """Return what the database answered, and what to do."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     answer = str(cause).partition("\n")[0].removeprefix("connection failed: ").rstrip(".")
     match cause:
         case UndefinedTable() | UndefinedColumn() | InvalidSchemaName():
             return f"{NOT_MIGRATED} ({answer})"
-        case InsufficientPrivilege():
-            return f"The database refuses: {answer}. GRANT that to the user of DATABASE_URL."
         case LockNotAvailable():
             return "Another transaction holds the command for a long time. Try again."
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return f"The database cannot be reached: {answer}. Check DATABASE_URL and the server."
+        case DuplicateTable() | DuplicateObject():
+            advice = "Nothing was changed. Use another database, or drop what is there."
+        case InsufficientPrivilege() if answer.startswith("must be owner"):
+            advice = "Run this as the owner."
+        case InsufficientPrivilege():
+            advice = "GRANT that to the user of DATABASE_URL."
         case _:
-            return f"The database refuses: {answer}. Check DATABASE_URL."
+            advice = "Check DATABASE_URL."
+    return f"The database refuses: {answer}. {advice}"
 
 
 def explain_redis_error(error: RedisError) -> str:

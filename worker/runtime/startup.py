@@ -3,9 +3,9 @@
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 
-from db.errors import DatabaseUnavailable, NotMigrated
+from db.errors import DATABASE_ERRORS, DatabaseUnavailable, NotMigrated
 from db.revision import is_migrated
 from worker.runtime.errors_explained import (
     NOT_MIGRATED,
@@ -51,7 +51,7 @@ def check_database(engine: Engine) -> None:
     """Raise DatabaseUnavailable or NotMigrated unless the database answers and is up to date."""
     try:
         migrated = is_migrated(engine)
-    except DBAPIError as error:
+    except DATABASE_ERRORS as error:
         raise DatabaseUnavailable(explain_database_error(error)) from error
     if not migrated:
         raise NotMigrated(NOT_MIGRATED)

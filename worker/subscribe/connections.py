@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+import psycopg
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.events import outbox
 from db.events.outbox import RecordedEvent
@@ -22,8 +24,15 @@ from db.session import connect, transaction
 T = TypeVar("T")
 Value = str | bytes | int | float
 Command = tuple[Value, ...]
-UNREACHABLE = (RedisConnectionError, RedisTimeoutError, OperationalError)
-"""Errors that pass by themselves."""
+UNREACHABLE = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    OperationalError,
+    PoolTimeout,
+)
+"""Errors that pass by themselves: of Redis, of the database's driver, and of SQLAlchemy's pool."""
 SLICE_SECONDS = 0.05
 """A pause is waited in slices, between which a stop is noticed."""
 

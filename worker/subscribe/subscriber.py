@@ -88,7 +88,8 @@ class BaseSubscriber:
         self._retries = Retries(self._membership, max_tries, retry_seconds)
         self._gaps = Gaps(self._membership, public_base_url)
         self._reader = Reader(self._membership, self._gaps, self._retries, start_after)
-        self._is_unreachable = False
+        self._outage: type[BaseException] | None = None
+        """What the last step raised, if a server was unreachable."""
 
     def stop(self) -> None:
         """End the loop after the current event. Safe in a signal handler and in any thread."""
@@ -100,12 +101,14 @@ class BaseSubscriber:
             result = await step
         except UNREACHABLE as error:
             self._membership.is_open = False
-            if not self._is_unreachable:  # once an outage
+            if type(error) is not self._outage:  # once for each cause
                 log.warning("subscriber.unreachable", group=self.group.name, error=str(error))
-            self._is_unreachable = True
+            self._outage = type(error)
             await self._connections.pause(pause)
             return None
-        self._is_unreachable = False
+        if self._outage:
+            log.info("subscriber.reachable", group=self.group.name)
+            self._outage = None
         return result
 
     async def _advance(self, now: float) -> Entry | None:

@@ -6,9 +6,23 @@ revision = "platform_0003"
 down_revision = "platform_0002"
 
 
+HAS_TRIGGER = "SELECT FROM pg_trigger WHERE tgrelid = 'video'::regclass AND tgname = '{name}'"
+
+
 def upgrade() -> None:
-    op.execute("ALTER TRIGGER publisher_video_turned ON video RENAME TO publisher_video_changed")
+    _rename("publisher_video_turned", "publisher_video_changed")
 
 
 def downgrade() -> None:
-    op.execute("ALTER TRIGGER publisher_video_changed ON video RENAME TO publisher_video_turned")
+    _rename("publisher_video_changed", "publisher_video_turned")
+
+
+def _rename(old: str, new: str) -> None:
+    """Rename the trigger; one that was dropped stays away, one that was made again stays single."""
+    connection = op.get_bind()
+    if not connection.exec_driver_sql(HAS_TRIGGER.format(name=old)).rowcount:
+        return
+    if connection.exec_driver_sql(HAS_TRIGGER.format(name=new)).rowcount:
+        op.execute(f"DROP TRIGGER {old} ON video")
+    else:
+        op.execute(f"ALTER TRIGGER {old} ON video RENAME TO {new}")

@@ -1,5 +1,6 @@
 """The command line on real engines: what it prints, what it refuses, how it ends."""
 
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -18,13 +20,16 @@ import pytest
 from celery.__main__ import main as celery_main
 from psycopg import sql
 
+from schemas.command import Action, CommandState
 from schemas.values.caller import Scope
+from schemas.webhook import DeliveryState
 from tests.conftest import libpq, named
 from tests.support.command_line import Done, Run
 from tests.support.forked import Forked
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.platform import column
 from tests.support.waiting import wait_until
+from worker import cli
 from worker.local.engines import Engines
 from worker.operations import api_keys, health
 from worker.subscribe import Subscriber
@@ -307,7 +312,7 @@ def test_a_value_that_the_model_refuses_is_a_usage_error_that_names_the_option(
 ) -> None:
     done = run(*command, option, text)
     assert done.code == 2
-    assert f"Invalid value for {option}" in done.err
+    assert f"Invalid value for '{option}'" in done.err
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -541,3 +546,67 @@ def in_the_background(work: Callable[[], int]) -> Generator[None]:
     thread.start()
     yield
     thread.join()
+
+
+# --- options that are fields of a model ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("commands list --state", CommandState),
+        ("commands list --action", Action),
+        ("webhooks deliveries --state", DeliveryState),
+    ],
+)
+def test_a_shell_completes_the_values_of_an_option(
+    tmp_path: Path, words: str, kind: type[StrEnum]
+) -> None:
+    line = f"publish-worker {words} "
+    asked = {
+        "_PUBLISH_WORKER_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split())),
+    }
+    log = tmp_path / "log"
+    process = Forked(cli.main, ["publish-worker"], log=log, environment={**os.environ, **asked})
+    process.wait(20)
+    assert log.read_text().split() == list(kind)
+
+
+def test_pages_in_due_order_follow_each_other(run: Run, here: Pipeline) -> None:
+    times = [f"20{year}-01-01T00:00:00Z" for year in (70, 60, 80, 50)]
+    for time in times:
+        assert run("enqueue", str(here.video()), "--publish-at", time).code == 0
+    seen: list[str] = []
+    before: tuple[str, ...] = ()
+    while page := run("commands", "list", "--by-due", "--json", "--limit", "1", *before).out:
+        command = json.loads(page)
+        seen.append(command["due_at"])
+        before = ("--before", command["id"])
+    assert seen == sorted(times)
+
+
+def test_edits_are_read_from_stdin(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = here.video()
+    edits = json.dumps({"template": {}, "owner": {}, "workspace": 1, "title": "New"})
+    monkeypatch.setattr("sys.stdin", io.StringIO(edits))
+    assert run("enqueue", str(video), "--edits-file", "-").code == 0
+    here.run()
+    assert column(here.engine, video, "title") == "New"
+
+
+def test_a_file_of_edits_that_is_not_there_is_a_usage_error(run: Run, here: Pipeline) -> None:
+    done = run("enqueue", str(here.video()), "--edits-file", "/nowhere.json")
+    assert done.code == 2
+    assert "--edits-file" in done.err
+
+
+def test_status_shows_the_rest_when_the_revision_cannot_be_read(run: Run, here: Pipeline) -> None:
+    here.execute("ALTER TABLE publisher.alembic_version RENAME version_num TO other")
+    done = run("status")
+    assert done.code == 1
+    assert "✗ database" in done.out
+    assert "database" in done.complaint

@@ -130,6 +130,31 @@ def test_upgrading_leads_to_the_schema_of_a_new_database(empty: Engine, pipeline
     assert is_migrated(empty)
 
 
+@pytest.mark.parametrize(
+    ("before", "triggers"),
+    [
+        ("DROP TRIGGER publisher_video_turned ON video", []),
+        (
+            """
+            CREATE TRIGGER publisher_video_changed AFTER UPDATE ON video FOR EACH ROW
+            EXECUTE FUNCTION publisher.video_turned()
+            """,
+            ["publisher_video_changed"],
+        ),
+    ],
+)
+def test_a_trigger_that_an_operator_changed_does_not_stop_the_upgrade(
+    empty: Engine, before: str, triggers: list[str]
+) -> None:
+    with empty.begin() as connection:
+        connection.exec_driver_sql(OLD_SCHEMA.read_text())
+        connection.exec_driver_sql(f"SET search_path = public; {before}")
+    migrate(empty, with_platform=True)
+    with empty.connect() as connection:
+        query = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal"
+        assert list(connection.scalars(text(query))) == triggers
+
+
 def test_an_upgrade_can_be_undone(empty: Engine) -> None:
     with empty.begin() as connection:
         connection.exec_driver_sql(OLD_SCHEMA.read_text())

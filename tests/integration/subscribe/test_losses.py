@@ -1,15 +1,20 @@
 """What a stream loses, a subscriber notices: each group still gets every event, in order."""
 
 import asyncio
+import threading
 from itertools import islice
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import sql
 from redis import Redis
+from structlog.testing import capture_logs
 
 from schemas.events import VideoPublished
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.subscribing import add_events, handled, patience, publish_videos
+from tests.support.waiting import wait_until
 from worker.events import redis_stream
 from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber
 from worker.subscribe.dead_letters import read_letters
@@ -213,3 +218,21 @@ def test_scripts_that_redis_has_dropped_are_sent_again(redis: Redis, redis_url: 
         add_events(redis, "d", first=4)
         assert handled(subscriber, 1) == [4]
     assert redis.xpending("video.events", "search")["pending"] == 0
+
+
+def test_an_unreachable_database_is_waited_for_and_logged_once(
+    pipeline: Pipeline, urls: dict[str, Any], admin: psycopg.Connection
+) -> None:
+    name = sql.Identifier(urls["database_url"].partition("@/")[2].partition("?")[0])
+    publish_videos(pipeline, 3)
+    pipeline.engine.dispose()
+    admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+    with subscriber_of(urls, {}) as subscriber, patience(subscriber), capture_logs() as logs:
+        got: list[int] = []
+        reading = threading.Thread(target=lambda: got.extend(handled(subscriber, 3)))
+        reading.start()
+        wait_until(lambda: logs, "the outage to be logged")
+        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+        reading.join()
+    assert got == [1, 2, 3]
+    assert [line["event"] for line in logs] == ["subscriber.unreachable", "subscriber.reachable"]

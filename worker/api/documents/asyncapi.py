@@ -220,7 +220,3 @@ def _schemas() -> Json:
 
 def _refs(messages: Json) -> Json:
     return {name: {"$ref": f"#/components/messages/{name}"} for name in messages}
-
-
-if __name__ == "__main__":
-    main()

@@ -5,8 +5,8 @@ import time
 import httpx
 from rich.console import Console
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError
 
+from db.errors import DATABASE_ERRORS
 from worker.local.children import interruptible
 from worker.local.demo.scenarios import SCENARIOS
 from worker.local.demo.screen import Screen
@@ -14,7 +14,7 @@ from worker.local.demo.setup import Demo, set_up
 from worker.local.demo.summary import summarise
 from worker.local.demo.waiting import DemoFailed
 
-WRONG = (DemoFailed, httpx.HTTPError, DBAPIError, KeyError, ValueError)
+WRONG = (DemoFailed, httpx.HTTPError, *DATABASE_ERRORS, KeyError, ValueError)
 """What a scenario raises when an answer is not the expected one."""
 
 
