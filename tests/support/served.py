@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
+from fastapi import FastAPI
 from redis import Redis
 from sqlalchemy import Engine
 
+from tests.support.api import borrow_app
 from tests.support.free_port import free_port
 from tests.support.pipeline import BASE_URL
 from tests.support.waiting import wait_until
-from worker.api.application import create_app
 from worker.api.streaming.tail import Tail
 from worker.runtime.redis_clients import open_redis
 from worker.runtime.runtime import Runtime
@@ -44,8 +45,12 @@ def served(engine: Engine, redis_url: str, port: int | None = None) -> Generator
     settings = Settings(database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL)
     waker = Waker(redis=Redis.from_url(redis_url), send=lambda _: None)
     own = Runtime(settings=settings, engine=engine, redis=open_redis(redis_url), waker=waker)
-    app = create_app(own)
     port = port or free_port()
+    with borrow_app(own) as app:
+        yield from _serve(app, port)
+
+
+def _serve(app: FastAPI, port: int) -> Generator[Served]:
     config = uvicorn.Config(app, port=port, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from anyio import to_thread
@@ -31,13 +31,15 @@ from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
 
 
-def create_app(runtime: Runtime | None = None) -> FastAPI:
-    """Create the application. Without `runtime`, it opens one from the environment as it starts."""
+def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
+    """Create the application. Whenever it starts, it opens a runtime, by default the environment's.
+
+    It can be started again after it has stopped.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        opened = runtime or await to_thread.run_sync(_open)
-        with opened:
+        with await to_thread.run_sync(open_runtime or _open) as opened:
             app.state.runtime = opened
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             settings = opened.settings

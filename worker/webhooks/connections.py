@@ -5,10 +5,12 @@ TLS and the `Host` header use the name.
 """
 
 import asyncio
+import ssl
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -88,10 +90,15 @@ class Connections:
 
     def __init__(self, backend: CheckedBackend) -> None:
         self._backend = backend
-        self._ssl = httpcore.default_ssl_context()
-        self._ssl.set_alpn_protocols(["http/1.1"])
         self._idle: defaultdict[tuple[UUID, Target], list[AsyncHTTP11Connection]]
         self._idle = defaultdict(list)
+
+    @cached_property
+    def _ssl(self) -> ssl.SSLContext:
+        """Reading the system's certificates takes 20 ms: the first HTTPS connection does it."""
+        context = httpcore.default_ssl_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
 
     @asynccontextmanager
     async def borrow(
