@@ -6,6 +6,7 @@ progress is the stream's last ID: there is no cursor to lose. See docs/adr/0002.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,7 +167,16 @@ def read_stream_end(redis: Redis) -> StreamEnd:
     )
 
 
-def _event_id(fields: dict[bytes, bytes]) -> str:
+def parse_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> tuple[int, bytes] | None:
+    """Return an entry's position and CloudEvents document; None if another program wrote it."""
+    position, _, part = entry_id.partition(b"-")
+    document = fields.get(FIELD.encode())
+    if not position.isdigit() or part != b"0" or document is None:
+        return None
+    return int(position), document
+
+
+def _event_id(fields: Mapping[bytes, bytes]) -> str:
     """Return the id of the event in an entry; "" if the entry does not hold an event."""
     try:
         return str(json.loads(fields[FIELD.encode()])["id"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from worker.events.redis_stream import FIELD
+from worker.events.redis_stream import parse_entry
 
 OURS = b'{"specversion": "1.0", "id": "'
 """How each document of the relay begins; the attributes follow, `data` comes last."""
@@ -62,17 +62,14 @@ class Entry:
 
 def to_entry(source: Source, entry_id: bytes, fields: list[bytes]) -> Entry:
     """Parse an entry. Raises ForeignEntry unless it is an event at its position."""
-    if source is Source.MAIN:
-        number, _, part = entry_id.partition(b"-")
-        if len(fields) < 2 or fields[0] != FIELD.encode() or part != b"0":  # noqa: PLR2004 - a pair
-            raise ForeignEntry("the relay did not write this entry")
-        raw, position = fields[1], number
-    else:
-        pairs = dict(zip(fields[::2], fields[1::2], strict=False))
-        raw, position = pairs.get(FIELD.encode(), b""), pairs.get(b"position", b"")
-    if b'"sequence": "%b"' % position not in raw and b'"sequence":"%b"' % position not in raw:
+    pairs = dict(zip(fields[::2], fields[1::2], strict=False))
+    on_main = entry_id if source is Source.MAIN else pairs.get(b"position", b"") + b"-0"
+    if (parsed := parse_entry(on_main, pairs)) is None:
+        raise ForeignEntry("the relay did not write this entry")
+    position, raw = parsed
+    if b'"sequence": "%d"' % position not in raw and b'"sequence":"%d"' % position not in raw:
         raise ForeignEntry("its sequence differs from its position on the stream")
-    entry = Entry(source, entry_id, int(position), raw)
+    entry = Entry(source, entry_id, position, raw)
     if not raw.startswith(OURS) or not raw.endswith(b"}"):
         _check(entry)
     return entry

@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from worker.events.redis_stream import FIELD, STREAM, read_stream_end
+from worker.events.redis_stream import STREAM, parse_entry, read_stream_end
 from worker.runtime.redis_streams import parse_entries
 
 BLOCK_MS = 500
@@ -35,18 +35,35 @@ class Missing:
 def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missing | None]:
     """Yield every event after position `after` (default None: only new ones), without end.
 
-    Positions have no gaps, so a missing one is noticed and yielded as `Missing`. Yields None after
-    each half second without an event, so that the caller can stop. Raises RedisError when Redis is
-    unreachable.
+    Positions have no gaps, so a missing one is noticed and yielded as `Missing`; an entry that is
+    not an event of this project is skipped. Yields None after each half second without an event, so
+    that the caller can stop. Raises RedisError when Redis is unreachable.
     """
     last = read_stream_end(redis).position if after is None else after
+    read_to: bytes | str = f"{last}-0"
     while True:
-        entries = parse_entries(redis.xread({STREAM: f"{last}-0"}, count=COUNT, block=BLOCK_MS))
+        entries = parse_entries(redis.xread({STREAM: read_to}, count=COUNT, block=BLOCK_MS))
         if not entries:
+            read_to = f"{last}-0"  # the stream may have been rebuilt without what was skipped
             yield None
         for entry_id, fields in entries:
-            position = int(entry_id.split(b"-")[0])
-            if position != last + 1:
-                yield Missing(first=last + 1, last=position - 1)
-            yield Received(position=position, event=json.loads(fields[FIELD.encode()]))
-            last = position
+            read_to = entry_id
+            if (received := _to_received(entry_id, fields)) is None:
+                continue
+            if received.position != last + 1:
+                yield Missing(first=last + 1, last=received.position - 1)
+            yield received
+            last = received.position
+
+
+def _to_received(entry_id: bytes, fields: dict[bytes, bytes]) -> Received | None:
+    if (parsed := parse_entry(entry_id, fields)) is None:
+        return None
+    position, document = parsed
+    try:
+        event = json.loads(document)
+        return (
+            Received(position=position, event=event) if int(event["sequence"]) == position else None
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

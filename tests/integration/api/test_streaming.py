@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Generator
 from contextlib import ExitStack
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -159,6 +160,19 @@ def test_a_gap_or_an_invalid_entry_of_the_stream_is_filled_from_the_outbox(
         redis.xadd(STREAM, {"nonsense": "1"}, id="1-0")
         redis.xadd(STREAM, {"event": "nonsense"}, id="3-0")
         wait_until(lambda: heard.positions == [1, 2, 3, 4], "all four")
+
+
+def test_an_entry_of_another_program_is_not_read_again_and_again(
+    pipeline: Pipeline, url: str, key: str, redis: Redis
+) -> None:
+    with listening(f"{url}?after=0", key) as heard:
+        wait_until(lambda: heard.blocks, "the greeting")
+        redis.xadd(STREAM, {"nonsense": "1"}, id="1000-0")
+        redis.config_resetstat()
+        pipeline.publish(*(pipeline.video() for _ in range(4)))
+        wait_until(lambda: heard.positions == [1, 2, 3, 4], "all four")
+        reads: Any = redis.info("commandstats").get("cmdstat_xread", {"calls": 0})
+        assert reads["calls"] <= 3, "one a second"
 
 
 def test_pruned_events_are_answered_with_410(pipeline: Pipeline, url: str, key: str) -> None:

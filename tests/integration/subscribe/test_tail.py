@@ -1,6 +1,7 @@
 """Subscribe: every event from a position on, in order, and no gap passed over in silence."""
 
 from itertools import islice
+from typing import Any
 
 from tests.support.pipeline import Pipeline
 from worker.subscribe import Missing, Received, follow
@@ -64,3 +65,23 @@ def test_a_subscriber_does_not_notice_that_the_stream_was_lost_and_rebuilt(
     heard = next(following)
     assert isinstance(heard, Received)
     assert heard.position == 4
+
+
+def test_entries_of_another_program_are_skipped(pipeline: Pipeline) -> None:
+    pipeline.publish(*(pipeline.video() for _ in range(2)))
+    pipeline.events()
+    following = follow(pipeline.redis, 0)
+    assert [next(following) for _ in range(2)]
+    stream: Any = pipeline.redis.xrange("video.events", "2-0")
+    [(_, last)] = stream
+    pipeline.redis.xadd("video.events", {"something": "else"}, id="3-0")
+    pipeline.redis.xadd("video.events", {"event": "not JSON"}, id="4-0")
+    pipeline.redis.xadd("video.events", last, id="4-1")
+    pipeline.redis.xadd("video.events", last, id="5-0")
+    assert next(following) is None
+    pipeline.redis.flushall()
+    pipeline.publish(pipeline.video())
+    pipeline.events()
+    received = next(following)
+    assert isinstance(received, Received)
+    assert received.position == 3

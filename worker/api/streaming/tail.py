@@ -27,9 +27,9 @@ from schemas.feed import EventFilter, FeedEvent
 from schemas.values.caller import Caller
 from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
-from worker.events.redis_stream import FIELD, STREAM
+from worker.events.redis_stream import STREAM, parse_entry
 from worker.operations.api_keys import find_valid
-from worker.runtime.redis_streams import parse_entries
+from worker.runtime.redis_streams import RawEntry, parse_entries
 
 REMEMBERED = 1_000
 """Events kept in memory for readers that reconnect."""
@@ -187,9 +187,12 @@ class Tail:
         )
         try:
             while self._readers and not self._stopped:
-                events = await self._read_stream(redis)
+                entries = await self._read_stream(redis)
+                events = self._to_next_events(entries)
                 if not events and not self._stopped:
                     events = await self._read_outbox()
+                    if entries and not events:  # entries of another program, at which no read waits
+                        await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
                 self._distribute(events)
                 self._wake_up_idle()
                 await self._check_keys()
@@ -198,17 +201,21 @@ class Tail:
             self._end_all(EndReason.STOPPING)  # no reader waits for events that will not come
             await redis.aclose()
 
-    async def _read_stream(self, redis: Redis) -> list[FeedEvent]:
-        """The stream's events after our position, up to the first gap."""
+    async def _read_stream(self, redis: Redis) -> list[RawEntry]:
+        """The stream's entries after our position; none if it is silent or Redis unreachable."""
         streams: Any = {STREAM: f"{self.position}-0"}
         try:
             answer = await self._unless_stopped(redis.xread(streams, count=COUNT, block=BLOCK_MS))
         except RedisError as error:
             log.warning("tail.redis_unreachable", error=str(error), instead="the outbox")
             answer = await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
+        return parse_entries(answer)
+
+    def _to_next_events(self, entries: list[RawEntry]) -> list[FeedEvent]:
+        """The events that follow our position, up to the first gap or invalid entry."""
         events: list[FeedEvent] = []
-        for entry_id, fields in parse_entries(answer):
-            event = _parse_entry(int(entry_id.split(b"-")[0]), fields)
+        for entry_id, fields in entries:
+            event = _parse_entry(entry_id, fields)
             if event is None or event.position != self.position + len(events) + 1:
                 break
             events.append(event)
@@ -283,17 +290,19 @@ class Tail:
             reader.end(reason)
 
 
-def _parse_entry(position: int, fields: dict[bytes, bytes]) -> FeedEvent | None:
+def _parse_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> FeedEvent | None:
     """The event in an entry of the stream; None if the entry is not valid."""
+    if (parsed := parse_entry(entry_id, fields)) is None:
+        return None
+    position, document = parsed
     try:
-        document = fields[FIELD.encode()].decode()
         event = from_json(document)
         return FeedEvent(
             position=position,
             type=event["type"],
             subject=event["subject"],
             workspace_id=int(event["source"].removeprefix("/workspaces/")),
-            document=document,
+            document=document.decode(),
         )
     except (KeyError, ValueError, TypeError):
         return None
