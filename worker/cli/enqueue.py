@@ -21,6 +21,7 @@ from schemas.command import (
     Trigger,
     UnpublishOptions,
 )
+from schemas.fields import INT64_MAX
 from schemas.video import VideoInput
 from worker.cli.commands import COMMANDS
 from worker.cli.connect import open_runtime
@@ -39,7 +40,8 @@ NOT_FINISHED = 3
 
 
 VideoIds = Annotated[
-    list[int], typer.Argument(metavar="VIDEO_ID", help="The ids of the videos.", min=1)
+    list[int],
+    typer.Argument(metavar="VIDEO_ID", help="The ids of the videos.", min=1, max=INT64_MAX),
 ]
 Wait = Annotated[
     float | None,

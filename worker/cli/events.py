@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from schemas.fields import INT64_MAX
 from worker import subscribe
 from worker.cli.connect import open_runtime
 from worker.cli.options import AsJson, command_group
@@ -46,7 +47,9 @@ def tail(
     *,
     first: Annotated[
         int | None,
-        typer.Option("--from", help="Start at this position. Default: the next event.", min=0),
+        typer.Option(
+            "--from", help="Start at this position. Default: the next event.", min=0, max=INT64_MAX
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +105,8 @@ def redrive(
     *,
     group: Group,
     position: Annotated[
-        int | None, typer.Option(help="Redrive only the event at this position.", min=1)
+        int | None,
+        typer.Option(help="Redrive only the event at this position.", min=1, max=INT64_MAX),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Redrive every dead letter of the group.")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import typer
 
+from schemas.fields import INT64_MAX
 from schemas.values.caller import Scope
 from worker.cli.connect import open_database
 from worker.cli.options import AsJson, command_group
@@ -34,7 +35,7 @@ def create(
         Scope, typer.Option(help="What the key may do. Each scope includes the ones before it.")
     ],
     workspace: Annotated[
-        int | None, typer.Option(help="Confine the key to this workspace.", min=1)
+        int | None, typer.Option(help="Confine the key to this workspace.", min=1, max=INT64_MAX)
     ] = None,
     all_workspaces: Annotated[
         bool, typer.Option("--all-workspaces", help="Make a key for every workspace.")

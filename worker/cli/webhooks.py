@@ -6,6 +6,7 @@ from uuid import UUID
 import typer
 
 from schemas.events import EventType
+from schemas.fields import INT64_MAX
 from schemas.webhook import (
     DeliveryFilter,
     DeliveryState,
@@ -75,7 +76,9 @@ SecretAsJson = Annotated[
 )
 def create(
     *,
-    workspace: Annotated[int, typer.Option(help="Send the events of this workspace.", min=1)],
+    workspace: Annotated[
+        int, typer.Option(help="Send the events of this workspace.", min=1, max=INT64_MAX)
+    ],
     url: Annotated[str, typer.Option(help="The URL to POST events to.")],
     event_type: Types = None,
     description: Annotated[str, typer.Option(help="A text that the list shows.")] = "",
@@ -222,7 +225,8 @@ def replay(
     ] = None,
     *,
     since_position: Annotated[
-        int | None, typer.Option(help="Send every event from this position on.", min=1)
+        int | None,
+        typer.Option(help="Send every event from this position on.", min=1, max=INT64_MAX),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Send every failed delivery.")] = False,
 ) -> None:

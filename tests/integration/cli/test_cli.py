@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -610,3 +610,21 @@ def test_status_shows_the_rest_when_the_revision_cannot_be_read(run: Run, here: 
     assert done.code == 1
     assert "✗ database" in done.out
     assert "database" in done.complaint
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "enqueue",
+        "unpublish",
+        "events tail --from",
+        "events dead redrive -g search --position",
+        "keys create --name n --scope read --workspace",
+        "webhooks create --url https://example.com --workspace",
+        f"webhooks replay {UUID(int=0)} --since-position",
+    ],
+)
+def test_a_number_beyond_the_databases_range_is_a_usage_error(run: Run, command: str) -> None:
+    refused = run(*command.split(), str(2**63))
+    assert refused.code == 2
+    assert "9223372036854775807" in refused.err
