@@ -5,6 +5,7 @@ or redriven), a dead-letter stream (KEYS[3]), and the hash KEYS[4], which outliv
 
     at      every event up to this position was delivered to a consumer, or is a dead letter
     id      the ID of that place on the stream
+    by      the consumer that joined last
     floor   the high-water mark: every event up to it was acknowledged, or is a dead letter
 
 KEYS[5] counts tries by position: failed ones, and those of an event that an earlier consumer left

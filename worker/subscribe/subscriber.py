@@ -88,8 +88,8 @@ class BaseSubscriber:
         self._retries = Retries(self._membership, max_tries, retry_seconds)
         self._gaps = Gaps(self._membership, public_base_url)
         self._reader = Reader(self._membership, self._gaps, self._retries, start_after)
-        self._outage: type[BaseException] | None = None
-        """What the last step raised, if a server was unreachable."""
+        self._outage: set[type[BaseException]] = set()
+        """What steps have raised since a server became unreachable."""
 
     def stop(self) -> None:
         """End the loop after the current event. Safe in a signal handler and in any thread."""
@@ -98,21 +98,25 @@ class BaseSubscriber:
     async def _when_reachable(self, step: Coroutine[Any, Any, T], pause: float = 0) -> T | None:
         """Do a step; if a server is unreachable, pause and have the next step join again."""
         try:
-            result = await step
+            return await step
         except UNREACHABLE as error:
             self._membership.is_open = False
-            if type(error) is not self._outage:  # once for each cause
+            if type(error) not in self._outage:  # once for each cause
                 log.warning("subscriber.unreachable", group=self.group.name, error=str(error))
-            self._outage = type(error)
+            self._outage.add(type(error))
             await self._connections.pause(pause)
             return None
-        if self._outage:
-            log.info("subscriber.reachable", group=self.group.name)
-            self._outage = None
-        return result
 
     async def _advance(self, now: float) -> Entry | None:
-        return await self._when_reachable(self._reader.advance(now), UNREACHABLE_SECONDS)
+        return await self._when_reachable(self._go_one_step(now), UNREACHABLE_SECONDS)
+
+    async def _go_one_step(self, now: float) -> Entry | None:
+        """Join or read: unlike a flush, this needs every server."""
+        entry = await self._reader.advance(now)
+        if self._outage:
+            log.info("subscriber.reachable", group=self.group.name)
+            self._outage.clear()
+        return entry
 
     async def _flush(self, now: float) -> None:
         await self._when_reachable(self._retries.flush(now))

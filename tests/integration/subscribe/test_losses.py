@@ -4,6 +4,7 @@ import asyncio
 import threading
 from itertools import islice
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -17,8 +18,10 @@ from tests.support.subscribing import add_events, handled, patience, publish_vid
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
 from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber
+from worker.subscribe.connections import BlockingConnections
 from worker.subscribe.dead_letters import read_letters
 
+LEASE = "publish-worker:subscriber:search:lease"
 MODES: list[dict[str, Any]] = [{}, {"partition": (0, 1)}]
 
 
@@ -210,6 +213,36 @@ def test_events_lost_after_the_consumers_place_do_not_come_first(
     assert pipeline.redis.xpending("video.events", "search")["pending"] == 0
 
 
+def test_acknowledged_events_do_not_come_again_when_the_lease_runs_out(
+    redis: Redis, redis_url: str
+) -> None:
+    add_events(redis, *"abc")
+    with Subscriber(redis_url, group="search") as subscriber, patience(subscriber):
+        deliveries = list(islice(subscriber, 2))
+        redis.delete(LEASE)
+        for delivery in deliveries:
+            delivery.ack()
+        add_events(redis, "d", first=4)
+        assert handled(subscriber, 2) == [3, 4]
+    assert redis.xpending("video.events", "search")["pending"] == 0
+
+
+def test_a_consumer_that_lost_the_lease_does_not_set_the_next_one_back(
+    redis: Redis, redis_url: str
+) -> None:
+    add_events(redis, *"abc")
+    with Subscriber(redis_url, group="search") as first, patience(first):
+        deliveries = list(islice(first, 3))
+        redis.delete(LEASE)
+        add_events(redis, *"de", first=4)
+        with Subscriber(redis_url, group="search") as second, patience(second):
+            assert handled(second, 5) == [1, 2, 3, 4, 5]
+        for delivery in deliveries:
+            delivery.ack()
+        add_events(redis, "f", first=6)
+        assert handled(first, 1) == [6]
+
+
 def test_scripts_that_redis_has_dropped_are_sent_again(redis: Redis, redis_url: str) -> None:
     add_events(redis, *"abc")
     with Subscriber(redis_url, group="search") as subscriber, patience(subscriber):
@@ -220,19 +253,64 @@ def test_scripts_that_redis_has_dropped_are_sent_again(redis: Redis, redis_url: 
     assert redis.xpending("video.events", "search")["pending"] == 0
 
 
-def test_an_unreachable_database_is_waited_for_and_logged_once(
-    pipeline: Pipeline, urls: dict[str, Any], admin: psycopg.Connection
-) -> None:
-    name = sql.Identifier(urls["database_url"].partition("@/")[2].partition("?")[0])
-    publish_videos(pipeline, 3)
+@pytest.fixture
+def database(pipeline: Pipeline) -> sql.Identifier:
+    """The name of this test's database, to which no connection is open."""
+    name = pipeline.engine.url.database
+    assert name is not None
     pipeline.engine.dispose()
-    admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+    return sql.Identifier(name)
+
+
+def allow_connections(admin: psycopg.Connection, database: sql.Identifier, allowed: bool) -> None:
+    """Let PostgreSQL accept or refuse connections, and end the open ones."""
+    change = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    admin.execute(change.format(database, sql.Literal(allowed)))
+    admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+        [database.as_string().strip('"')],
+    )
+
+
+def test_an_unreachable_database_is_waited_for_and_logged_once(
+    pipeline: Pipeline, urls: dict[str, Any], admin: psycopg.Connection, database: sql.Identifier
+) -> None:
+    publish_videos(pipeline, 3)
+    allow_connections(admin, database, allowed=False)
     with subscriber_of(urls, {}) as subscriber, patience(subscriber), capture_logs() as logs:
         got: list[int] = []
         reading = threading.Thread(target=lambda: got.extend(handled(subscriber, 3)))
         reading.start()
         wait_until(lambda: logs, "the outage to be logged")
-        admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+        allow_connections(admin, database, allowed=True)
         reading.join()
     assert got == [1, 2, 3]
     assert [line["event"] for line in logs] == ["subscriber.unreachable", "subscriber.reachable"]
+
+
+def test_an_acknowledgement_during_an_outage_of_the_database_does_not_end_it(
+    pipeline: Pipeline, urls: dict[str, Any], admin: psycopg.Connection, database: sql.Identifier
+) -> None:
+    publish_videos(pipeline, 3)
+    with subscriber_of(urls, {}) as subscriber, patience(subscriber), capture_logs() as logs:
+        handled_meanwhile = list(islice(subscriber, 3))
+
+        async def pause(_connections: BlockingConnections, _seconds: float) -> None:
+            if handled_meanwhile:
+                handled_meanwhile.pop().ack()
+            else:
+                allow_connections(admin, database, allowed=True)
+
+        add_events(pipeline.redis, "d", first=4)
+        pipeline.redis.delete(LEASE)
+        allow_connections(admin, database, allowed=False)
+        with (
+            patch.object(BlockingConnections, "pause", pause),
+            patch("worker.subscribe.subscriber.FLUSH_SECONDS", 0),
+        ):
+            assert next(subscriber).position == 4
+    assert [line["event"] for line in logs] == [
+        "subscriber.reopened",
+        "subscriber.unreachable",
+        "subscriber.reachable",
+    ]

@@ -31,7 +31,7 @@ elseif is_above(last, id) then
     redis.call('XGROUP', 'SETID', main, group, id)
     redelivered = position(last)
 end
-redis.call('HSET', marks, 'at', at, 'id', id)
+redis.call('HSET', marks, 'at', at, 'id', id, 'by', consumer)
 note_floor()
 redis.pcall('XGROUP', 'CREATE', redelivery, group, '0', 'MKSTREAM')
 return {'open', tonumber(at), id, redelivered}
