@@ -248,7 +248,7 @@ class CommandFilter(Frozen):
     """The last command of the previous page."""
     before_due_at: Time | None = None
     """The `due_at` that the previous page showed for it. Only for the order `due`. Default: its
-    `due_at` now."""
+    `due_at` now; the command must still exist."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     """The size of the page."""
 

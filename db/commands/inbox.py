@@ -63,12 +63,7 @@ LIMIT %(limit)s
 LIST_DUE = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE {_WANTED} AND (
-    %(before)s::uuid IS NULL
-    OR (due_at, id) > (coalesce(%(before_due_at)s::timestamptz, (
-        SELECT due_at FROM publisher.publish_command
-        WHERE id = %(before)s
-          AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
-    ), '-infinity'), %(before)s)
+    %(before)s::uuid IS NULL OR (due_at, id) > (%(before_due_at)s::timestamptz, %(before)s)
 )
 ORDER BY due_at, id
 LIMIT %(limit)s
@@ -183,7 +178,10 @@ def read(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[
 def read_page(
     tx: Connection, wanted: CommandFilter, *, workspace_id: int | None, limit: int
 ) -> list[StoredCommand]:
-    """Read a page of commands in the requested order, in one workspace (None: any)."""
+    """Read a page of commands in the requested order, in one workspace (None: any).
+
+    In due order, a page before a command needs its `before_due_at`.
+    """
     values = wanted.model_dump(exclude={"order"}) | {"workspace_id": workspace_id, "limit": limit}
     statement = LIST_DUE if wanted.order is CommandOrder.DUE else LIST_NEWEST
     with tx.cursor(row_factory=class_row(StoredCommand)) as cursor:

@@ -18,6 +18,7 @@ from db.videos import facts_and_release
 from schemas.command import (
     CommandChange,
     CommandFilter,
+    CommandOrder,
     CommandState,
     FailureCause,
     Retried,
@@ -57,10 +58,16 @@ def read_command(engine: Engine, command_id: UUID, workspace_id: int | None) -> 
 def list_page(
     engine: Engine, wanted: CommandFilter, workspace_id: int | None
 ) -> Page[StoredCommand]:
-    """Return a page of the `wanted` commands, in their order."""
+    """Return a page of the `wanted` commands, in their order.
+
+    Raises NoSuchCommand if the page begins at the due time of a command that does not exist.
+    """
     if workspace_id is not None and wanted.workspace_id not in (None, workspace_id):
         return Page()
     with transaction(engine) as tx:
+        if wanted.order is CommandOrder.DUE and wanted.before and not wanted.before_due_at:
+            last = _find(tx, wanted.before, workspace_id)
+            wanted = wanted.model_copy(update={"before_due_at": last.due_at})
         found = inbox.read_page(
             tx,
             wanted,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -169,6 +170,15 @@ def test_a_page_in_due_order_continues_even_if_its_last_command_has_ended(
     path = page["next"].partition("/api/v1")[2]
     rest = api.get(path.replace("limit=2", "limit=50")).json()["commands"]
     assert {each["id"] for each in rest} >= {str(each.id) for each in commands[2:]}
+
+
+@pytest.mark.parametrize("key", ["publish", "elsewhere"])
+def test_a_page_in_due_order_after_a_command_that_the_caller_has_not_is_refused(
+    api: Api, key: str
+) -> None:
+    before = uuid4() if key == "publish" else scheduled(api).id
+    answer = api.get(f"/publish-commands?order=due&before={before}", key)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/no-such-command")
 
 
 def test_a_command_that_has_ended_cannot_be_rescheduled(api: Api) -> None:

@@ -77,7 +77,8 @@ def create(
     "/publish-commands",
     operation_id="publish-commands-list",
     summary="List and search commands",
-    responses=success(200, "A page of commands.", {"commands": [examples.COMMAND], "next": None}),
+    responses=success(200, "A page of commands.", {"commands": [examples.COMMAND], "next": None})
+    | failures(problems.NO_SUCH_COMMAND),
 )
 def list_commands(
     runtime: CurrentRuntime, caller: AnyCaller, query: Annotated[CommandFilter, Query()]
