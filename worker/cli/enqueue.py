@@ -118,11 +118,13 @@ def _enqueue(
 
 
 def _read_edits(file: Path) -> VideoInput:
+    is_stdin = str(file) == "-"
+    name = "stdin" if is_stdin else str(file)
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+        text = sys.stdin.read() if is_stdin else file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(
-            f"{file} cannot be read: {error}", param_hint="'--edits-file'"
+            f"{name} cannot be read: {error}", param_hint="'--edits-file'"
         ) from None
     try:
         return VideoInput.model_validate_json(text)
@@ -131,7 +133,7 @@ def _read_edits(file: Path) -> VideoInput:
             f"/{'/'.join(map(str, each['loc']))}: {each['msg']}"
             for each in error.errors(include_url=False, include_input=False)
         )
-        complain(f"{file} is not the documented request: {wrong}")
+        complain(f"{name} is not the documented request: {wrong}")
         raise typer.Exit(1) from None
 
 

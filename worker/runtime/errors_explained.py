@@ -92,7 +92,11 @@ def explain_database_error(error: Exception) -> str:
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return f"The database cannot be reached: {answer}. Check DATABASE_URL and the server."
         case DuplicateTable() | DuplicateObject():
-            advice = "Nothing was changed. Use another database, or drop what is there."
+            advice = (
+                "Nothing was changed: publisher.alembic_version does not record this. Leave out "
+                "--with-platform if it is the platform's; restore that table if it was lost; "
+                "otherwise use another database."
+            )
         case InsufficientPrivilege() if answer.startswith("must be owner"):
             advice = "Run this as the owner."
         case InsufficientPrivilege():

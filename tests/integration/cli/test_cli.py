@@ -233,6 +233,15 @@ def test_migrate_creates_the_platforms_tables_only_on_request(
     assert "There is no video 1." in run("enqueue", "1").complaint
 
 
+def test_migrate_keeps_tables_that_it_has_not_recorded(run: Run, here: Pipeline) -> None:
+    here.execute("DELETE FROM publisher.alembic_version")
+    done = run("migrate", "--with-platform")
+    assert done.code == 1
+    assert "Nothing was changed" in done.complaint
+    assert "drop" not in done.complaint
+    assert here.rows("SELECT FROM publisher.alembic_version") == []
+
+
 # --- enqueue -------------------------------------------------------------------------------------
 
 
@@ -596,6 +605,9 @@ def test_edits_are_read_from_stdin(
     assert run("enqueue", str(video), "--edits-file", "-").code == 0
     here.run()
     assert column(here.engine, video, "title") == "New"
+    assert run("enqueue", str(video), "--edits-file", "-").complaint.startswith(
+        "publish-worker: stdin is not the documented request: "
+    )
 
 
 def test_a_file_of_edits_that_is_not_there_is_a_usage_error(run: Run, here: Pipeline) -> None:
