@@ -164,6 +164,7 @@ def test_every_command_exists() -> None:
             assert hasattr(importlib.import_module(module), attribute)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", [SERVICES["worker"]["command"], SERVICES["beat"]["command"]])
 def test_celery_knows_these_options(command: list[str]) -> None:
     done = subprocess.run(
@@ -202,6 +203,7 @@ def heartbeat_check(redis_url: str) -> int:
     return subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
 
 
+@pytest.mark.processes
 def test_worker_and_beat_are_healthy_while_sweeps_run(redis: Redis, redis_url: str) -> None:
     assert heartbeat_check(redis_url) == 1
     health.leave_heartbeat(redis)
@@ -211,6 +213,7 @@ def test_worker_and_beat_are_healthy_while_sweeps_run(redis: Redis, redis_url: s
     assert SERVICES["beat"]["healthcheck"] == SERVICES["worker"]["healthcheck"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
 def test_the_api_is_healthy_while_it_answers(status: int, code: int) -> None:
     class Answer(BaseHTTPRequestHandler):
@@ -253,6 +256,7 @@ def valkey_of_the_compose_file(tmp_path: Path) -> Generator[str]:
         assert process.wait(10) == 0, "SIGTERM reaches Valkey itself"
 
 
+@pytest.mark.processes
 def test_valkey_asks_for_the_password_and_evicts_nothing(valkey_of_the_compose_file: str) -> None:
     stranger = Redis.from_url(valkey_of_the_compose_file.format(""))
     with stranger, pytest.raises(AuthenticationError):

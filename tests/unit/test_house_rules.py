@@ -121,6 +121,7 @@ def test_each_file_opens_with_a_line_that_says_what_it_is_for(path: Path) -> Non
     assert len(docstring.splitlines()[0]) > 20
 
 
+@pytest.mark.processes
 def test_nothing_is_opened_at_import() -> None:
     """Importing every module without any setting neither connects nor fails."""
     modules = [

@@ -74,9 +74,9 @@ def test_the_end_of_generation_ends_a_wait(pipeline: Pipeline, coming: DueTimes)
 
 
 def test_a_cancelled_command_ends_no_wait(pipeline: Pipeline, coming: DueTimes) -> None:
-    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(2_500)))
+    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(1_500)))
     pipeline.execute("DELETE FROM publisher.publish_command")
-    assert not coming.wait(4)
+    assert not coming.wait(2)
 
 
 def test_the_thread_reconnects_to_the_database(pipeline: Pipeline, coming: DueTimes) -> None:

@@ -188,6 +188,7 @@ def test_an_unreachable_redis_is_one_line_and_exit_code_1(run: Run) -> None:
     assert "REDIS_URL" in done.complaint
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("part", ["worker", "beat"])
 def test_celery_without_settings_ends_with_one_line(part: str, tmp_path: Path) -> None:
     done = celery(part, DATA_DIR=str(tmp_path))
@@ -195,6 +196,7 @@ def test_celery_without_settings_ends_with_one_line(part: str, tmp_path: Path) -
     assert "DATABASE_URL is not set" in done.complaint
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("part", ["worker", "beat"])
 @pytest.mark.parametrize("setting", ["API_PORT", "OUTLETS", "LOG_LEVEL"])
 def test_celery_with_an_invalid_setting_ends_with_one_line(part: str, setting: str) -> None:
@@ -203,6 +205,7 @@ def test_celery_with_an_invalid_setting_ends_with_one_line(part: str, setting: s
     assert f"{setting} is not valid" in done.complaint
 
 
+@pytest.mark.processes
 def test_a_celery_worker_without_a_database_ends_with_one_line(redis_url: str) -> None:
     url = f"postgresql://me:secret@{NOBODY_LISTENS}/videos"
     done = celery("worker", DATABASE_URL=url, REDIS_URL=redis_url)
@@ -210,6 +213,7 @@ def test_a_celery_worker_without_a_database_ends_with_one_line(redis_url: str) -
     assert "Connection refused" in done.complaint
 
 
+@pytest.mark.processes
 def test_a_celery_worker_on_a_database_not_migrated_ends_with_one_line(
     empty_database_url: str, redis_url: str
 ) -> None:
@@ -392,6 +396,7 @@ def test_only_a_failed_command_is_retried(run: Run, here: Pipeline) -> None:
 # --- events --------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_tail_follows_from_a_position_until_ctrl_c(here: Pipeline) -> None:
     here.publish(here.video(), here.video(status="failed"))
     here.events()
@@ -407,6 +412,7 @@ def test_tail_follows_from_a_position_until_ctrl_c(here: Pipeline) -> None:
         assert process.stderr.read() == ""
 
 
+@pytest.mark.processes
 def test_tail_reports_a_gap_on_stderr(here: Pipeline) -> None:
     here.publish(*(here.video() for _ in range(3)))
     here.events()
@@ -560,6 +566,7 @@ def in_the_background(work: Callable[[], int]) -> Generator[None]:
 # --- options that are fields of a model ----------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("words", "kind"),
     [

@@ -10,7 +10,9 @@ from unittest.mock import patch
 import pytest
 from psycopg import errors
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisAway
+from redis.retry import Retry
 from sqlalchemy import Engine
 
 from db.session import connect, transaction
@@ -362,7 +364,7 @@ def test_a_crash_between_commit_and_acknowledgement_changes_nothing(pipeline: Pi
 def test_reports_are_postponed_while_redis_is_unreachable(
     pipeline: Pipeline, engine: Engine
 ) -> None:
-    with Redis(port=1) as nowhere:
+    with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
         assert stream.take_or_postpone(engine, nowhere) == 0
     video = pipeline.video(**DRAFT)
     put(pipeline, document(video))

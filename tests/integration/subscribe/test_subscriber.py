@@ -1,6 +1,8 @@
 """The subscriber: every event in order, acknowledged, tried again, dead letters, redriven."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import chain, islice
 from typing import Any
 
@@ -247,17 +249,21 @@ def test_a_second_consumer_is_on_standby_and_goes_on_where_the_first_one_ended(
 
 def test_partitions_of_a_group_divide_the_videos(redis: Redis, redis_url: str) -> None:
     add_events(redis, *"abcdefgh")
-    got: list[list[int]] = []
-    for part in range(3):
-        with Subscriber(redis_url, group="search", partition=(part, 3)) as subscriber:
-            heard: list[int] = []
-            with patience(subscriber, 1.5):
-                heard.extend(acknowledged(delivery) for delivery in subscriber)
-        got.append(heard)
-        assert subscriber.group.name == f"search.{part}of3"
-        assert redis.xpending("video.events", subscriber.group.name)["pending"] == 0
+    groups = [f"search.{part}of3" for part in range(3)]
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        members = [
+            stack.enter_context(Subscriber(redis_url, group="search", partition=(part, 3)))
+            for part in range(3)
+        ]
+        reading = [pool.submit(list, map(acknowledged, each)) for each in members]
+        marks = [f"publish-worker:subscriber:{group}" for group in groups]
+        wait_until(lambda: {redis.hget(each, "floor") for each in marks} == {b"8"}, "every event")
+        for each in members:
+            each.stop()
+    got = [each.result() for each in reading]
     assert sorted(chain.from_iterable(got)) == list(range(1, 9))
     assert all(got)
+    assert [redis.xpending("video.events", group)["pending"] for group in groups] == [0, 0, 0]
 
 
 def test_a_partition_that_does_not_exist_is_refused(redis_url: str) -> None:
