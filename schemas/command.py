@@ -247,10 +247,16 @@ class CommandFilter(Frozen):
     before: UUID | None = None
     """The last command of the previous page."""
     before_due_at: Time | None = None
-    """The `due_at` that the previous page showed for it. Only for the order `due`. Default: its
-    `due_at` now; the command must still exist."""
+    """The `due_at` that the previous page showed for it, in the order `due`. Default: its `due_at`
+    now; the command must still exist."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     """The size of the page."""
+
+    @model_validator(mode="after")
+    def _check_page(self) -> Self:
+        if self.before_due_at and not (self.before and self.order is CommandOrder.DUE):
+            raise ValueError("before_due_at needs before, and the order due")
+        return self
 
 
 def _describe_change(schema: dict[str, Any]) -> None:

@@ -1,10 +1,9 @@
 """`publish-worker enqueue` and `unpublish`: accept commands and, with --wait, await them."""
 
-import sys
 import time
+from codecs import BOM_UTF8
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -59,8 +58,9 @@ def enqueue(
     *,
     options: PublishOptions,
     edits_file: Annotated[
-        Path | None,
+        typer.FileBinaryRead | None,
         typer.Option(
+            metavar="FILE",
             help="A JSON file with the documented request, applied to each video when it is "
             "published; - reads stdin.",
         ),
@@ -117,23 +117,15 @@ def _enqueue(
         raise typer.Exit(_exit_code(commands))
 
 
-def _read_edits(file: Path) -> VideoInput:
-    is_stdin = str(file) == "-"
-    name = "stdin" if is_stdin else str(file)
+def _read_edits(file: IO[bytes]) -> VideoInput:
     try:
-        text = sys.stdin.read() if is_stdin else file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(
-            f"{name} cannot be read: {error}", param_hint="'--edits-file'"
-        ) from None
-    try:
-        return VideoInput.model_validate_json(text)
+        return VideoInput.model_validate_json(file.read().removeprefix(BOM_UTF8))
     except ValidationError as error:
         wrong = "; ".join(
             f"/{'/'.join(map(str, each['loc']))}: {each['msg']}"
             for each in error.errors(include_url=False, include_input=False)
         )
-        complain(f"{name} is not the documented request: {wrong}")
+        complain(f"{file.name} is not the documented request: {wrong}")
         raise typer.Exit(1) from None
 
 

@@ -47,7 +47,8 @@ def _print(found: Status) -> None:
     oldest = found.oldest_due_seconds
     age = "" if oldest is None else f", the oldest for {oldest:.1f} s"
     print(f"due now              {_to_text(found.due)}{age}")
-    print(f"next due             {to_text(found.next_due_at) or 'nothing'}")
+    nothing = "nothing" if found.commands is not None else UNKNOWN
+    print(f"next due             {to_text(found.next_due_at) or nothing}")
     print(f"end of generation    {GENERATION[found.has_generation_trigger]}")
     print(f"last position        {_to_text(found.position)}")
     print(f"on the stream        {_to_text(found.stream_position)}")

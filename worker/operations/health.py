@@ -116,7 +116,7 @@ def _check_schedule(engine: Engine, canary_video_id: int | None) -> Check:
     try:
         ok, detail = canary.check_canary(engine, canary_video_id)
     except DATABASE_ERRORS:
-        return Check(name="schedule", ok=False, detail="Unknown: the database is unreachable.")
+        return Check(name="schedule", ok=False, detail="Unknown: the database cannot be read.")
     return Check(name="schedule", ok=ok, detail=detail)
 
 

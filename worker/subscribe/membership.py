@@ -64,7 +64,8 @@ class Membership:
 
     def reopen(self, reason: str) -> None:
         """Have the next step join the group again."""
-        log.warning("subscriber.reopened", group=self.group.name, reason=reason)
+        if self.is_open:
+            log.warning("subscriber.reopened", group=self.group.name, reason=reason)
         self.is_open = False
 
     def compute_floor(self) -> int:

@@ -1,6 +1,5 @@
 """The command line on real engines: what it prints, what it refuses, how it ends."""
 
-import io
 import json
 import os
 import signal
@@ -604,17 +603,17 @@ def test_pages_in_due_order_follow_each_other(run: Run, here: Pipeline) -> None:
 
 
 def test_edits_are_read_from_stdin(
-    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    video = here.video()
-    edits = json.dumps({"template": {}, "owner": {}, "workspace": 1, "title": "New"})
-    monkeypatch.setattr("sys.stdin", io.StringIO(edits))
-    assert run("enqueue", str(video), "--edits-file", "-").code == 0
+    video, edits = here.video(), tmp_path / "edits.json"
+    edits.write_text('{"template": {}, "owner": {}, "workspace": 1, "title": "New"}', "utf-8-sig")
+    with edits.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert run("enqueue", str(video), "--edits-file", "-").code == 0
+        empty = run("enqueue", str(video), "--edits-file", "-")
     here.run()
     assert column(here.engine, video, "title") == "New"
-    assert run("enqueue", str(video), "--edits-file", "-").complaint.startswith(
-        "publish-worker: stdin is not the documented request: "
-    )
+    assert "is not the documented request: /: Invalid JSON" in empty.complaint
 
 
 def test_a_file_of_edits_that_is_not_there_is_a_usage_error(run: Run, here: Pipeline) -> None:

@@ -181,6 +181,13 @@ def test_a_page_in_due_order_after_a_command_that_the_caller_has_not_is_refused(
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/no-such-command")
 
 
+@pytest.mark.parametrize("missing", ["before", "order"])
+def test_a_due_time_without_its_command_and_order_is_refused(api: Api, missing: str) -> None:
+    query = {"before": str(uuid4()), "order": "due", "before_due_at": "2099-01-01T00:00:00Z"}
+    del query[missing]
+    assert api.get("/publish-commands", params=query).status_code == 422
+
+
 def test_a_command_that_has_ended_cannot_be_rescheduled(api: Api) -> None:
     [command] = api.publish(api.video())
     answer = patch(api, command, publish_at=ahead(1))

@@ -288,16 +288,25 @@ def test_an_unreachable_database_is_waited_for_and_logged_once(
     assert [line["event"] for line in logs] == ["subscriber.unreachable", "subscriber.reachable"]
 
 
+def count_scripts(pipeline: Pipeline) -> int:
+    """Return how many scripts Redis has run."""
+    statistics: Any = pipeline.redis.info("commandstats")
+    return statistics["cmdstat_evalsha"]["calls"]
+
+
 def test_an_acknowledgement_during_an_outage_of_the_database_does_not_end_it(
     pipeline: Pipeline, urls: dict[str, Any], admin: psycopg.Connection, database: sql.Identifier
 ) -> None:
     publish_videos(pipeline, 3)
-    with subscriber_of(urls, {}) as subscriber, patience(subscriber), capture_logs() as logs:
+    options = {"lease_seconds": 0.3}
+    with subscriber_of(urls, options) as subscriber, patience(subscriber), capture_logs() as logs:
         handled_meanwhile = list(islice(subscriber, 3))
 
         async def pause(_connections: BlockingConnections, _seconds: float) -> None:
             if handled_meanwhile:
                 handled_meanwhile.pop().ack()
+                enough = count_scripts(pipeline) + 2
+                wait_until(lambda: count_scripts(pipeline) >= enough, "renewals of the lease")
             else:
                 allow_connections(admin, database, allowed=True)
 
