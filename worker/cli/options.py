@@ -91,13 +91,17 @@ def _to_option(model: type[BaseModel], name: str) -> inspect.Parameter:
     field = model.model_fields[name]
     metavar, text = FIELDS[name]
     text = text or field.description or ""
-    value: Any = str
-    for kind in get_args(field.annotation):
-        if isinstance(kind, EnumType):  # so that a shell completes its members
-            value, text = kind, f"{text.removesuffix('.')}: {', '.join(map(str, kind))}."
-    option = typer.Option(_option_name(name), metavar=metavar, help=text)
+    kinds = [kind for kind in get_args(field.annotation) if isinstance(kind, EnumType)]
+    members = [str(member) for kind in kinds for member in kind]
+    if members:
+        text = f"{text.removesuffix('.')}: {', '.join(members)}."
+
+    def complete(incomplete: str) -> list[str]:
+        return [member for member in members if member.startswith(incomplete)]
+
+    option = typer.Option(_option_name(name), metavar=metavar, help=text, autocompletion=complete)
     default = None if field.default is None else str(field.default)
-    annotation = Annotated[value | None, option]
+    annotation = Annotated[str | None, option]
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )

@@ -175,7 +175,8 @@ class Subscriber(BaseSubscriber):
       Default: http://localhost:8000.
 
     Raises ValueError if `group` or `partition` is not valid. Iterating raises Gap, OtherHistory and
-    Unacknowledged; an unreachable Redis or database is waited for.
+    Unacknowledged; a Redis or database that is unreachable, or refuses the connection, is waited
+    for, and its answer is logged.
     """
 
     connections_type = BlockingConnections

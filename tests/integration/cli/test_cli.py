@@ -325,6 +325,7 @@ def test_a_value_that_the_model_refuses_is_a_usage_error_that_names_the_option(
     done = run(*command, option, text)
     assert done.code == 2
     assert f"Invalid value for '{option}'" in done.err
+    assert "Value error" not in done.err
 
 
 # --- commands ------------------------------------------------------------------------------------
