@@ -260,7 +260,10 @@ class CommandFilter(Frozen):
 
 
 def _describe_change(schema: dict[str, Any]) -> None:
-    """Describe that a field that is left out is kept, and that a time must not be null."""
+    """Describe which fields a change needs, what is kept, and that a time must not be null."""
+    schema["anyOf"] = [
+        {"required": [name]} for name in schema["properties"] if name not in ("time_zone", "fold")
+    ]
     for name, field in schema["properties"].items():
         field.pop("default", None)
         if name.startswith(("publish_at", "unpublish_at")):
@@ -271,7 +274,9 @@ def _describe_change(schema: dict[str, Any]) -> None:
 class CommandChange(PublicationTime):
     """A change of the time or the deadline of a command that is not finished.
 
-    Fields that are left out keep their values. If nothing differs, the command is not changed.
+    The time is that of the command's action. A time or a deadline that is left out stays as it is;
+    a local time needs its `time_zone`, and a command to unpublish has no deadline. If nothing
+    differs, the command is not changed.
     """
 
     model_config = ConfigDict(json_schema_extra=_describe_change)

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from pydantic import ValidationError
 from schemathesis import checks as general
 from schemathesis.specs.openapi import checks as by_the_document
 
+from schemas.command import CommandChange
 from tests.support.api import Api
 from worker.api.application import create_app
 
@@ -156,3 +159,16 @@ def test_a_change_of_a_command_has_no_default_and_no_null_time(document: Any) ->
     times = {"publish_at", "publish_at_local", "unpublish_at", "unpublish_at_local"}
     assert [name for name, field in fields.items() if "default" in field] == []
     assert {name for name, field in fields.items() if "anyOf" not in field} == times
+
+
+@pytest.mark.parametrize("body", [{}, {"time_zone": None}, {"publish_before": None}])
+def test_a_change_of_a_command_is_valid_by_the_schema_if_the_code_accepts_it(
+    document: dict[str, Any], body: dict[str, Any]
+) -> None:
+    by_the_schema = Draft202012Validator(document["components"]["schemas"]["CommandChange"])
+    try:
+        CommandChange.model_validate(body)
+    except ValidationError:
+        assert not by_the_schema.is_valid(body)
+    else:
+        assert by_the_schema.is_valid(body)
