@@ -88,7 +88,7 @@ def cancel(command_id: CommandId) -> None:
 )
 @options_of_model
 def reschedule(command_id: CommandId, *, change: CommandChange) -> None:
-    """Change the times of a command. Options that are left out keep their values."""
+    """Change the time or the deadline of a command; the one that is left out stays as it is."""
     _change(
         lambda runtime: changes.reschedule(runtime.engine, runtime.waker, command_id, change, BY)
     )
@@ -113,6 +113,8 @@ def retry(
     """Retry a failed command, or all failed commands at a bounded rate, with new attempts."""
     if (command_id is None) is not all_:
         raise typer.BadParameter("Give either COMMAND_ID or --all.")
+    if not all_ and request != RetryRequest():
+        raise typer.BadParameter("Give --cause and --per-second only with --all.")
     if command_id is not None:
         one = command_id
         _change(lambda runtime: changes.retry(runtime.engine, runtime.waker, one, None))

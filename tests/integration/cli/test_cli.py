@@ -515,6 +515,15 @@ def test_status_prints_what_it_knows_while_everything_is_unreachable(run: Run) -
     assert "unknown" in done.out
 
 
+@pytest.mark.parametrize("option", [("--cause", "DataError"), ("--per-second", "5")])
+def test_options_of_retry_all_are_refused_for_one_command(
+    run: Run, option: tuple[str, str]
+) -> None:
+    done = run("commands", "retry", str(uuid4()), *option)
+    assert done.code == 2
+    assert "--all" in done.err
+
+
 # --- tools ---------------------------------------------------------------------------------------
 
 
