@@ -5,12 +5,12 @@ so a repeated append is a no-op, and two relays can neither duplicate nor reorde
 progress is the stream's last ID: there is no cursor to lose. See docs/adr/0002.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from pydantic_core import from_json
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
@@ -23,6 +23,8 @@ from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 
 STREAM = "video.events"
 FIELD = "event"
+STRINGS = ("id", "type", "source", "subject")
+"""Attributes that every event has, as strings."""
 """The field of an entry that holds the CloudEvents document."""
 
 # KEYS[1]: the stream. ARGV[1]: the last position seen before reading. Then pairs (position, event).
@@ -176,10 +178,21 @@ def parse_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> tuple[int, by
     return int(position), document
 
 
+def parse_event(position: int, document: bytes) -> dict[str, Any] | None:
+    """Return a document, parsed; None if it is not an event of this project at this position."""
+    try:
+        event: dict[str, Any] = from_json(document)
+        has_strings = all(isinstance(event[name], str) for name in STRINGS)
+        is_ours = has_strings and event["sequence"] == str(position)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return event if is_ours else None
+
+
 def _event_id(fields: Mapping[bytes, bytes]) -> str:
     """Return the id of the event in an entry; "" if the entry does not hold an event."""
     try:
-        return str(json.loads(fields[FIELD.encode()])["id"])
+        return str(from_json(fields[FIELD.encode()])["id"])
     except (ValueError, KeyError, TypeError):
         return ""
 

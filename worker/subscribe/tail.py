@@ -1,13 +1,12 @@
 """Follow the stream from a position on, in order, without a group: a tail for people and tests."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 
-from worker.events.redis_stream import STREAM, parse_entry, read_stream_end
+from worker.events.redis_stream import STREAM, parse_entry, parse_event, read_stream_end
 from worker.runtime.redis_streams import parse_entries
 
 BLOCK_MS = 500
@@ -57,13 +56,6 @@ def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missin
 
 
 def _to_received(entry_id: bytes, fields: dict[bytes, bytes]) -> Received | None:
-    if (parsed := parse_entry(entry_id, fields)) is None:
+    if (parsed := parse_entry(entry_id, fields)) is None or (event := parse_event(*parsed)) is None:
         return None
-    position, document = parsed
-    try:
-        event = json.loads(document)
-        return (
-            Received(position=position, event=event) if int(event["sequence"]) == position else None
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
+    return Received(position=parsed[0], event=event)

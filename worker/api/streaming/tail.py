@@ -15,7 +15,6 @@ from uuid import UUID
 
 import structlog
 from anyio import CapacityLimiter, to_thread
-from pydantic_core import from_json
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -27,7 +26,7 @@ from schemas.feed import EventFilter, FeedEvent
 from schemas.values.caller import Caller
 from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
-from worker.events.redis_stream import STREAM, parse_entry
+from worker.events.redis_stream import STREAM, parse_entry, parse_event
 from worker.operations.api_keys import find_valid
 from worker.runtime.redis_streams import RawEntry, parse_entries
 
@@ -292,17 +291,16 @@ class Tail:
 
 def _parse_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> FeedEvent | None:
     """The event in an entry of the stream; None if the entry is not valid."""
-    if (parsed := parse_entry(entry_id, fields)) is None:
+    if (parsed := parse_entry(entry_id, fields)) is None or (event := parse_event(*parsed)) is None:
         return None
     position, document = parsed
-    try:
-        event = from_json(document)
-        return FeedEvent(
-            position=position,
-            type=event["type"],
-            subject=event["subject"],
-            workspace_id=int(event["source"].removeprefix("/workspaces/")),
-            document=document.decode(),
-        )
-    except (KeyError, ValueError, TypeError):
+    workspace_id = event["source"].removeprefix("/workspaces/")
+    if not workspace_id.isdecimal():
         return None
+    return FeedEvent(
+        position=position,
+        type=event["type"],
+        subject=event["subject"],
+        workspace_id=int(workspace_id),
+        document=document.decode(),
+    )
