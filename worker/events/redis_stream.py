@@ -23,9 +23,11 @@ from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 
 STREAM = "video.events"
 FIELD = "event"
-STRINGS = ("id", "type", "source", "subject")
-"""Attributes that every event has, as strings."""
 """The field of an entry that holds the CloudEvents document."""
+STRINGS = ("id", "type", "source", "subject")
+"""Attributes that every event has, as text in one line."""
+POSITION_DIGITS = 19
+"""Of the greatest position that PostgreSQL stores."""
 
 # KEYS[1]: the stream. ARGV[1]: the last position seen before reading. Then pairs (position, event).
 # Appends the events that the stream lacks, stops at the first gap, and returns the last position
@@ -173,7 +175,8 @@ def parse_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> tuple[int, by
     """Return an entry's position and CloudEvents document; None if another program wrote it."""
     position, _, part = entry_id.partition(b"-")
     document = fields.get(FIELD.encode())
-    if not position.isdigit() or part != b"0" or document is None:
+    has_position = position.isdigit() and len(position) <= POSITION_DIGITS and part == b"0"
+    if not has_position or document is None:
         return None
     return int(position), document
 
@@ -182,8 +185,9 @@ def parse_event(position: int, document: bytes) -> dict[str, Any] | None:
     """Return a document, parsed; None if it is not an event of this project at this position."""
     try:
         event: dict[str, Any] = from_json(document)
-        has_strings = all(isinstance(event[name], str) for name in STRINGS)
-        is_ours = has_strings and event["sequence"] == str(position)
+        texts = [event[name] for name in STRINGS]
+        has_texts = all(isinstance(text, str) and text.isprintable() for text in texts)
+        is_ours = has_texts and event["sequence"] == str(position)
     except (ValueError, KeyError, TypeError):
         return None
     return event if is_ours else None

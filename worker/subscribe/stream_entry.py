@@ -51,13 +51,18 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The partition key; found without parsing if the relay wrote the document."""
+        """The partition key, found without parsing if the relay wrote the document; "" if the
+        document is broken: then the handler's try fails, and not the reading.
+        """
         if self._document is None and self.raw.startswith(OURS):
             start = self.raw.find(_KEY) + len(_KEY)
             key = self.raw[start : self.raw.find(b'"', start)]
             if start >= len(_KEY) and b"\\" not in key:
-                return key.decode()
-        return str(self.document.get("partitionkey") or self.document.get("subject") or "")
+                return key.decode(errors="replace")
+        try:
+            return str(self.document.get("partitionkey") or self.document.get("subject") or "")
+        except (ValueError, RecursionError):
+            return ""
 
 
 def to_entry(source: Source, entry_id: bytes, fields: list[bytes]) -> Entry:

@@ -22,7 +22,13 @@ from worker.api.streaming import sse, tail, tail_reader
 from worker.events.redis_stream import STREAM, relay
 from worker.operations.api_keys import create_key, list_keys, revoke_key
 
-NOT_OURS = '{"id": "1", "type": "t", "subject": "7", "source": 5, "sequence": "1"}'
+NOT_OURS = [
+    '{"id": "1", "type": "t", "subject": "7", "source": 5, "sequence": "1"}',
+    '{"id": "1", "type": "t", "subject": "7", "source": "/workspaces/%s", "sequence": "1"}'
+    % ("9" * 5_000),
+    '{"id": "1", "type": "t\\nid: 9", "subject": "7", "source": "/workspaces/1", "sequence": "1"}',
+]
+"""Documents at position 1 that are not events."""
 
 
 @pytest.fixture
@@ -154,7 +160,11 @@ def test_it_continues_while_no_relay_runs(pipeline: Pipeline, url: str, key: str
         wait_until(lambda: heard.positions == [1, 2, 3], "the others, once each")
 
 
-@pytest.mark.parametrize("entry", [{"nonsense": "1"}, {"event": "nonsense"}, {"event": NOT_OURS}])
+@pytest.mark.parametrize(
+    "entry",
+    [{"nonsense": "1"}, {"event": "nonsense"}, *({"event": document} for document in NOT_OURS)],
+    ids=range(5),
+)
 def test_a_gap_or_an_invalid_entry_of_the_stream_is_filled_from_the_outbox(
     pipeline: Pipeline, url: str, key: str, redis: Redis, entry: dict[Any, Any]
 ) -> None:

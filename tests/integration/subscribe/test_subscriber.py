@@ -22,8 +22,9 @@ from tests.support.subscribing import (
 )
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
-from worker.subscribe import Gap, Subscriber, Unacknowledged
+from worker.subscribe import Event, Gap, Subscriber, Unacknowledged
 from worker.subscribe.dead_letters import read_letters, redrive
+from worker.subscribe.stream_entry import OURS
 
 FAST: dict[str, Any] = {"retry_seconds": 0.001, "lease_seconds": 0.6}
 
@@ -119,6 +120,37 @@ def test_a_foreign_entry_becomes_a_dead_letter(
     [letter] = read_letters(pipeline.redis, "search")
     assert letter.position is None
     assert redrive(pipeline.redis, "search") == 0
+
+
+@pytest.mark.parametrize("partition", [None, (0, 1)])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'\xff "sequence": "2" "partitionkey": "\xff" }',
+        b'1", "sequence": "2", "partitionkey": "a\\"b", }',
+        b'1", "sequence": "2", "data": ' + b"[" * 100_000 + b"}",
+    ],
+    ids=range(3),
+)
+def test_a_broken_document_that_looks_like_the_relays_becomes_a_dead_letter(
+    redis: Redis, redis_url: str, rest: bytes, partition: tuple[int, int] | None
+) -> None:
+    add_events(redis, "a")
+    redis.xadd("video.events", {"event": OURS + rest}, id="2-0")
+    add_events(redis, "c", first=3)
+    options: dict[str, Any] = {"partition": partition, "max_tries": 1}
+    got: list[int] = []
+    with Subscriber(redis_url, group="search", **options) as subscriber, patience(subscriber):
+
+        def handle(event: Event) -> None:
+            got.append(event.position)
+            if event.position == 3:
+                subscriber.stop()
+
+        subscriber.run(handle)
+        name = subscriber.group.name
+    assert got == [1, 3]
+    assert [letter.position for letter in read_letters(redis, name)] == [2]
 
 
 def test_an_event_that_no_outbox_recorded_becomes_a_dead_letter(

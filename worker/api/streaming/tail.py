@@ -6,6 +6,7 @@ reconnects after a moment continues from there.
 """
 
 import asyncio
+import re
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable
@@ -45,6 +46,7 @@ KEY_CHECK_SECONDS = 5.0
 CATCHING_UP = 4
 """Readers that read the outbox at the same time: other requests need connections too."""
 
+SOURCE = re.compile("/workspaces/([0-9]{1,19})")
 EVERYTHING = EventFilter(workspace_id=None)
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -294,13 +296,12 @@ def _parse_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> FeedEvent | Non
     if (parsed := parse_entry(entry_id, fields)) is None or (event := parse_event(*parsed)) is None:
         return None
     position, document = parsed
-    workspace_id = event["source"].removeprefix("/workspaces/")
-    if not workspace_id.isdecimal():
+    if (source := SOURCE.fullmatch(event["source"])) is None:
         return None
     return FeedEvent(
         position=position,
         type=event["type"],
         subject=event["subject"],
-        workspace_id=int(workspace_id),
+        workspace_id=int(source[1]),
         document=document.decode(),
     )
