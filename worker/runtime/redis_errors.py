@@ -1,0 +1,44 @@
+"""Redis errors: classified by the code that the server sends as the first word of its answer."""
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+_REPLICA = ("READONLY", "MASTERDOWN", "UNBLOCKED")
+"""The server has become a replica: after a failover, another one is the primary."""
+_PASSING = (
+    *_REPLICA,
+    "BUSY",
+    "CLUSTERDOWN",
+    "EXECABORT",
+    "LOADING",
+    "MISCONF",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    "OOM",
+    "TRYAGAIN",
+    "WRONGPASS",
+)
+"""Out of memory or disk, starting, without replicas; a password or right is being changed."""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the error is not caused by the command: time, or an operator, resolves it.
+
+    A lost connection, a time-out and a refused login are passing errors too.
+    """
+    if isinstance(error, RedisConnectionError | RedisTimeoutError):
+        return True
+    return isinstance(error, ResponseError) and _to_code(error) in _PASSING
+
+
+def needs_new_connection(error: BaseException) -> bool:
+    """Whether the server that answered is a replica: connect again to find the primary."""
+    return isinstance(error, ResponseError) and _to_code(error) in _REPLICA
+
+
+def _to_code(error: RedisError) -> str:
+    """The code is taken out of the texts of errors that redis-py has a class for."""
+    code: str | None = getattr(error, "status_code", None)
+    return code or str(error).partition(" ")[0]
