@@ -8,12 +8,20 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 DATABASE_ERRORS = (psycopg.Error, OperationalError, PoolTimeout)
 """Every error that a statement, or the wait for a pooled connection, can raise."""
 
-_AWAY = ("08", "53", "57P", "25006")
-"""SQLSTATE prefixes: connection, resources, shutdown, read-only (a standby or a failover)."""
+_READ_ONLY = "25006"
+_AWAY = ("08", "53", "57P", "25P03", "25P04", _READ_ONLY)
+"""SQLSTATE prefixes: connection, resources, shutdown, a session that the server has ended because
+it was idle or its transaction took too long, read-only (a standby or a failover)."""
+_MIXED_UP = ("26000", "42P05")
+"""A prepared statement is missing, or exists already: a connection pooler mixes up sessions."""
 
 
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or rejects the connection."""
+
+
+class SettingsDropped(psycopg.OperationalError):
+    """A connection pooler between us and the server keeps our settings from it."""
 
 
 class OtherVersion(Exception):
@@ -38,13 +46,30 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, OperationalError | PoolTimeout)
 
 
+def is_useless_session(error: BaseException) -> bool:
+    """Whether sessions that were opened before this error are alive but useless.
+
+    They are read-only, as of a failover, or have prepared a statement whose result has another type
+    since a migration of the platform.
+    """
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return state in (_READ_ONLY, *_MIXED_UP) or _is_plan_outdated(error)
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the error is not caused by a row. Time, a migration or a GRANT may resolve it."""
-    unprepared = (
+    passing = (
+        errors.DeadlockDetected,
+        errors.LockNotAvailable,
+        errors.SerializationFailure,
         errors.InsufficientPrivilege,
         errors.InvalidSchemaName,
         errors.UndefinedColumn,
         errors.UndefinedFunction,
         errors.UndefinedTable,
     )
-    return is_away(error) or isinstance(error, unprepared)
+    return is_away(error) or is_useless_session(error) or isinstance(error, passing)
+
+
+def _is_plan_outdated(error: BaseException) -> bool:
+    return isinstance(error, errors.FeatureNotSupported) and "cached plan" in str(error)

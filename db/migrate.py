@@ -15,6 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from db.errors import OtherVersion
+from db.session import no_limits
 from db.tables.platform import Platform
 from db.tables.publisher import COUNTER, SCHEMA, Publisher
 from db.tables.triggers import ON_VIDEO_CHANGED, VIDEO_CHANGED
@@ -28,9 +29,7 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
 
     Raises OtherVersion, with nothing changed, if this code does not know the schema's revision.
     """
-    with engine.begin() as connection, _unknown_revision_explained():
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    with engine.begin() as connection, no_limits(connection), _unknown_revision_explained():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         # Only if it is missing: IF NOT EXISTS asks for the right to create schemas all the same.
         if not connection.dialect.has_schema(connection, SCHEMA):

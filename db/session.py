@@ -1,48 +1,168 @@
-"""Connections: the engine, and a transaction on the driver's own connection."""
+"""Sessions: the engine, and a transaction on the driver's own connection."""
 
-from collections.abc import Generator, Iterable
+import time
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg import errors
+from psycopg.abc import RV, PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from sqlalchemy import Engine, create_engine, make_url
+from pydantic_core import to_json
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import Connection as SqlalchemyConnection
+from sqlalchemy.exc import DisconnectionError
+
+from db.errors import SettingsDropped, is_useless_session
 
 Connection = psycopg.Connection[TupleRow]
 
-IDLE_IN_TRANSACTION_MS = 5_000
-"""Postgres ends an idle transaction after this time: it may block others with the counter row."""
-STATEMENT_MS = 60_000
-"""Only a statement that waits for a lock can take this long."""
+LOCK_SECONDS = 20
+"""A wait for a lock ends before its statement does: the error then names the cause."""
+STATEMENT_SECONDS = 30
+"""Also for a whole transaction, where the server is PostgreSQL 17 or newer."""
 CONNECT_SECONDS = 5
-UNANSWERED_MS = 10_000
+PREPARE_THRESHOLD = 5
+"""A statement is prepared when it has run this number of times in a session."""
+SILENCE_SECONDS = 5
+"""The server ends its statements itself; if it does not answer for this much longer, it hangs."""
+
+# The server ends the session of a client that stopped or vanished: it may hold locks. The last four
+# are for a host that is lost (5 s): it sends no end of its connections.
+_SETTINGS = {
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "random_page_cost": "1.1",  # for SSDs: the claim must use its index however large it is
+    "timezone": "UTC",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "5000",
+}
+_KEEPALIVES = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""How the client notices a lost server, in seconds but for the last one (ms)."""
+_MARK = "publisher.direct"
+"""A setting without effect: where it is missing, a connection pooler has dropped the settings."""
+
+# Apply settings until the end of the transaction.
+SET_LOCALLY = """
+SELECT set_config(name, setting, true)
+FROM json_each_text(%(settings)s::json) AS each(name, setting)
+WHERE name <> 'transaction_timeout' OR current_setting('server_version_num')::int >= 170000
+"""
+
+# In a new session: whether the settings that were sent with it are in effect. If they are, set the
+# one that older servers do not know.
+OPEN = f"""
+SELECT mark IS NOT NULL, CASE
+           WHEN mark IS NOT NULL AND current_setting('server_version_num')::int >= 170000
+           THEN set_config('transaction_timeout', %(limit)s, false)
+       END
+FROM current_setting('{_MARK}', true) AS mark
+"""
 
 
-def connect(database_url: str, *, platform_schema: str = "public", pool_size: int = 5) -> Engine:
-    """Create an engine. Its connections have `platform_schema` in their search path.
+@dataclass(kw_only=True)
+class _Family:
+    """What the sessions of one engine have in common."""
 
-    `database_url` is in libpq's or SQLAlchemy's format. No connection is opened yet.
+    settings: str = ""
+    """JSON; applied in each transaction. Empty: they were sent with the connection."""
+    answer_seconds: float = STATEMENT_SECONDS + SILENCE_SECONDS
+    replaced_at: float = 0.0
+    """By `time.monotonic()`: sessions that were opened before are replaced."""
+
+
+class Session(psycopg.Connection[TupleRow]):
+    """psycopg's connection; it gives up on a server that hangs."""
+
+    family = _Family()
+    opened_at = 0.0
+    waits_for_ever = False
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for the server. Raises OperationalError, and closes, if it does not answer."""
+        if timeout is not None or self.waits_for_ever:
+            return super().wait(gen, interval, timeout)
+        limit = self.family.answer_seconds
+        try:
+            return super().wait(gen, interval, limit)
+        except errors._WaitTimeout:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - it has no public name
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer for {limit:g} s") from None
+
+
+def connect(
+    database_url: str,
+    *,
+    platform_schema: str = "public",
+    pool_size: int = 5,
+    through_pooler: bool = False,
+    writes: bool = True,
+    statement_seconds: float = STATEMENT_SECONDS,
+) -> Engine:
+    """Create an engine. Its sessions have `platform_schema` in their search path.
+
+    `database_url` is libpq's (several hosts are allowed) or SQLAlchemy's; its parameters override
+    ours. No connection is opened yet. `through_pooler`: nothing is kept in a session, because each
+    transaction may run in another one. `writes`: a read-only server is refused.
+    `statement_seconds` limits a statement and, from PostgreSQL 17 on, a transaction.
+
+    Raises psycopg.ProgrammingError if the URL is not valid.
     """
-    options = (
-        f"-c search_path={platform_schema},public"
-        f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
-        f" -c statement_timeout={STATEMENT_MS}"
-        " -c random_page_cost=1.1"  # for SSDs: the claim must use its index however large it is
-        " -c timezone=UTC"
+    given = read_url(database_url)
+    settings = {"search_path": f"{platform_schema},public", **_SETTINGS}
+    settings["statement_timeout"] = f"{statement_seconds:g}s"
+    ours: dict[str, Any] = {**_KEEPALIVES}
+    if writes:
+        ours["target_session_attrs"] = "read-write"
+    if not through_pooler:
+        ours["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        ours["options"] += f" -c {_MARK}=true"
+    if through_pooler:
+        settings["transaction_timeout"] = settings["statement_timeout"]
+    family = _Family(
+        settings=to_json(settings).decode() if through_pooler else "",
+        answer_seconds=statement_seconds + SILENCE_SECONDS,
     )
-    return create_engine(
-        make_url(database_url).set(drivername="postgresql+psycopg"),
+
+    def open_session() -> Session:
+        session = Session.connect(
+            **(ours | given), prepare_threshold=None if through_pooler else PREPARE_THRESHOLD
+        )
+        session.family, session.opened_at = family, time.monotonic()
+        if not through_pooler:
+            _check_settings(session, settings["statement_timeout"])
+        return session
+
+    engine = create_engine(
+        _to_url(given),
+        creator=open_session,
         pool_size=pool_size,
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
         pool_pre_ping=True,
-        connect_args={
-            "options": options,
-            "connect_timeout": CONNECT_SECONDS,
-            "tcp_user_timeout": UNANSWERED_MS,  # an unreachable host sends no error
-        },
     )
+    event.listen(engine, "checkout", _refuse_stale_session)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def read_url(database_url: str) -> dict[str, Any]:
+    """Return libpq's parameters. Raises psycopg.ProgrammingError if the URL is not valid."""
+    scheme, separator, rest = database_url.partition("://")
+    return conninfo_to_dict(scheme.partition("+")[0] + separator + rest)
 
 
 @contextmanager
@@ -50,15 +170,20 @@ def transaction(engine: Engine) -> Generator[Connection]:
     """Run the block in one transaction: commit at the end, roll back on any error.
 
     Yields psycopg's connection: the statements are SQL and use psycopg's pipeline mode. SQLAlchemy
-    provides only the pool.
+    provides only the pool. After an error that shows that a session is useless, all that were
+    opened before are replaced.
     """
     pooled = engine.raw_connection()
+    session: Any = pooled.driver_connection
     try:
-        driver: Any = pooled.driver_connection
-        yield driver
-        driver.commit()
-    except BaseException:
-        if is_driver_broken(pooled.driver_connection):
+        _apply_settings(session)
+        yield session
+        session.commit()
+    except BaseException as error:
+        if is_useless_session(error):
+            session.family.replaced_at = time.monotonic()
+            pooled.invalidate()
+        elif session.closed or session.broken:
             pooled.invalidate()
         else:
             pooled.rollback()
@@ -67,19 +192,28 @@ def transaction(engine: Engine) -> Generator[Connection]:
         pooled.close()
 
 
+def lift_limits(tx: Connection) -> None:
+    """Lift every time limit of this transaction."""
+    limits = ["idle_in_transaction_session_timeout", "lock_timeout", "statement_timeout"]
+    settings = dict.fromkeys([*limits, "transaction_timeout"], "0")
+    tx.execute(SET_LOCALLY, {"settings": to_json(settings).decode()})
+
+
 @contextmanager
-def last_round_trip(tx: Connection) -> Generator[None]:
-    """Send the block's statements together with the commit, in one round trip (pipeline mode).
-
-    A row that the block locks is not held during a network round trip. If a statement fails, its
-    error is raised and nothing is committed.
-
-    COMMIT is sent as a statement, because psycopg's `commit()` inside a pipeline waits for the
-    answer before the pipeline is flushed: with a megabyte in the pipeline both sides wait forever.
-    """
-    with tx.pipeline():
+def no_limits(connection: SqlalchemyConnection) -> Generator[None]:
+    """Lift every time limit of a transaction while the block, a migration, runs."""
+    session: Any = connection.connection.driver_connection
+    lift_limits(session)
+    session.waits_for_ever = True
+    try:
         yield
-        tx.execute("COMMIT")
+    finally:
+        session.waits_for_ever = False
+
+
+def is_through_pooler(connection: Connection) -> bool:
+    """Whether nothing may be kept in the session."""
+    return isinstance(connection, Session) and bool(connection.family.settings)
 
 
 def wait_briefly(tx: Connection) -> None:
@@ -87,11 +221,42 @@ def wait_briefly(tx: Connection) -> None:
     tx.execute("SET LOCAL lock_timeout = '2s'")
 
 
-def is_driver_broken(driver: Any) -> bool:
-    """Whether a connection can no longer roll back."""
-    return driver.closed or driver.broken
-
-
 def to_array(ids: Iterable[int | UUID]) -> str:
     """Format ids as a Postgres array. Much faster than the driver's adaptation of a list."""
     return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _check_settings(session: Session, transaction_limit: str) -> None:
+    """Raise SettingsDropped if something between the server and us drops the settings."""
+    row = session.execute(OPEN, {"limit": transaction_limit}).fetchone()
+    session.commit()
+    if not row or not row[0]:
+        session.close()
+        raise SettingsDropped("a connection pooler drops the settings of sessions")
+
+
+def _apply_settings(session: Session) -> None:
+    if session.family.settings:
+        with session.pipeline():  # in one round trip with BEGIN
+            session.execute(SET_LOCALLY, {"settings": session.family.settings})
+
+
+def _begin(connection: SqlalchemyConnection) -> None:
+    session: Any = connection.connection.driver_connection
+    _apply_settings(session)
+
+
+def _refuse_stale_session(session: Session, *_: object) -> None:
+    """Have the pool replace a session that was opened before a failover."""
+    if session.opened_at <= session.family.replaced_at:
+        raise DisconnectionError
+
+
+def _to_url(given: Mapping[str, Any]) -> URL:
+    """The engine's URL, for people: connections are opened with libpq's parameters."""
+    named = {"user": "username", "password": "password", "dbname": "database"}
+    return URL.create(
+        "postgresql+psycopg",
+        **{named[name]: value for name, value in given.items() if name in named},
+        query={name: value for name, value in given.items() if name not in named},
+    )

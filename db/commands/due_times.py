@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import OperationalError
 from sqlalchemy import Engine
 
-from db.session import Connection
+from db.session import Connection, is_through_pooler
 
 CHANNEL = "publisher_due"
 """db/tables/triggers.py notifies this channel too."""
@@ -70,13 +70,17 @@ def notify_due(tx: Connection, due: Iterable[datetime]) -> None:
 
 @contextmanager
 def open_listener(engine: Engine) -> Generator[Connection]:
-    """Open a separate connection that receives notifications of due times."""
+    """Open a separate connection that receives notifications of due times.
+
+    Through a connection pooler it receives none: due times are read once a second.
+    """
     pooled = engine.raw_connection()
     driver: Any = pooled.driver_connection
     pooled.detach()
     try:
         driver.autocommit = True
-        driver.execute(LISTEN)
+        if not is_through_pooler(driver):
+            driver.execute(LISTEN)
         yield driver
     finally:
         driver.close()

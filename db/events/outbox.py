@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from psycopg import ClientCursor
 from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from db.session import Connection
 from schemas.values.decision import NewEvent
 
-# Record events. This locks the counter row, so it must be the last statement before the commit.
-# Positions have no gaps and become visible in order.
+# Record events, and commit. This locks the counter row, so it comes last. Both statements are one
+# message: the server needs nothing more from a client that stops here. Positions have no gaps and
+# become visible in order.
 APPEND = """
 WITH counter AS (
     UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
@@ -30,7 +32,8 @@ FROM counter,
          revision int, command_id uuid, correlation_id text, traceparent text, data json
      )) WITH ORDINALITY AS event
          (id, type, video_id, subject, workspace_id, occurred_at, revision, command_id,
-          correlation_id, traceparent, data, nth)
+          correlation_id, traceparent, data, nth);
+COMMIT
 """
 
 # The next events after a position, in order.
@@ -87,9 +90,10 @@ class RecordedEvent:
 
 
 def append(tx: Connection, events: Sequence[NewEvent]) -> None:
-    """Record events as the last statement before the commit."""
+    """Record events and commit. Without events, nothing is done."""
     if events:
-        tx.execute(APPEND, {"count": len(events), "events": to_json(events).decode()})
+        values = {"count": len(events), "events": to_json(events).decode()}
+        ClientCursor(tx).execute(APPEND, values)
 
 
 def read_after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
+from psycopg import ClientCursor
 from sqlalchemy import Engine
 
-from db.session import Connection, is_driver_broken
+from db.session import Connection, lift_limits, transaction
 
 # Start a new outlet at the next event.
 BEGIN = """
@@ -24,9 +24,8 @@ UPDATE publisher.outlet SET position = %(to)s
 WHERE name = %(name)s AND position = %(position)s
 """
 
-# A session-level advisory lock: it ends with the session and needs no open transaction.
-LOCK = "SELECT pg_try_advisory_lock(hashtext('publisher.outlet'), hashtext(%(name)s))"
-UNLOCK = "SELECT pg_advisory_unlock(hashtext('publisher.outlet'), hashtext(%(name)s))"
+# Lock an outlet until the end of the transaction, however long it is idle.
+LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('publisher.outlet'), hashtext(%(name)s))"
 
 
 def read_position(tx: Connection, name: str) -> int:
@@ -44,20 +43,13 @@ def move(tx: Connection, name: str, *, position: int, to: int) -> bool:
 
 @contextmanager
 def try_lock(engine: Engine, name: str) -> Generator[bool]:
-    """Lock an outlet while the block runs. Yields False if another process has locked it."""
-    pooled = engine.raw_connection()
-    driver: Any = pooled.driver_connection
-    try:
-        driver.autocommit = True
-        is_locked = driver.execute(LOCK, {"name": name}).fetchone()[0]
-        try:
-            yield is_locked
-        finally:
-            if is_locked and not is_driver_broken(driver):
-                driver.execute(UNLOCK, {"name": name})
-    finally:
-        if is_driver_broken(driver):
-            pooled.invalidate()
-        else:
-            driver.autocommit = False
-        pooled.close()
+    """Lock an outlet while the block runs. Yields False if another process has locked it.
+
+    The transaction locks no row and holds no snapshot: it may stay open while the block waits for a
+    network. A lock of the session would stay in a connection pooler.
+    """
+    with transaction(engine) as tx:
+        lift_limits(tx)
+        # The simple protocol: an extended one's portal would hold a snapshot.
+        row = ClientCursor(tx).execute(LOCK, {"name": name}).fetchone()
+        yield row == (True,)

@@ -8,7 +8,7 @@ from pydantic_core import to_json
 
 from db.commands import due_times
 from db.events import outbox
-from db.session import Connection, last_round_trip, to_array
+from db.session import Connection, to_array
 from schemas.values.decision import ALREADY_PUBLISHED, Decision
 from schemas.values.video_facts import Names, VideoFacts
 
@@ -206,7 +206,7 @@ def read_names(
 
 
 def write(tx: Connection, decisions: Sequence[Decision]) -> None:
-    """Write all decisions and commit, in one round trip. The counter is locked last."""
+    """Write all decisions in one round trip, then record their events and commit in another."""
     releases = {d.video_id: d.release for d in decisions if d.release}
     edits = _merge_edits(decisions)
     reason, detail = ALREADY_PUBLISHED
@@ -216,7 +216,7 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
         "unchanged_reason": reason,
         "unchanged_detail": detail,
     }
-    with last_round_trip(tx):
+    with tx.pipeline():
         if edits:
             tx.execute(EDIT_VIDEOS, {"edits": to_json(edits).decode()})
             tags = to_json([_to_tags(edit) for edit in edits if "tags" in edit["new"]]).decode()
@@ -224,7 +224,7 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
                 tx.execute(statement, {"tags": tags})
         tx.execute(WRITE, document)
         due_times.notify_due(tx, [d.due_at for d in decisions if d.finished_at is None])
-        outbox.append(tx, [decision.event for decision in decisions if decision.event])
+    outbox.append(tx, [decision.event for decision in decisions if decision.event])
 
 
 def _merge_edits(decisions: Iterable[Decision]) -> list[dict[str, Any]]:

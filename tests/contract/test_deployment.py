@@ -351,8 +351,8 @@ def test_the_page_names_numbers_that_the_code_has(celeryconfig: dict[str, Any]) 
         f"{BATCH} commands",
         f"{health.STALE_SECONDS:g} seconds",
         f"`{health.HEARTBEAT}`",
-        f"`statement_timeout` ({session.STATEMENT_MS // 1000} s)",
-        f"`idle_in_transaction_session_timeout` ({session.IDLE_IN_TRANSACTION_MS // 1000} s)",
+        f"`statement_timeout` and `transaction_timeout` ({session.STATEMENT_SECONDS} s)",
+        f"`lock_timeout` ({session.LOCK_SECONDS} s)",
         f"{celeryconfig['worker_max_memory_per_child'] // 1000} MB",
     ):
         assert value in OPERATIONS, value

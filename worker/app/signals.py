@@ -7,8 +7,8 @@ import structlog
 from celery import signals
 from kombu.transport import TRANSPORT_ALIASES
 
-from db.session import connect
 from worker.runtime import logs
+from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
@@ -51,7 +51,7 @@ def check_before_start(**_: Any) -> None:
     """
     with one_clear_line():
         settings = Settings()
-        engine = connect(settings.database(), platform_schema=settings.platform_schema)
+        engine = open_engine(settings)
         try:
             check_database(engine)
         finally:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import typer
 from sqlalchemy import Engine
 
-from db.session import connect
 from worker.local.engines import find_data_dir, find_running
+from worker.runtime.database import open_engine
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import (
@@ -42,7 +42,7 @@ def open_database(*, migrated: bool = True) -> Generator[Engine]:
     """Open the database alone; `migrated`: refuse one that is not up to date."""
     settings = find_settings()
     check_database_url(settings)
-    engine = connect(settings.database(), platform_schema=settings.platform_schema, pool_size=1)
+    engine = open_engine(settings, pool_size=1)
     try:
         if migrated:
             check_database(engine)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from db.commands import claim, due_times, idempotency, inbox
 from db.commands.inbox import NewCommand, StoredCommand
 from db.events import outbox
-from db.session import Connection, last_round_trip, transaction
+from db.session import Connection, transaction
 from db.videos import lookup
 from schemas.command import Action, PublishRequest, Trigger
 from schemas.events import EventType
@@ -132,9 +132,8 @@ def _announce(tx: Connection, timed: Sequence[StoredCommand], origin: Origin) ->
     events = [
         build_scheduled_event(command, EventType.SCHEDULED, origin.trigger) for command in locked
     ]
-    with last_round_trip(tx):
-        due_times.notify_due(tx, [row.due_at for row in timed])
-        outbox.append(tx, [event for event in events if event])
+    due_times.notify_due(tx, [row.due_at for row in timed])
+    outbox.append(tx, [event for event in events if event])
 
 
 def _to_new_command(

@@ -7,7 +7,7 @@ from datetime import datetime
 from db.commands import changes, due_times
 from db.commands.changes import Timing
 from db.events import outbox
-from db.session import Connection, last_round_trip
+from db.session import Connection
 from schemas.command import Action, CommandChange, CommandState, Trigger
 from schemas.events import EventType
 from schemas.problem import FieldError
@@ -55,10 +55,10 @@ def write_timings(
         )
         for command, timing in timings
     ]
-    with last_round_trip(tx):
+    with tx.pipeline():
         changes.reschedule(tx, [timing for _, timing in timings])
         due_times.notify_due(tx, [timing.due_at for _, timing in timings])
-        outbox.append(tx, [event for event in events if event])
+    outbox.append(tx, [event for event in events if event])
 
 
 def _to_moment(command: ClaimedCommand, change: CommandChange) -> Moment | None:

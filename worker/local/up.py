@@ -21,12 +21,13 @@ from sqlalchemy import Engine
 
 from db.migrate import migrate
 from db.sample_data import load_sample
-from db.session import connect, transaction
+from db.session import transaction
 from schemas.values.caller import Scope
 from worker.local.children import Child, children, interruptible, listen, on_end_signal, with_port
 from worker.local.engines import engines, find_data_dir
 from worker.local.guard import Guard, start_guard
 from worker.operations.api_keys import create_key, identify
+from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import complain
 from worker.runtime.settings import Settings, SettingsError
 from worker.runtime.startup import check_settings
@@ -67,7 +68,7 @@ def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
         guard = stack.enter_context(start_guard())
         settings, home = _with_engines(Settings(), stack, guard, console)
         ours = home is not None
-        engine = connect(settings.database(), platform_schema=settings.platform_schema)
+        engine = open_engine(settings)
         stack.callback(engine.dispose)
         sample = ours if sample is None else sample
         _prepare(

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion
+from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, SettingsDropped
 from worker.runtime.settings import Settings, SettingsError
 
 NOT_MIGRATED = (
@@ -89,6 +89,11 @@ def explain_database_error(error: Exception) -> str:
             return f"{NOT_MIGRATED} ({answer})"
         case LockNotAvailable():
             return "Another transaction holds the command for a long time. Try again."
+        case psycopg.OperationalError() if _is_of_pooler(cause, answer):
+            return (
+                f"DATABASE_URL leads through a connection pooler ({answer}). Set "
+                "DATABASE_THROUGH_POOLER=true, or connect to the server itself."
+            )
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return f"The database cannot be reached: {answer}. Check DATABASE_URL and the server."
         case DuplicateTable() | DuplicateObject():
@@ -104,6 +109,10 @@ def explain_database_error(error: Exception) -> str:
         case _:
             advice = "Check DATABASE_URL."
     return f"The database refuses: {answer}. {advice}"
+
+
+def _is_of_pooler(error: BaseException, answer: str) -> bool:
+    return isinstance(error, SettingsDropped) or "unsupported startup parameter" in answer
 
 
 def explain_redis_error(error: RedisError) -> str:

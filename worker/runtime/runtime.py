@@ -9,7 +9,7 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import Engine
 
-from db.session import connect
+from worker.runtime.database import open_engine
 from worker.runtime.producer import make_producer, send_wake_up
 from worker.runtime.redis_clients import open_hint_redis, open_redis
 from worker.runtime.settings import Settings
@@ -39,7 +39,7 @@ class Runtime:
         settings = settings or Settings()
         return cls(
             settings=settings,
-            engine=connect(settings.database(), platform_schema=settings.platform_schema),
+            engine=open_engine(settings),
             redis=open_redis(settings.redis()),
             waker=Waker(
                 redis=open_hint_redis(settings.redis()),

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(default=None, repr=False)
     """PostgreSQL 15 or newer, `postgresql://…`."""
+    database_through_pooler: bool = False
+    """Whether `DATABASE_URL` leads to a connection pooler that may give each transaction another
+    session: PgBouncer, RDS Proxy, Supavisor, Neon's pooled host."""
     redis_url: str | None = Field(default=None, repr=False)
     """Redis 7 or Valkey 8 or newer, `redis://…`: the stream, wake-up marks, the heartbeat."""
     broker_url: str | None = Field(default=None, repr=False)

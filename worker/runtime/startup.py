@@ -1,12 +1,13 @@
 """Start-up checks: whether settings are valid, and the database and Redis answer."""
 
+import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Engine
 
 from db.errors import DATABASE_ERRORS, DatabaseUnavailable, NotMigrated
 from db.revision import is_migrated
+from db.session import read_url
 from worker.runtime.errors_explained import (
     NOT_MIGRATED,
     RedisUnavailable,
@@ -26,13 +27,17 @@ def check_settings(settings: Settings) -> None:
 
 def check_database_url(settings: Settings) -> None:
     """Raise SettingsError unless DATABASE_URL is set and valid."""
+    url, unknown = settings.database(), ""
     try:
-        backend = make_url(settings.database()).get_backend_name()
-    except (ArgumentError, ValueError):
-        backend = None
-    if backend not in ("postgresql", "postgres"):
+        read_url(url)
+        valid = url.startswith(("postgresql://", "postgres://", "postgresql+"))
+    except psycopg.ProgrammingError as error:
+        valid = False
+        if "query parameter" in str(error):  # other texts quote the password
+            unknown = f" ({str(error).strip()})"
+    if not valid:
         raise SettingsError(
-            "DATABASE_URL is not a valid PostgreSQL URL; it looks like "
+            f"DATABASE_URL is not a valid PostgreSQL URL{unknown}; it looks like "
             "postgresql://user:password@host:5432/database."
         )
 

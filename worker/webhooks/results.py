@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from db.errors import DATABASE_ERRORS, is_passing
 from db.events import outbox
-from db.session import last_round_trip, transaction
+from db.session import transaction
 from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
 from schemas.events import EndpointDisabled, EventType
@@ -54,8 +54,7 @@ def write_results(engine: Engine, results: Sequence[DeliveryResult]) -> None:
         deliveries.write_results(tx, results)
         if disabled:
             deliveries.cancel_pending(tx, *(each.endpoint_id for each in disabled))
-            with last_round_trip(tx):
-                outbox.append(tx, list(map(_build_event, disabled)))
+            outbox.append(tx, list(map(_build_event, disabled)))
     for each in disabled:
         log.warning(
             "webhooks.endpoint_disabled",
