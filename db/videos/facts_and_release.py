@@ -13,17 +13,19 @@ from schemas.values.decision import ALREADY_PUBLISHED, Decision
 from schemas.values.video_facts import Names, VideoFacts
 
 # Everything that publishing depends on, of many videos. Run it after their rows are locked: its
-# snapshot then includes the writes of earlier commands.
+# snapshot then includes the writes of earlier commands. The platform's columns are cast: a prepared
+# statement fails if the type of its result changes, and the platform's migrations may change one.
 READ_FACTS = """
-SELECT v.id, v.uid, v.workspace_id, w.custom_url AS workspace_url,
-       v.owner_id, u.username AS owner_username, u.full_name AS owner_full_name,
-       v.status, v.internal_status, v.is_regenerating, v.is_active, v.deleted_at, v.video,
-       g.detail AS failure, v.is_draft, v.updated_at, v.title, v.description, v.visibility,
-       v.category_id, c.name AS category, v.subcategory_id, sc.name AS subcategory,
+SELECT v.id::bigint, v.uid::uuid, v.workspace_id::bigint, w.custom_url::text AS workspace_url,
+       v.owner_id::bigint, u.username::text AS owner_username,
+       u.full_name::text AS owner_full_name, v.status::text, v.internal_status::text,
+       v.is_regenerating::boolean, v.is_active::boolean, v.deleted_at::timestamptz, v.video::text,
+       g.detail AS failure, v.is_draft::boolean, v.updated_at::timestamptz, v.title::text,
+       v.description::text, v.visibility::text, v.category_id::bigint, c.name::text AS category,
+       v.subcategory_id::bigint, sc.name::text AS subcategory,
        coalesce(tags.ids, '{}') AS tag_ids, coalesce(tags.names, '{}') AS tags,
-       v.cover_image, v.thumbnail,
-       v.duration, v.generated_script, sections.contents,
-       sections.count AS section_count, sections.seconds AS sections_seconds,
+       v.cover_image::text, v.thumbnail::text, v.duration::int, v.generated_script::jsonb,
+       sections.contents, sections.count AS section_count, sections.seconds AS sections_seconds,
        sections.first_at AS first_section_at, sections.last_at AS last_section_at,
        engagement.*,
        coalesce(r.revision, 0) AS revision, r.custom_url, r.first_published_at, r.published_at,
@@ -36,13 +38,14 @@ LEFT JOIN subcategory sc ON sc.id = v.subcategory_id
 LEFT JOIN publisher.video_release r ON r.video_id = v.id
 LEFT JOIN publisher.video_generation g ON g.video_id = v.id
 CROSS JOIN LATERAL (
-    SELECT array_agg(t.id ORDER BY t.id) AS ids, array_agg(t.name ORDER BY t.id) AS names
+    SELECT array_agg(t.id::bigint ORDER BY t.id) AS ids,
+           array_agg(t.name::text ORDER BY t.id) AS names
     FROM video_tag vt JOIN tag t ON t.id = vt.tag_id
     WHERE vt.video_id = v.id
 ) tags
 CROSS JOIN LATERAL (
-    SELECT count(*) AS count, coalesce(sum(s.duration), 0) AS seconds,
-           min(s.created_at) AS first_at, max(s.updated_at) AS last_at,
+    SELECT count(*) AS count, coalesce(sum(s.duration), 0)::bigint AS seconds,
+           min(s.created_at)::timestamptz AS first_at, max(s.updated_at)::timestamptz AS last_at,
            CASE WHEN v.generated_script IS NULL
                 THEN jsonb_agg(s.content ORDER BY s."order") END AS contents
     FROM section s
@@ -69,11 +72,12 @@ KEEP_PLANS = "SET LOCAL plan_cache_mode = force_generic_plan"
 
 # The names of the ids that a batch's edits refer to.
 READ_NAMES = """
-SELECT 'category', id, name FROM category WHERE id = ANY(%(categories)s::bigint[])
+SELECT 'category', id::bigint, name::text FROM category WHERE id = ANY(%(categories)s::bigint[])
 UNION ALL
-SELECT 'subcategory', id, name FROM subcategory WHERE id = ANY(%(subcategories)s::bigint[])
+SELECT 'subcategory', id::bigint, name::text FROM subcategory
+WHERE id = ANY(%(subcategories)s::bigint[])
 UNION ALL
-SELECT 'tag', id, name FROM tag WHERE id = ANY(%(tags)s::bigint[])
+SELECT 'tag', id::bigint, name::text FROM tag WHERE id = ANY(%(tags)s::bigint[])
 """
 
 # Apply edits: only the columns that a command changes.

@@ -11,7 +11,7 @@ from schemas.values.generation_facts import GenerationFacts
 
 # Lock videos in the order of their ids, so that two batches cannot deadlock.
 _LOCK = """
-SELECT v.id FROM video v
+SELECT v.id::bigint FROM video v
 WHERE v.id = ANY(%(ids)s::bigint[])
   AND (%(workspace_id)s::bigint IS NULL OR v.workspace_id = %(workspace_id)s)
 ORDER BY v.id
@@ -21,13 +21,13 @@ LOCK = _LOCK.format(skip_locked="")
 LOCK_AVAILABLE = _LOCK.format(skip_locked=" SKIP LOCKED")
 
 # The skipped videos that exist: another transaction has locked them.
-EXISTING = "SELECT id FROM video WHERE id = ANY(%(ids)s::bigint[])"
+EXISTING = "SELECT id::bigint FROM video WHERE id = ANY(%(ids)s::bigint[])"
 
 # The generation state of these videos. Run it after their rows are locked: a statement that waits
 # for a lock reads the new version of that row, but old versions of joined rows.
 READ = """
-SELECT v.id AS video_id, v.workspace_id, v.status, v.internal_status, v.generation_progress,
-       v.is_regenerating, v.video, v.duration,
+SELECT v.id::bigint AS video_id, v.workspace_id::bigint, v.status::text, v.internal_status::text,
+       v.generation_progress::int, v.is_regenerating::boolean, v.video::text, v.duration::int,
        g.run, g.is_final, g.reported_at, g.progress, g.completed, g.detail,
        g.file_run, g.file_reported_at
 FROM video v LEFT JOIN publisher.video_generation g ON g.video_id = v.id

@@ -12,8 +12,9 @@ from schemas.video import VideoInput
 
 # The workspace, owner and version of these videos.
 READ_IDENTITIES = """
-SELECT v.id, v.workspace_id, v.owner_id, u.username AS owner_username, u.email AS owner_email,
-       v.updated_at, coalesce(r.revision, 0) AS revision
+SELECT v.id::bigint, v.workspace_id::bigint, v.owner_id::bigint,
+       u.username::text AS owner_username, u.email::text AS owner_email,
+       v.updated_at::timestamptz, coalesce(r.revision, 0) AS revision
 FROM video v
 JOIN iam_user u ON u.id = v.owner_id
 LEFT JOIN publisher.video_release r ON r.video_id = v.id
@@ -22,15 +23,16 @@ WHERE v.id = ANY(%(ids)s::bigint[])
 
 # The categories, subcategories (with their category) and tags among these that exist.
 READ_REFERENCES = """
-SELECT 'category', id, NULL::bigint FROM category WHERE id = ANY(%(categories)s::bigint[])
+SELECT 'category', id::bigint, NULL::bigint FROM category WHERE id = ANY(%(categories)s::bigint[])
 UNION ALL
-SELECT 'subcategory', id, category_id FROM subcategory
+SELECT 'subcategory', id::bigint, category_id::bigint FROM subcategory
 WHERE id = ANY(%(subcategories)s::bigint[])
 UNION ALL
-SELECT 'tag', id, NULL FROM tag WHERE id = ANY(%(tags)s::bigint[])
+SELECT 'tag', id::bigint, NULL FROM tag WHERE id = ANY(%(tags)s::bigint[])
 """
 
-# The Video resource as documented, without the team's internal notes.
+# The Video resource as documented, without the team's internal notes. It is never prepared: the
+# platform's migrations may change the types of its columns.
 READ_RESOURCE = """
 SELECT v.id, v.uid, v.created_at, v.updated_at, v.deleted_at, v.is_active,
        v.created_by, v.updated_by, v.deleted_by, v.title, v.description, v.cover_image,
@@ -143,7 +145,7 @@ def read_resource(tx: Connection, video_id: int, workspace_id: int | None) -> di
     """Read the Video resource as a row. None: not in the workspace (None: any workspace)."""
     with tx.cursor(row_factory=dict_row) as cursor:
         values = {"id": video_id, "workspace_id": workspace_id}
-        return cursor.execute(READ_RESOURCE, values).fetchone()
+        return cursor.execute(READ_RESOURCE, values, prepare=False).fetchone()
 
 
 def find_release(tx: Connection, short_id: str) -> str | None:
