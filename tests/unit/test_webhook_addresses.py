@@ -1,12 +1,15 @@
 """Which addresses webhooks may go to."""
 
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.webhooks.addresses import AddressRefused, check_url, is_allowed, parse_url
+from worker.webhooks.addresses import AddressRefused, is_allowed
+from worker.webhooks.look_ups import check_url
+from worker.webhooks.urls import parse_url
 
 
 def unasked(host: str, _port: int) -> list[str]:
@@ -91,6 +94,16 @@ def test_public_addresses_are_called(url: str) -> None:
         "[ff02::1]",
         "[100::1]",
         "[::ffff:0:127.0.0.1]",
+        "[v1.x]",
+        "[vF.2606:4700::1]",
+        "[8.8.8.8]",
+        "[hooks.example.com]",
+        "[]",
+        "[2606:4700::1]8.8.8.8",
+        "hooks.example.com[2606:4700::1]",
+        "[2606:4700::1]]",
+        "[[2606:4700::1]",
+        "2606:4700::1",
         "localhost",
         "LOCALHOST",
         "localhost.",
@@ -134,6 +147,12 @@ def test_everything_else_is_refused_without_a_look_up(host: str) -> None:
         "https://hooks.example.com:0/",
         "https://hooks.example.com:65536/",
         "https://hooks.example.com:x/",
+        "https://hooks.example.com:-1/",
+        "https://hooks.example.com:+443/",
+        "https://hooks.example.com:443:443/",
+        "https://hooks.example.com:000443/",
+        "https://hooks.example.com:\N{ARABIC-INDIC DIGIT FOUR}43/",
+        "https://[2606:4700::1]x:443/",
         "https://[::1/",
         "https://hooks.example.com:/\x7f",
         "",
@@ -142,6 +161,67 @@ def test_everything_else_is_refused_without_a_look_up(host: str) -> None:
 def test_unusual_urls_are_refused(url: str) -> None:
     with pytest.raises(AddressRefused):
         check_url(url, allow_private=False, resolve=unasked)
+
+
+SETTING = "WEBHOOKS_ALLOW_PRIVATE"
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("http://127.0.0.1:8080/hooks", SETTING),
+        ("http://hooks.example.com/", "must begin with https://"),
+        ("https://127.0.0.1:8080/hooks", SETTING),
+        ("https://192.168.1.1/", "192.168.1.1, which is not a public address"),
+        ("https://[fd00::1]/", SETTING),
+        ("https://receiver/", SETTING),
+        ("https://169.254.169.254/", "never allowed"),
+        ("ftp://hooks.example.com/", "must begin with https://"),
+        ("https:///hooks", "and a host"),
+        ("https://user:secret@hooks.example.com/", "user name or a password"),
+        ("https://hooks.example.com/#part", "fragment"),
+        ("https://hooks.example.com/ü", "percent-encoded"),
+        ("https://hooks.example.com/a b", "white space"),
+        ("https://hooks.example.com:0/", "port is 0"),
+        ("https://hooks.example.com:65536/", "port is 65536"),
+        ("https://hooks.example.com:http/", "port is not a number"),
+        ("https://hooks.example.com./", "end in a dot"),
+        ("https://hooks-.example.com/", "not a valid host name"),
+        ("https://127.1/", "usual spelling"),
+        ("https://[v1.x]/", "usual spelling"),
+    ],
+)
+def test_a_refusal_names_the_rule(url: str, rule: str) -> None:
+    with pytest.raises(AddressRefused) as refused:
+        check_url(url, allow_private=False, resolve=unasked)
+    assert rule in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:s3cret@hooks.example.com/",
+        "https://user:s3cret\N{CARE OF}@hooks.example.com/",
+        "https://user:s3cret/@hooks.example.com/",
+        "https://user:s3cret@hooks.example.com:x/",
+        "https://user:s3cret@[::1/",
+        "https://hooks.example.com:s3cret/",
+        "ftp://user:s3cret@hooks.example.com/",
+        "https://hooks.example.com/s3cret#part",
+        "https://hooks.example.com/ü?s3cret",
+    ],
+)
+def test_a_refusal_repeats_no_password_and_no_path(url: str) -> None:
+    with pytest.raises(AddressRefused) as refused:
+        check_url(url, allow_private=False, resolve=unasked)
+    assert "s3cret" not in str(refused.value)
+
+
+@given(st.text())
+def test_no_url_is_another_error(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://[{text}]/", f"https://hooks.example.com:{text}"):
+        with suppress(AddressRefused):
+            parse_url(url, allow_private=True)
 
 
 @pytest.mark.parametrize("found", ["10.0.0.1", "::1", "::ffff:10.0.0.1", "169.254.169.254"])

@@ -128,7 +128,9 @@ INVALID_ADDRESS = ProblemKind(
             {
                 "pointer": "/url",
                 "code": "address_refused",
-                "detail": "The address is not a public one.",
+                "detail": "The host is at 10.0.0.1, which is not a public address. Private"
+                " addresses and http:// are for development: the operator allows them with"
+                " WEBHOOKS_ALLOW_PRIVATE=true.",
             }
         ]
     },

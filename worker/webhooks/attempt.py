@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import httpcore
 
 from schemas.values.delivery import Attempt, Receiver
-from worker.webhooks.addresses import AddressRefused, Target, parse_url
+from worker.webhooks.addresses import AddressRefused
 from worker.webhooks.connections import Connections
 from worker.webhooks.retry_policy import parse_retry_after
 from worker.webhooks.signing import build_headers
+from worker.webhooks.urls import Target, parse_url
 
 TIMEOUT_SECONDS = 15.0
 """For a whole attempt: name look-up, connection, TLS, request, answer."""

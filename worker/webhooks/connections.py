@@ -23,7 +23,9 @@ from httpcore import (
     AsyncNetworkStream,
 )
 
-from worker.webhooks.addresses import Resolve, Target, check_addresses, look_up
+from worker.webhooks.addresses import check_addresses
+from worker.webhooks.look_ups import Resolve, look_up
+from worker.webhooks.urls import Target
 
 LOOK_UPS = 32
 """Threads for look-ups, one per name. A resolver that hangs blocks its thread."""

@@ -32,9 +32,9 @@ from db.webhooks.deliveries import ClaimedDelivery
 from schemas.values.delivery import DeliveryResult
 from worker.events.cloud_event import to_cloud_event
 from worker.runtime.budget import RUN_SECONDS, Budget
-from worker.webhooks.addresses import Resolve
 from worker.webhooks.attempt import TIMEOUT_SECONDS, make_attempt
 from worker.webhooks.connections import CheckedBackend, Connections
+from worker.webhooks.look_ups import Resolve
 from worker.webhooks.results import WRITE_SECONDS, to_result, try_write_results
 
 QUIET_SECONDS = 1.0

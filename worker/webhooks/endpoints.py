@@ -28,7 +28,8 @@ from schemas.webhook import (
     WebhookEndpointChange,
     WebhookEndpointWithSecret,
 )
-from worker.webhooks.addresses import AddressRefused, check_url
+from worker.webhooks.addresses import AddressRefused
+from worker.webhooks.look_ups import check_url
 from worker.webhooks.signing import new_secret
 
 OVERLAP = timedelta(hours=24)

@@ -94,11 +94,22 @@ def test_a_longer_list_names_the_start_of_the_next_page(webhooks: Run) -> None:
     assert json.loads(rest.out)["id"] == first["id"]
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1/", "http://1.1.1.1/", "nonsense"])
-def test_a_url_that_is_not_allowed_is_refused(webhooks: Run, url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("http://127.0.0.1:8080/", "WEBHOOKS_ALLOW_PRIVATE"),
+        ("https://127.0.0.1/", "WEBHOOKS_ALLOW_PRIVATE"),
+        ("http://1.1.1.1/", "must begin with https://"),
+        ("https://[v1.x]/", "usual spelling"),
+        ("nonsense", "must begin with https://"),
+    ],
+)
+def test_a_url_that_is_not_allowed_is_refused_with_the_rule(
+    webhooks: Run, url: str, rule: str
+) -> None:
     done = webhooks("create", "--workspace", "1", "--url", url)
     assert done.code == 1
-    assert done.complaint
+    assert rule in done.complaint
 
 
 def test_an_endpoint_is_for_a_workspace_that_exists(webhooks: Run) -> None:

@@ -124,6 +124,7 @@ def test_event_types_are_kept_once_each(api: Api) -> None:
         ({"url": "http://1.1.1.1/hooks"}, "/url"),
         ({"url": "https://127.0.0.1/hooks"}, "/url"),
         ({"url": "nonsense"}, "/url"),
+        ({"url": "https://[v1.x]/"}, "/url"),
         ({}, "/url"),
         ({"url": URL, "secret": "whsec_mine"}, "/secret"),
     ],
@@ -135,6 +136,13 @@ def test_an_endpoint_that_is_not_valid_is_refused_with_422(
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert api.value("SELECT count(*) FROM publisher.webhook_endpoint") == 0
+
+
+def test_a_private_address_is_refused_with_the_setting_that_allows_it(api: Api) -> None:
+    for url in ("http://127.0.0.1:8080/hooks", "https://10.0.0.1/hooks"):
+        [error] = api.post("/webhook-endpoints", "admin", json={"url": url}).json()["errors"]
+        assert error["code"] == "address_refused"
+        assert "WEBHOOKS_ALLOW_PRIVATE" in error["detail"]
 
 
 @pytest.mark.parametrize(
