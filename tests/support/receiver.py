@@ -49,6 +49,18 @@ def says(status: int, body: bytes = b"", **headers: str) -> Answer:
     return answer
 
 
+def sends(*parts: bytes) -> Answer:
+    """Send these bytes, which need not be HTTP, and close the connection."""
+
+    async def answer(_: Received, writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        writer.close()
+
+    return answer
+
+
 async def drops(_: Received, writer: asyncio.StreamWriter) -> None:
     """Close the connection without a word."""
     writer.close()

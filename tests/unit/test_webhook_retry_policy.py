@@ -92,6 +92,17 @@ def test_the_receiver_may_ask_for_a_longer_pause_but_not_for_ever(
         (429, "soon", None),
         (429, "²", None),
         (429, "Tue, 99 Dec 2026 12:01:00 GMT", None),
+        (429, "Mon, 20 Nov 9999999999 12:00:00 GMT", None),
+        (429, "Fri, 31 Dec 9999 23:59:59 GMT", 36_000),
+        (429, "Mon, 01 Jan 0001 00:00:00 GMT", 0),
+        (429, "Tue, 01 Dec 2026 12:01:00 +99999999999999", None),
+        (429, "Tue, 01 Dec 2026 99999999999:01:00 GMT", None),
+        (429, f"Tue, 01 Dec {'9' * 5000} 12:01:00 GMT", None),
+        (429, "\N{ARABIC-INDIC DIGIT ONE}\N{ARABIC-INDIC DIGIT TWO}", None),
+        (429, "+5", None),
+        (429, "1e9", None),
+        (429, "\x00", None),
+        (429, "12\x0012", None),
     ],
 )
 def test_retry_after_is_read(status: int, value: str | None, seconds: int | None) -> None:
@@ -99,10 +110,21 @@ def test_retry_after_is_read(status: int, value: str | None, seconds: int | None
     assert parse_retry_after(status, value, NOW) == expected
 
 
-@given(st.text())
+numbers = st.one_of(st.integers().map(str), st.sampled_from(["", "9" * 5000, "-1", "\u0661"]))
+dates = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    st.text(max_size=3),
+    numbers,
+    st.sampled_from(["Nov", "Foo", "11", ""]),
+    *[numbers] * 4,
+    st.one_of(st.sampled_from(["GMT", "-0000"]), numbers, st.text()),
+)
+
+
+@given(st.one_of(st.text(), numbers, dates))
 def test_no_value_of_retry_after_is_an_error(value: str) -> None:
     found = parse_retry_after(429, value, NOW)
-    assert found is None or found >= timedelta()
+    assert found is None or timedelta() <= found <= LONGEST_WAIT
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
-"""One attempt: POST an event to a receiver and return what happened. A failure is not raised."""
+"""One attempt: POST an event to a receiver and return what happened.
+
+Whatever comes out of it is the attempt's result: no error is raised, of any kind. An error without
+a trace in the delivery would be repeated for ever, and hold back the later events of its video.
+"""
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import httpcore
+import structlog
 
 from schemas.values.delivery import Attempt, Receiver
 from worker.webhooks.addresses import AddressRefused
@@ -23,6 +29,8 @@ BODY_BYTES = 1_024
 """The part of the body that is kept. A longer body is cut off and its connection closed."""
 LONGEST_ERROR = 500
 """Characters."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters but tab and newline: Postgres cannot store NUL, and terminals obey others."""
 
 HTTP_ERRORS = (
     httpcore.NetworkError,
@@ -37,9 +45,16 @@ FIXED_HEADERS = {
     "accept-encoding": "identity",
 }
 
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
 
 async def make_attempt(
-    connections: Connections, receiver: Receiver, event_id: str, body: str, *, allow_private: bool
+    connections: Connections,
+    receiver: Receiver,
+    event_id: str,
+    build_body: Callable[[], str],
+    *,
+    allow_private: bool,
 ) -> Attempt:
     """Send one signed request and wait for its answer, for up to fifteen seconds."""
     started_at, clock = datetime.now(UTC), time.monotonic()
@@ -48,13 +63,16 @@ async def make_attempt(
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             target = parse_url(receiver.url, allow_private=allow_private)
-            request = _build_request(target, receiver, event_id, body, started_at)
+            request = _build_request(target, receiver, event_id, build_body(), started_at)
             async with connections.borrow(receiver.id, target) as connection:
                 await _exchange(connection, request, answer)
     except TimeoutError:
         error = f"There was no answer within {TIMEOUT_SECONDS:g} seconds."
     except (AddressRefused, OSError, *HTTP_ERRORS) as failure:
-        error = _without_nul(str(failure) or type(failure).__name__)[:LONGEST_ERROR]
+        error = to_storable(str(failure) or type(failure).__name__, LONGEST_ERROR)
+    except Exception as failure:  # a bug, or an answer that nobody thought of: see the module
+        error = f"The attempt failed with an internal error ({type(failure).__name__})."
+        log.exception("webhooks.attempt_broken", endpoint_id=str(receiver.id), event_id=event_id)
     if answer.status is not None:
         error = None  # the status arrived; the error concerns only the body
     return Attempt(
@@ -78,7 +96,7 @@ class _Answer:
     def text(self) -> str | None:
         if self.status is None:
             return None
-        return _without_nul(self.body[:BODY_BYTES].decode(errors="replace"))
+        return to_storable(self.body[:BODY_BYTES].decode(errors="replace"), BODY_BYTES)
 
 
 def _build_request(
@@ -123,6 +141,7 @@ async def _read_body(response: httpcore.Response, body: bytearray) -> None:
                 return
 
 
-def _without_nul(text: str) -> str:
-    """Replace NUL characters, which Postgres cannot store."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+def to_storable(text: str, limit: int) -> str:
+    """Cut a text, and replace what is not to be stored: control characters, lone surrogates."""
+    text = text[:limit].encode(errors="replace").decode()
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

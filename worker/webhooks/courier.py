@@ -134,7 +134,7 @@ class Courier:
     def _note_end(self, delivery_id: UUID, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
         error = task.exception()
-        if error is not None:  # a bug: the claim expires, and other deliveries continue
+        if error is not None:  # a bug here, not in the attempt: the claim expires
             self._in_flight.discard(delivery_id)
             log.error("webhooks.not_sent", delivery_id=str(delivery_id), exc_info=error)
 
@@ -143,7 +143,7 @@ class Courier:
             self._connections,
             delivery.receiver,
             str(delivery.event.id),
-            to_cloud_event(delivery.event, self._options.base_url),
+            partial(to_cloud_event, delivery.event, self._options.base_url),
             allow_private=self._options.allow_private,
         )
         self._results.append(to_result(delivery, attempt, random.random()))  # noqa: S311 - jitter

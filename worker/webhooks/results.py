@@ -1,6 +1,7 @@
 """Results: the next state of a delivery after an attempt, written in batches."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 from psycopg import errors
@@ -20,6 +21,7 @@ from worker.webhooks.retry_policy import PATIENCE, decide_next_step, summarize_h
 
 WRITE_SECONDS = 10.0
 """How long the write of a batch is retried while the database is unreachable."""
+REFUSED = "The attempt's texts could not be stored."
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -65,22 +67,54 @@ def write_results(engine: Engine, results: Sequence[DeliveryResult]) -> None:
 
 
 def try_write_results(engine: Engine, results: Sequence[DeliveryResult]) -> None:
-    """Write results with retries. If that fails, the claims expire and the events are resent."""
+    """Write results with retries; nothing is raised.
+
+    While the database is unreachable they are lost: the claims expire and the events are resent. A
+    value that it refuses loses no other result: it is found by halving the batch.
+    """
+    try:
+        _retry_while_passing(engine, results)
+    except DATABASE_ERRORS as error:
+        if isinstance(error, errors.DataError):
+            _write_apart(engine, results, error)
+        else:
+            _log_lost(results, error)
+    except Exception as error:  # noqa: BLE001 - a value that cannot be sent; `_write_apart` logs it
+        _write_apart(engine, results, error)
+
+
+def _write_apart(engine: Engine, results: Sequence[DeliveryResult], error: Exception) -> None:
+    """Write the halves of a refused batch; write a single result without the receiver's texts."""
+    if len(results) > 1:
+        half = len(results) // 2
+        try_write_results(engine, results[:half])
+        try_write_results(engine, results[half:])
+        return
+    delivery_id = str(results[0].delivery_id)
+    log.error("webhooks.result_refused", delivery_id=delivery_id, exc_info=error)
+    bare = replace(results[0].attempt, answer=None, error=REFUSED)
+    if results[0].attempt != bare:
+        try_write_results(engine, [replace(results[0], attempt=bare)])
+
+
+def _retry_while_passing(engine: Engine, results: Sequence[DeliveryResult]) -> None:
     retrying = Retrying(
         retry=retry_if_exception(_is_retryable),
         wait=wait_exponential_jitter(multiplier=0.1, max=2),
         stop=stop_after_delay(WRITE_SECONDS),
         reraise=True,
     )
-    try:
-        retrying(write_results, engine, results)
-    except DATABASE_ERRORS as error:
-        log.error(  # noqa: TRY400 - a traceback adds nothing to an unreachable database
-            "webhooks.results_lost",
-            results=len(results),
-            error=str(error),
-            consequence="they are sent once more",
-        )
+    retrying(write_results, engine, results)
+
+
+def _log_lost(results: Sequence[DeliveryResult], error: BaseException) -> None:
+    """Log without a traceback, which adds nothing to an unreachable database."""
+    log.error(
+        "webhooks.results_lost",
+        results=len(results),
+        error=str(error),
+        consequence="they are sent once more",
+    )
 
 
 def _is_retryable(error: BaseException) -> bool:

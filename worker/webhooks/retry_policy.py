@@ -24,6 +24,8 @@ JITTER = 0.2
 """A pause is longer by up to this share, so that retries spread out."""
 LONGEST_WAIT = timedelta(hours=10)
 """The upper limit for `Retry-After`."""
+LONGEST_HEADER = 100
+"""Characters of `Retry-After` that are read; an HTTP date has 29."""
 WAIT_STATUSES = (429, 503)
 """The statuses whose `Retry-After` header is respected."""
 PATIENCE = timedelta(days=5)
@@ -50,19 +52,22 @@ def decide_next_step(attempt: Attempt, attempts_before: int, chance: float) -> N
 
 
 def parse_retry_after(status: int, value: str | None, now: datetime) -> timedelta | None:
-    """Parse a `Retry-After` header: seconds or an HTTP date (RFC 9110); None if not valid."""
+    """Parse a `Retry-After` header: seconds or an HTTP date (RFC 9110); None if not valid.
+
+    The result is between zero and the longest wait, whatever the receiver asked for.
+    """
     if value is None or status not in WAIT_STATUSES:
         return None
-    value = value.strip()
+    value = value.strip()[:LONGEST_HEADER]
     if value.isascii() and value.isdigit():
-        return timedelta(seconds=min(int(value[:9]), LONGEST_WAIT.total_seconds()))
+        return min(timedelta(seconds=int(value[:9])), LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError, LookupError, TypeError):  # the parser lets several out
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(moment - now, timedelta())
+    return min(max(moment - now, timedelta()), LONGEST_WAIT)
 
 
 def summarize_health(results: Iterable[DeliveryResult]) -> list[EndpointHealth]:

@@ -53,7 +53,7 @@ async def _send(receiver: Receiver, event_id: str, body: str, *, allow_private: 
     connections = Connections(CheckedBackend(allow_private=allow_private))
     try:
         return await make_attempt(
-            connections, receiver, event_id, body, allow_private=allow_private
+            connections, receiver, event_id, lambda: body, allow_private=allow_private
         )
     finally:
         await connections.close()

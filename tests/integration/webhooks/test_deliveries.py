@@ -237,6 +237,12 @@ def test_many_at_once_fan_out_each_event_once(pipeline: Pipeline, there: Receive
             (None, "illegal status line: bytearray(b'220 mail.example ESMTP')", None),
         ),
         (answers.headers_without_end, (None, "Receive buffer too long", None)),
+        (says(429, retry_after="Mon, 20 Nov 9999999999 12:00:00 GMT"), (429, None, "")),
+        (says(500, b"\x1b[2Jred\x85\xff"), (500, None, "\ufffd[2Jred\ufffd\ufffd")),
+        (
+            answers.sends(b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n"),
+            (None, "bad Content-Length", None),
+        ),
     ],
 )
 def test_a_failed_attempt_is_logged_and_retried_after_five_seconds(
@@ -491,15 +497,105 @@ def test_results_that_cannot_be_written_are_sent_once_more(
     assert len(there.received) == 2
 
 
-def test_a_delivery_that_cannot_be_signed_delays_no_other(
+def test_a_delivery_that_cannot_be_signed_fails_and_delays_no_other(
     pipeline: Pipeline, there: Receiver, courier: Courier
 ) -> None:
-    endpoint(pipeline, there.url("/broken"), secret="whsec_")  # noqa: S106 - it is none
+    broken = endpoint(pipeline, there.url("/broken"), secret="whsec_")  # noqa: S106 - it is none
     good = endpoint(pipeline, there.url())
     publish(pipeline)
     courier.send_due()
     assert states(pipeline, good) == ["delivered"]
     assert not there.at("/broken")
+    tried = "SELECT attempts FROM publisher.webhook_delivery WHERE endpoint_id = %s"
+    for attempts in range(1, len(PAUSES) + 2):
+        assert pipeline.value(tried, broken) == attempts
+        make_due(pipeline)
+        courier.send_due()
+    assert states(pipeline, broken) == ["failed"]
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+STRANGE_ANSWERS = [
+    b"",
+    b"\r\n\r\n",
+    b"\x00" * 100,
+    b"\xff\xfe" * 100,
+    b"HTTP/1.1\r\n\r\n",
+    b"HTTP/1.1 200\r\n\r\n",
+    b"HTTP/1.1 \r\n\r\n",
+    b"HTTP/1.1 OK 200\r\n\r\n",
+    b"HTTP/1.1 000 Zero\r\n\r\n",
+    b"HTTP/1.1 099 Low\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n",
+    b"HTTP/1.1 999 High\r\n\r\n",
+    b"HTTP/1.1 1000 Longer\r\n\r\n",
+    b"HTTP/1.1 -20 Negative\r\n\r\n",
+    b"HTTP/1.1 \xd9\xa2\xd9\xa0\xd9\xa0 Arabic\r\n\r\n",
+    b"HTTP/1.1 500 \x00\x1b[2J\xff\r\n\r\n",
+    b"HTTP/0.9 200 OK\r\n\r\n",
+    b"HTTP/9.9 200 OK\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\x00\x00\x12\x04\x00\x00\x00\x00\x00",
+    HEAD + b": no name\r\n\r\n",
+    HEAD + b"no colon\r\n\r\n",
+    HEAD + b" folded\r\n\r\n",
+    HEAD + b"x-nul: \x00\r\n\r\n",
+    HEAD + b"content-length: -1\r\n\r\n",
+    HEAD + b"content-length: 1, 2\r\n\r\nab",
+    HEAD + b"content-length: " + b"9" * 5000 + b"\r\n\r\n",
+    HEAD + b"content-length: \xb2\r\n\r\n",
+    HEAD + b"content-length: 5\r\n\r\nab",
+    HEAD + b"content-encoding: gzip\r\ncontent-length: 2\r\n\r\n\x1f\x8b",
+    HEAD + b"transfer-encoding: gzip\r\n\r\nab",
+    CHUNKED + b"zz\r\n",
+    CHUNKED + b"-1\r\nab\r\n",
+    CHUNKED + b"f" * 30 + b"\r\nab",
+    CHUNKED + b"2\r\nabXX0\r\n\r\n",
+    CHUNKED + b"2\r\nab\r\n0\r\nno colon\r\n\r\n",
+    CHUNKED + b"2;" + b"x" * 200_000 + b"\r\nab\r\n0\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\nretry-after: \xb2\xb3\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\nretry-after: -5\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\nretry-after: Mon, 20 Nov -1 12:00:00 GMT\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\nretry-after: Mon, 20 Nov 2026 12:00:00 +999999999999\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\n" + b"retry-after: 1\r\n" * 1000 + b"\r\n",
+]
+
+
+def test_every_answer_is_recorded_as_one_attempt(
+    pipeline: Pipeline, there: Receiver, courier: Courier
+) -> None:
+    for index, answer in enumerate(STRANGE_ANSWERS):
+        there.answers[f"/{index}"] = answers.sends(answer)
+        endpoint(pipeline, there.url(f"/{index}"))
+    publish(pipeline)
+    courier.send_due()
+    wait_until(lambda: len(there.received) == len(STRANGE_ANSWERS), "every request")
+    counts = pipeline.rows(
+        "SELECT d.attempts, count(a.id) FROM publisher.webhook_delivery d"
+        " LEFT JOIN publisher.webhook_attempt a ON a.delivery_id = d.id GROUP BY d.id"
+    )
+    assert counts == [(1, 1)] * len(STRANGE_ANSWERS)
+
+
+@pytest.mark.parametrize("text", ["NUL \x00", "a lone surrogate \ud800"])
+def test_a_result_that_cannot_be_stored_loses_its_texts_only(
+    pipeline: Pipeline, there: Receiver, text: str
+) -> None:
+    endpoint(pipeline, there.url())
+    publish(pipeline, count=5)
+    tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=500, error=None, answer="a")
+    found = [to_result(delivery, tried, 0.0) for delivery in claim(pipeline.engine, 5)]
+    found[2] = replace(found[2], attempt=replace(tried, answer=text))
+    results.try_write_results(pipeline.engine, found)
+    assert states(pipeline) == ["pending"] * 5
+    assert (
+        pipeline.rows(
+            "SELECT attempts, answer, error FROM publisher.webhook_delivery d"
+            " JOIN publisher.webhook_attempt a ON a.delivery_id = d.id ORDER BY position"
+        )
+        == [(1, "a", None)] * 2 + [(1, None, results.REFUSED)] + [(1, "a", None)] * 2
+    )
 
 
 def expire_claims(pipeline: Pipeline) -> None:

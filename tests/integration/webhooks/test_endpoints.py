@@ -367,6 +367,16 @@ def test_a_failed_test_event_shows_the_answer(api: Api, receiver: Receiver) -> N
     assert tried["answer"] == "x" * 1024
 
 
+def test_a_test_event_survives_any_answer(api: Api, receiver: Receiver) -> None:
+    receiver.answers["/"] = says(429, retry_after="Mon, 20 Nov 9999999999 12:00:00 GMT")
+    receiver.answers["/length"] = says(200, content_length="9" * 5000)
+    for path, status in (("/", 429), ("/length", None)):
+        endpoint = register(api, url=receiver.url(path))
+        answer = api.post(path_of(endpoint, "/test"), "admin")
+        tried = answer.json()
+        assert (answer.status_code, tried["delivered"], tried["status"]) == (200, False, status)
+
+
 def test_a_disabled_endpoint_receives_test_events(api: Api, receiver: Receiver) -> None:
     endpoint = register(api, url=receiver.url())
     patch(api, endpoint, state="disabled")
