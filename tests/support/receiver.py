@@ -61,6 +61,42 @@ def sends(*parts: bytes) -> Answer:
     return answer
 
 
+def says_more(more: bytes, *, first: bytes = b"HTTP/1.1 204 Done\r\n\r\n") -> Answer:
+    """Answer the first request with `first` and `more` after it, the others with 204."""
+    asked = 0
+
+    async def answer(request: Received, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            return await says(204)(request, writer)
+        writer.write(first)  # with TLS, a record of its own
+        writer.write(more)
+        return None
+
+    return answer
+
+
+async def continues(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Send one interim answer after the other."""
+    while not writer.is_closing():
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await writer.drain()
+
+
+async def hints(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Send interim answers as large as headers may be, then the final one."""
+    for _nth in range(3):
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nlink: " + b"x" * 16_000 + b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 204 Done\r\n\r\n")
+
+
+async def drips(_: Received, writer: asyncio.StreamWriter) -> None:
+    """Send one byte of the status line, and then nothing."""
+    writer.write(b"H")
+    await writer.wait_closed()
+
+
 async def drops(_: Received, writer: asyncio.StreamWriter) -> None:
     """Close the connection without a word."""
     writer.close()

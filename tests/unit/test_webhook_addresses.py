@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.webhooks.addresses import AddressRefused, is_allowed
-from worker.webhooks.look_ups import check_url
+from worker.webhooks.look_ups import LookUps, check_url
 from worker.webhooks.urls import parse_url
 
 
@@ -39,7 +39,7 @@ def public(_host: str, _port: int) -> list[str]:
     ],
 )
 def test_public_addresses_are_called(url: str) -> None:
-    check_url(url, allow_private=False, resolve=public)
+    check_url(url, 1, allow_private=False, look_ups=LookUps(public))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_public_addresses_are_called(url: str) -> None:
 )
 def test_everything_else_is_refused_without_a_look_up(host: str) -> None:
     with pytest.raises(AddressRefused):
-        check_url(f"https://{host}/", allow_private=False, resolve=unasked)
+        check_url(f"https://{host}/", 1, allow_private=False, look_ups=LookUps(unasked))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_everything_else_is_refused_without_a_look_up(host: str) -> None:
 )
 def test_unusual_urls_are_refused(url: str) -> None:
     with pytest.raises(AddressRefused):
-        check_url(url, allow_private=False, resolve=unasked)
+        check_url(url, 1, allow_private=False, look_ups=LookUps(unasked))
 
 
 SETTING = "WEBHOOKS_ALLOW_PRIVATE"
@@ -193,7 +193,7 @@ SETTING = "WEBHOOKS_ALLOW_PRIVATE"
 )
 def test_a_refusal_names_the_rule(url: str, rule: str) -> None:
     with pytest.raises(AddressRefused) as refused:
-        check_url(url, allow_private=False, resolve=unasked)
+        check_url(url, 1, allow_private=False, look_ups=LookUps(unasked))
     assert rule in str(refused.value)
 
 
@@ -213,7 +213,7 @@ def test_a_refusal_names_the_rule(url: str, rule: str) -> None:
 )
 def test_a_refusal_repeats_no_password_and_no_path(url: str) -> None:
     with pytest.raises(AddressRefused) as refused:
-        check_url(url, allow_private=False, resolve=unasked)
+        check_url(url, 1, allow_private=False, look_ups=LookUps(unasked))
     assert "s3cret" not in str(refused.value)
 
 
@@ -229,20 +229,21 @@ def test_a_name_with_one_private_address_is_refused(found: str) -> None:
     with pytest.raises(AddressRefused, match="not a public address"):
         check_url(
             "https://hooks.example.com/",
+            1,
             allow_private=False,
-            resolve=lambda _host, _port: ["93.184.216.34", found],
+            look_ups=LookUps(lambda _host, _port: ["93.184.216.34", found]),
         )
 
 
 def test_a_name_without_an_address_passes() -> None:
-    check_url("https://hooks.example.com/", allow_private=False, resolve=nowhere)
+    check_url("https://hooks.example.com/", 1, allow_private=False, look_ups=LookUps(nowhere))
 
 
 @pytest.mark.parametrize(
     "url", ["http://localhost:8080/", "http://127.0.0.1/", "http://[::1]/", "http://receiver:80/"]
 )
 def test_development_may_call_itself(url: str) -> None:
-    check_url(url, allow_private=True, resolve=nowhere)
+    check_url(url, 1, allow_private=True, look_ups=LookUps(nowhere))
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "0.1.2.3", "224.0.0.1", "[fe80::1]", "127.1"])
@@ -250,7 +251,7 @@ def test_metadata_addresses_and_unusual_spellings_are_refused_even_in_developmen
     host: str,
 ) -> None:
     with pytest.raises(AddressRefused):
-        check_url(f"http://{host}/", allow_private=True, resolve=unasked)
+        check_url(f"http://{host}/", 1, allow_private=True, look_ups=LookUps(unasked))
 
 
 def test_a_url_is_taken_apart_into_what_is_sent() -> None:

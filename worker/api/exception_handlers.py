@@ -39,6 +39,7 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     endpoints.NoSuchEndpoint: problems.NO_SUCH_ENDPOINT,
     endpoints.NoSuchDelivery: problems.NO_SUCH_DELIVERY,
     endpoints.TooManyEndpoints: problems.ENDPOINT_LIMIT,
+    endpoints.TooManyLookUps: problems.TOO_MANY_LOOK_UPS,
     endpoints.EndpointNotEnabled: problems.ENDPOINT_DISABLED,
     endpoints.EventNotKept: problems.EVENT_NOT_KEPT,
 }

@@ -141,6 +141,12 @@ KEY_REUSED = ProblemKind(
 TOO_MANY_TESTS = ProblemKind(
     "too-many-tests", 429, "5 tests are running. Try again in a few seconds.", retry_after=5
 )
+TOO_MANY_LOOK_UPS = ProblemKind(
+    "too-many-look-ups",
+    429,
+    "Too many names are being looked up. Try again in a few seconds. Nothing was changed.",
+    retry_after=5,
+)
 INTERNAL_ERROR = ProblemKind(
     "internal-error",
     500,

@@ -7,15 +7,15 @@ a trace in the delivery would be repeated for ever, and hold back the later even
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-import httpcore
+import h11
 import structlog
 
 from schemas.values.delivery import Attempt, Receiver
 from worker.webhooks.addresses import AddressRefused
+from worker.webhooks.connection import Connection
 from worker.webhooks.connections import Connections
 from worker.webhooks.retry_policy import parse_retry_after
 from worker.webhooks.signing import build_headers
@@ -32,12 +32,6 @@ LONGEST_ERROR = 500
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters but tab and newline: Postgres cannot store NUL, and terminals obey others."""
 
-HTTP_ERRORS = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    httpcore.UnsupportedProtocol,
-)
 FIXED_HEADERS = {
     "content-type": "application/cloudevents+json",
     "user-agent": "publish-worker (webhooks; +https://www.standardwebhooks.com)",
@@ -63,14 +57,15 @@ async def make_attempt(
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             target = parse_url(receiver.url, allow_private=allow_private)
-            request = _build_request(target, receiver, event_id, build_body(), started_at)
-            async with connections.borrow(receiver.id, target) as connection:
-                await _exchange(connection, request, answer)
+            body = build_body()
+            request = _build_request(target, receiver, event_id, body, started_at)
+            async with connections.borrow(receiver, target) as connection:
+                await _exchange(connection, request, body, answer)
     except TimeoutError:
         error = f"There was no answer within {TIMEOUT_SECONDS:g} seconds."
-    except (AddressRefused, OSError, *HTTP_ERRORS) as failure:
+    except (AddressRefused, OSError, h11.ProtocolError) as failure:
         error = to_storable(str(failure) or type(failure).__name__, LONGEST_ERROR)
-    except Exception as failure:  # a bug, or an answer that nobody thought of: see the module
+    except Exception as failure:  # a bug, or an unforeseen answer: see the module
         error = f"The attempt failed with an internal error ({type(failure).__name__})."
         log.exception("webhooks.attempt_broken", endpoint_id=str(receiver.id), event_id=event_id)
     if answer.status is not None:
@@ -101,44 +96,32 @@ class _Answer:
 
 def _build_request(
     target: Target, receiver: Receiver, event_id: str, body: str, now: datetime
-) -> httpcore.Request:
-    return httpcore.Request(
-        "POST",
-        httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path),
-        headers={
-            "host": target.authority,
-            "content-length": str(len(body.encode())),
-            **FIXED_HEADERS,
-            **build_headers(receiver, event_id, body, now),
-        },
-        content=body.encode(),
+) -> h11.Request:
+    return h11.Request(
+        method="POST",
+        target=target.path,
+        headers=list(
+            {
+                "host": target.authority,
+                "content-length": str(len(body.encode())),
+                **FIXED_HEADERS,
+                **build_headers(receiver, event_id, body, now),
+            }.items()
+        ),
     )
 
 
 async def _exchange(
-    connection: httpcore.AsyncHTTP11Connection, request: httpcore.Request, answer: _Answer
+    connection: Connection, request: h11.Request, body: str, answer: _Answer
 ) -> None:
-    response = await connection.handle_async_request(request)
-    try:
-        answer.status = response.status
-        asked = {name.lower(): value for name, value in response.headers}.get(b"retry-after")
-        answer.retry_after = parse_retry_after(
-            response.status, asked.decode("latin-1") if asked else None, datetime.now(UTC)
-        )
-        async with asyncio.timeout(BODY_SECONDS):
-            await _read_body(response, answer.body)
-    finally:
-        await response.aclose()
-
-
-async def _read_body(response: httpcore.Response, body: bytearray) -> None:
-    """Read to the end, so that the connection can be used again, or to the limit."""
-    chunks: AsyncIterator[bytes] = response.aiter_stream()
-    async with aclosing(chunks):  # pyright: ignore
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > BODY_BYTES:
-                return
+    response = await connection.send(request, body.encode())
+    answer.status = response.status_code
+    asked = dict(response.headers).get(b"retry-after")
+    answer.retry_after = parse_retry_after(
+        answer.status, asked.decode("latin-1") if asked else None, datetime.now(UTC)
+    )
+    async with asyncio.timeout(BODY_SECONDS):
+        await connection.read_body(answer.body, BODY_BYTES)
 
 
 def to_storable(text: str, limit: int) -> str:

@@ -33,8 +33,8 @@ from schemas.values.delivery import DeliveryResult
 from worker.events.cloud_event import to_cloud_event
 from worker.runtime.budget import RUN_SECONDS, Budget
 from worker.webhooks.attempt import TIMEOUT_SECONDS, make_attempt
-from worker.webhooks.connections import CheckedBackend, Connections
-from worker.webhooks.look_ups import Resolve
+from worker.webhooks.connections import Connections
+from worker.webhooks.look_ups import LookUps, Resolve
 from worker.webhooks.results import WRITE_SECONDS, to_result, try_write_results
 
 QUIET_SECONDS = 1.0
@@ -72,8 +72,9 @@ class Courier:
     def __init__(self, engine: Engine, options: CourierOptions) -> None:
         self._engine = engine
         self._options = options
-        backend = CheckedBackend(allow_private=options.allow_private, resolve=options.resolve)
-        self._connections = Connections(backend)
+        self._connections = Connections(
+            LookUps(options.resolve), allow_private=options.allow_private
+        )
         self._database = ThreadPoolExecutor(2, thread_name_prefix="webhooks-database")
         self._in_flight: set[UUID] = set()
         self._sending: set[asyncio.Task[None]] = set()
@@ -165,7 +166,7 @@ class Courier:
             await asyncio.wait(self._sending, timeout=TIMEOUT_SECONDS)
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=WRITE_SECONDS)
-        await self._connections.close()
+        self._connections.close()
 
 
 def claim(engine: Engine, limit: int) -> list[ClaimedDelivery]:

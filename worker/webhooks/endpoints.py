@@ -29,7 +29,7 @@ from schemas.webhook import (
     WebhookEndpointWithSecret,
 )
 from worker.webhooks.addresses import AddressRefused
-from worker.webhooks.look_ups import check_url
+from worker.webhooks.look_ups import LookUpsBusy, check_url
 from worker.webhooks.signing import new_secret
 
 OVERLAP = timedelta(hours=24)
@@ -65,6 +65,10 @@ class TooManyEndpoints(EndpointError):
     """The workspace has reached its limit of endpoints."""
 
 
+class TooManyLookUps(EndpointError):
+    """The workspace has too many names whose addresses are being looked up."""
+
+
 class EndpointNotEnabled(EndpointError):
     """A replay needs an enabled endpoint."""
 
@@ -78,10 +82,10 @@ def create(
 ) -> WebhookEndpointWithSecret:
     """Create an endpoint, which receives every later event of its types.
 
-    Raises EndpointInvalid or TooManyEndpoints.
+    Raises EndpointInvalid, TooManyEndpoints or TooManyLookUps.
     """
     owner = _choose_workspace(new.workspace_id, workspace_id)
-    _check_address(new.url, allow_private=allow_private)
+    _check_address(new.url, owner, allow_private=allow_private)
     endpoint_id, secret = uuid7(), new_secret()
     with transaction(engine) as tx:
         if not api_keys.has_workspace(tx, owner):
@@ -124,14 +128,15 @@ def update(
     *,
     allow_private: bool,
 ) -> WebhookEndpoint:
-    """Change the fields that are set in `change`. Raises NoSuchEndpoint or EndpointInvalid.
+    """Change the fields that are set in `change`.
 
+    Raises NoSuchEndpoint, EndpointInvalid or TooManyLookUps.
     Disabling cancels pending deliveries. An endpoint that is enabled again receives later events.
     """
     changes: dict[str, Any] = change.model_dump(exclude_unset=True)
     if "url" in changes:
-        show(engine, endpoint_id, workspace_id)  # raises before the URL's name is looked up
-        _check_address(change.url, allow_private=allow_private)
+        owner = show(engine, endpoint_id, workspace_id).workspace_id
+        _check_address(change.url, owner, allow_private=allow_private)
     with transaction(engine) as tx:
         is_enabling = changes.get("state") == EndpointState.ENABLED
         # The lock order: the outlet before the endpoint.
@@ -194,8 +199,10 @@ def _no_such_workspace(workspace_id: int) -> EndpointInvalid:
     return EndpointInvalid("/workspace_id", "no_such_workspace", detail)
 
 
-def _check_address(url: str, *, allow_private: bool) -> None:
+def _check_address(url: str, workspace_id: int, *, allow_private: bool) -> None:
     try:
-        check_url(url, allow_private=allow_private)
+        check_url(url, workspace_id, allow_private=allow_private)
     except AddressRefused as error:
         raise EndpointInvalid("/url", "address_refused", str(error)) from None
+    except LookUpsBusy as error:
+        raise TooManyLookUps(f"{error} Nothing was changed.") from None

@@ -13,8 +13,9 @@ from db.webhooks.endpoints import read_receiver
 from schemas.values.delivery import Attempt, Receiver
 from schemas.webhook import WebhookTest
 from worker.webhooks.attempt import make_attempt
-from worker.webhooks.connections import CheckedBackend, Connections
+from worker.webhooks.connections import Connections
 from worker.webhooks.endpoints import NoSuchEndpoint, find_endpoint
+from worker.webhooks.look_ups import REQUEST_LOOK_UPS
 
 TEST_TYPE = "webhook.test"
 
@@ -50,13 +51,13 @@ def send_test_event(
 
 
 async def _send(receiver: Receiver, event_id: str, body: str, *, allow_private: bool) -> Attempt:
-    connections = Connections(CheckedBackend(allow_private=allow_private))
+    connections = Connections(REQUEST_LOOK_UPS, allow_private=allow_private)
     try:
         return await make_attempt(
             connections, receiver, event_id, lambda: body, allow_private=allow_private
         )
     finally:
-        await connections.close()
+        connections.close()
 
 
 def build_test_event(receiver: Receiver, event_id: str, base_url: str) -> str:

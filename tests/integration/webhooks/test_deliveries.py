@@ -9,7 +9,6 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-import httpcore
 import pytest
 from psycopg.errors import DiskFull
 from redis import Redis
@@ -31,11 +30,11 @@ from tests.support.waiting import wait_until
 from worker.operations import retention
 from worker.runtime.redis_clients import open_hint_redis
 from worker.runtime.settings import Settings
-from worker.webhooks import attempt, results
+from worker.webhooks import attempt, connections, look_ups, results
 from worker.webhooks.addresses import AddressRefused
 from worker.webhooks.courier import LEASE, PER_ENDPOINT, Courier, CourierOptions, claim
 from worker.webhooks.fan_out import fan_out
-from worker.webhooks.look_ups import check_url
+from worker.webhooks.look_ups import PER_WORKSPACE, THREADS, LookUps, check_url
 from worker.webhooks.results import to_result, write_results
 from worker.webhooks.retry_policy import PAUSES
 from worker.webhooks.run_lock import acquire_run_lock
@@ -225,6 +224,8 @@ def test_many_at_once_fan_out_each_event_once(pipeline: Pipeline, there: Receive
 
 # What the receiver may do.
 
+TOO_LONG = "The answer is longer than what is read of it."
+
 
 @pytest.mark.parametrize(
     ("answer", "tried"),
@@ -236,7 +237,9 @@ def test_many_at_once_fan_out_each_event_once(pipeline: Pipeline, there: Receive
             answers.talks_nonsense,
             (None, "illegal status line: bytearray(b'220 mail.example ESMTP')", None),
         ),
-        (answers.headers_without_end, (None, "Receive buffer too long", None)),
+        (answers.headers_without_end, (None, TOO_LONG, None)),
+        (answers.hints, (None, TOO_LONG, None)),
+        (answers.continues, (None, "There were more than 10 interim answers.", None)),
         (says(429, retry_after="Mon, 20 Nov 9999999999 12:00:00 GMT"), (429, None, "")),
         (says(500, b"\x1b[2Jred\x85\xff"), (500, None, "\ufffd[2Jred\ufffd\ufffd")),
         (
@@ -364,6 +367,61 @@ def test_a_receiver_that_never_answers_times_out_and_delays_no_other(
         wait_until(lambda: pipeline.value(tried, slow) == PER_ENDPOINT + 1, "its result")
     errors = pipeline.rows("SELECT DISTINCT error FROM publisher.webhook_attempt WHERE error <> ''")
     assert errors == [("There was no answer within 2 seconds.",)]
+
+
+def test_the_time_of_an_attempt_is_bounded_whatever_arrives(
+    pipeline: Pipeline, there: Receiver, courier: Courier
+) -> None:
+    there.answers["/"] = answers.drips
+    endpoint(pipeline, there.url())
+    with patch.object(attempt, "TIMEOUT_SECONDS", 0.2):
+        publish(pipeline)
+        courier.send_due()
+    assert the_attempt(pipeline) == (None, "There was no answer within 0.2 seconds.", None)
+
+
+def test_a_few_interim_answers_precede_the_final_one(
+    pipeline: Pipeline, there: Receiver, courier: Courier
+) -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    there.answers["/"] = answers.sends(interim * 5 + b"HTTP/1.1 201 Made\r\n\r\nyes")
+    endpoint(pipeline, there.url())
+    publish(pipeline)
+    courier.send_due()
+    assert the_attempt(pipeline) == (201, None, "yes")
+
+
+NEXT = b"HTTP/1.1 500 Not the next answer\r\ncontent-length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 204 Done\r\n\r\n",
+        b"HTTP/1.1 204 Done\r\ncontent-length: 5\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    ],
+)
+def test_bytes_after_an_answer_are_not_read_as_the_next_one(
+    pipeline: Pipeline, make_courier: MakeCourier, first: bytes, is_tls: bool
+) -> None:
+    trusting = ssl.create_default_context(cafile=CERTIFICATE)
+    with (
+        patch.object(connections, "create_ssl_context", return_value=trusting),
+        receiver(tls() if is_tls else None) as there,
+    ):
+        there.answers["/"] = answers.says_more(NEXT, first=first)
+        endpoint(pipeline, f"{'https' if is_tls else 'http'}://hooks.test:{there.port}/")
+        courier = make_courier(resolve=resolve_to_loopback)
+        for _ in range(2):
+            publish(pipeline)
+            courier.send_due()
+    tried = pipeline.rows("SELECT status FROM publisher.webhook_attempt ORDER BY started_at")
+    assert [status for (status,) in tried] == [int(first[9:12]), 204]
 
 
 def test_connections_are_kept(pipeline: Pipeline, there: Receiver, courier: Courier) -> None:
@@ -619,7 +677,7 @@ def test_a_name_that_changes_to_a_private_address_is_not_connected_to(
         return next(found)
 
     url = f"https://rebind.example:{there.port}/"
-    check_url(url, allow_private=False, resolve=resolve)
+    check_url(url, 1, allow_private=False, look_ups=LookUps(resolve))
     endpoint(pipeline, url)
     publish(pipeline)
     make_courier(allow_private=False, resolve=resolve).send_due()
@@ -637,7 +695,7 @@ def test_a_name_with_one_private_address_is_refused(
 
     url = f"https://mixed.example:{there.port}/"
     with pytest.raises(AddressRefused):
-        check_url(url, allow_private=False, resolve=resolve)
+        check_url(url, 1, allow_private=False, look_ups=LookUps(resolve))
     endpoint(pipeline, url)
     publish(pipeline)
     make_courier(allow_private=False, resolve=resolve).send_due()
@@ -672,7 +730,7 @@ def test_tls_uses_the_name_although_the_address_is_connected_to(
     serving = tls()
     serving.sni_callback = lambda _socket, name, _context: asked.append(name)
     with (
-        patch.object(httpcore, "default_ssl_context", return_value=trusting),
+        patch.object(connections, "create_ssl_context", return_value=trusting),
         receiver(serving) as there,
     ):
         right = endpoint(pipeline, f"https://hooks.test:{there.port}/")
@@ -683,6 +741,31 @@ def test_tls_uses_the_name_although_the_address_is_connected_to(
     assert sorted(asked) == ["hooks.test", "other.test"]
     errors = pipeline.rows("SELECT error FROM publisher.webhook_attempt WHERE status IS NULL")
     assert "certificate is not valid for 'other.test'" in errors[0][0]
+
+
+def test_names_that_never_resolve_delay_no_other_workspace(
+    pipeline: Pipeline, there: Receiver, make_courier: MakeCourier
+) -> None:
+    release, asked = threading.Event(), list[str]()
+
+    def resolve(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        if host.startswith("never"):
+            release.wait(60)
+        return ["127.0.0.1"]
+
+    for nth in range(2 * THREADS):
+        endpoint(pipeline, there.url(host=f"never-{nth}.example"))
+    other = endpoint(pipeline, there.url(host="known.example"), workspace_id=2)
+    publish(pipeline, workspace_id=1)
+    publish(pipeline, workspace_id=2)
+    with patch.object(look_ups, "LOOK_UP_SECONDS", 0.5):
+        make_courier(resolve=resolve).send_due()
+    assert states(pipeline, other) == ["delivered"]
+    assert len(asked) == PER_WORKSPACE + 1
+    errors = pipeline.rows("SELECT DISTINCT left(error, 8) FROM publisher.webhook_attempt")
+    assert set(errors) == {("The name",), (None,)}
+    release.set()
 
 
 def test_a_slow_look_up_delays_no_other_endpoint(

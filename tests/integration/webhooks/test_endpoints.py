@@ -5,7 +5,8 @@ import json
 import logging
 from collections.abc import Generator
 from dataclasses import replace
-from threading import Barrier, Thread
+from functools import partial
+from threading import Barrier, Event, Thread
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from db.webhooks.fan_out import fan_out as fan_out_events
 from tests.support.api import Api
 from tests.support.receiver import Received, Receiver, record_many, says
 from tests.support.receiver import receiver as receiving
+from worker.webhooks.look_ups import PER_WORKSPACE, LookUps, check_url
 
 URL = "https://1.1.1.1/hooks"
 """An address that needs no name looked up, and is never called here."""
@@ -191,6 +193,30 @@ def test_an_endpoint_receives_only_later_events(api: Api) -> None:
     api.publish(api.video())
     fan_out(api)
     assert [each["position"] for each in deliveries(api, endpoint)] == [2]
+
+
+def test_names_that_never_resolve_block_no_other_registration(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = Event()
+
+    def resolve(host: str, _port: int) -> list[str]:
+        if host.startswith("never"):
+            release.wait(60)
+        return ["93.184.216.34"]
+
+    monkeypatch.setattr(
+        "worker.webhooks.endpoints.check_url", partial(check_url, look_ups=LookUps(resolve))
+    )
+    monkeypatch.setattr("worker.webhooks.look_ups.REGISTRATION_SECONDS", 0.1)
+    for nth in range(PER_WORKSPACE):
+        register(api, url=f"https://never-{nth}.example/")
+    refused = api.post("/webhook-endpoints", "admin", json={"url": "https://never.example/"})
+    assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-look-ups")
+    assert refused.headers["Retry-After"] == "5"
+    assert register(api, "elsewhere", url="https://known.example/")
+    assert register(api, url=URL), "an address needs no look-up"
+    release.set()
 
 
 # --- seeing and changing -------------------------------------------------------------------------

@@ -62,7 +62,12 @@ ADMIN_BODY_PROBLEMS = failures(*BODY_PROBLEMS) | ADMIN_PROBLEMS
     status_code=201,
     dependencies=[RequiresJson],
     responses=failures(*BODY_PROBLEMS)
-    | failures(problems.ADMIN_NEEDED, problems.ENDPOINT_LIMIT, problems.INVALID_ADDRESS)
+    | failures(
+        problems.ADMIN_NEEDED,
+        problems.ENDPOINT_LIMIT,
+        problems.INVALID_ADDRESS,
+        problems.TOO_MANY_LOOK_UPS,
+    )
     | success(
         201,
         "Registered; store the secret.",
@@ -140,7 +145,7 @@ def retrieve(
     summary="Change, disable or enable an endpoint",
     dependencies=[RequiresJson],
     responses=ADMIN_BODY_PROBLEMS
-    | failures(problems.INVALID_ADDRESS)
+    | failures(problems.INVALID_ADDRESS, problems.TOO_MANY_LOOK_UPS)
     | success(200, "The endpoint after the change.", examples.ENDPOINT),
 )
 def update(
