@@ -17,10 +17,12 @@ from db.session import Connection
 from schemas.events import EndpointDisabled
 from schemas.values.delivery import DeliveryResult, EndpointHealth, Receiver
 
-# Claim due deliveries, from endpoints in random order and at most `each` in flight per endpoint, so
-# that no endpoint blocks another; a failing endpoint gets one request at a time. A delivery waits
-# for every earlier one of its endpoint and video. The endpoints with pending deliveries are found
-# by a loose index scan: one step per endpoint. The columns are in the order of the dataclasses.
+# Claim due deliveries, fairly: workspaces with the fewest requests in flight first, and in each the
+# endpoints with the fewest. At most `each` are in flight per endpoint and `of_workspace` per
+# workspace, so that neither blocks another; a failing endpoint gets one request at a time. A
+# delivery waits for every earlier one of its endpoint and video. The endpoints with pending
+# deliveries are found by a loose index scan: one step per endpoint. Workspaces are looked at until
+# `limit` deliveries are found. The columns are in the order of the dataclasses.
 CLAIM = """
 WITH RECURSIVE pending_at (endpoint_id) AS (
     (SELECT endpoint_id FROM publisher.webhook_delivery
@@ -32,30 +34,48 @@ WITH RECURSIVE pending_at (endpoint_id) AS (
     FROM pending_at WHERE pending_at.endpoint_id IS NOT NULL
 ),
 endpoint AS MATERIALIZED (
-    SELECT e.id, CASE WHEN e.failing_since IS NULL THEN %(each)s ELSE 1 END - (
+    SELECT e.id, e.workspace_id, flight.count AS in_flight,
+           CASE WHEN e.failing_since IS NULL THEN %(each)s ELSE 1 END - flight.count AS free
+    FROM pending_at JOIN publisher.webhook_endpoint e ON e.id = pending_at.endpoint_id
+    CROSS JOIN LATERAL (
         SELECT count(*) FROM publisher.webhook_delivery f
         WHERE f.endpoint_id = e.id AND f.state = 'pending' AND f.claimed_until > now()
-    ) AS free
-    FROM pending_at JOIN publisher.webhook_endpoint e ON e.id = pending_at.endpoint_id
+    ) flight
     WHERE e.state = 'enabled'
-    ORDER BY random()
+),
+workspace AS MATERIALIZED (
+    SELECT workspace_id AS id, sum(in_flight)::int AS in_flight FROM endpoint
+    GROUP BY workspace_id
+    ORDER BY in_flight, random()
+),
+candidate AS MATERIALIZED (
+    SELECT c.id
+    FROM workspace
+    CROSS JOIN LATERAL (
+        SELECT d.id
+        FROM endpoint
+        CROSS JOIN LATERAL (
+            SELECT d.id, row_number() OVER (ORDER BY d.due_at, d.position) AS nth
+            FROM publisher.webhook_delivery d
+            WHERE d.endpoint_id = endpoint.id AND d.state = 'pending' AND d.due_at <= now()
+              AND NOT EXISTS (
+                  SELECT FROM publisher.webhook_delivery earlier
+                  WHERE earlier.endpoint_id = d.endpoint_id AND earlier.video_id = d.video_id
+                    AND earlier.position < d.position AND earlier.state = 'pending'
+              )
+            ORDER BY d.due_at, d.position
+            LIMIT greatest(endpoint.free, 0)
+        ) d
+        WHERE endpoint.workspace_id = workspace.id
+        ORDER BY endpoint.in_flight + d.nth, random()
+        LIMIT greatest(%(of_workspace)s - workspace.in_flight, 0)
+    ) c
+    LIMIT %(limit)s
 ),
 due AS (
-    SELECT d.id
-    FROM endpoint
-    CROSS JOIN LATERAL (
-        SELECT d.id FROM publisher.webhook_delivery d
-        WHERE d.endpoint_id = endpoint.id AND d.state = 'pending' AND d.due_at <= now()
-          AND NOT EXISTS (
-              SELECT FROM publisher.webhook_delivery earlier
-              WHERE earlier.endpoint_id = d.endpoint_id AND earlier.video_id = d.video_id
-                AND earlier.position < d.position AND earlier.state = 'pending'
-          )
-        ORDER BY d.due_at, d.position
-        LIMIT greatest(endpoint.free, 0)
-        FOR UPDATE SKIP LOCKED
-    ) d
-    LIMIT %(limit)s
+    SELECT d.id FROM candidate JOIN publisher.webhook_delivery d ON d.id = candidate.id
+    WHERE d.state = 'pending' AND d.due_at <= now()
+    FOR UPDATE OF d SKIP LOCKED
 ),
 claimed AS (
     UPDATE publisher.webhook_delivery d
@@ -179,14 +199,17 @@ _EVENT = [field.name for field in fields(RecordedEvent)]
 _EVENT_COLUMN = 3 + len(_RECEIVER)
 
 
-def claim(tx: Connection, *, limit: int, each: int, lease: timedelta) -> list[ClaimedDelivery]:
+def claim(
+    tx: Connection, *, limit: int, each: int, of_workspace: int, lease: timedelta
+) -> list[ClaimedDelivery]:
     """Claim up to `limit` due deliveries for the time `lease`, in the order of positions.
 
-    At most `each` are in flight per endpoint. The deliveries of one video to one endpoint are
-    claimed one after another.
+    At most `each` are in flight per endpoint, and `of_workspace` per workspace. The deliveries of
+    one video to one endpoint are claimed one after another.
     """
+    values = {"limit": limit, "each": each, "of_workspace": of_workspace, "lease": lease}
     with tx.cursor(binary=True) as cursor:
-        cursor.execute(CLAIM, {"limit": limit, "each": each, "lease": lease})
+        cursor.execute(CLAIM, values)
         return [
             ClaimedDelivery(
                 id=row[0],

@@ -57,6 +57,21 @@ UPDATE publisher.webhook_delivery d SET {_START_AGAIN}
 WHERE d.endpoint_id = %(endpoint_id)s AND d.state = 'failed' AND {_EVENT_KEPT}
 """
 
+# Whether an endpoint has at least this number of pending deliveries.
+HAS_PENDING = """
+SELECT count(*) >= %(count)s FROM (
+    SELECT FROM publisher.webhook_delivery
+    WHERE endpoint_id = %(endpoint_id)s AND state = 'pending' LIMIT %(count)s
+) pending
+"""
+
+
+def has_pending(tx: Connection, endpoint_id: UUID, count: int) -> bool:
+    """Whether an endpoint has `count` pending deliveries or more."""
+    return tx.execute(HAS_PENDING, {"endpoint_id": endpoint_id, "count": count}).fetchone() == (
+        True,
+    )
+
 
 def replay_one(tx: Connection, endpoint_id: UUID, delivery_id: UUID) -> bool:
     """Replay a delivery; False if it does not exist or its event was pruned."""

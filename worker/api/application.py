@@ -24,6 +24,7 @@ from worker.api.routes import (
 )
 from worker.api.shutdown import call_on_shutdown
 from worker.api.streaming.tail import Tail
+from worker.api.webhook_quotas import WebhookQuotas
 from worker.runtime import logs
 from worker.runtime.errors_explained import complain, explain
 from worker.runtime.runtime import Runtime
@@ -42,6 +43,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         with await to_thread.run_sync(open_runtime or _open) as opened:
             app.state.runtime = opened
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
+            app.state.webhook_quotas = WebhookQuotas()
             settings = opened.settings
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
             app.state.tail = tail

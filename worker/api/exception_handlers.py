@@ -40,6 +40,7 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     endpoints.NoSuchDelivery: problems.NO_SUCH_DELIVERY,
     endpoints.TooManyEndpoints: problems.ENDPOINT_LIMIT,
     endpoints.TooManyLookUps: problems.TOO_MANY_LOOK_UPS,
+    endpoints.TooManyWaiting: problems.TOO_MANY_REPLAYS,
     endpoints.EndpointNotEnabled: problems.ENDPOINT_DISABLED,
     endpoints.EventNotKept: problems.EVENT_NOT_KEPT,
 }

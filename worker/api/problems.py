@@ -139,7 +139,18 @@ KEY_REUSED = ProblemKind(
     "idempotency-key-reused", 422, "The Idempotency-Key was used for another request."
 )
 TOO_MANY_TESTS = ProblemKind(
-    "too-many-tests", 429, "5 tests are running. Try again in a few seconds.", retry_after=5
+    "too-many-tests",
+    429,
+    "Other tests are running: two of a workspace, and ten of all, may run at once. Nothing was"
+    " sent. Try again in a few seconds.",
+    retry_after=5,
+)
+TOO_MANY_REPLAYS = ProblemKind(
+    "too-many-replays",
+    429,
+    "50,000 deliveries of the endpoint wait to be sent. Replay when fewer wait. Nothing was"
+    " changed.",
+    retry_after=60,
 )
 TOO_MANY_LOOK_UPS = ProblemKind(
     "too-many-look-ups",

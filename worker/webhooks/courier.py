@@ -5,9 +5,11 @@ are sent again with the same `webhook-id`. The events of one video reach an endp
 event is sent only after the one before it was delivered, failed for good or was cancelled. (A
 replay starts again at the position it is given.) Videos are independent of each other.
 
-A slow endpoint does not delay others. At most ten requests are in flight per endpoint, and one
-while it fails. Requests that are still unanswered at the end of a run continue in the background:
-the event loop and its connections belong to the process, not to the run.
+A slow endpoint does not delay others, nor does a workspace with many of them. At most ten requests
+are in flight per endpoint, one while it fails, and a hundred per workspace; the workspace with the
+fewest requests in flight is served first. Requests that are still unanswered at the end of a run
+continue in the background: the event loop and its connections belong to the process, not to the
+run.
 """
 
 import asyncio
@@ -45,6 +47,8 @@ IN_FLIGHT = 500
 """Requests in flight per process."""
 PER_ENDPOINT = 10
 """Requests in flight per endpoint, from all processes."""
+PER_WORKSPACE = 100
+"""Requests in flight per workspace, from all processes: a part of what one process has."""
 LEASE = timedelta(seconds=30)
 """How long a claim lasts: longer than an attempt and the write of its result."""
 WRITE_BATCH = 500
@@ -174,4 +178,6 @@ def claim(engine: Engine, limit: int) -> list[ClaimedDelivery]:
     if limit <= 0:
         return []
     with transaction(engine) as tx:
-        return deliveries.claim(tx, limit=limit, each=PER_ENDPOINT, lease=LEASE)
+        return deliveries.claim(
+            tx, limit=limit, each=PER_ENDPOINT, of_workspace=PER_WORKSPACE, lease=LEASE
+        )

@@ -26,6 +26,7 @@ from worker.webhooks.endpoints import (
     EndpointNotEnabled,
     EventNotKept,
     NoSuchDelivery,
+    TooManyWaiting,
     find_endpoint,
 )
 
@@ -74,14 +75,25 @@ def replay_one(
 
 
 def replay(
-    engine: Engine, endpoint_id: UUID, asked: ReplayRequest, workspace_id: int | None
+    engine: Engine,
+    endpoint_id: UUID,
+    asked: ReplayRequest,
+    workspace_id: int | None,
+    *,
+    max_waiting: int | None = None,
 ) -> Replayed:
     """Replay every event from a position on, or every failed delivery.
 
-    Raises NoSuchEndpoint or EndpointNotEnabled.
+    Raises NoSuchEndpoint, EndpointNotEnabled, or TooManyWaiting if `max_waiting` deliveries of the
+    endpoint are pending.
     """
     with transaction(engine) as tx:
         _check_enabled(find_endpoint(tx, endpoint_id, workspace_id, lock=True))
+        if max_waiting is not None and replays.has_pending(tx, endpoint_id, max_waiting):
+            raise TooManyWaiting(
+                f"{max_waiting:,} deliveries of the endpoint wait to be sent. Replay when fewer"
+                " wait. Nothing was changed."
+            )
         replayed = (
             replays.replay_failed(tx, endpoint_id)
             if asked.since_position is None

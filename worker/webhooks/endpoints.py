@@ -69,6 +69,10 @@ class TooManyLookUps(EndpointError):
     """The workspace has too many names whose addresses are being looked up."""
 
 
+class TooManyWaiting(EndpointError):
+    """Too many deliveries of the endpoint wait to be sent for a replay to add more."""
+
+
 class EndpointNotEnabled(EndpointError):
     """A replay needs an enabled endpoint."""
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from threading import Barrier, Event, Thread
 from typing import Any
+from unittest.mock import patch as patched_object
 from uuid import uuid4
 
 import pytest
@@ -16,8 +17,15 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from db.session import transaction
 from db.webhooks.fan_out import fan_out as fan_out_events
 from tests.support.api import Api
-from tests.support.receiver import Received, Receiver, record_many, says
+from tests.support.receiver import Received, Receiver, hangs, record_many, says
 from tests.support.receiver import receiver as receiving
+from tests.support.waiting import wait_until
+from worker.api.webhook_quotas import (
+    REPLAYS_PER_MINUTE,
+    TESTS_AT_ONCE_PER_WORKSPACE,
+    TESTS_PER_MINUTE,
+)
+from worker.webhooks import attempt as attempts
 from worker.webhooks.look_ups import PER_WORKSPACE, LookUps, check_url
 
 URL = "https://1.1.1.1/hooks"
@@ -417,20 +425,38 @@ def test_an_address_is_checked_again_at_each_attempt(api: Api) -> None:
     assert tried["error"]
 
 
-def test_too_many_concurrent_tests_are_refused_with_429(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endpoint = register(api)
+def test_a_workspace_runs_two_tests_at_once(api: Api, receiver: Receiver) -> None:
+    receiver.answers["/"] = hangs
+    slow, quick = register(api, url=receiver.url()), register(api, url=receiver.url("/quick"))
+    elsewhere = register(api, "elsewhere", url=receiver.url("/quick"))
+    threads = [
+        Thread(target=api.post, args=(path_of(slow, "/test"), "admin"))
+        for _ in range(TESTS_AT_ONCE_PER_WORKSPACE)
+    ]
+    with patched_object.object(attempts, "TIMEOUT_SECONDS", 5.0):
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: len(receiver.received) == len(threads), "both tests to run")
+        refused = api.post(path_of(quick, "/test"), "admin")
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-tests")
+        assert refused.headers["Retry-After"] == "5"
+        assert api.post(path_of(elsewhere, "/test"), "elsewhere").json()["delivered"] is True
+        for thread in threads:
+            thread.join()
+    assert api.post(path_of(quick, "/test"), "admin").json()["delivered"] is True
 
-    class AllTaken:
-        def acquire(self, *, blocking: bool) -> bool:
-            assert not blocking
-            return False
 
-    monkeypatch.setattr("worker.api.routes.webhooks._tests", AllTaken())
-    answer = api.post(path_of(endpoint, "/test"), "admin")
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "5"
+def test_too_many_tests_within_a_minute_are_refused_with_429(api: Api, receiver: Receiver) -> None:
+    endpoint = register(api, url=receiver.url())
+    for _ in range(TESTS_PER_MINUTE):
+        assert api.post(path_of(endpoint, "/test"), "admin").status_code == 200
+    for key in ("admin", "everywhere"):
+        refused = api.post(path_of(endpoint, "/test"), key)
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-tests")
+        assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert len(receiver.received) == TESTS_PER_MINUTE
+    elsewhere = register(api, "elsewhere", url=receiver.url())
+    assert api.post(path_of(elsewhere, "/test"), "elsewhere").status_code == 200
 
 
 # --- deliveries ----------------------------------------------------------------------------------
@@ -530,6 +556,36 @@ def test_a_long_replay_returns_the_next_position(api: Api) -> None:
 def test_a_replay_has_exactly_one_kind(api: Api, body: dict[str, Any]) -> None:
     answer = api.post(path_of(register(api), "/replay"), "admin", json=body)
     assert answer.status_code == 422
+
+
+def test_a_replay_is_refused_while_too_many_deliveries_wait(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.api.routes.webhooks.MAX_WAITING", 3)
+    endpoint, other = register(api), register(api)
+    api.publish(*(api.video() for _ in range(3)))
+    for expected in (202, 429):
+        answer = api.post(path_of(endpoint, "/replay"), "admin", json={"since_position": 1})
+        assert answer.status_code == expected
+    assert answer.json()["type"] == "/problems/too-many-replays"
+    assert answer.headers["Retry-After"] == "60"
+    assert answer.json()["detail"].startswith("3 deliveries of the endpoint wait")
+    answer = api.post(path_of(other, "/replay"), "admin", json={"since_position": 1})
+    assert answer.status_code == 202
+
+
+def test_too_many_replays_within_a_minute_are_refused_with_429(api: Api) -> None:
+    endpoint = delivered(api, 1)
+    [delivery] = deliveries(api, endpoint)
+    for _ in range(REPLAYS_PER_MINUTE):
+        api.post(path_of(endpoint, "/replay"), "admin", json={"failed": True})
+    for path, body in (
+        ("/replay", {"failed": True}),
+        (f"/deliveries/{delivery['id']}/replay", None),
+    ):
+        refused = api.post(path_of(endpoint, path), "admin", json=body)
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-replays")
+    assert [each["state"] for each in deliveries(api, endpoint)] == ["delivered"]
 
 
 def test_a_replay_to_a_disabled_endpoint_is_refused_with_409(api: Api) -> None:

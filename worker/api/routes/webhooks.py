@@ -1,6 +1,5 @@
 """Routes of webhook endpoints: register and change them, read their deliveries, replay."""
 
-import threading
 from typing import Annotated
 from uuid import UUID
 
@@ -33,16 +32,15 @@ from worker.api.documents.responses import (
 )
 from worker.api.enqueue_request import RequiresJson
 from worker.api.links import api_url, page_url
-from worker.api.problems import ApiProblem
 from worker.api.routing import Router
+from worker.api.webhook_quotas import CurrentQuotas
 from worker.webhooks import deliveries, endpoints
 from worker.webhooks.test_event import send_test_event
 
 router = Router(tags=["webhooks"], dependencies=[RequiresKey], responses=KEY_PROBLEMS)
 
-TESTS_AT_ONCE = 5
-"""A test occupies a thread for up to 15 seconds; all callers together have about 40."""
-_tests = threading.BoundedSemaphore(TESTS_AT_ONCE)
+MAX_WAITING = 50_000
+"""Deliveries of an endpoint that wait, above which a replay is refused."""
 
 EndpointId = Annotated[
     UUID, Path(description="The endpoint's id.", examples=[examples.ENDPOINT["id"]])
@@ -215,15 +213,17 @@ def rotate_secret(
     | failures(problems.TOO_MANY_TESTS)
     | success(200, "The result, successful or not.", {**examples.ATTEMPT, "delivered": False}),
 )
-def try_out(endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller) -> WebhookTest:
+def try_out(
+    endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller, quotas: CurrentQuotas
+) -> WebhookTest:
     """Send an event of type `webhook.test`, signed like any other, and return the result.
 
     The request waits up to 15 seconds for the receiver. The event is not in any feed, and is not
-    retried; a disabled endpoint receives it too.
+    retried; a disabled endpoint receives it too. A workspace may run two tests at once, and start
+    20 within a minute.
     """
-    if not _tests.acquire(blocking=False):
-        raise ApiProblem(problems.TOO_MANY_TESTS)
-    try:
+    endpoint = endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
+    with quotas.count_test(endpoint.workspace_id):
         return send_test_event(
             runtime.engine,
             endpoint_id,
@@ -231,8 +231,6 @@ def try_out(endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCalle
             base_url=runtime.settings.public_base_url,
             allow_private=runtime.settings.webhooks_allow_private,
         )
-    finally:
-        _tests.release()
 
 
 @router.post(
@@ -242,7 +240,7 @@ def try_out(endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCalle
     status_code=202,
     dependencies=[RequiresJson],
     responses=ADMIN_BODY_PROBLEMS
-    | failures(problems.ENDPOINT_DISABLED)
+    | failures(problems.ENDPOINT_DISABLED, problems.TOO_MANY_REPLAYS)
     | success(
         202,
         "How many deliveries will be sent again.",
@@ -253,13 +251,20 @@ def replay(
     endpoint_id: EndpointId,
     runtime: CurrentRuntime,
     caller: AdminCaller,
+    quotas: CurrentQuotas,
     body: Annotated[ReplayRequest, Body(openapi_examples=examples.REPLAY_EXAMPLES)],
 ) -> Replayed:
     """Send all events from a position on, or all failed deliveries, as far as they are stored.
 
-    Receivers recognise duplicates by `webhook-id`: it is the event's id, and never changes.
+    Receivers recognise duplicates by `webhook-id`: it is the event's id, and never changes. A
+    workspace may make 60 replays within a minute; a replay is refused while 50,000 deliveries of
+    the endpoint wait.
     """
-    return deliveries.replay(runtime.engine, endpoint_id, body, caller.workspace_id)
+    endpoint = endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
+    quotas.count_replay(endpoint.workspace_id)
+    return deliveries.replay(
+        runtime.engine, endpoint_id, body, caller.workspace_id, max_waiting=MAX_WAITING
+    )
 
 
 @router.get(
@@ -310,15 +315,22 @@ def retrieve_delivery(
         problems.NO_SUCH_ENDPOINT,
         problems.ENDPOINT_DISABLED,
         problems.EVENT_NOT_KEPT,
+        problems.TOO_MANY_REPLAYS,
     )
     | success(202, "The delivery, pending again.", {**examples.DELIVERY, "attempts": 0}),
 )
 def replay_delivery(
-    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: CurrentRuntime, caller: AdminCaller
+    endpoint_id: EndpointId,
+    delivery_id: DeliveryId,
+    runtime: CurrentRuntime,
+    caller: AdminCaller,
+    quotas: CurrentQuotas,
 ) -> WebhookDelivery:
     """Send the delivery again, with a new set of attempts, whatever its state.
 
     It is pending at once, and sent within about a second. A delivery that is being sent now is not
-    changed.
+    changed. A workspace may make 60 replays within a minute.
     """
+    endpoint = endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
+    quotas.count_replay(endpoint.workspace_id)
     return deliveries.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
