@@ -61,6 +61,18 @@ def sends(*parts: bytes) -> Answer:
     return answer
 
 
+async def echoes(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer with the headers of the request."""
+    body = json.dumps({"headers": request.headers}).encode()
+    await says(500, body)(request, writer)
+
+
+async def echoes_in_status(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Answer with the signatures in a status line that is not valid."""
+    writer.write(f"HTTP/1.1 {request.headers['webhook-signature']}\r\n\r\n".encode())
+    writer.close()
+
+
 def says_more(more: bytes, *, first: bytes = b"HTTP/1.1 204 Done\r\n\r\n") -> Answer:
     """Answer the first request with `first` and `more` after it, the others with 204."""
     asked = 0

@@ -58,13 +58,15 @@ async def make_attempt(
         async with asyncio.timeout(TIMEOUT_SECONDS):
             target = parse_url(receiver.url, allow_private=allow_private)
             body = build_body()
-            request = _build_request(target, receiver, event_id, body, started_at)
+            signed = build_headers(receiver, event_id, body, started_at)
+            answer.withheld = signed["webhook-signature"].split()
+            request = _build_request(target, signed, body)
             async with connections.borrow(receiver, target) as connection:
                 await _exchange(connection, request, body, answer)
     except TimeoutError:
         error = f"There was no answer within {TIMEOUT_SECONDS:g} seconds."
     except (AddressRefused, OSError, h11.ProtocolError) as failure:
-        error = to_storable(str(failure) or type(failure).__name__, LONGEST_ERROR)
+        error = answer.to_text(str(failure) or type(failure).__name__, LONGEST_ERROR)
     except Exception as failure:  # a bug, or an unforeseen answer: see the module
         error = f"The attempt failed with an internal error ({type(failure).__name__})."
         log.exception("webhooks.attempt_broken", endpoint_id=str(receiver.id), event_id=event_id)
@@ -75,7 +77,7 @@ async def make_attempt(
         duration_ms=round((time.monotonic() - clock) * 1000),
         status=answer.status,
         error=error,
-        answer=answer.text(),
+        answer=answer.get_text(),
         retry_after=answer.retry_after,
     )
 
@@ -87,16 +89,28 @@ class _Answer:
         self.status: int | None = None
         self.retry_after: timedelta | None = None
         self.body = bytearray()
+        self.withheld = list[str]()
+        """The request's signatures: a receiver that echoes them must not bring them into a log."""
 
-    def text(self) -> str | None:
+    def get_text(self) -> str | None:
         if self.status is None:
             return None
-        return to_storable(self.body[:BODY_BYTES].decode(errors="replace"), BODY_BYTES)
+        return self.to_text(self.body[:BODY_BYTES].decode(errors="replace"), BODY_BYTES)
+
+    def to_text(self, text: str, limit: int) -> str:
+        """Cut a text of the receiver's, and replace what is not to be stored.
+
+        That is signatures, control characters and lone surrogates.
+        """
+        for signature in self.withheld:
+            _, value = signature.split(",", 1)
+            for spelt in (value, value.replace("/", "\\/")):  # as JSON may escape it
+                text = text.replace(spelt, "[signature]")
+        text = text[:limit].encode(errors="replace").decode()
+        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def _build_request(
-    target: Target, receiver: Receiver, event_id: str, body: str, now: datetime
-) -> h11.Request:
+def _build_request(target: Target, signed: dict[str, str], body: str) -> h11.Request:
     return h11.Request(
         method="POST",
         target=target.path,
@@ -105,7 +119,7 @@ def _build_request(
                 "host": target.authority,
                 "content-length": str(len(body.encode())),
                 **FIXED_HEADERS,
-                **build_headers(receiver, event_id, body, now),
+                **signed,
             }.items()
         ),
     )
@@ -122,9 +136,3 @@ async def _exchange(
     )
     async with asyncio.timeout(BODY_SECONDS):
         await connection.read_body(answer.body, BODY_BYTES)
-
-
-def to_storable(text: str, limit: int) -> str:
-    """Cut a text, and replace what is not to be stored: control characters, lone surrogates."""
-    text = text[:limit].encode(errors="replace").decode()
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

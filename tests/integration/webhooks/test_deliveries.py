@@ -1,5 +1,7 @@
 """Webhook deliveries: every event reaches every endpoint of its type, whatever receivers do."""
 
+import asyncio
+import logging
 import ssl
 import threading
 from collections.abc import Callable, Generator
@@ -9,11 +11,13 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg.errors import DiskFull
 from redis import Redis
 from standardwebhooks import Webhook
 
+from db.errors import DATABASE_ERRORS
 from db.session import transaction
 from db.webhooks import deliveries
 from db.webhooks import fan_out as fan_out_rows
@@ -134,6 +138,32 @@ def test_an_event_arrives_as_it_is_on_the_stream_and_signed(
     assert request.headers["content-type"] == "application/cloudevents+json"
     assert request.headers["host"] == f"127.0.0.1:{there.port}"
     assert states(pipeline) == ["delivered"]
+
+
+def test_secrets_and_signatures_are_in_no_log(
+    pipeline: Pipeline, there: Receiver, courier: Courier, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    new, old = new_secret(), new_secret()
+    until = datetime.now(UTC) + timedelta(hours=1)
+    there.answers["/echo"] = answers.echoes
+    there.answers["/status"] = answers.echoes_in_status
+    for path in ("/echo", "/status"):
+        rotated = {"secret": new, "previous_secret": old, "previous_secret_until": until}
+        endpoint(pipeline, there.url(path), **rotated)
+    publish(pipeline)
+    courier.send_due()
+    wait_until(lambda: len(there.received) == 2, "both requests")
+    stored = pipeline.rows("SELECT answer, error FROM publisher.webhook_attempt")
+    said = "\n".join(str(vars(record)) for record in caplog.records) + str(stored)
+    assert str(stored).count("[signature]") == 2 * len(there.received)
+    values = [
+        value.removeprefix("v1,")
+        for request in there.received
+        for value in request.headers["webhook-signature"].split()
+    ]
+    for secret in (new.removeprefix("whsec_"), old.removeprefix("whsec_"), *values):
+        assert secret not in said
 
 
 def test_during_a_rotation_both_secrets_sign(
@@ -848,7 +878,82 @@ def test_a_replay_leaves_an_attempt_in_flight_alone(pipeline: Pipeline, there: R
     assert claim(pipeline.engine, 10) == []
 
 
+# Failures of our own engines are not the receiver's.
+
+
+def test_a_read_only_database_costs_no_attempt_and_no_second_request(
+    pipeline: Pipeline, there: Receiver, courier: Courier
+) -> None:
+    name = pipeline.value("SELECT current_database()")
+    read_only = f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
+    end_sessions = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    admin: Any = psycopg.connect(
+        pipeline.engine.url.set(drivername="postgresql").render_as_string(False)
+    )
+    admin.autocommit = True
+    endpoint(pipeline, there.url())
+    publish(pipeline)
+    tried = Attempt(started_at=datetime.now(UTC), duration_ms=1, status=200, error=None, answer="")
+    [held] = claim(pipeline.engine, 1)
+    admin.execute(read_only)
+    admin.execute(end_sessions)
+    with pytest.raises(DATABASE_ERRORS):
+        courier.send_due()
+    writing = threading.Thread(
+        target=results.try_write_results, args=(pipeline.engine, [to_result(held, tried, 0.0)])
+    )
+    writing.start()
+    admin.execute("SET default_transaction_read_only = off")
+    admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+    writing.join()
+    publish(pipeline)
+    courier.send_due()
+    admin.close()
+    assert pipeline.rows("SELECT state, attempts FROM publisher.webhook_delivery") == [
+        ("delivered", 1),
+        ("delivered", 1),
+    ]
+    assert sequences(there.received) == [2]
+
+
+def test_a_lost_connection_costs_no_attempt(
+    pipeline: Pipeline, there: Receiver, courier: Courier
+) -> None:
+    async def end_sessions(request: Received, writer: asyncio.StreamWriter) -> None:
+        pipeline.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await says(204)(request, writer)
+
+    there.answers["/"] = end_sessions
+    endpoint(pipeline, there.url())
+    publish(pipeline)
+    courier.send_due()
+    wait_until(lambda: states(pipeline) == ["delivered"], "the result to be written")
+    assert pipeline.value("SELECT attempts FROM publisher.webhook_delivery") == 1
+    assert len(there.received) == 1
+
+
 # The run lock.
+
+
+def test_a_redis_that_refuses_writes_does_not_stop_deliveries(redis: Redis) -> None:
+    redis.replicaof("127.0.0.1", str(free_port()))
+    try:
+        with acquire_run_lock(redis, "a") as acquired:
+            assert acquired, "READONLY"
+    finally:
+        redis.replicaof("NO", "ONE")
+    redis.config_set("maxmemory", "1")
+    try:
+        with acquire_run_lock(redis, "a") as acquired:
+            assert acquired, "OOM"
+    finally:
+        redis.config_set("maxmemory", "0")
 
 
 def test_one_run_at_a_time_on_each_worker(redis: Redis) -> None:
