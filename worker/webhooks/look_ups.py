@@ -89,19 +89,21 @@ class LookUps:
             own = sum(owner == workspace_id for owner, *_ in self._running)
             if own >= PER_WORKSPACE or len(self._running) >= self._threads:
                 raise LookUpsBusy(of_workspace=own >= PER_WORKSPACE)
+            thread = threading.Thread(target=self._run, args=(key, future), name="dns", daemon=True)
+            thread.start()  # if the system refuses it, nothing is registered
             self._running[key] = future
-        threading.Thread(target=self._run, args=(key, future), name="dns", daemon=True).start()
         return future
 
     def _run(self, key: tuple[int, str, int], future: Future[list[str]]) -> None:
-        found, error = list[str](), None
+        found: list[str] = []
+        error: Exception = NotResolved("The name has no addresses.")
         try:
             found = self._resolve(*key[1:])
         except Exception as failure:  # noqa: BLE001 - the waiting callers raise it
             error = failure
         with self._lock:
             del self._running[key]
-        if error is None:
+        if found:
             future.set_result(found)
         else:
             future.set_exception(error)
