@@ -18,8 +18,9 @@ MAX_DIGITS = 9
 SHORTEST, LONGEST, GROWTH = 0.01, 0.25, 1.3
 """Seconds between polls: short while commands end fast, longer to spare the database."""
 
-_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
-"""One of several preferences; a comma within quotes does not separate."""
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
+"""One of several preferences; a comma within quotes does not separate. A quote that is not closed
+goes to the end: giving up there, to try from each later character, would take quadratic time."""
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:"([0-9]+)"|([0-9]+))\s*(?:;.*)?', re.IGNORECASE)
 
 
