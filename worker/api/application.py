@@ -9,9 +9,12 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from worker.api import exception_handlers
+from worker.api.admission import Admission
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
-from worker.api.middleware import BodyLimit, Correlation
+from worker.api.http_protocol import bound_connections
+from worker.api.middleware import Correlation, HeadAsGet
 from worker.api.prefer_wait import OutcomeWatcher
+from worker.api.request_limits import HeadLimit
 from worker.api.routes import (
     commands,
     events,
@@ -40,6 +43,8 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        bound_connections()
+        app.state.admission = Admission()
         with await to_thread.run_sync(open_runtime or _open) as opened:
             app.state.runtime = opened
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
@@ -66,7 +71,8 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     for module in (operations, redirects):
         app.include_router(module.router)
     exception_handlers.install(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(HeadLimit)
     app.add_middleware(Correlation)
     app.openapi = lambda: document(app)
     return app

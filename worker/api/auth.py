@@ -1,14 +1,19 @@
 """Authentication: the API key in `Authorization: Bearer …`, and what its scope permits."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from schemas.values.caller import Caller, Scope
 from worker.api.problems import KEY_IN_URL, NOT_AUTHENTICATED, SCOPE_TOO_LOW, ApiProblem
 from worker.operations.api_keys import identify
 from worker.runtime.runtime import Runtime
+
+Identifier = Callable[[Request], Awaitable[Caller]]
 
 ACCESS_TOKEN = "access_token"  # noqa: S105 - the name of a query parameter
 
@@ -24,32 +29,56 @@ CurrentRuntime = Annotated[Runtime, Depends(current_runtime)]
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def _authenticate(runtime: CurrentRuntime, credentials: Credentials) -> Caller:
-    return _identify(runtime, credentials.credentials if credentials else None)
+async def _authenticate(request: Request, _: Credentials) -> Caller:
+    """The caller that `identify_caller` found before the body was read."""
+    return request.state.caller
 
 
-def _authenticate_stream(
-    request: Request, runtime: CurrentRuntime, credentials: Credentials
-) -> Caller:
+async def _authenticate_stream(request: Request, _: Credentials) -> Caller:
+    """Like `_authenticate`; the key may be in the query as well."""
+    return request.state.caller
+
+
+async def identify_caller(request: Request) -> Caller:
+    """The caller with the key in the header. Raises ApiProblem."""
+    credentials = await _bearer(request)
+    return await _identify(request, credentials.credentials if credentials else None)
+
+
+async def identify_reader(request: Request) -> Caller:
     """Accept the key in the query as well (RFC 6750, 2.3): EventSource cannot set headers.
 
     URLs are kept in browser histories and proxy logs, so there only a key of scope `read` is valid.
     """
-    if credentials:
-        return _identify(runtime, credentials.credentials)
-    caller = _identify(runtime, request.query_params.get(ACCESS_TOKEN))
+    if await _bearer(request):
+        return await identify_caller(request)
+    caller = await _identify(request, request.query_params.get(ACCESS_TOKEN))
     if caller.scope is not Scope.READ:
         raise ApiProblem(KEY_IN_URL)
     return caller
 
 
-def _identify(runtime: Runtime, secret: str | None) -> Caller:
-    caller = identify(runtime.engine, secret) if secret else None
+async def _identify(request: Request, secret: str | None) -> Caller:
+    runtime: Runtime = request.app.state.runtime
+    caller = await to_thread.run_sync(identify, runtime.engine, secret) if secret else None
     if caller is None:
         raise ApiProblem(NOT_AUTHENTICATED, headers={"WWW-Authenticate": "Bearer"})
     return caller
 
 
+def find_identifier(dependant: Dependant) -> Identifier | None:
+    """How a route with these dependencies identifies its caller. None: it needs no key."""
+    for each in dependant.dependencies:
+        found = _IDENTIFIERS.get(each.call) or find_identifier(each)
+        if found is not None:
+            return found
+    return None
+
+
+_IDENTIFIERS: dict[object, Identifier] = {
+    _authenticate: identify_caller,
+    _authenticate_stream: identify_reader,
+}
 RequiresKey = Depends(_authenticate)
 """For a router: a request without a key is refused before anything else is checked."""
 AnyCaller = Annotated[Caller, RequiresKey]

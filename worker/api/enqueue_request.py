@@ -1,8 +1,10 @@
 """What the routes that enqueue have in common: the path, the headers, the origin of a command."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Request
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from schemas.command import Trigger
 from schemas.fields import INT64_MAX
@@ -13,6 +15,8 @@ from worker.api.problems import NOT_JSON, ApiProblem, invalid_request, no_such_v
 from worker.enqueue.accept import Origin
 
 MAX_KEY = 255
+MAX_ERRORS_READ = 5_000
+"""Errors of validation whose texts are made: five for each command of a bulk request."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -51,6 +55,16 @@ async def _require_json(request: Request) -> None:
         raise ApiProblem(NOT_JSON)
 
 
+def _limit_errors(body: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(body)
+    except ValidationError as error:
+        if error.error_count() <= MAX_ERRORS_READ:
+            raise
+        text = f"the body has {error.error_count()} errors, too many to list; is it another format?"
+        raise PydanticCustomError("too_many_errors", "{text}", {"text": text}) from None
+
+
 async def _check_video_id(
     video_id: Annotated[int, Path(description="The video's id.", examples=[7])],
 ) -> int:
@@ -63,5 +77,7 @@ async def _check_video_id(
 RequestOrigin = Annotated[Origin, Depends(_origin)]
 """The caller, its idempotency key, and the request's trace."""
 RequiresJson = Depends(_require_json)
+LimitedErrors = WrapValidator(_limit_errors)
+"""For a body: one error in place of very many, whose texts would take a second."""
 VideoId = Annotated[int, Depends(_check_video_id)]
 """The video's id in the path."""

@@ -5,9 +5,12 @@ from collections.abc import Sequence
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from psycopg.errors import LockNotAvailable
+from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
+from psycopg.errors import LockNotAvailable, QueryCanceled
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from db.errors import DATABASE_ERRORS, is_passing
 from schemas.command import PublishRequest
@@ -24,6 +27,8 @@ from worker.webhooks.endpoints import EndpointInvalid
 
 DOCUMENTED, OPTIONS = "documented request", "publishing options"
 """Tags of the two shapes of a publish body; they are not part of any pointer."""
+MAX_INVALID = 100
+"""How many errors of validation one answer lists."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -45,6 +50,12 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     endpoints.EventNotKept: problems.EVENT_NOT_KEPT,
 }
 """Exceptions whose text is the problem's detail."""
+_GENERAL_KINDS: dict[type[Exception], ProblemKind] = {
+    LockNotAvailable: problems.BUSY,
+    QueryCanceled: problems.TOO_SLOW,
+    ClientDisconnect: problems.MALFORMED_REQUEST,  # the client has left
+}
+"""Exceptions whose text is not for callers."""
 _HTTP_KINDS = {
     400: problems.MALFORMED_REQUEST,
     404: problems.NO_SUCH_PAGE,
@@ -57,17 +68,17 @@ _HTTP_KINDS = {
 def install(app: FastAPI) -> None:
     """Answer every exception that leaves a route with a problem."""
 
-    async def handle(request: Request, error: Exception) -> JSONResponse:
+    async def handle(request: Request, error: Exception) -> Response:
         return to_response(request, _to_problem(request, error))
 
-    async def handle_bug(request: Request, error: Exception) -> JSONResponse:
+    async def handle_bug(request: Request, error: Exception) -> Response:
         response = to_response(request, _to_bug(error))
         # The framework sends this answer outside of our middleware.
         response.headers[CORRELATION] = correlation_id(request.scope)
         return response
 
     handled = (ApiProblem, RequestValidationError, HTTPException, RequestInvalid, EndpointInvalid)
-    for kind in (*handled, *_KINDS, ReportRefused, LockNotAvailable, *DATABASE_ERRORS):
+    for kind in (*handled, *_KINDS, *_GENERAL_KINDS, ReportRefused, *DATABASE_ERRORS):
         app.add_exception_handler(kind, handle)
     app.add_exception_handler(Exception, handle_bug)
 
@@ -79,7 +90,7 @@ def _to_problem(request: Request, error: Exception) -> ApiProblem:
         case RequestValidationError():
             problem = _from_validation(error)
         case HTTPException():
-            problem = _from_http(error)
+            problem = _from_http(request, error)
         case RequestInvalid():
             problem = invalid_request(*(_in_bulk(request, *each) for each in error.errors))
         case EndpointInvalid():
@@ -90,8 +101,8 @@ def _to_problem(request: Request, error: Exception) -> ApiProblem:
             reason = str(error).partition("\n")[0]
             detail = f"The platform's table refuses it: {reason}"
             problem = ApiProblem(problems.REPORT_REFUSED, detail)
-        case LockNotAvailable():
-            problem = ApiProblem(problems.BUSY)
+        case _ if kind := _GENERAL_KINDS.get(type(error)):
+            problem = ApiProblem(kind)
         case _ if kind := _KINDS.get(type(error)):
             problem = ApiProblem(kind, str(error))
         case _:
@@ -141,10 +152,21 @@ def _is_bulk(request: Request) -> bool:
     return request.url.path.rstrip("/").endswith("/publish-commands")
 
 
-def _from_http(error: HTTPException) -> ApiProblem:
+def _from_http(request: Request, error: HTTPException) -> ApiProblem:
     status, detail = error.status_code, str(error.detail)
     kind = _HTTP_KINDS.get(status) or ProblemKind("request-refused", status, detail)
-    return ApiProblem(kind, headers=error.headers)
+    is_method = kind is problems.METHOD_NOT_ALLOWED
+    allow = {"Allow": ", ".join(_find_methods(request))} if is_method else {}
+    return ApiProblem(kind, headers={**(error.headers or {}), **allow})
+
+
+def _find_methods(request: Request) -> list[str]:
+    """The methods of all routes with the request's path; the framework names only one route's."""
+    found = {"HEAD"}
+    for route in iter_route_contexts(request.app.routes):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found if "GET" in found else found - {"HEAD"})
 
 
 def _from_validation(error: RequestValidationError) -> ApiProblem:
@@ -161,8 +183,9 @@ def _from_validation(error: RequestValidationError) -> ApiProblem:
                 code=each["type"],
                 detail=each["msg"].removeprefix("Value error, "),
             )
-            for each in found
-        )
+            for each in found[:MAX_INVALID]
+        ),
+        count=len(found),
     )
 
 

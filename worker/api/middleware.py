@@ -1,4 +1,4 @@
-"""What happens to every request: a correlation id, one log line, and a limit on the body's size."""
+"""What happens to every request: a correlation id, one log line, and HEAD wherever GET."""
 
 import re
 import time
@@ -7,13 +7,10 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.api.problems import BODY_TOO_LARGE, ApiProblem, to_response
+from worker.api.problems import shorten
 
-MAX_BODY = 1024 * 1024
-"""Bytes. A thousand commands, or one Video with all its sections, are much smaller."""
 CORRELATION = "x-correlation-id"
 _PROBES = ("/healthz", "/readyz")
 """Requested every few seconds, so they are logged at level debug."""
@@ -71,61 +68,37 @@ class Correlation:
             write(
                 "request.handled",
                 method=scope["method"],
-                path=scope["path"],
+                path=shorten(scope["path"]),
                 status=status,
                 ms=round(1000 * (time.perf_counter() - started), 1),
             )
 
 
-class BodyLimit:
-    """Read the whole body first, and refuse one that is too large.
-
-    FastAPI's own limit answers in plain text; every error of this API is a problem.
-    """
+class HeadAsGet:
+    """Answer HEAD wherever GET is answered: the same headers, without the body (RFC 9110)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        try:
-            body = await _read(scope, receive)
-        except ClientDisconnect:
-            return  # an incomplete body is not a request
-        if body is None:
-            refused = ApiProblem(BODY_TOO_LARGE, headers={"Connection": "close"})
-            await to_response(Request(scope), refused)(scope, receive, send)
-            return
-        replayed = False
+        is_answered = False
 
-        async def replay() -> Message:
-            nonlocal replayed
-            if replayed:
-                return await receive()
-            replayed = True
-            return {"type": "http.request", "body": body, "more_body": False}
+        async def receive_until_answered() -> Message:
+            return {"type": "http.disconnect"} if is_answered else await receive()
 
-        await self._app(scope, replay, send)
+        async def send_headers(message: Message) -> None:
+            nonlocal is_answered
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif not is_answered:
+                is_answered = True  # an answer without end, a stream, ends here
+                await send({"type": "http.response.body"})
 
-
-async def _read(scope: Scope, receive: Receive) -> bytes | None:
-    """The whole body, or None as soon as it is known to be too large."""
-    length = _header(scope, "content-length")
-    if length and length.isdigit() and int(length) > MAX_BODY:
-        return None
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
+        await self._app({**scope, "method": "GET"}, receive_until_answered, send_headers)
 
 
 def _header(scope: MutableMapping[str, Any], name: str) -> str | None:

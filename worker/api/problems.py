@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi import Request, Response
 
 from schemas.problem import FieldError, Problem
 
@@ -17,6 +16,8 @@ MAX_FIELDS_NAMED = 10
 """How many fields the detail of an invalid request names."""
 MAX_ERRORS = 1000
 """How many errors one answer lists: one for each command of a bulk request."""
+MAX_TEXT = 300
+"""Characters of the caller's input that an error repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,9 @@ NO_SUCH_SCHEMA = ProblemKind(
 METHOD_NOT_ALLOWED = ProblemKind(
     "method-not-allowed", 405, "This address does not support this method."
 )
+REQUEST_TIMEOUT = ProblemKind(
+    "request-timeout", 408, "Nothing was done. The request did not arrive within 30 seconds."
+)
 COMMAND_ENDED = ProblemKind(
     "command-ended", 409, "The command ended as 'published'; it cannot be changed any more."
 )
@@ -112,6 +116,11 @@ VIDEO_CHANGED = ProblemKind(
 BODY_TOO_LARGE = ProblemKind(
     "body-too-large", 413, "Nothing was done. The body is larger than 1 MiB; send less at once."
 )
+URI_TOO_LONG = ProblemKind(
+    "uri-too-long",
+    414,
+    "Nothing was done. The URL is longer than 8 KiB, or has more than 100 parameters.",
+)
 NOT_JSON = ProblemKind("not-json", 415, "Send the body with `Content-Type: application/json`.")
 INVALID_REQUEST = ProblemKind(
     "invalid-request",
@@ -138,6 +147,12 @@ INVALID_ADDRESS = ProblemKind(
 KEY_REUSED = ProblemKind(
     "idempotency-key-reused", 422, "The Idempotency-Key was used for another request."
 )
+TOO_MANY_REQUESTS = ProblemKind(
+    "too-many-requests",
+    429,
+    "This API key sends more than 200 requests a second; nothing was done. Try again in a second.",
+    retry_after=1,
+)
 TOO_MANY_TESTS = ProblemKind(
     "too-many-tests",
     429,
@@ -158,6 +173,12 @@ TOO_MANY_LOOK_UPS = ProblemKind(
     "Too many names are being looked up. Try again in a few seconds. Nothing was changed.",
     retry_after=5,
 )
+HEAD_TOO_LARGE = ProblemKind(
+    "head-too-large",
+    431,
+    "Nothing was done. The request's line and headers are larger than 32 KiB, or there are more"
+    " than 100 headers.",
+)
 INTERNAL_ERROR = ProblemKind(
     "internal-error",
     500,
@@ -168,6 +189,18 @@ DATABASE_AWAY = ProblemKind(
     503,
     "The database cannot be reached; nothing was done. Try again in a few seconds.",
     retry_after=5,
+)
+TOO_SLOW = ProblemKind(
+    "too-slow",
+    503,
+    "The database took too long to answer; nothing was done. Ask for less, or try again later.",
+    retry_after=5,
+)
+OVERLOADED = ProblemKind(
+    "overloaded",
+    503,
+    "This server has too many requests in hand; nothing was done. Try again in a second.",
+    retry_after=1,
 )
 BUSY = ProblemKind(
     "busy",
@@ -207,31 +240,52 @@ def no_such_video(video_id: int) -> ApiProblem:
     return ApiProblem(NO_SUCH_VIDEO, f"There is no video {video_id} that this key can see.")
 
 
-def invalid_request(*errors: FieldError) -> ApiProblem:
-    """The problem of a request with wrong fields; its detail names the first ones."""
+def invalid_request(*errors: FieldError, count: int = 0) -> ApiProblem:
+    """The problem of a request with wrong fields; its detail names the first ones.
+
+    `count` is the number of errors, if not all of them are given.
+    """
     fields = list(dict.fromkeys(error.pointer or "the body" for error in errors))
-    rest = len(fields) - MAX_FIELDS_NAMED
-    named = ", ".join(fields[:MAX_FIELDS_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-    detail = f"Nothing was done. To be corrected: {named}."
+    rest = len(fields) - MAX_FIELDS_NAMED + max(count - len(errors), 0)
+    named = ", ".join(map(shorten, fields[:MAX_FIELDS_NAMED]))
+    more = f" and {rest} more" if rest > 0 else ""
+    detail = f"Nothing was done. To be corrected: {named}{more}."
     return ApiProblem(INVALID_REQUEST, detail, errors=errors[:MAX_ERRORS])
 
 
-def to_response(request: Request, problem: ApiProblem) -> JSONResponse:
-    """The answer to this request."""
+def to_document(problem: ApiProblem, *, correlation_id: str, instance: str) -> str:
+    """The body of the answer, as JSON."""
     kind = problem.kind
     body = Problem(
         type=f"/problems/{kind.name}",
         title=kind.title,
         status=kind.status,
         detail=problem.detail,
-        instance=request.url.path,
-        correlation_id=request.state.correlation_id,
-        errors=list(problem.errors) or None,
+        instance=shorten(instance),
+        correlation_id=correlation_id,
+        errors=[_shorten_error(error) for error in problem.errors] or None,
         command=problem.command,
     )
-    return JSONResponse(
-        body.model_dump(mode="json", exclude_none=True),
-        status_code=kind.status,
+    return body.model_dump_json(exclude_none=True)
+
+
+def to_response(request: Request, problem: ApiProblem) -> Response:
+    """The answer to this request."""
+    return Response(
+        to_document(
+            problem, correlation_id=request.state.correlation_id, instance=request.url.path
+        ),
+        status_code=problem.kind.status,
         headers=problem.headers,
         media_type=MEDIA_TYPE,
     )
+
+
+def shorten(text: str) -> str:
+    """The text, or its beginning if it is long: an answer does not repeat a megabyte of input."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+
+
+def _shorten_error(error: FieldError) -> FieldError:
+    pointer, detail = shorten(error.pointer), shorten(error.detail)
+    return error.model_copy(update={"pointer": pointer, "detail": detail})

@@ -1,4 +1,7 @@
-"""The router of this API: strict about JSON, and each route with and without a trailing slash."""
+"""The router of this API: limits and keys before validation; strict about JSON.
+
+It adds each route with and without a trailing slash.
+"""
 
 from collections.abc import Callable, Coroutine
 from json import JSONDecodeError
@@ -7,30 +10,65 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+from starlette.exceptions import HTTPException
+
+from worker.api.admission import Admission, Turn
+from worker.api.auth import Identifier, find_identifier, identify_reader
+from worker.api.problems import ApiProblem
+from worker.api.request_limits import check_structure, read_body
+
+WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 
 
 class StrictRequest(Request):
     """A request with JSON by RFC 8259: without NaN, lone surrogates and unlimited depth."""
 
+    def __init__(self, request: Request, body: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body = body
+
     async def json(self) -> Any:
         """The body, parsed. Raises JSONDecodeError if it is not valid JSON."""
         try:
-            return from_json(await self.body(), allow_inf_nan=False)
+            document = from_json(await self.body(), allow_inf_nan=False)
         except ValueError as error:
             raise JSONDecodeError(str(error), "", 0) from error
+        check_structure(document)
+        return document
 
 
-class StrictRoute(APIRoute):
-    """A route that reads its body with `StrictRequest`."""
+class GuardedRoute(APIRoute):
+    """A route that checks the limits and the key before it reads the body with `StrictRequest`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's own handler, with a strict request."""
+        """FastAPI's own handler, called when the request may be worked on."""
         handle = super().get_route_handler()
+        identifier = find_identifier(self.dependant)
 
-        async def handle_strictly(request: Request) -> Response:
-            return await handle(StrictRequest(request.scope, request.receive))
+        async def handle_guarded(request: Request) -> Response:
+            turn = request.state.turn = Turn()
+            try:
+                await self._admit(request, turn, identifier)
+                body = b"" if request.method in WITHOUT_BODY else await read_body(request, turn)
+                async with turn.working():
+                    return await handle(StrictRequest(request, body))
+            except HTTPException as error:  # FastAPI's answer to an error in `json`
+                if isinstance(error.__cause__, ApiProblem):
+                    raise error.__cause__ from None
+                raise
+            finally:
+                turn.leave()
 
-        return handle_strictly
+        return handle_guarded
+
+    async def _admit(self, request: Request, turn: Turn, identifier: Identifier | None) -> None:
+        """Identify the caller, and count the request in its accounts. Raises ApiProblem."""
+        admission: Admission = request.app.state.admission
+        turn.join(admission.process)
+        caller = request.state.caller = await identifier(request) if identifier else None
+        if identifier is not identify_reader:  # EventSource gives up for good after a 429
+            for account in admission.accounts(caller, self.path):
+                turn.join(account)
 
 
 class Router(APIRouter):
@@ -40,7 +78,7 @@ class Router(APIRouter):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=StrictRoute, **options)
+        super().__init__(route_class=GuardedRoute, **options)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Add the route as declared, and its undocumented other form."""

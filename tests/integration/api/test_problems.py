@@ -1,6 +1,5 @@
 """Bad input: a clear problem (RFC 9457), and nothing half done."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ from sqlalchemy import Engine
 
 from db.session import connect
 from tests.support.api import Api, serving
-from worker.api.middleware import MAX_BODY, BodyLimit
+from worker.api.request_limits import MAX_BODY
 
 JSON = {"Content-Type": "application/json"}
 
@@ -147,25 +146,6 @@ def test_of_many_unknown_videos_each_is_named_once(api: Api) -> None:
     answer = api.post("/publish-commands", json={"commands": commands})
     assert len(answer.content) < 200_000
     assert answer.json()["errors"][17]["detail"] == f"There is no video {10**18 + 17}."
-
-
-def test_half_a_body_is_not_a_request() -> None:
-    """A client that breaks off must not publish the video as it is."""
-    told: list[Any] = []
-    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}])
-
-    async def receive() -> Any:
-        return next(messages, {"type": "http.disconnect"})
-
-    async def send(message: Any) -> None:
-        told.append(message)
-
-    async def never(*_: Any) -> None:
-        told.append("called")
-
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": [], "path": "/"}
-    asyncio.run(BodyLimit(never)(scope, receive, send))
-    assert told == []
 
 
 def test_a_body_with_invalid_text_is_not_a_server_error(api: Api) -> None:

@@ -12,6 +12,7 @@ BODY_PROBLEMS = (
     problems.MALFORMED_JSON,
     problems.MALFORMED_REQUEST,
     problems.SCOPE_TOO_LOW,
+    problems.REQUEST_TIMEOUT,
     problems.BODY_TOO_LARGE,
     problems.NOT_JSON,
 )
@@ -70,11 +71,16 @@ def _problem(kind: ProblemKind) -> dict[str, Any]:
     return described
 
 
-KEY_PROBLEMS = failures(
+HEAD_PROBLEMS = failures(problems.URI_TOO_LONG, problems.HEAD_TOO_LARGE)
+"""What every route may answer."""
+KEY_PROBLEMS = HEAD_PROBLEMS | failures(
     problems.NOT_AUTHENTICATED,
     problems.METHOD_NOT_ALLOWED,
     problems.INVALID_REQUEST,
+    problems.TOO_MANY_REQUESTS,
     problems.DATABASE_AWAY,
+    problems.OVERLOADED,
+    problems.TOO_SLOW,
 )
 """What every route that needs a key may answer."""
 IDEMPOTENCY_REPLAYED = header(

@@ -29,7 +29,7 @@ from worker.api.documents.responses import (
     failures,
     success,
 )
-from worker.api.enqueue_request import RequestOrigin, RequiresJson
+from worker.api.enqueue_request import LimitedErrors, RequestOrigin, RequiresJson
 from worker.api.links import page_url
 from worker.api.routing import Router
 from worker.enqueue import changes
@@ -61,7 +61,7 @@ def create(
     response: Response,
     runtime: CurrentRuntime,
     origin: RequestOrigin,
-    body: Annotated[PublishRequests, Body(openapi_examples=examples.BULK_EXAMPLES)],
+    body: Annotated[PublishRequests, LimitedErrors, Body(openapi_examples=examples.BULK_EXAMPLES)],
 ) -> PublishCommands:
     """Accept all commands, or none: each error contains the index of its command."""
     accepted = enqueue(runtime.engine, runtime.waker, body.commands, origin)
@@ -120,7 +120,7 @@ def causes(runtime: CurrentRuntime, caller: AnyCaller) -> FailureCauses:
 def retry_all(
     runtime: CurrentRuntime,
     caller: PublishCaller,
-    body: Annotated[RetryRequest, Body(openapi_examples=examples.RETRY_EXAMPLES)],
+    body: Annotated[RetryRequest, LimitedErrors, Body(openapi_examples=examples.RETRY_EXAMPLES)],
 ) -> Retried:
     """Give all failed commands, or those with one cause, new attempts, the oldest first.
 
@@ -153,7 +153,7 @@ def reschedule(
     command_id: CommandId,
     runtime: CurrentRuntime,
     caller: PublishCaller,
-    body: Annotated[CommandChange, Body(openapi_examples=examples.CHANGE_EXAMPLES)],
+    body: Annotated[CommandChange, LimitedErrors, Body(openapi_examples=examples.CHANGE_EXAMPLES)],
 ) -> PublishCommand:
     """Change `publish_at` (or `unpublish_at`) or `publish_before`; `409` once it has ended.
 

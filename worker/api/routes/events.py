@@ -11,6 +11,7 @@ from pydantic import Field
 from schemas.feed import MAX_POSITION, EventFilter, FeedEvent, FeedFilter, StreamFilter
 from schemas.values.caller import Caller
 from worker.api import problems
+from worker.api.admission import current_turn
 from worker.api.auth import AnyCaller, CurrentRuntime, StreamCaller
 from worker.api.documents.events import EVENT, FRAME
 from worker.api.documents.responses import (
@@ -101,7 +102,8 @@ async def list_events(
         headers["Preference-Applied"] = f"wait={seconds}"
         if not page.events and page.next_after >= page.last:
             tail: Tail = request.app.state.tail
-            page = await _wait_for_page(tail, caller, event_filter, page, query.limit, seconds)
+            async with current_turn(request).waiting():
+                page = await _wait_for_page(tail, caller, event_filter, page, query.limit, seconds)
     url = page_url(runtime.settings.public_base_url, "/events", query, after=page.next_after)
     headers |= {
         "Link": f'<{url}>; rel="next"',

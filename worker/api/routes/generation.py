@@ -8,7 +8,7 @@ from schemas.generation import GenerationReport, GenerationState
 from worker.api import problems
 from worker.api.auth import CurrentRuntime, PublishCaller, RequiresKey
 from worker.api.documents.responses import BODY_PROBLEMS, KEY_PROBLEMS, failures, success
-from worker.api.enqueue_request import RequiresJson, VideoId
+from worker.api.enqueue_request import LimitedErrors, RequiresJson, VideoId
 from worker.api.problems import no_such_video
 from worker.api.routing import Router
 from worker.generation.apply import apply_reports
@@ -63,7 +63,7 @@ def report(
     video_id: VideoId,
     runtime: CurrentRuntime,
     caller: PublishCaller,
-    body: Annotated[GenerationReport, Body(openapi_examples=EXAMPLES)],
+    body: Annotated[GenerationReport, LimitedErrors, Body(openapi_examples=EXAMPLES)],
 ) -> GenerationState:
     """Apply a report; when generation has ended, commands that wait for the video fall due.
 

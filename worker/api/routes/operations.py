@@ -10,7 +10,7 @@ from schemas.fields import Frozen
 from worker.api import problems
 from worker.api.auth import CurrentRuntime
 from worker.api.documents import asyncapi
-from worker.api.documents.responses import failures, success
+from worker.api.documents.responses import HEAD_PROBLEMS, failures, success
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
 from worker.events.cloud_event import schema_url
@@ -86,7 +86,8 @@ def readyz(response: Response, runtime: CurrentRuntime) -> PathState:
     "/asyncapi.json",
     operation_id="asyncapi",
     summary="Read the AsyncAPI document",
-    responses=failures(problems.METHOD_NOT_ALLOWED)
+    responses=HEAD_PROBLEMS
+    | failures(problems.METHOD_NOT_ALLOWED)
     | success(200, "The document.", {"asyncapi": "3.0.0", "channels": {}}),
 )
 def asyncapi_document(runtime: CurrentRuntime) -> dict[str, Any]:
@@ -98,9 +99,8 @@ def asyncapi_document(runtime: CurrentRuntime) -> dict[str, Any]:
     "/api/v1/schemas/{event_type}/{version}",
     operation_id="event-schema",
     summary="Read the JSON Schema of an event's data",
-    responses=failures(
-        problems.NO_SUCH_SCHEMA, problems.METHOD_NOT_ALLOWED, problems.INVALID_REQUEST
-    )
+    responses=HEAD_PROBLEMS
+    | failures(problems.NO_SUCH_SCHEMA, problems.METHOD_NOT_ALLOWED, problems.INVALID_REQUEST)
     | success(200, "The JSON Schema.", {"$schema": JSON_SCHEMA, "type": "object"}),
 )
 def event_schema(

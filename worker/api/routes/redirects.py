@@ -7,12 +7,13 @@ from fastapi.responses import RedirectResponse
 
 from worker.api import problems
 from worker.api.auth import CurrentRuntime
-from worker.api.documents.responses import failures
+from worker.api.documents.responses import HEAD_PROBLEMS, failures
 from worker.api.problems import ApiProblem
+from worker.api.routing import GuardedRoute
 from worker.api.video_resource import find_current_path
 from worker.rules.custom_url import find_short_id, to_absolute_url
 
-router = APIRouter(tags=["addresses"])
+router = APIRouter(tags=["addresses"], route_class=GuardedRoute)
 
 
 @router.get("/", include_in_schema=False)
@@ -27,11 +28,14 @@ async def home() -> RedirectResponse:
     summary="Find a published video by any of its URLs",
     status_code=308,
     response_class=RedirectResponse,
-    responses=failures(
+    responses=HEAD_PROBLEMS
+    | failures(
         problems.NO_SUCH_VIDEO,
         problems.METHOD_NOT_ALLOWED,
         problems.INVALID_REQUEST,
         problems.DATABASE_AWAY,
+        problems.OVERLOADED,
+        problems.TOO_SLOW,
     ),
 )
 def redirect(

@@ -20,6 +20,7 @@ from schemas.plan import PublishPlan
 from schemas.problem import FieldError
 from schemas.video import Video
 from worker.api import problems
+from worker.api.admission import current_turn
 from worker.api.auth import AnyCaller, CurrentRuntime, RequiresKey
 from worker.api.command_resource import to_publish_command
 from worker.api.documents import videos as examples
@@ -34,7 +35,7 @@ from worker.api.documents.responses import (
     header,
     success,
 )
-from worker.api.enqueue_request import RequestOrigin, RequiresJson, VideoId
+from worker.api.enqueue_request import LimitedErrors, RequestOrigin, RequiresJson, VideoId
 from worker.api.exception_handlers import DOCUMENTED, OPTIONS
 from worker.api.links import command_url
 from worker.api.prefer_wait import parse_prefer_wait
@@ -114,7 +115,9 @@ async def publish(
     video_id: VideoId,
     runtime: CurrentRuntime,
     origin: RequestOrigin,
-    body: Annotated[AnyBody | None, Body(openapi_examples=examples.PUBLISH_EXAMPLES)] = None,
+    body: Annotated[
+        AnyBody | None, LimitedErrors, Body(openapi_examples=examples.PUBLISH_EXAMPLES)
+    ] = None,
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
 ) -> PublishCommand | Video:
@@ -155,7 +158,7 @@ async def unpublish(
     runtime: CurrentRuntime,
     origin: RequestOrigin,
     body: Annotated[
-        UnpublishOptions | None, Body(openapi_examples=examples.UNPUBLISH_EXAMPLES)
+        UnpublishOptions | None, LimitedErrors, Body(openapi_examples=examples.UNPUBLISH_EXAMPLES)
     ] = None,
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
@@ -204,7 +207,9 @@ async def _enqueue(
     seconds = parse_prefer_wait(request.headers.getlist("prefer"))
     if seconds is not None:
         response.headers["Preference-Applied"] = f"wait={seconds}"
-        if await request.app.state.outcome_watcher.wait(command.id, seconds):
+        async with current_turn(request).waiting():
+            has_ended = await request.app.state.outcome_watcher.wait(command.id, seconds)
+        if has_ended:
             found = await to_thread.run_sync(_read_result, runtime, command.id, origin)
             response.status_code = 200
             response.headers["ETag"] = found.etag

@@ -30,7 +30,7 @@ from worker.api.documents.responses import (
     header,
     success,
 )
-from worker.api.enqueue_request import RequiresJson
+from worker.api.enqueue_request import LimitedErrors, RequiresJson
 from worker.api.links import api_url, page_url
 from worker.api.routing import Router
 from worker.api.webhook_quotas import CurrentQuotas
@@ -84,7 +84,9 @@ def create(
     response: Response,
     runtime: CurrentRuntime,
     caller: AdminCaller,
-    body: Annotated[NewWebhookEndpoint, Body(openapi_examples=examples.NEW_ENDPOINT_EXAMPLES)],
+    body: Annotated[
+        NewWebhookEndpoint, LimitedErrors, Body(openapi_examples=examples.NEW_ENDPOINT_EXAMPLES)
+    ],
 ) -> WebhookEndpointWithSecret:
     """Register an endpoint, and return its secret; the secret is not shown again.
 
@@ -151,7 +153,9 @@ def update(
     runtime: CurrentRuntime,
     caller: AdminCaller,
     body: Annotated[
-        WebhookEndpointChange, Body(openapi_examples=examples.ENDPOINT_CHANGE_EXAMPLES)
+        WebhookEndpointChange,
+        LimitedErrors,
+        Body(openapi_examples=examples.ENDPOINT_CHANGE_EXAMPLES),
     ],
 ) -> WebhookEndpoint:
     """Change the given fields; absent fields stay as they are.
@@ -210,7 +214,7 @@ def rotate_secret(
     operation_id="webhook-endpoints-test",
     summary="Send a test event now",
     responses=ADMIN_PROBLEMS
-    | failures(problems.TOO_MANY_TESTS)
+    | failures(problems.TOO_MANY_TESTS, problems.TOO_MANY_REQUESTS)
     | success(200, "The result, successful or not.", {**examples.ATTEMPT, "delivered": False}),
 )
 def try_out(
@@ -252,7 +256,7 @@ def replay(
     runtime: CurrentRuntime,
     caller: AdminCaller,
     quotas: CurrentQuotas,
-    body: Annotated[ReplayRequest, Body(openapi_examples=examples.REPLAY_EXAMPLES)],
+    body: Annotated[ReplayRequest, LimitedErrors, Body(openapi_examples=examples.REPLAY_EXAMPLES)],
 ) -> Replayed:
     """Send all events from a position on, or all failed deliveries, as far as they are stored.
 
