@@ -37,4 +37,4 @@ USER 10001:10001
 EXPOSE 8000
 
 CMD ["uvicorn", "worker.api:app", "--host", "0.0.0.0", "--port", "8000", \
-     "--no-access-log", "--timeout-graceful-shutdown", "10"]
+     "--no-access-log", "--ws", "none", "--timeout-graceful-shutdown", "10"]

@@ -29,6 +29,8 @@ from worker.api.request_limits import MAX_HEAD
 
 HEAD_SECONDS = 30.0
 """How long the client may take to send a head, or the rest of a request that is answered."""
+FRAMING = (b"content-length", b"transfer-encoding")
+"""The headers that say where a body ends."""
 MAX_PIPELINED = 20
 """Requests that may wait for the answer to an earlier one on the same connection."""
 LINGER_SECONDS = 2.0
@@ -44,6 +46,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Bytes since the parser last completed a head, a part of a body or a request."""
     _deadline: asyncio.TimerHandle | None = None
     _is_refused = False
+    _is_repeated = False
+    """Whether the parser reads the head of the current request again, without `Upgrade`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Expect a head."""
@@ -67,14 +71,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._set_deadline(HEAD_SECONDS)
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser. It stops after a request with `Upgrade`; another one parses the rest."""
+        """Feed the parser. It stops after a head with `Upgrade`; another one parses the rest."""
         self._unset_keepalive_if_required()
         while data:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                self.parser = httptools.HttpRequestParser(self)
-                data = data[upgrade.args[0] :]
+                data = self._repeat_head() + data[upgrade.args[0] :]
             except httptools.HttpParserError:
                 if not self._is_refused:
                     self.send_400_response("Invalid HTTP request received.")
@@ -82,8 +85,28 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             else:
                 return
 
+    def _repeat_head(self) -> bytes:
+        """Make a new parser; return a head without `Upgrade` that lets it read the same body."""
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_repeated = True
+        lines = [name + b": " + value for name, value in self.headers if name in FRAMING]
+        return b"\r\n".join([b"POST / HTTP/1.1", *lines, b"\r\n"])
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if not self._is_repeated:
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Keep a part of the URL."""
+        if not self._is_repeated:
+            super().on_url(url)
+
     def on_headers_complete(self) -> None:
         """Begin the answer; the time limit of the body is the application's."""
+        if self._is_repeated:
+            self._is_repeated = False
+            return
         self._unparsed = 0
         self._clear_deadline()
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -102,9 +125,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Expect the next head."""
+        """Expect the next head; after a head with `Upgrade`, the body follows instead."""
         self._unparsed = 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     @property
     def _is_answering(self) -> bool:

@@ -23,7 +23,12 @@ STOP_SECONDS = 20.0
 _AS_ROOT = "ignore:You're running the worker with superuser privileges"
 """Celery's warning, which `up` and `demo` suppress; a deployment still gets it."""
 
-UVICORN = ("--no-access-log", "--log-level=warning", "--timeout-graceful-shutdown=3")
+UVICORN = (
+    "--no-access-log",
+    "--log-level=warning",
+    "--timeout-graceful-shutdown=3",
+    "--ws=none",
+)
 """At the end, requests in progress may take three seconds; streams are cut off."""
 
 Output = Callable[[str], IO[bytes] | int]

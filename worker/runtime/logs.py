@@ -6,6 +6,7 @@ import sys
 import structlog
 from structlog.typing import Processor
 
+from worker.runtime.redaction import redact_line
 from worker.runtime.settings import LogFormat
 
 
@@ -13,6 +14,7 @@ def configure(log_format: LogFormat, level: str = "INFO") -> None:
     """Send every log line of this process, Celery's and uvicorn's included, through structlog.
 
     Ours go straight to stderr: a line for each command is a good part of what a publish costs.
+    Secrets in a line are replaced, whichever logger writes it.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -52,6 +54,8 @@ def configure(log_format: LogFormat, level: str = "INFO") -> None:
 
 def _renderers(log_format: LogFormat) -> list[Processor]:
     if log_format is LogFormat.JSON:
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        json = structlog.processors.JSONRenderer()
+        return [structlog.processors.format_exc_info, json, redact_line]
     plain = structlog.dev.plain_traceback  # the pretty one shows local variables: secrets too
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+    return [console, redact_line]

@@ -9,7 +9,7 @@ from db.session import transaction
 from tests.support.api import Api
 from tests.support.waiting import wait_until
 from worker.api import admission
-from worker.api.admission import MIB, UsageAccount, Admission, Limits
+from worker.api.admission import MIB, Admission, Limits, UsageAccount
 from worker.api.problems import ApiProblem
 
 WAIT = {"Prefer": "wait=20"}

@@ -1,0 +1,59 @@
+"""`uvicorn worker.api:app` as an operator starts it, without options: limits and logs."""
+
+import os
+import signal
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from schemas.values.caller import Scope
+from tests.support.forked import Forked, run_uvicorn
+from tests.support.free_port import free_port
+from tests.support.raw_http import exchange
+from tests.support.waiting import wait_until
+from worker.operations.api_keys import create_key
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "api.log"
+
+
+@pytest.fixture
+def url(log: Path, platform: Engine, database_url: str, redis_url: str) -> Generator[str]:  # noqa: ARG001
+    port = free_port()
+    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "LOG_LEVEL": "DEBUG"}
+    process = Forked(
+        run_uvicorn,
+        ["uvicorn", "worker.api:app", f"--port={port}", "--log-level=debug"],
+        log=log,
+        environment={**os.environ, **environment},
+    )
+    wait_until(lambda: log.exists() and "Uvicorn running" in log.read_text(), "the API to listen")
+    yield f"http://127.0.0.1:{port}"
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+
+
+@pytest.mark.parametrize("body", [b"", b'{"expected_revision": 0}', b"{"])
+def test_an_upgrade_to_a_websocket_is_answered_and_its_key_is_not_logged(
+    url: str, log: Path, platform: Engine, body: bytes
+) -> None:
+    key = create_key(platform, name="any", scope=Scope.PUBLISH, workspace_id=1)
+    head = (
+        "POST /api/v1/videos/7/publish/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eHh4eHh4eHh4eHg=\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    assert exchange(url, head.encode() + body).status == (400 if body == b"{" else 404)
+    wait_until(lambda: "request.handled" in log.read_text(), "the request to be logged")
+    assert key not in log.read_text()
+
+
+def test_a_head_without_end_is_refused(url: str) -> None:
+    line = b"X: " + b"y" * 1000 + b"\r\n"
+    answer = exchange(url, [b"GET / HTTP/1.1\r\n", *[line] * 5_000])
+    assert answer.status == 431
