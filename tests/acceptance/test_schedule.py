@@ -121,7 +121,7 @@ def test_beat_ends_at_once_on_sigterm(pipeline: Pipeline, celery: Celeries) -> N
 def test_beat_without_a_database_url_ends_with_one_clear_line(
     tmp_path: Path, redis_url: str
 ) -> None:
-    beat = Celery(tmp_path / "log", "", redis_url, "beat")
+    beat = Celery(tmp_path / "log", {"DATABASE_URL": "", "REDIS_URL": redis_url}, "beat")
     assert beat.process.wait(LIVE_SECONDS) == 1
     assert beat.says("publish-worker: DATABASE_URL is not set")
     assert not beat.says("Traceback")

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,11 @@ LIVE_SECONDS = 20.0
 class Celery:
     """One `celery -A worker.app …` process and its log."""
 
-    def __init__(self, log: Path, database_url: str, redis_url: str, *arguments: str) -> None:
+    def __init__(self, log: Path, urls: Mapping[str, str], *arguments: str) -> None:
         self.log = log
         environment = {
             **os.environ,
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
+            **urls,
             "PUBLIC_BASE_URL": "https://videos.example",
             "LOG_FORMAT": "json",
         }
@@ -68,9 +67,9 @@ class Celery:
 class Celeries:
     """Starts Celery processes on one database and one Redis; ends what is left."""
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
+    def __init__(self, folder: Path, **urls: str) -> None:
         self.folder = folder
-        self.urls = (database_url, redis_url)
+        self.urls = urls
         self.started: list[Celery] = []
 
     def worker(self, concurrency: int = 1) -> Celery:
@@ -88,7 +87,7 @@ class Celeries:
         log = self.folder / f"{kind}-{len(self.started)}.log"
         name = f"--hostname={kind}{len(self.started)}@%h"
         named = (*arguments, name) if kind == "worker" else arguments
-        celery = Celery(log, *self.urls, kind, "--loglevel=INFO", *named)
+        celery = Celery(log, self.urls, kind, "--loglevel=INFO", *named)
         self.started.append(celery)
         return celery
 
@@ -109,9 +108,12 @@ def broker_only(redis_url: str) -> Generator[Callable[..., object]]:
 
 
 @contextmanager
-def celeries(folder: Path, database_url: str, redis_url: str) -> Generator[Celeries]:
+def celeries(
+    folder: Path, database_url: str, redis_url: str, broker_url: str | None = None
+) -> Generator[Celeries]:
     """Start Celery processes as needed; none outlives the block."""
-    started = Celeries(folder, database_url, redis_url)
+    broker = {"BROKER_URL": broker_url} if broker_url else {}
+    started = Celeries(folder, DATABASE_URL=database_url, REDIS_URL=redis_url, **broker)
     try:
         yield started
     finally:

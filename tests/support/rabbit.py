@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from worker.events.amqp import EXCHANGE
 _DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 SERVER = str(_DEBIAN) if _DEBIAN.exists() else shutil.which("rabbitmq-server")
 """Debian's `rabbitmq-server` on the path changes the user, and the place of its files."""
+CONTROL = str(Path(SERVER).with_name("rabbitmqctl")) if SERVER else ""
 EPMD = shutil.which("epmd")
 QUIET = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 """One scheduler thread that sleeps while it waits: Erlang's spin, and take the tests' cores."""
@@ -80,6 +82,10 @@ class Rabbit:
                 process.kill()
         self.node.wait()
 
+    def control(self, *command: str) -> None:
+        """Run `rabbitmqctl`."""
+        self._run(CONTROL, *command).wait(60)
+
     def connection(self) -> Connection:
         return Connection(self.url, connect_timeout=2)
 
@@ -108,6 +114,17 @@ def rabbit(folder: Path) -> Generator[Rabbit]:
             made.stop()
         made.epmd.kill()
         made.epmd.wait()
+
+
+@contextmanager
+def temporary_rabbit() -> Generator[Rabbit]:
+    """A node in a folder of its own, which goes with it."""
+    folder = Path(tempfile.mkdtemp(prefix="pw-test-rabbit-", dir="/var/tmp"))
+    try:
+        with rabbit(folder) as started:
+            yield started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def bind(connection: Connection, name: str, *keys: str) -> Queue:

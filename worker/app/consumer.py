@@ -3,13 +3,17 @@
 A message that cannot be read is logged and quarantined (see also app/transport.py).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
+from kombu import Message
 
+from worker.app.messages import InvalidMessage, rewrite_task
 from worker.app.transport import quarantine_message
+from worker.runtime.broker_errors import BROKER_ERRORS
 
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
@@ -29,25 +33,38 @@ class Consumer(CeleryConsumer):
         self.first_connection_attempt = False
         return conn
 
-    def on_unknown_message(self, body: Any, message: Any) -> None:
-        """Quarantine a message that is not a task message."""
-        super().on_unknown_message(body, message)
-        quarantine_message(message.body, "not a Celery message")
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """Return Celery's handler of a delivery; any failure of one is contained here."""
+        handle = super().create_task_handler(*args, **kwargs)
 
-    def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
-        """Quarantine a message for a task that does not exist."""
-        super().on_unknown_task(body, message, exc)
-        quarantine_message([message.headers, message.body], f"unknown task {exc}")
+        def handle_contained(message: Message) -> None:
+            try:
+                rewrite_task(message)
+                handle(message)
+            except BROKER_ERRORS:
+                raise
+            except Exception as error:  # noqa: BLE001 - the last line of defence; it is quarantined
+                self._refuse(message, error)
 
-    def on_invalid_task(self, body: Any, message: Any, exc: Any) -> None:
-        """Quarantine a task message with parts missing."""
-        super().on_invalid_task(body, message, exc)
-        quarantine_message([message.headers, message.body], f"invalid task message: {exc}")
+        return handle_contained
 
-    def on_decode_error(self, message: Any, exc: Any) -> None:
-        """Quarantine a message whose body does not match its content type."""
-        super().on_decode_error(message, exc)
-        quarantine_message([message.headers, message.body], f"undecodable body: {exc}")
+    def on_unknown_task(self, body: Any, message: Message, exc: Any) -> None:  # noqa: ARG002
+        """Refuse a message for a task that does not exist."""
+        self._refuse(message, InvalidMessage(f"There is no task {exc}."))
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Refuse a message that Kombu refuses, such as a compressed one."""
+        self._refuse(message, exc)
+
+    def on_invalid_task(self, body: Any, message: Message, exc: Any) -> None:  # noqa: ARG002
+        """Refuse a message that Celery refuses."""
+        self._refuse(message, exc)
+
+    def _refuse(self, message: Message, error: Exception) -> None:
+        """Quarantine a message and acknowledge it. Raises the broker's errors."""
+        quarantine_message([message.headers, message.body], f"not a task message: {error!r}")
+        if not message.acknowledged:
+            message.ack()
 
 
 def connect_quickly(connection: Any, **options: Any) -> Any:

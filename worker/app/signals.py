@@ -7,6 +7,7 @@ import structlog
 from celery import signals
 from kombu.transport import TRANSPORT_ALIASES
 
+from worker.app.messages import read_unreadable_properties, refuse_compression
 from worker.runtime import logs
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import one_clear_line
@@ -26,6 +27,9 @@ def install(app: "PublishWorkerApp") -> None:
         check_settings(Settings())
     # With Kombu's own transport one unreadable list entry ends the worker: see app/transport.py.
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
+
+    refuse_compression()
+    read_unreadable_properties()
 
     def start_pool_process(**_: Any) -> None:
         tune_garbage_collector()

@@ -3,14 +3,17 @@
 With Kombu's own, one list entry that is not valid JSON, or not a Kombu message, ends the worker.
 """
 
+from functools import partial
 from typing import Any
 
 import structlog
 from kombu.transport import redis as kombu_redis
+from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import RedisError
 
 from db.errors import DATABASE_ERRORS
 from worker.app import app
+from worker.app.messages import rewrite_envelope
 from worker.runtime.quarantine import quarantine
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -32,41 +35,36 @@ class QoS(kombu_redis.QoS):
             raise
 
 
-class Channel(kombu_redis.Channel):
-    """Kombu's Redis channel; it quarantines a list entry that is not valid JSON."""
+class Client(kombu_redis.PrefixedStrictRedis):
+    """A client whose BRPOP answers with envelopes that Kombu can read, and quarantines others."""
 
-    QoS = QoS
-
-    def _brpop_read(self, **options: Any) -> Any:
+    def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+        """Read an answer; an entry that is not a message reads as no answer."""
+        answer = super().parse_response(connection, command_name, **options)
+        if command_name != "BRPOP" or not answer:
+            return answer
+        key, item = answer
+        queue, _, _ = bytes_to_str(key).partition(kombu_redis.Channel.sep)
         try:
-            return super()._brpop_read(**options)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-        except ValueError as error:
-            body = getattr(error, "doc", None) or getattr(error, "object", "")
-            quarantine_message(body, f"not valid JSON: {error}")
+            return key, rewrite_envelope(item, queue)
+        except Exception as error:  # noqa: BLE001 - the last line of defence; it is quarantined
+            quarantine_message(item, f"not a Kombu message: {error!r}")
             return None
 
 
+class Channel(kombu_redis.Channel):
+    """Kombu's Redis channel on our client."""
+
+    QoS = QoS
+
+    def _get_client(self) -> Any:
+        return partial(Client, global_keyprefix=self.global_keyprefix)
+
+
 class Transport(kombu_redis.Transport):
-    """Kombu's Redis transport; it quarantines JSON that is not a Kombu message."""
+    """Kombu's Redis transport on our channel."""
 
     Channel = Channel
-
-    def _deliver(self, message: Any, queue: Any) -> None:
-        try:
-            _check_envelope(message)
-        except (AttributeError, KeyError, TypeError):
-            quarantine_message(repr(message), "not a Kombu message")
-        else:
-            super()._deliver(message, queue)
-
-
-def _check_envelope(message: Any) -> None:
-    """Read the parts that Kombu reads; raises the errors that would end the worker there."""
-    properties = message["properties"]
-    for part in (properties["delivery_info"], message["headers"]):
-        dict.keys(part)
-    str.encode(message["body"])
-    str.encode(properties["delivery_tag"])
 
 
 def quarantine_message(body: object, error: str) -> None:

@@ -11,13 +11,26 @@ from db.session import transaction
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
+KEPT_CHARACTERS = 8 * 2**20
+"""Of a body; longer than any message that is read."""
+KEPT_REASON = 2_000
+
+
 def quarantine(engine: Engine, body: object, error: Exception) -> None:
     """Keep `body` with the error that it caused. Raises the database's error if it is unreachable.
 
     `body` may be anything: what JSON cannot hold is kept as its `repr`.
     """
-    text = json.dumps(body, default=repr)  # ASCII, so the database holds whatever it is
-    reason = str(error).encode("ascii", "backslashreplace").decode().replace("\x00", "")
+    reason = str(error)[:KEPT_REASON].encode("ascii", "backslashreplace").decode()
     with transaction(engine) as tx:
-        inbox.quarantine(tx, body=text, error=reason)
-    log.error("message.quarantined", error=str(error))
+        inbox.quarantine(tx, body=_to_text(body), error=reason.replace("\x00", ""))
+    log.error("message.quarantined", error=str(error)[:KEPT_REASON])
+
+
+def _to_text(body: object) -> str:
+    """Return ASCII, which the database holds whatever it is."""
+    try:
+        text = json.dumps(body, default=repr)
+    except (TypeError, ValueError, RecursionError) as error:
+        text = json.dumps(f"not kept, for JSON cannot hold it: {error}")
+    return text[:KEPT_CHARACTERS]

@@ -1,0 +1,146 @@
+"""RabbitMQ as the broker of the Celery messages (`BROKER_URL`)."""
+
+import json
+import os
+from collections.abc import Generator
+from pathlib import Path
+from struct import pack
+from typing import Any
+from uuid import uuid4
+
+import amqp
+import pytest
+from kombu import Connection, Producer
+
+from tests.support.messages import COMPRESSED, nest
+from tests.support.pipeline import Pipeline
+from tests.support.processes import Celeries, celeries, count_published
+from tests.support.rabbit import EPMD, SERVER, Rabbit, temporary_rabbit
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.skipif(
+    SERVER is None or EPMD is None,
+    reason="rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)",
+)
+BODY: Any = [[], {"video_id": 999_999}, {}]
+NESTED = f"[[], {'[' * 500}{']' * 500}, {{}}]"
+
+
+@pytest.fixture(scope="module")
+def node() -> Generator[Rabbit]:
+    with temporary_rabbit() as started:
+        yield started
+
+
+@pytest.fixture
+def broker(node: Rabbit) -> Generator[Connection]:
+    """An empty virtual host of the test's own."""
+    name = os.urandom(4).hex()
+    node.control("add_vhost", name)
+    node.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+    with Connection(f"amqp://guest:guest@127.0.0.1:{node.port}/{name}") as connection:
+        yield connection
+
+
+@pytest.fixture
+def processes(
+    tmp_path: Path, database_url: str, redis_url: str, broker: Connection
+) -> Generator[Celeries]:
+    """Celery processes on the pipeline's database, with RabbitMQ as their broker."""
+    with celeries(tmp_path, database_url, redis_url, broker.as_uri(True)) as started:
+        yield started
+
+
+def send(broker: Connection, body: Any = BODY, **options: Any) -> None:
+    """Send a body, or what JSON makes of it."""
+    headers = {"task": "publish.enqueue", "id": str(uuid4()), **options.pop("headers", {})}
+    sent = body if isinstance(body, str | bytes) else json.dumps(body)
+    given: Any = {"content_type": "application/json", "content_encoding": "utf-8", **options}
+    Producer(broker).publish(sent, routing_key="publish", headers=headers, **given)
+
+
+def channel_of(broker: Connection) -> Any:
+    """The AMQP channel, which Kombu's types do not know."""
+    return broker.default_channel
+
+
+def count_quarantined(pipeline: Pipeline) -> int:
+    return pipeline.value("SELECT count(*) FROM publisher.quarantined_message")
+
+
+def test_invalid_messages_are_quarantined_and_acknowledged(
+    pipeline: Pipeline, processes: Celeries, broker: Connection
+) -> None:
+    worker = processes.worker(concurrency=2)
+    send(broker, "x")
+    send(broker, COMPRESSED, headers={"compression": "gzip"})
+    send(broker, COMPRESSED, content_encoding="gzip")
+    send(broker, headers={"compression": [1]})
+    send(broker, headers={"id": [1]})
+    send(broker, headers={"expires": {}})
+    send(broker, headers={"task": 5})
+    send(broker, headers={"task": "publish.run_due"})
+    send(broker, content_type="application/text")
+    send(broker, NESTED)
+    send(broker, "A" * 5_000_000)
+    sent = 11
+    for _ in range(5):
+        send(broker, [[], {"video_id": pipeline.video()}, {}])
+    wait_until(lambda: count_published(pipeline) >= 5, "the worker to go on", timeout=60)
+    wait_until(lambda: count_quarantined(pipeline) >= sent, "the others to be quarantined")
+    worker.stop()
+    assert channel_of(broker).queue_declare("publish", passive=True).message_count == 0
+    assert not worker.says("Traceback")
+
+
+def test_unusual_headers_that_no_task_reads_make_no_message_invalid(
+    pipeline: Pipeline, processes: Celeries, broker: Connection
+) -> None:
+    processes.worker()
+    send(
+        broker,
+        [[], {"video_id": pipeline.video()}, {"chord": 7}],
+        headers={"timelimit": "x", "stamps": 5, "extra": nest(50)},
+        content_encoding="latin-1",
+        reply_to="somewhere",
+    )
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+
+
+def test_a_message_of_protocol_1_is_carried_out(
+    pipeline: Pipeline, processes: Celeries, broker: Connection
+) -> None:
+    processes.worker()
+    body = {"task": "publish.enqueue", "id": "7", "kwargs": {"video_id": pipeline.video()}}
+    producer = Producer(broker)
+    producer.publish(json.dumps(body), routing_key="publish", content_type="application/json")
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+
+
+class Raw(amqp.Message):
+    """A message with headers that only other clients write."""
+
+    def __init__(self, table: bytes) -> None:
+        super().__init__(b"[[], {}, {}]")
+        self.table = table
+
+    def _serialize_properties(self) -> bytes:
+        return pack(">HI", 1 << 13, len(self.table)) + self.table
+
+
+def nest_raw(levels: int) -> bytes:
+    """A header `x` with lists in lists."""
+    lists = b"".join(b"A" + pack(">I", 5 * inner) for inner in range(levels, -1, -1))
+    return b"\x01x" + lists
+
+
+@pytest.mark.parametrize("table", [nest_raw(9_000), b"\x01\xffI\x00\x00\x00\x01"])
+def test_headers_that_cannot_be_read_do_not_end_the_worker(
+    pipeline: Pipeline, processes: Celeries, broker: Connection, table: bytes
+) -> None:
+    worker = processes.worker()
+    channel_of(broker).basic_publish(Raw(table), routing_key="publish")
+    send(broker, [[], {"video_id": pipeline.video()}, {}])
+    wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
+    wait_until(lambda: count_quarantined(pipeline) == 1, "the message to be quarantined")
+    assert worker.is_running
