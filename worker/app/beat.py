@@ -5,21 +5,36 @@ own scheduler does. It stores nothing, so it writes no file, and several beats a
 an unnecessary wake-up finds no work.
 """
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any
 
 from celery.beat import Scheduler as CeleryScheduler
+from celery.beat import SchedulingError
 
 from worker.app import app
 from worker.app.consumer import connect_quickly
 from worker.app.due_times import DueTimes
 from worker.app.report_listener import ReportListener
-from worker.runtime.wake_ups import CANARY, REPORTS
+from worker.app.transport import Channel
+from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
+from worker.runtime.outage_log import OutageLog
+from worker.runtime.wake_ups import CANARY, REPORTS, WAKE_UPS
+
+QUEUE_OF = {wake_up.task: wake_up.queue for wake_up in WAKE_UPS}
+MANY = 100
+"""Messages in a queue of RabbitMQ, which cannot be searched, with which no sweep is added: it drops
+expired ones, but only as they reach the head."""
 
 
 class Scheduler(CeleryScheduler):
     """Celery's in-memory scheduler that also waits for due times and reports."""
+
+    @cached_property
+    def outage(self) -> OutageLog:
+        """The log of the broker's outages."""
+        return OutageLog("broker")
 
     # The two threads start with the first tick: beat also makes schedulers that never tick.
     @cached_property
@@ -57,5 +72,31 @@ class Scheduler(CeleryScheduler):
                 self.__dict__[name].stop()
         super().close()
 
+    def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        """Send a sweep, unless one like it waits. An error is logged, not raised."""
+        try:
+            if not self._is_waiting(entry, producer):
+                self.apply_async(entry, producer=producer, advance=False)
+            self.outage.note_success()
+        except (SchedulingError, *BROKER_ERRORS) as error:
+            cause = error.__context__ if isinstance(error, SchedulingError) else error
+            self.outage.note_error(explain_broker_error(cause or error))
+            self._disconnect()
+
+    def _is_waiting(self, entry: Any, producer: Any) -> bool:
+        """Whether the queue has a sweep like this one already, as it does while no worker runs."""
+        queue, channel = QUEUE_OF[entry.task], producer.channel
+        waiting = channel.queue_declare(queue, durable=True, auto_delete=False).message_count
+        if waiting and isinstance(channel, Channel):
+            return channel.has_waiting(queue, entry.task)
+        return waiting >= MANY
+
+    def _disconnect(self) -> None:
+        """Drop the connection: the next sweep opens one, as soon as there is a broker."""
+        self.__dict__.pop("producer", None)
+        connection = self.__dict__.pop("connection", None)
+        with suppress(*BROKER_ERRORS):
+            connection.release()
+
     def _ensure_connected(self) -> Any:
-        return connect_quickly(self.connection)
+        return connect_quickly(self.connection, self.outage)

@@ -3,21 +3,23 @@
 A message that cannot be read is logged and quarantined (see also app/transport.py).
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message
 
 from worker.app.messages import InvalidMessage, rewrite_task
 from worker.app.transport import quarantine_message
-from worker.runtime.broker_errors import BROKER_ERRORS
+from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
+from worker.runtime.outage_log import OutageLog
 
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+RESTART_SECONDS = 0.5
+"""Between the loss of a connection that worked and the next one."""
 
 
 class Consumer(CeleryConsumer):
@@ -26,18 +28,30 @@ class Consumer(CeleryConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Start without gossip, mingle and heartbeats, whatever the command line says."""
         super().__init__(*args, **{**kwargs, **_SILENT})
+        self._outage = OutageLog("broker")
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait for the broker, in short pauses."""
-        connect_quickly(conn, callback=maybe_shutdown)
+        connect_quickly(conn, self._outage, callback=maybe_shutdown)
         self.first_connection_attempt = False
         return conn
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Pause before the next attempt: a broker may accept connections and refuse the rest."""
+        self._outage.note_error(explain_broker_error(exc))
+        time.sleep(RESTART_SECONDS)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Close the connection, and pause before the next attempt."""
+        super().on_connection_error_after_connected(exc)
+        self.on_connection_error_before_connected(exc)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Return Celery's handler of a delivery; any failure of one is contained here."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def handle_contained(message: Message) -> None:
+            self._outage.note_success()
             try:
                 rewrite_task(message)
                 handle(message)
@@ -67,15 +81,16 @@ class Consumer(CeleryConsumer):
             message.ack()
 
 
-def connect_quickly(connection: Any, **options: Any) -> Any:
-    """Wait for the broker for ever, with one attempt a second or more.
+def connect_quickly(connection: Any, outage: OutageLog, **options: Any) -> Any:
+    """Wait for the broker for ever, with one attempt a second or more, whatever it answers.
 
-    Celery's own pauses grow to half a minute.
+    Celery's own pauses grow to half a minute, and Kombu gives up if RabbitMQ refuses the login.
     """
+
+    def note_error(error: Exception, _pause: float) -> None:
+        outage.note_error(explain_broker_error(error))
+
+    connection.recoverable_connection_errors = BROKER_ERRORS
     return connection.ensure_connection(
-        _log_unreachable, interval_start=0.2, interval_step=0.2, interval_max=1.0, **options
+        note_error, interval_start=0.2, interval_step=0.2, interval_max=1.0, **options
     )
-
-
-def _log_unreachable(error: Exception, pause: float) -> None:
-    log.warning("broker.unreachable", error=str(error), next_try=pause)

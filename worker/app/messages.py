@@ -5,6 +5,7 @@ or leaves it one process fewer. So each message is read once, within bounds, and
 one form (Celery's protocol 2) with the fields that our tasks need; everything else is dropped.
 """
 
+import json
 from base64 import b64decode
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -56,6 +57,17 @@ class AmqpMessage(basic_message.Message):
 def read_unreadable_properties() -> None:
     """Let AMQP connections of this process read every message."""
     method_framing.Message = AmqpMessage
+
+
+def is_stale(item: bytes) -> bool:
+    """Whether an entry of a Redis list is a wake-up that has expired."""
+    try:
+        headers = json.loads(item)["headers"]
+        if headers["task"] not in _WITHOUT_ARGUMENTS:
+            return False
+        return datetime.fromisoformat(headers["expires"]) < datetime.now(UTC)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def rewrite_envelope(item: bytes, queue: str) -> bytes:

@@ -7,19 +7,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.generation.stream import STREAM
+from worker.runtime.outage_log import OutageLog
 from worker.runtime.redis_streams import parse_entries
 
 BLOCK_MS = 1_000
 """How long one read waits; short, so that the thread notices a stop."""
 RETRY_SECONDS = 0.5
 """Pause after Redis was unreachable."""
-
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class ReportListener:
@@ -29,6 +27,7 @@ class ReportListener:
         self._redis = redis
         self._wake = wake
         self._stop = threading.Event()
+        self._outage = OutageLog("report_listener.redis")
         self._thread = threading.Thread(target=self._run, name="report-listener", daemon=True)
 
     def start(self) -> None:
@@ -45,10 +44,11 @@ class ReportListener:
             try:
                 answer: Any = self._redis.xread({STREAM: last}, count=1_000, block=BLOCK_MS)
             except RedisError as error:
-                log.warning("report_listener.redis_unreachable", error=str(error))
+                self._outage.note_error(str(error))
                 self._stop.wait(RETRY_SECONDS)
                 last = "$"  # the stream may be another one by then, with lower IDs
                 continue
+            self._outage.note_success()
             if entries := parse_entries(answer):
                 last = entries[-1][0]
                 self._wake()

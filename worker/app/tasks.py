@@ -127,6 +127,7 @@ def schedule_canary() -> None:
     typing=False,  # the schema checks the arguments, with better messages
     acks_late=True,  # until the command is in the inbox, the message is its only copy
     reject_on_worker_lost=True,  # so the message of a worker that dies goes back to the queue
+    acks_on_timeout=False,  # and that of a process that hangs
 )
 def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
     """Accept commands from a producer that has only the broker.

@@ -1,33 +1,71 @@
-"""Kombu's Redis transport with a quarantine for unreadable messages.
+"""Kombu's Redis transport: no message can end it, none is lost while Redis is full.
 
 With Kombu's own, one list entry that is not valid JSON, or not a Kombu message, ends the worker.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import RedisError
 
 from db.errors import DATABASE_ERRORS
 from worker.app import app
-from worker.app.messages import rewrite_envelope
+from worker.app.messages import is_stale, rewrite_envelope
 from worker.runtime.quarantine import quarantine
+
+SLICE = 1_000
+"""Messages that are looked at in one step."""
+NEWEST = 100
+"""Messages of a queue among which a sweep is looked for."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 class QoS(kombu_redis.QoS):
-    """Kombu's prefetch window; an acknowledgement that Redis did not take leaves it, too.
+    """Kombu's prefetch window, which also has the messages that Redis could not take note of.
 
-    Kombu's own keeps it: a window that is full of them stops reading, so that the worker never
-    notices the lost connection. Redis delivers the message again, which repeats a wake-up.
+    Redis hands a message over before Kombu notes it as unacknowledged. Where the note is refused
+    (out of memory, a failover), only this process has the message, so it is carried out all the
+    same, and goes back to the queue if the connection is lost before.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._not_noted: dict[Any, dict[str, Any]] = {}
+
+    def append(self, message: Any, delivery_tag: Any) -> None:
+        """Note a message as unacknowledged."""
+        try:
+            super().append(message, delivery_tag)
+        except RedisError as error:
+            log.warning("message.not_noted", error=str(error), consequence="it is carried out")
+            virtual.QoS.append(self, message, delivery_tag)
+            self._not_noted[delivery_tag] = {
+                "body": message.body.decode(),
+                "content-type": message.content_type,
+                "headers": message.headers,
+                "properties": message.properties,
+            }
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Give back what is not acknowledged as the connection ends. Raises RedisError."""
+        delivered: Any = self._delivered
+        for tag, message in self._not_noted.items():
+            if tag in delivered:
+                Channel.to_give_back.append(message)
+        super().restore_unacked(client)
+
     def ack(self, delivery_tag: Any) -> None:
-        """Acknowledge a message. Raises RedisError."""
+        """Acknowledge a message. Raises RedisError.
+
+        A message whose acknowledgement is refused leaves the window, too: a window that is full of
+        them stops reading, so that the worker never notices the lost connection. Redis delivers
+        the message again, which repeats a wake-up.
+        """
         try:
             super().ack(delivery_tag)
         except RedisError:
@@ -36,14 +74,20 @@ class QoS(kombu_redis.QoS):
 
 
 class Client(kombu_redis.PrefixedStrictRedis):
-    """A client whose BRPOP answers with envelopes that Kombu can read, and quarantines others."""
+    """A client whose BRPOP answers with envelopes that Kombu can read.
+
+    Others are quarantined, and stale wake-ups discarded.
+    """
 
     def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-        """Read an answer; an entry that is not a message reads as no answer."""
+        """Read an answer; an entry that Kombu is not to have reads as no answer."""
         answer = super().parse_response(connection, command_name, **options)
         if command_name != "BRPOP" or not answer:
             return answer
         key, item = answer
+        if is_stale(item):
+            self._discard_stale(key)
+            return None
         queue, _, _ = bytes_to_str(key).partition(kombu_redis.Channel.sep)
         try:
             return key, rewrite_envelope(item, queue)
@@ -51,14 +95,46 @@ class Client(kombu_redis.PrefixedStrictRedis):
             quarantine_message(item, f"not a Kombu message: {error!r}")
             return None
 
+    def _discard_stale(self, key: bytes) -> None:
+        """Remove the stale wake-ups among the oldest messages of a queue, many in one step."""
+        name, kept, discarded = self.global_keyprefix.encode() + key, 0, 1
+        while True:
+            items: Any = self.lrange(name, -kept - SLICE, -kept - 1)
+            stale = [item for item in items if is_stale(item)]
+            if not stale:
+                break
+            with self.pipeline(transaction=False) as pipeline:
+                for item in reversed(stale):
+                    pipeline.lrem(name, -1, item)
+                pipeline.execute()
+            kept += len(items) - len(stale)
+            discarded += len(stale)
+        log.info("wake_ups.discarded", queue=bytes_to_str(key), count=discarded)
+
 
 class Channel(kombu_redis.Channel):
     """Kombu's Redis channel on our client."""
 
     QoS = QoS
+    to_give_back: ClassVar[list[dict[str, Any]]] = []
+    """Messages that this process alone has, and has not carried out."""
 
     def _get_client(self) -> Any:
         return partial(Client, global_keyprefix=self.global_keyprefix)
+
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """Consume from a queue, once it has the messages back that only this process has."""
+        while self.to_give_back:
+            message = self.to_give_back[-1]
+            self._put(message["properties"]["delivery_info"]["routing_key"], message)
+            self.to_give_back.pop()
+        return super().basic_consume(queue, *args, **kwargs)
+
+    def has_waiting(self, queue: str, task: str) -> bool:
+        """Whether a message for this task is among the newest of a queue. Raises RedisError."""
+        with self.conn_or_acquire() as client:
+            newest: Any = client.lrange(f"{self.global_keyprefix}{queue}", 0, NEWEST - 1)
+        return any(f'"task": "{task}"'.encode() in item for item in newest)
 
 
 class Transport(kombu_redis.Transport):

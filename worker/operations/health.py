@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import structlog
 from kombu.connection import Connection as BrokerConnection
-from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -23,6 +22,7 @@ from db.videos import facts_and_release
 from worker.events.outlet import OutletOutOfSync
 from worker.events.redis_stream import check_stream
 from worker.operations import canary
+from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
 
 HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
@@ -92,8 +92,8 @@ def _check_broker(broker_url: str) -> Check:
     try:
         with BrokerConnection(broker_url, connect_timeout=1, transport_options=QUICK) as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
-    except (BrokerError, OSError) as error:
-        return Check(name="broker", ok=False, detail=type(error).__name__)
+    except BROKER_ERRORS as error:
+        return Check(name="broker", ok=False, detail=explain_broker_error(error))
     return Check(name="broker", ok=True, detail="Accepts connections.")
 
 

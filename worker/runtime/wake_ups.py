@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from kombu.exceptions import OperationalError as BrokerError
 from redis import Redis
 from redis.exceptions import RedisError
+
+from worker.runtime.broker_errors import BROKER_ERRORS
 
 KEY_MS = 1_000
 """Milliseconds until a coalescing key expires: a lost wake-up delays work by no more than this."""
@@ -83,7 +84,7 @@ class Waker:
         try:
             if wake_up.key is None or self.redis.set(wake_up.key, 1, nx=True, px=KEY_MS):
                 self.send(wake_up)
-        except (RedisError, BrokerError, OSError) as error:
+        except BROKER_ERRORS as error:
             log.warning("wake_up.not_sent", error=str(error), consequence="the sweep wakes Celery")
 
     def note_arrival(self, wake_up: WakeUp = PUBLISH) -> None:
