@@ -1,6 +1,7 @@
 """The claim in SQL: lock due commands and their videos' rows; or commands by id."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -32,35 +33,47 @@ _PLACE = "(coalesce({command}.fell_due_at, {command}.due_at), {command}.id)"
 
 _OPEN = "state IN ('scheduled', 'waiting')"
 
-# No command overtakes an older one of its video that was postponed or backs off …
+# A command that is open and was postponed, or backs off. Its index holds few rows.
+_POSTPONED = f"{_OPEN} AND fell_due_at IS NOT NULL"
+
+# No command overtakes an older one of its video that was postponed or backs off, and comes later
+# in the order of the claim …
 _NO_OLDER_POSTPONED = f"""(
         SELECT older.id FROM publisher.publish_command older
-        WHERE older.video_id = c.video_id AND older.{_OPEN}
-          AND older.due_at > now() AND older.fell_due_at <= now()
+        WHERE older.video_id = c.video_id AND older.{_POSTPONED}
+          AND older.fell_due_at <= least(now(), coalesce(c.fell_due_at, c.due_at))
+          AND (older.due_at, older.id) > (c.due_at, c.id)
           AND {_PLACE.format(command="older")} < {_PLACE.format(command="c")}
         LIMIT 1
     ) IS NULL"""
 
 # … or one that is due and not in the same claim: locked by another transaction, or above the limit.
+# Two look-ups, each in an index: the commands that were never postponed, and the others.
+_OLDER = f"""SELECT older.id FROM publisher.publish_command older
+        WHERE older.video_id = c.video_id AND older.{{which}} AND older.id <> c.id
+          AND older.{{since}} <= least(now(), coalesce(c.fell_due_at, c.due_at))
+          AND {_PLACE.format(command="older")} < {_PLACE.format(command="c")}
+          AND older.id NOT IN (SELECT id FROM sized WHERE bytes_before < %(bytes)s)
+        LIMIT 1"""
+_NO_OLDER_LEFT = f"""(
+        {_OLDER.format(which=f"{_OPEN} AND older.fell_due_at IS NULL", since="due_at")}
+    ) IS NULL AND (
+        {_OLDER.format(which=_POSTPONED, since="fell_due_at")}
+    ) IS NULL"""
+
 _CLAIM = f"""
-WITH {{due}},
+WITH RECURSIVE {{due}},
 ranked AS (
-    SELECT due.*, row_number() OVER (PARTITION BY is_late ORDER BY due_at, id) AS nth FROM due
+    SELECT due.*,
+           row_number() OVER (PARTITION BY workspace_id, is_late ORDER BY due_at, id) AS nth
+    FROM due
 ),
 sized AS (
     SELECT ranked.*, sum(edits_bytes) OVER (ORDER BY nth, due_at, id) - edits_bytes AS bytes_before
     FROM ranked
 ),
 taken AS (
-    SELECT * FROM sized c
-    WHERE bytes_before < %(bytes)s AND (
-        SELECT older.id FROM publisher.publish_command older
-        WHERE older.video_id = c.video_id AND older.{_OPEN} AND older.id <> c.id
-          AND coalesce(older.fell_due_at, older.due_at) <= now()
-          AND {_PLACE.format(command="older")} < {_PLACE.format(command="c")}
-          AND older.id NOT IN (SELECT id FROM sized WHERE bytes_before < %(bytes)s)
-        LIMIT 1
-    ) IS NULL
+    SELECT * FROM sized c WHERE bytes_before < %(bytes)s AND {_NO_OLDER_LEFT}
 ),
 held AS (
     SELECT v.id FROM video v
@@ -72,31 +85,77 @@ SELECT {_CLAIMED},
        EXISTS (SELECT FROM video v WHERE v.id = taken.video_id) AS video_exists,
        {_WAS_PUBLISHED.format(command="taken")},
        {_COUNTERPART.format(command="taken")},
-       clock_timestamp() AS now
+       clock_timestamp() AS now{{more}}
 FROM taken
 ORDER BY {_PLACE.format(command="taken")}
 """
 
-# Claim due commands, the oldest first, and lock their videos' rows. After an outage, late commands
-# never fill the whole batch: a fifth is for commands that become due now.
+_MOST = "least(%(limit)s, greatest(1, %(limit)s * 4 / 5))"
+
+# Claim due commands, the oldest first, and lock their videos' rows.
+#
+# If more are due than fit, up to four fifths of the batch are divided among the workspaces:
+# `in_turn` are those with a due command, read from the index one by one, from `after` on. Then late
+# commands fill these four fifths: after an outage they never fill the whole batch. The rest is for
+# commands that become due now.
 CLAIM_DUE = _CLAIM.format(
-    due=f"""late AS (
+    due=f"""open_workspaces (workspace_id, due_at, nth) AS (
+    (
+        SELECT workspace_id, due_at, 1 FROM publisher.publish_command
+        WHERE {_OPEN} AND workspace_id > %(after)s AND EXISTS (
+            SELECT FROM publisher.publish_command
+            WHERE {_OPEN} AND due_at <= now() ORDER BY due_at OFFSET %(limit)s
+        )
+        ORDER BY workspace_id, due_at LIMIT 1
+    )
+    UNION ALL
+    SELECT next.workspace_id, next.due_at, nth + 1 FROM open_workspaces o CROSS JOIN LATERAL (
+        SELECT workspace_id, due_at FROM publisher.publish_command
+        WHERE {_OPEN} AND workspace_id > o.workspace_id
+        ORDER BY workspace_id, due_at LIMIT 1
+    ) next
+    WHERE nth < %(workspaces)s
+),
+in_turn AS MATERIALIZED (
+    SELECT workspace_id FROM open_workspaces WHERE due_at <= now() LIMIT {_MOST}
+),
+fair AS (
+    SELECT c.* FROM in_turn CROSS JOIN LATERAL (
+        SELECT {_CLAIMED}, edits_bytes, due_at <= now() - %(late)s AS is_late
+        FROM publisher.publish_command c
+        -- As a pair, so that no plan reads another index and filters.
+        WHERE {_OPEN} AND workspace_id = in_turn.workspace_id
+          AND (workspace_id, due_at) <= (in_turn.workspace_id, now()) AND {_NO_OLDER_POSTPONED}
+        ORDER BY due_at, id
+        LIMIT {_MOST} / (SELECT count(*) FROM in_turn)
+        FOR UPDATE SKIP LOCKED
+    ) c
+),
+late AS (
     SELECT {_CLAIMED}, edits_bytes, true AS is_late
     FROM publisher.publish_command c
     WHERE {_OPEN} AND due_at <= now() - %(late)s AND {_NO_OLDER_POSTPONED}
+      AND id NOT IN (SELECT id FROM fair)
     ORDER BY due_at, id
-    LIMIT least(%(limit)s, greatest(1, %(limit)s * 4 / 5))
+    LIMIT {_MOST} - (SELECT count(*) FROM fair)
     FOR UPDATE SKIP LOCKED
 ),
 fresh AS (
     SELECT {_CLAIMED}, edits_bytes, false AS is_late
     FROM publisher.publish_command c
     WHERE {_OPEN} AND due_at > now() - %(late)s AND due_at <= now() AND {_NO_OLDER_POSTPONED}
+      AND id NOT IN (SELECT id FROM fair)
     ORDER BY due_at, id
-    LIMIT %(limit)s - (SELECT count(*) FROM late)
+    LIMIT %(limit)s - (SELECT count(*) FROM fair) - (SELECT count(*) FROM late)
     FOR UPDATE SKIP LOCKED
 ),
-due AS (SELECT * FROM late UNION ALL SELECT * FROM fresh)"""
+due AS (SELECT * FROM fair UNION ALL SELECT * FROM late UNION ALL SELECT * FROM fresh)""",
+    more=f""",
+       CASE WHEN (SELECT count(*) FROM in_turn) = {_MOST}
+            THEN (SELECT max(workspace_id) FROM in_turn)
+            WHEN (SELECT count(*) FROM open_workspaces) = %(workspaces)s
+            THEN (SELECT max(workspace_id) FROM open_workspaces)
+            ELSE -1 END AS next_turn""",
 )
 
 # Claim these commands again after their batch failed.
@@ -108,7 +167,8 @@ CLAIM_THESE = _CLAIM.format(
     ORDER BY due_at, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
-)"""
+)""",
+    more="",
 )
 
 # Lock commands that have not ended. This waits for other transactions.
@@ -144,15 +204,34 @@ FOR UPDATE SKIP LOCKED
 MAX_BYTES = 4 * 1024 * 1024
 """The size of the edits in one claim: the worker and the server hold a batch in memory."""
 
+MAX_WORKSPACES = 1000
+"""The workspaces that one claim looks at. The next one continues after them."""
+
+NOBODY = -1
+"""Less than the id of every workspace."""
+
 LATE = timedelta(seconds=1)
 """Commands that are later than this were delayed by an outage."""
 
 
-def claim_due(tx: Connection, limit: int) -> list[ClaimedCommand]:
-    """Claim up to `limit` due commands, the oldest first; skip locked ones."""
+@dataclass(slots=True)
+class Turn:
+    """Whose turn it is: workspaces up to this one had theirs. The next claim starts after it."""
+
+    after: int = NOBODY
+
+
+def claim_due(tx: Connection, limit: int, turn: Turn | None = None) -> list[ClaimedCommand]:
+    """Claim up to `limit` due commands, fairly over workspaces, the oldest first; skip locked ones.
+
+    `turn` is moved on: give it to the next claim.
+    """
+    turn = turn or Turn()
+    values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE, "after": turn.after}
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
-        values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE}
-        return cursor.execute(CLAIM_DUE, values).fetchall()
+        claimed = cursor.execute(CLAIM_DUE, values | {"workspaces": MAX_WORKSPACES}).fetchall()
+    turn.after = claimed[0].next_turn if claimed else NOBODY
+    return claimed
 
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:

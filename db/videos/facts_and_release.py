@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from db.commands import due_times
 from db.events import outbox
 from db.session import Connection, to_array
-from schemas.values.decision import ALREADY_PUBLISHED, Decision
+from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision
 from schemas.values.video_facts import Names, VideoFacts
 
 # Everything that publishing depends on, of many videos. Run it after their rows are locked: its
@@ -177,6 +177,35 @@ FROM decided d
 WHERE c.id = d.id
 """
 
+# A video that is not ready is asked once for all of its commands: what waits for it, and would be
+# due before it is asked again, is postponed until after that; but not beyond its own deadline.
+POSTPONE_FOLLOWERS = """
+WITH asked AS (
+    SELECT video_id, min(due_at) AS due_at, array_agg(id) AS ids
+    FROM jsonb_to_recordset(%(waiting)s::jsonb) AS (id uuid, video_id bigint, due_at timestamptz)
+    GROUP BY video_id
+),
+follower AS (
+    SELECT c.id, least(asked.due_at + %(after)s, coalesce(
+        least(c.publish_before, (
+            SELECT other.asked_for FROM publisher.publish_command other
+            WHERE other.id = c.counterpart_id
+        )),
+        c.patient_until
+    )) AS due_at
+    FROM asked JOIN publisher.publish_command c
+      ON c.video_id = asked.video_id AND c.state = 'waiting' AND c.due_at < asked.due_at
+    WHERE c.id <> ALL(asked.ids)
+    LIMIT %(limit)s
+    FOR UPDATE OF c SKIP LOCKED
+)
+UPDATE publisher.publish_command c SET due_at = follower.due_at
+FROM follower WHERE c.id = follower.id AND c.due_at < follower.due_at
+"""
+
+MOST_FOLLOWERS = 1000
+"""How many one batch postpones; others are asked themselves."""
+
 
 def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts]:
     """Read the facts of many videos in one statement, by id.
@@ -227,8 +256,16 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
             for statement in (REMOVE_TAGS, ADD_TAGS):
                 tx.execute(statement, {"tags": tags})
         tx.execute(WRITE, document)
+        _postpone_followers(tx, [d for d in decisions if d.waits_until])
         due_times.notify_due(tx, [d.due_at for d in decisions if d.finished_at is None])
     outbox.append(tx, [decision.event for decision in decisions if decision.event])
+
+
+def _postpone_followers(tx: Connection, waiting: Sequence[Decision]) -> None:
+    if waiting:
+        rows = [{"id": d.command_id, "video_id": d.video_id, "due_at": d.due_at} for d in waiting]
+        values = {"waiting": to_json(rows).decode(), "after": FOLLOWS_AFTER}
+        tx.execute(POSTPONE_FOLLOWERS, values | {"limit": MOST_FOLLOWERS})
 
 
 def _merge_edits(decisions: Iterable[Decision]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Decisions: the next state of each claimed command, and the rows to write for it."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,9 @@ ALREADY_PUBLISHED = (
     "The video was published already, and the command changes nothing.",
 )
 """The reason and the detail of a publish command that has no effect."""
+
+FOLLOWS_AFTER = timedelta(seconds=1)
+"""How long after the first of a video's waiting commands the others are due again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ class Decision:
     fell_due_at: datetime | None
     claimed_at: datetime | None
     finished_at: datetime | None
+    waits_until: datetime | None = None
+    """How long it waits for generation at most. None: it does not wait for generation."""
     changes: dict[str, Any] | None = None
     """The edits that differ from the video: column to new value, and `tags`."""
     release: Release | None = None

@@ -116,6 +116,8 @@ class ClaimedCommand:
     counterpart_state: str | None = None
     now: datetime
     """The database's clock at the claim."""
+    next_turn: int = -1
+    """The workspace after which the next claim starts. -1: the first one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

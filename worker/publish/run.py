@@ -8,25 +8,29 @@ it backs off, and after its last attempt it is `failed`.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
 
-from db.commands.claim import claim_due, claim_these
+from db.commands.claim import Turn, claim_due, claim_these
 from db.errors import is_passing
 from db.session import Connection, transaction
 from db.videos import facts_and_release
 from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
-from worker.rules.decision import apply_decision, decide, decide_after_failure
+from worker.rules.decision import apply_decision, ask_once, decide, decide_after_failure
 from worker.runtime.budget import Budget
 
 BATCH = 250
 """Larger batches gain nothing; what falls due after an outage waits for the current one."""
 NEARLY_FULL = BATCH * 4 // 5
 """A batch of this size probably leaves more due commands: a batch limits how many are late."""
+
+MOST_FAILED = 10
+"""Failing commands of one batch. Then other workspaces have their turn."""
 
 Claim = Callable[[Connection], list[ClaimedCommand]]
 
@@ -36,9 +40,9 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 class BatchFailed(Exception):
     """A batch failed, and the database is reachable: one of its commands is the cause."""
 
-    def __init__(self, ids: Sequence[UUID], error: Exception) -> None:
-        super().__init__(ids, error)
-        self.ids = ids
+    def __init__(self, commands: Sequence[ClaimedCommand], error: Exception) -> None:
+        super().__init__(commands, error)
+        self.commands = commands
         self.error = error
 
 
@@ -51,10 +55,10 @@ def run_due(
     process may have recorded events): it relays. `wake` is called if there is probably more to do,
     so that other processes help.
     """
-    budget = Budget()
+    budget, turn = Budget(), Turn()
     done = 0
     while not budget.is_spent:
-        decisions = publish_batch(engine, base_url, partial(claim_due, limit=BATCH))
+        decisions = publish_batch(engine, base_url, partial(claim_due, limit=BATCH, turn=turn))
         done += sum(decision.finished_at is not None for decision in decisions)
         if any(decision.event for decision in decisions) or not (decisions or done):
             committed()
@@ -67,21 +71,25 @@ def run_due(
 
 
 def publish_batch(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
-    """Carry out what `take` claims in one transaction; bisect the batch if a command fails."""
-    try:
-        decisions = _publish_together(engine, base_url, take)
-    except BatchFailed as failure:
-        if len(failure.ids) == 1:
-            return _decide_failed_attempt(engine, failure.ids[0], failure.error)
-        log.warning("batch.bisected", commands=len(failure.ids), error=str(failure.error))
-        middle = len(failure.ids) // 2
-        return [
-            decision
-            for half in (failure.ids[:middle], failure.ids[middle:])
-            for decision in publish_batch(engine, base_url, partial(claim_these, ids=half))
-        ]
-    for decision in decisions:
-        log_outcome(decision)
+    """Carry out what `take` claims in one transaction; bisect the batch if a command fails.
+
+    After a few failing commands the rest stays due, to be claimed with what is due by then.
+    """
+    decisions: list[Decision] = []
+    parts, failed = [take], 0
+    while parts and failed < MOST_FAILED:
+        try:
+            done = _publish_together(engine, base_url, parts.pop())
+        except BatchFailed as failure:
+            if len(failure.commands) > 1:
+                log.warning(
+                    "batch.bisected", commands=len(failure.commands), error=str(failure.error)
+                )
+                parts += [partial(claim_these, ids=ids) for ids in _bisect(failure.commands)]
+                continue
+            done = _decide_failed_attempt(engine, failure.commands[0].id, failure.error)
+            failed += 1
+        decisions += done
     return decisions
 
 
@@ -97,8 +105,27 @@ def _publish_together(engine: Engine, base_url: str, take: Claim) -> list[Decisi
             if is_passing(error):
                 raise
             # Any error, a bug in a rule included, must affect only the command that causes it.
-            raise BatchFailed([command.id for command in commands], error) from error
+            raise BatchFailed(commands, error) from error
+    for decision in decisions:
+        log_outcome(decision)
     return decisions
+
+
+def _bisect(commands: Sequence[ClaimedCommand]) -> tuple[list[UUID], list[UUID]]:
+    """Divide a batch, between two workspaces if possible: one must not wait for another's failures.
+
+    The part to carry out first is the last one: workspaces with few commands. The order within a
+    workspace stays.
+    """
+    sizes = Counter(command.workspace_id for command in commands)
+    ordered = sorted(commands, key=lambda each: (sizes[each.workspace_id], each.workspace_id))
+    middle = len(ordered) // 2
+    borders = [
+        n for n, (a, b) in enumerate(pairwise(ordered), 1) if a.workspace_id != b.workspace_id
+    ]
+    cut = min(borders, key=lambda n: abs(n - middle), default=middle)
+    ids = [command.id for command in ordered]
+    return ids[cut:], ids[:cut]
 
 
 def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str) -> list[Decision]:
@@ -113,7 +140,7 @@ def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str
         if video and commands_of[command.video_id] > 1:
             videos[command.video_id] = apply_decision(decision, video, names)
         decisions.append(decision)
-    return decisions
+    return ask_once(decisions)
 
 
 def _read_names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:

@@ -1,12 +1,13 @@
 """Decide a claimed command: the rule that the worker and the plan share."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from schemas.command import Action, CommandState, Trigger
 from schemas.plan import Readiness, Verdict
-from schemas.values.decision import ALREADY_PUBLISHED, Decision, Release
+from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision, Release
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
 from worker.rules import command_events, custom_url, metrics, readiness
 from worker.rules.edits import apply_changes, find_changes
@@ -83,6 +84,18 @@ def apply_decision(decision: Decision, video: VideoFacts, names: Names) -> Video
         first_published_at=release.first_published_at,
         published_at=release.published_at,
     )
+
+
+def ask_once(decisions: Iterable[Decision]) -> list[Decision]:
+    """Let the first waiting command of each video ask again, and the others follow a second later.
+
+    By then the first one has been asked: it is published, or postpones them.
+    """
+    first: dict[int, Decision] = {}
+    return [
+        _follow(each, first.setdefault(each.video_id, each)) if each.waits_until else each
+        for each in decisions
+    ]
 
 
 def decide_after_failure(command: ClaimedCommand, error: Exception) -> Decision:
@@ -229,7 +242,14 @@ def _wait(command: ClaimedCommand, assessed: Readiness, now: datetime) -> Decisi
         reason=assessed.reason,
         detail=assessed.detail,
         fell_due_at=None,
+        waits_until=latest,
     )
+
+
+def _follow(decision: Decision, first: Decision) -> Decision:
+    if decision is first or decision.waits_until is None:
+        return decision
+    return replace(decision, due_at=min(first.due_at + FOLLOWS_AFTER, decision.waits_until))
 
 
 def _postpone(command: ClaimedCommand, now: datetime) -> Decision:

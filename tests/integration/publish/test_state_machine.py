@@ -23,9 +23,14 @@ from tests.support.pipeline import Pipeline, ids
 from tests.support.requests import request
 from worker.enqueue.changes import Changer, cancel, reschedule
 from worker.enqueue.refusals import CommandEnded, RequestInvalid
+from worker.publish import run
 
 SOMEBODY = Changer(trigger=Trigger.API, workspace_id=None)
-VIDEOS = 2
+WORKSPACES = (1, 1, 2)
+"""Where the videos are."""
+VIDEOS = len(WORKSPACES)
+BATCH = 3
+"""So small that a batch is often full, and divided among the workspaces."""
 TURNS = {
     "begins": "status = 'in_progress', internal_status = 'rendering'",
     "completes": "status = 'completed', internal_status = 'completed', is_regenerating = false",
@@ -87,14 +92,14 @@ class Crash:
 
 @dataclass
 class Story:
-    """Two videos, and what happens to them."""
+    """Videos in two workspaces, and what happens to them."""
 
     pipeline: Pipeline
     crash: Crash
     videos: list[int] = field(default_factory=list[int])
 
     def __post_init__(self) -> None:
-        self.videos = [self.pipeline.video() for _ in range(VIDEOS)]
+        self.videos = [self.pipeline.video(workspace_id=each) for each in WORKSPACES]
 
     def tell(self, name: str, *said: Any) -> None:
         """Let one thing happen; it may be refused, or crash, and then nothing has happened."""
@@ -198,7 +203,7 @@ def test_each_command_has_one_outcome_and_the_events_report_it(
     pipeline: Pipeline, steps: list[tuple[Any, ...]]
 ) -> None:
     crash = Crash(pipeline, outbox.append)
-    with patch.object(outbox, "append", crash):
+    with patch.object(outbox, "append", crash), patch.object(run, "BATCH", BATCH):
         story = Story(pipeline, crash)
         for name, *said in steps:
             story.tell(name, *said)

@@ -1,0 +1,270 @@
+"""One workspace's backlog, failing commands or unready videos delay no other workspace."""
+
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from db.commands import claim
+from db.commands.claim import Turn, claim_due
+from db.session import transaction
+from schemas.command import PublishRequest
+from tests.support.pipeline import BASE_URL, Pipeline
+from tests.support.requests import request
+from worker.publish import run
+from worker.publish.run import publish_batch
+
+BUSY, OTHER = 1, 2
+POISON = """
+CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.workspace_id = 1 THEN RAISE EXCEPTION 'this row is poisonous'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER poison BEFORE UPDATE ON video FOR EACH ROW EXECUTE FUNCTION poison();
+"""
+MAKE_VIDEOS = """
+INSERT INTO video (title, status, internal_status, video, template_id, owner_id, workspace_id)
+SELECT 'Lecture', 'completed', 'completed', 'https://cdn.example.com/1.mp4', 1, 1, %s
+FROM generate_series(1, %s)
+"""
+ACCEPT_ALL = """
+INSERT INTO publisher.publish_command (id, video_id, workspace_id, trigger, correlation_id, due_at)
+SELECT gen_random_uuid(), v.id, v.workspace_id, 'api', 'c-1', now() - %s * interval '1 s'
+FROM video v WHERE v.workspace_id = %s AND v.is_draft
+"""
+
+
+def fill(pipeline: Pipeline, workspace_id: int, count: int, *, due_since: float = 10) -> None:
+    """Make ready videos, each with a command that has been due for some seconds."""
+    pipeline.execute(
+        "INSERT INTO workspace (id, name, custom_url) VALUES (%s, 'W', %s) ON CONFLICT DO NOTHING",
+        workspace_id,
+        f"w{workspace_id}",
+    )
+    pipeline.execute(MAKE_VIDEOS, workspace_id, count)
+    pipeline.execute(ACCEPT_ALL, due_since, workspace_id)
+
+
+def claim_once(pipeline: Pipeline, limit: int) -> Counter[int]:
+    """Claim a batch, return how many of it are in each workspace, and give it back."""
+    with transaction(pipeline.engine) as tx:
+        claimed = claim_due(tx, limit)
+        tx.rollback()
+    return Counter(command.workspace_id for command in claimed)
+
+
+def test_a_backlog_of_one_workspace_does_not_delay_another(pipeline: Pipeline) -> None:
+    fill(pipeline, BUSY, 1000)
+    [command] = pipeline.accept(pipeline.video(workspace_id=OTHER)).commands
+    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=run.BATCH))
+    assert pipeline.states(command) == ["published"]
+
+
+def test_a_backlog_that_became_due_a_moment_ago_delays_no_other_workspace(
+    pipeline: Pipeline,
+) -> None:
+    fill(pipeline, BUSY, 1000, due_since=0.1)
+    [command] = pipeline.accept(pipeline.video(workspace_id=OTHER)).commands
+    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=run.BATCH))
+    assert pipeline.states(command) == ["published"]
+
+
+def test_workspaces_with_a_backlog_share_a_batch(pipeline: Pipeline) -> None:
+    for workspace_id, due_since in ((1, 30), (2, 20), (3, 10)):
+        fill(pipeline, workspace_id, 100, due_since=due_since)
+    assert min(claim_once(pipeline, 100).values()) >= 26
+    assert claim_once(pipeline, 100).total() == 80  # a fifth is for what becomes due now
+
+
+def test_what_a_workspace_does_not_need_of_its_share_is_used_by_others(pipeline: Pipeline) -> None:
+    fill(pipeline, BUSY, 100)
+    fill(pipeline, OTHER, 3)
+    assert claim_once(pipeline, 50) == {BUSY: 37, OTHER: 3}
+
+
+def test_a_single_workspace_fills_the_batch(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "LATE", timedelta(minutes=1))
+    fill(pipeline, BUSY, 80, due_since=600)
+    pipeline.execute("UPDATE publisher.publish_command SET due_at = now() WHERE video_id % 4 = 0")
+    assert claim_once(pipeline, 50).total() == 50
+
+
+def test_within_a_workspace_the_oldest_are_carried_out_first(pipeline: Pipeline) -> None:
+    fill(pipeline, BUSY, 30, due_since=10)
+    pipeline.execute(
+        "UPDATE publisher.publish_command SET due_at = due_at + video_id * interval '1 ms'"
+    )
+    with transaction(pipeline.engine) as tx:
+        claimed = [command.video_id for command in claim_due(tx, 10)]
+    first = pipeline.rows("SELECT video_id FROM publisher.publish_command ORDER BY due_at LIMIT 8")
+    assert claimed == [row[0] for row in first]
+
+
+@pytest.mark.parametrize("seen_at_once", [1000, 3])
+def test_each_of_many_workspaces_has_its_turn(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, seen_at_once: int
+) -> None:
+    monkeypatch.setattr(claim, "MAX_WORKSPACES", seen_at_once)
+    for workspace_id in range(1, 13):
+        fill(pipeline, workspace_id, 20, due_since=100 - workspace_id)
+    turn, seen = Turn(), set[int]()
+    for _ in range(6):
+        with transaction(pipeline.engine) as tx:
+            seen |= {command.workspace_id for command in claim_due(tx, 5, turn)}
+            tx.rollback()
+    assert seen == set(range(1, 13))
+
+
+def test_failing_commands_of_one_workspace_do_not_delay_another(pipeline: Pipeline) -> None:
+    pipeline.execute(POISON)
+    fill(pipeline, BUSY, 1000)
+    [command] = pipeline.accept(pipeline.video(workspace_id=OTHER)).commands
+    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=run.BATCH))
+    assert pipeline.states(command) == ["published"]
+    finished = pipeline.command(command.id).finished_at
+    assert finished is not None
+    attempts = "SELECT count(*) FROM publisher.publish_command WHERE attempts > 0 AND claimed_at "
+    assert pipeline.value(f"{attempts} < %s", finished) == 0
+    assert pipeline.value(f"{attempts} > %s", finished) == run.MOST_FAILED
+
+
+def test_commands_that_wait_for_an_older_one_do_not_keep_it_from_being_claimed(
+    pipeline: Pipeline,
+) -> None:
+    video = pipeline.video()
+    older, *newer = pipeline.accept(*[video] * 9).commands
+    pipeline.execute(
+        "UPDATE publisher.publish_command SET due_at = now() - interval '1 min' WHERE id <> %s",
+        older.id,
+    )
+    pipeline.execute(
+        "UPDATE publisher.publish_command SET due_at = now() - interval '30 s',"
+        " fell_due_at = now() - interval '2 min' WHERE id = %s",
+        older.id,
+    )
+    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=4))
+    assert pipeline.states(older) == ["published"]
+    pipeline.run()
+    assert set(pipeline.states(*newer)) == {"unchanged"}
+
+
+def wait_for_generation(pipeline: Pipeline, count: int) -> list[str]:
+    """Let commands wait for a video that is not ready; return their ids, the oldest first."""
+    commands = pipeline.publish(*[pipeline.video(status="in_progress")] * count)
+    return [str(command.id) for command in commands]
+
+
+DUE = "UPDATE publisher.publish_command SET due_at = now() WHERE id = %s"
+CHECKS = "SELECT checks FROM publisher.publish_command ORDER BY id"
+AHEAD = """
+SELECT extract(epoch FROM due_at - min(due_at) OVER ()) > 0.9 FROM publisher.publish_command
+ORDER BY id
+"""
+
+
+def test_a_video_that_is_not_ready_is_asked_once_for_all_of_its_commands(
+    pipeline: Pipeline,
+) -> None:
+    first, *_ = wait_for_generation(pipeline, 5)
+    assert pipeline.rows(AHEAD) == [(False,), *[(True,)] * 4]
+    for _ in range(3):
+        pipeline.execute(DUE, first)
+        pipeline.run()
+    assert pipeline.rows(CHECKS) == [(4,), *[(1,)] * 4]
+    assert pipeline.rows(AHEAD) == [(False,), *[(True,)] * 4]
+
+
+def test_commands_that_were_asked_separately_are_asked_together_from_then_on(
+    pipeline: Pipeline,
+) -> None:
+    video = pipeline.video(status="in_progress")
+    for _ in range(3):
+        pipeline.publish(video)
+    pipeline.execute("UPDATE publisher.publish_command SET due_at = now() + interval '1 s'")
+    [first, *_] = pipeline.rows("SELECT id FROM publisher.publish_command ORDER BY id")
+    pipeline.execute(DUE, first[0])
+    pipeline.run()
+    assert pipeline.rows(AHEAD) == [(False,), (True,), (True,)]
+
+
+def test_all_commands_of_a_video_follow_when_it_becomes_ready(pipeline: Pipeline) -> None:
+    video = pipeline.video(status="in_progress")
+    requests = [request(video, title=f"Title {n}") for n in range(5)]
+    pipeline.publish(*requests)
+    pipeline.execute("UPDATE video SET status = 'completed' WHERE id = %s", video)
+    pipeline.run()
+    assert pipeline.value("SELECT title FROM video WHERE id = %s", video) == "Title 4"
+
+
+def test_commands_follow_without_a_trigger_when_the_first_is_published(pipeline: Pipeline) -> None:
+    pipeline.execute("DROP TRIGGER publisher_video_changed ON video")
+    first, *others = wait_for_generation(pipeline, 3)
+    pipeline.execute("UPDATE video SET status = 'completed'")
+    pipeline.execute(DUE, first)
+    pipeline.run()
+    soon = "SELECT count(*) FROM publisher.publish_command WHERE due_at < now() + interval '3 s'"
+    assert pipeline.value(f"{soon} AND state = 'waiting'") == len(others)
+
+
+def test_a_command_that_follows_another_still_expires_at_its_deadline(
+    pipeline: Pipeline,
+) -> None:
+    video = pipeline.video(status="in_progress")
+    deadline = pipeline.value("SELECT now() + interval '3 s'")
+    first, second = pipeline.publish(video, PublishRequest(video_id=video, publish_before=deadline))
+    for _ in range(2):
+        pipeline.execute(DUE, first.id)
+        pipeline.run()
+    late = "SELECT due_at > publish_before FROM publisher.publish_command WHERE id = %s"
+    assert pipeline.value(late, second.id) is False
+    pipeline.let_pass(hours=2)
+    pipeline.run()
+    assert pipeline.states(second) == ["expired"]
+
+
+MANY = """
+INSERT INTO publisher.publish_command
+    (id, video_id, workspace_id, trigger, correlation_id, state, due_at)
+SELECT gen_random_uuid(), %s, 1, 'api', 'c-1', 'waiting', now() + n * interval '1 s'
+FROM generate_series(1, 20000) n
+"""
+
+
+def test_a_claim_reads_little_however_many_commands_a_video_has(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    pipeline.execute(MANY, video)
+    pipeline.accept(*[video] * 50)
+    pipeline.execute("ANALYZE publisher.publish_command")
+    assert count_buffers(pipeline) < 3000
+
+
+def test_a_claim_reads_little_of_a_backlog_however_many_workspaces_there_are(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.execute(
+        MANY.replace("%s, 1,", "n, n,"),
+    )
+    fill(pipeline, BUSY, 2000)
+    fill(pipeline, OTHER, 1)
+    pipeline.execute("ANALYZE publisher.publish_command")
+    assert count_buffers(pipeline) < 15_000
+
+
+def count_buffers(pipeline: Pipeline) -> int:
+    """Return how many pages a claim reads, by EXPLAIN."""
+    values = {
+        "limit": 250,
+        "bytes": claim.MAX_BYTES,
+        "late": claim.LATE,
+        "after": claim.NOBODY,
+        "workspaces": claim.MAX_WORKSPACES,
+    }
+    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {claim.CLAIM_DUE}"
+    with transaction(pipeline.engine) as tx:
+        [[[plan]]] = tx.execute(explain, values).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
+        tx.rollback()
+    return plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
