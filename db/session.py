@@ -21,8 +21,9 @@ from db.errors import SettingsDropped, is_useless_session
 
 Connection = psycopg.Connection[TupleRow]
 
-LOCK_SECONDS = 20
-"""A wait for a lock ends before its statement does: the error then names the cause."""
+LOCK_SECONDS = 10
+"""Less than half of a statement's time, because the position counter is waited for in two steps:
+first for the queue, then for its holder. So the error is that of a lock, and no command's fault."""
 STATEMENT_SECONDS = 30
 """Also for a whole transaction, where the server is PostgreSQL 17 or newer."""
 CONNECT_SECONDS = 5

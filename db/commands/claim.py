@@ -158,6 +158,15 @@ due AS (SELECT * FROM fair UNION ALL SELECT * FROM late UNION ALL SELECT * FROM 
             ELSE -1 END AS next_turn""",
 )
 
+# How many seconds the oldest command that can be claimed has been due.
+LATENESS = f"""
+SELECT extract(epoch FROM clock_timestamp() - due_at)::float8
+FROM publisher.publish_command c
+WHERE {_OPEN} AND due_at <= now() AND {_NO_OLDER_POSTPONED}
+ORDER BY due_at, id
+LIMIT 1
+"""
+
 # Claim these commands again after their batch failed.
 CLAIM_THESE = _CLAIM.format(
     due=f"""due AS (
@@ -232,6 +241,12 @@ def claim_due(tx: Connection, limit: int, turn: Turn | None = None) -> list[Clai
         claimed = cursor.execute(CLAIM_DUE, values | {"workspaces": MAX_WORKSPACES}).fetchall()
     turn.after = claimed[0].next_turn if claimed else NOBODY
     return claimed
+
+
+def read_lateness(tx: Connection) -> float:
+    """Return how many seconds the oldest command that can be claimed has been due; 0: none."""
+    row = tx.execute(LATENESS).fetchone()
+    return row[0] if row else 0.0
 
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:

@@ -350,6 +350,7 @@ def test_the_page_names_numbers_that_the_code_has(celeryconfig: dict[str, Any]) 
     for value in (
         f"{BATCH} commands",
         f"{health.STALE_SECONDS:g} seconds",
+        f"more than {health.LATE_SECONDS:g} seconds",
         f"`{health.HEARTBEAT}`",
         f"`statement_timeout` and `transaction_timeout` ({session.STATEMENT_SECONDS} s)",
         f"`lock_timeout` ({session.LOCK_SECONDS} s)",

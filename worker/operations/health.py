@@ -30,6 +30,8 @@ QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
 """A broker that accepts connections and does not answer counts as dead."""
 STALE_SECONDS = 10.0
 """Beat sweeps each second, and a batch takes less: after ten seconds something is wrong."""
+LATE_SECONDS = 30.0
+"""A command that was due for so long and is not claimed: more become due than are carried out."""
 
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -62,6 +64,7 @@ def examine(
         _check_broker(broker_url),
         _check_worker(redis),
         _check_schedule(engine, canary_video_id),
+        _check_inbox(engine),
         _check_stream(engine, redis),
     ]
 
@@ -118,6 +121,16 @@ def _check_schedule(engine: Engine, canary_video_id: int | None) -> Check:
     except DATABASE_ERRORS:
         return Check(name="schedule", ok=False, detail="Unknown: the database cannot be read.")
     return Check(name="schedule", ok=ok, detail=detail)
+
+
+def _check_inbox(engine: Engine) -> Check:
+    try:
+        with transaction(engine) as tx:
+            seconds = claim.read_lateness(tx)
+    except DATABASE_ERRORS:
+        return Check(name="inbox", ok=False, detail="Unknown: the database cannot be read.")
+    detail = f"The oldest due command has waited for {seconds:.1f} s."
+    return Check(name="inbox", ok=seconds <= LATE_SECONDS, detail=detail)
 
 
 def _check_stream(engine: Engine, redis: Redis) -> Check:

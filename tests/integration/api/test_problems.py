@@ -201,5 +201,6 @@ def test_readiness_names_the_worker_when_there_is_none(api: Api) -> None:
         "broker": True,
         "worker": False,
         "schedule": True,  # no canary has flown yet
+        "inbox": True,
         "stream": True,
     }

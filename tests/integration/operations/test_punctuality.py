@@ -1,6 +1,9 @@
 """Punctuality: what each command keeps of its times, and percentiles over them."""
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
@@ -70,3 +73,30 @@ def test_a_key_sees_the_punctuality_of_its_own_workspace(api: Api) -> None:
     assert api.get("/punctuality").json()["commands"] == 1
     assert api.get("/punctuality", "everywhere").json()["commands"] == 2
     assert api.get("/punctuality?window=0").status_code == 422
+
+
+@pytest.mark.parametrize(("seconds", "ok"), [(5, True), (40, False)])
+def test_readiness_fails_while_a_command_is_not_claimed(
+    api: Api, seconds: float, *, ok: bool
+) -> None:
+    api.accept(api.video())
+    late = "UPDATE publisher.publish_command SET due_at = now() - %s * interval '1 s'"
+    api.execute(late, seconds)
+    assert read_check(api)["ok"] is ok
+
+
+def test_a_command_that_waits_for_an_older_one_is_not_late(api: Api) -> None:
+    older, _ = api.accept(*[api.video()] * 2).commands
+    api.execute("UPDATE publisher.publish_command SET due_at = now() - interval '1 min'")
+    api.execute(
+        "UPDATE publisher.publish_command SET due_at = now() + interval '1 min',"
+        " fell_due_at = now() - interval '2 min' WHERE id = %s",
+        older.id,
+    )
+    assert read_check(api)["ok"]
+
+
+def read_check(api: Api) -> dict[str, Any]:
+    """Return what /readyz says about the inbox."""
+    checks = api.call("GET", "/readyz", None).json()["checks"]
+    return next(check for check in checks if check["name"] == "inbox")

@@ -4,10 +4,13 @@ import random
 import string
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg.errors import LockNotAvailable
 
+from db.session import LOCK_SECONDS, STATEMENT_SECONDS
 from db.videos import facts_and_release
 from tests.support.pipeline import Pipeline
 from tests.support.requests import request
@@ -99,6 +102,32 @@ def test_an_unreachable_database_costs_no_attempt(
     assert pipeline.command(command.id).attempts == 0
     pipeline.run()
     assert pipeline.command(command.id).state == "published"
+
+
+def test_waiting_for_the_position_counter_costs_no_attempt(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write_impatiently(tx: psycopg.Connection, decisions: Any) -> None:
+        tx.execute("SET LOCAL lock_timeout = '50ms'")
+        write(tx, decisions)
+
+    write = facts_and_release.write
+    commands = pipeline.accept(pipeline.video(), pipeline.video()).commands
+    monkeypatch.setattr(facts_and_release, "write", write_impatiently)
+    with (
+        pipeline.holding("UPDATE publisher.event_position SET position = position"),
+        pytest.raises(LockNotAvailable),
+    ):
+        pipeline.run()
+    assert "batch.bisected" not in caplog.text
+    assert [pipeline.command(command.id).attempts for command in commands] == [0, 0]
+    pipeline.run()
+    assert pipeline.states(*commands) == ["published", "published"]
+
+
+def test_a_wait_for_the_counter_ends_as_a_wait_for_a_lock() -> None:
+    """It has two steps, the queue and its holder; each may take the whole time for a lock."""
+    assert 2 * LOCK_SECONDS < STATEMENT_SECONDS
 
 
 def test_a_failing_command_does_not_publish_the_rest_of_its_batch_twice(poisoned: Pipeline) -> None:

@@ -72,7 +72,7 @@ async def healthz() -> Alive:
     responses=READINESS,
 )
 def readyz(response: Response, runtime: CurrentRuntime) -> PathState:
-    """Check database, Redis, broker, worker, schedule and stream: `503` if one does not work."""
+    """Check every part, from the database to the stream: `503` if one does not work."""
     settings = runtime.settings
     checks = examine(runtime.engine, runtime.redis, settings.broker(), settings.canary_video_id)
     ready = all(check.ok for check in checks)
