@@ -18,6 +18,7 @@ from db.events.outbox import RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
+from worker.runtime.outage import Outage
 
 EXCHANGE = Exchange("video.events", type="topic", durable=True)
 CONTENT_TYPE = "application/cloudevents+json"
@@ -50,6 +51,7 @@ class AmqpOutlet:
         self._url = url
         self._connection = self._connect()
         self._retry_at = 0.0
+        self.outage = Outage("relay.unreachable", "relay.reachable", outlet=self.name)
 
     def position(self) -> int:
         """Return the last position that was relayed."""
@@ -64,11 +66,13 @@ class AmqpOutlet:
             if not is_locked:
                 return 0
             try:
-                return self._relay_batches()
+                count = self._relay_batches()
             except _errors(self._connection) as error:
                 self._retry_at = time.monotonic() + RETRY_SECONDS
                 self.close()
                 raise OutletUnreachable(str(error) or type(error).__name__) from error
+            self.outage.end()
+            return count
 
     def close(self) -> None:
         """Close the connection; the next relay opens another one."""

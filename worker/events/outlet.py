@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from worker.runtime.outage import Outage
+
 BATCH = 1_000
 """Events that are read from the outbox at a time."""
 
@@ -24,6 +26,8 @@ class Outlet(Protocol):
     """A place that gets every event, in order, at least once."""
 
     name: str
+    outage: Outage
+    """Ended by a relay that reached the outlet."""
 
     def relay(self) -> int:
         """Relay every event that has not been relayed yet; return their number.

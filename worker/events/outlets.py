@@ -34,12 +34,12 @@ def build_outlets(engine: Engine, redis: Redis, settings: Settings) -> list[Outl
 def relay_all(outlets: Iterable[Outlet]) -> None:
     """Relay to each outlet; log one that fails and go on: publishing depends on none of them.
 
-    The sweep relays the rest later.
+    The sweep relays the rest later. An outage is logged once for each cause.
     """
     for outlet in outlets:
         try:
             outlet.relay()
         except OutletUnreachable as error:
-            log.warning("relay.postponed", outlet=outlet.name, error=str(error))
+            outlet.outage.note(error.__cause__ or error)
         except OutletOutOfSync as error:
             log.error("relay.refused", outlet=outlet.name, error=str(error))  # noqa: TRY400

@@ -20,6 +20,7 @@ from db.events.outbox import RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
+from worker.runtime.outage import Outage
 
 STREAM = "video.events"
 FIELD = "event"
@@ -89,13 +90,16 @@ class StreamOutlet:
         self._engine = engine
         self._redis = redis
         self._base_url = base_url
+        self.outage = Outage("relay.unreachable", "relay.reachable", outlet=self.name)
 
     def relay(self) -> int:
         """Append every event that the stream lacks; return their number."""
         try:
-            return relay(self._engine, self._redis, self._base_url)
+            count = relay(self._engine, self._redis, self._base_url)
         except RedisError as error:
             raise OutletUnreachable(str(error)) from error
+        self.outage.end()
+        return count
 
     def position(self) -> int:
         """Return the stream's last position. Raises StreamAhead and StreamGap."""
@@ -162,7 +166,9 @@ def read_stream_end(redis: Redis) -> StreamEnd:
     """Return the stream's last position and the event there."""
     try:
         stream: dict[str, Any] = redis.xinfo_stream(STREAM)
-    except ResponseError:  # no such key
+    except ResponseError as error:
+        if not str(error).startswith("no such key"):
+            raise
         return StreamEnd(position=0, event_id=None)
     last_id, last = stream["last-generated-id"], stream["last-entry"]
     is_trimmed = not last or last[0] != last_id

@@ -1,65 +1,90 @@
-"""Redis clients: one for work, which retries, and one for hints, which gives up at once."""
+"""Redis clients: one for work, which retries, and one for hints, which gives up at once.
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+Both notice a Redis that accepts connections and does not answer, and then wait for it no more.
+"""
+
+import time
+from typing import Any, Self
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from worker.runtime.redis_errors import needs_new_connection
-
 HINT_TIMEOUT_SECONDS = 0.25
 """A caller must not notice a dead Redis: the key and the message together take below a second."""
+RETRIED = (RedisConnectionError, ReadOnlyError, MasterDownError)
+"""Errors after which another connection is opened: it finds the primary."""
+PAUSE_SECONDS = 1.0
+"""How long commands fail at once after a time-out, before Redis is asked again."""
 
-T = TypeVar("T")
+
+class Silence:
+    """Whether one Redis does not answer; shared by the clients of a process."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._probe = Redis.from_url(redis_url, **_quick())
+        self._until: float | None = None
+
+    def begin(self) -> None:
+        """Note a time-out."""
+        self._until = time.monotonic() + PAUSE_SECONDS
+
+    def check(self) -> None:
+        """Raise RedisTimeoutError while Redis does not answer. It is asked once in a while."""
+        if self._until is None:
+            return
+        if time.monotonic() < self._until:
+            raise RedisTimeoutError("Redis did not answer; it is asked again within a second")
+        self.begin()  # other threads do not ask meanwhile
+        self._probe.ping()
+        self._until = None
 
 
-class ReconnectingRetry(Retry):
-    """redis-py's retries, which also connect again where a server has become a replica.
+class PromptRedis(Redis):
+    """A client whose caller waits for a Redis that does not answer only once."""
 
-    The connection to it is alive, so redis-py would keep it for ever. A new one finds the primary,
-    through the name or the proxy that the URL has.
+    silence: Silence
+
+    @classmethod
+    def open(cls, redis_url: str, silence: Silence | None, **options: Any) -> Self:
+        """Return a client that shares `silence`; None: it has its own."""
+        client: Any = cls.from_url(redis_url, **options)
+        client.silence = silence or Silence(redis_url)
+        return client
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Execute a command. Raises RedisTimeoutError at once while Redis does not answer."""
+        self.silence.check()
+        try:
+            base: Any = super()
+            return base.execute_command(*args, **options)
+        except RedisTimeoutError:
+            self.silence.begin()
+            raise
+
+
+def open_redis(redis_url: str, silence: Silence | None = None) -> Redis:
+    """Return a client for work: 5 s to answer, and one retry on another connection if the first was
+    lost or its server has become a replica. It connects on first use.
     """
-
-    def __init__(self, backoff: Any, retries: int) -> None:
-        super().__init__(backoff, retries, (RedisConnectionError, RedisTimeoutError, ResponseError))
-
-    def call_with_retry(
-        self,
-        do: Callable[[], T],
-        fail: Callable[..., Any],
-        is_retryable: Callable[[Exception], bool] | None = None,
-        with_failure_count: bool = False,
-    ) -> T:
-        """Call `do`; after an error that a new connection can help against, `fail`, and again."""
-
-        def can_help(error: Exception) -> bool:
-            if isinstance(error, ResponseError):
-                return needs_new_connection(error)
-            return is_retryable is None or is_retryable(error)
-
-        return super().call_with_retry(do, fail, can_help, with_failure_count)
-
-
-def open_redis(redis_url: str) -> Redis:
-    """Return a client for work: 5 s to answer, and one retry. It connects on first use."""
-    return Redis.from_url(
+    return PromptRedis.open(
         redis_url,
+        silence,
         socket_timeout=5,
         socket_connect_timeout=1,
-        retry=ReconnectingRetry(ExponentialBackoff(cap=0.2, base=0.05), 1),
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 1, supported_errors=RETRIED),
     )
 
 
-def open_hint_redis(redis_url: str) -> Redis:
+def open_hint_redis(redis_url: str, silence: Silence | None = None) -> Redis:
     """Return a client for hints: 0.25 s to answer, and no retry. It connects on first use."""
-    return Redis.from_url(
-        redis_url,
-        socket_timeout=HINT_TIMEOUT_SECONDS,
-        socket_connect_timeout=HINT_TIMEOUT_SECONDS,
-        retry=ReconnectingRetry(NoBackoff(), 0),
-    )
+    return PromptRedis.open(redis_url, silence, **_quick())
+
+
+def _quick() -> dict[str, Any]:
+    timeout = HINT_TIMEOUT_SECONDS
+    retry = Retry(NoBackoff(), 0, supported_errors=RETRIED)
+    return {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": retry}

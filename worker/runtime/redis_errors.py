@@ -30,15 +30,20 @@ def is_passing(error: BaseException) -> bool:
     """
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
         return True
-    return isinstance(error, ResponseError) and _to_code(error) in _PASSING
+    return isinstance(error, ResponseError) and to_code(error) in _PASSING
 
 
 def needs_new_connection(error: BaseException) -> bool:
     """Whether the server that answered is a replica: connect again to find the primary."""
-    return isinstance(error, ResponseError) and _to_code(error) in _REPLICA
+    return isinstance(error, ResponseError) and to_code(error) in _REPLICA
 
 
-def _to_code(error: RedisError) -> str:
-    """The code is taken out of the texts of errors that redis-py has a class for."""
-    code: str | None = getattr(error, "status_code", None)
-    return code or str(error).partition(" ")[0]
+def to_code(error: BaseException) -> str:
+    """Return the code of a server's answer; "" for any other error.
+
+    The code is taken out of the texts of errors that redis-py has a class for.
+    """
+    if not isinstance(error, RedisError):
+        return ""
+    code = error.status_code
+    return code or (str(error).partition(" ")[0] if isinstance(error, ResponseError) else "")

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from worker.runtime.database import open_engine
 from worker.runtime.producer import make_producer, send_wake_up
-from worker.runtime.redis_clients import open_hint_redis, open_redis
+from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
 from worker.runtime.settings import Settings
 from worker.runtime.wake_ups import Waker
 
@@ -37,12 +37,13 @@ class Runtime:
         Raises SettingsError if DATABASE_URL or REDIS_URL is not set.
         """
         settings = settings or Settings()
+        silence = Silence(settings.redis())
         return cls(
             settings=settings,
             engine=open_engine(settings),
-            redis=open_redis(settings.redis()),
+            redis=open_redis(settings.redis(), silence),
             waker=Waker(
-                redis=open_hint_redis(settings.redis()),
+                redis=open_hint_redis(settings.redis(), silence),
                 send=partial(send_wake_up, producer or make_producer(settings)),
             ),
         )

@@ -7,8 +7,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from redis.exceptions import RedisError
+
 from schemas.received_event import Event
-from worker.subscribe.connections import UNREACHABLE, AsyncConnections
+from worker.subscribe.connections import AsyncConnections
 from worker.subscribe.errors import Gap
 from worker.subscribe.stream_entry import Entry
 from worker.subscribe.subscriber import BaseDelivery, BaseSubscriber
@@ -35,6 +37,7 @@ class AsyncSubscriber(BaseSubscriber):
     connections_type = AsyncConnections
 
     async def __aenter__(self) -> Self:
+        self._is_leaving = False
         self._renewal = asyncio.create_task(self._renew_lease())
         return self
 
@@ -45,9 +48,9 @@ class AsyncSubscriber(BaseSubscriber):
         trace: TracebackType | None,
     ) -> None:
         """Send the acknowledgements, release the lease, close the connections."""
+        self._is_leaving = True
         self._renewal.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._renewal
+        await asyncio.wait([self._renewal])
         await self._leave()
 
     def __aiter__(self) -> AsyncIterator[AsyncDelivery]:
@@ -86,7 +89,7 @@ class AsyncSubscriber(BaseSubscriber):
         await self._fail(entry, error)
 
     async def _renew_lease(self) -> None:
-        while True:
+        while not self._is_leaving:
             await asyncio.sleep(self.group.lease_seconds / 3)
-            with suppress(*UNREACHABLE):  # the next read reports it
+            with suppress(RedisError):  # the next read reports it, and raises what does not pass
                 await self._membership.renew_lease()

@@ -6,70 +6,63 @@ suspends: `run_blocking` runs a coroutine of the core as a plain function.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterable
+from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 
 import psycopg
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
-from db.events import outbox
-from db.events.outbox import RecordedEvent
-from db.session import connect, transaction
+from db.errors import DATABASE_ERRORS
+from db.errors import is_passing as is_passing_in_database
+from worker.runtime.redis_errors import is_passing, needs_new_connection
+from worker.subscribe.outbox import Outbox, Question
 
 T = TypeVar("T")
 Value = str | bytes | int | float
 Command = tuple[Value, ...]
-UNREACHABLE = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    OperationalError,
-    PoolTimeout,
-)
-"""Errors that pass by themselves: of Redis, of the database's driver, and of SQLAlchemy's pool."""
+SERVER_ERRORS = (RedisError, *DATABASE_ERRORS)
+"""What the servers raise: see `may_pass`."""
 SLICE_SECONDS = 0.05
 """A pause is waited in slices, between which a stop is noticed."""
+POLL_SECONDS = 0.005
+"""The interval at which asyncio looks for an answer of the outbox."""
+ANSWER_SECONDS = 2.0
+"""How long Redis may take to answer: the longest wait of a stop. A read waits 0.5 s."""
 
 
-class Outbox:
-    """The publisher's outbox; it connects on first use. Its methods raise the database's errors."""
+def may_pass(error: BaseException) -> bool:
+    """Whether a server is unreachable, or answers with an error that passes by itself.
 
-    def __init__(self, database_url: str) -> None:
-        self._engine = connect(database_url, pool_size=1)
-
-    def read(self, after: int, limit: int) -> list[RecordedEvent]:
-        """Return up to `limit` events after a position."""
-        with transaction(self._engine) as tx:
-            return outbox.read_after(tx, after, limit)
-
-    def ends(self) -> tuple[int, int | None]:
-        """Return the last position given out, and the oldest one kept."""
-        with transaction(self._engine) as tx:
-            return outbox.read_ends(tx)
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._engine.dispose()
+    The statements of a subscriber only read, so one that was cancelled passes, too.
+    """
+    is_cancelled = isinstance(error, psycopg.errors.QueryCanceled)
+    return is_cancelled or is_passing(error) or is_passing_in_database(error)
 
 
 class Connections(Protocol):
     """What the core needs from outside."""
 
     is_stopping: bool
+    is_unanswered: bool
+    """Whether Redis has not answered the last commands."""
 
     def __init__(self, redis_url: str, database_url: str | None) -> None: ...
 
     async def send(self, commands: list[Command]) -> list[Any]:
-        """Send commands to Redis in one round trip; a refused one is answered by its exception."""
+        """Send commands to Redis in one round trip; a refused one is answered by its exception.
+
+        The next commands find the new primary if this one has become a replica.
+        """
         ...
 
-    async def ask_outbox(self, question: Callable[[Outbox], T]) -> T | None:
+    async def ask_outbox(self, question: Question[T]) -> T | None:
         """Ask the outbox; None: there is no `database_url`."""
         ...
 
@@ -86,20 +79,30 @@ class BlockingConnections(Connections):
     """For threads: no method suspends."""
 
     def __init__(self, redis_url: str, database_url: str | None) -> None:
-        self.is_stopping = False
-        self._redis = _to_raw(Redis.from_url(redis_url, protocol=2))
+        self.is_stopping = self.is_unanswered = False
+        retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+        self._redis = _to_raw(Redis.from_url(redis_url, **_options(retry)))
         self._outbox = Outbox(database_url) if database_url else None
 
     async def send(self, commands: list[Command]) -> list[Any]:
         """Send commands to Redis."""
+        self.is_unanswered = True
         with self._redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
-            return pipe.execute(raise_on_error=False)
+            replies = pipe.execute(raise_on_error=False)
+        self.is_unanswered = False
+        if _is_from_replica(replies):
+            self._redis.connection_pool.disconnect(inuse_connections=False)
+        return replies
 
-    async def ask_outbox(self, question: Callable[[Outbox], T]) -> T | None:
+    async def ask_outbox(self, question: Question[T]) -> T | None:
         """Ask the outbox."""
-        return question(self._outbox) if self._outbox else None
+        return await self._outbox.ask(question, self) if self._outbox else None
+
+    async def wait_for(self, answer: Future[Any]) -> None:
+        """Wait for an answer of the outbox, but only for a moment."""
+        wait([answer], timeout=SLICE_SECONDS)
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -115,23 +118,34 @@ class BlockingConnections(Connections):
 
 
 class AsyncConnections(Connections):
-    """For asyncio; the outbox is read in a thread."""
+    """For asyncio."""
 
     def __init__(self, redis_url: str, database_url: str | None) -> None:
-        self.is_stopping = False
-        self._redis = _to_raw(AsyncRedis.from_url(redis_url, protocol=2))
+        self.is_stopping = self.is_unanswered = False
+        retry = AsyncRetry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+        self._redis = _to_raw(AsyncRedis.from_url(redis_url, **_options(retry)))
         self._outbox = Outbox(database_url) if database_url else None
 
     async def send(self, commands: list[Command]) -> list[Any]:
         """Send commands to Redis."""
+        self.is_unanswered = True
         async with self._redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
-            return await pipe.execute(raise_on_error=False)
+            replies = await pipe.execute(raise_on_error=False)
+        self.is_unanswered = False
+        if _is_from_replica(replies):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+        return replies
 
-    async def ask_outbox(self, question: Callable[[Outbox], T]) -> T | None:
+    async def ask_outbox(self, question: Question[T]) -> T | None:
         """Ask the outbox."""
-        return await asyncio.to_thread(question, self._outbox) if self._outbox else None
+        return await self._outbox.ask(question, self) if self._outbox else None
+
+    async def wait_for(self, answer: Future[Any]) -> None:
+        """Wait for an answer of the outbox, but only for a moment."""
+        if not answer.done():
+            await asyncio.sleep(POLL_SECONDS)
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -143,7 +157,7 @@ class AsyncConnections(Connections):
         """Close all connections."""
         await self._redis.aclose()
         if self._outbox:
-            await asyncio.to_thread(self._outbox.close)
+            self._outbox.close()
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -154,6 +168,16 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
         return end.value
     coroutine.close()
     raise RuntimeError("a coroutine over blocking connections has suspended")
+
+
+def _options(retry: Any) -> dict[str, Any]:
+    """Return a client's options: one more try on another connection, and none after a time-out."""
+    limits = {"socket_timeout": ANSWER_SECONDS, "socket_connect_timeout": ANSWER_SECONDS}
+    return {"protocol": 2, "retry": retry, **limits}
+
+
+def _is_from_replica(replies: Iterable[Any]) -> bool:
+    return any(isinstance(each, RedisError) and needs_new_connection(each) for each in replies)
 
 
 def _to_raw(redis: Any) -> Any:

@@ -6,8 +6,10 @@ next position, a pending entry is gone, or the stream's tip is beyond the last e
 
 import structlog
 
+from db.events import outbox
+from db.events.outbox import RecordedEvent
 from worker.events.cloud_event import to_cloud_event
-from worker.subscribe.connections import Outbox, Value
+from worker.subscribe.connections import Value
 from worker.subscribe.errors import Gap
 from worker.subscribe.membership import Membership
 from worker.subscribe.scripts import FILL, REPLACE, REWIND
@@ -31,7 +33,11 @@ class Gaps:
 
     async def read_outbox_ends(self) -> tuple[int | None, int | None]:
         """Return the outbox's last and oldest position; (None, None): no `database_url`."""
-        return await self._connections.ask_outbox(Outbox.ends) or (None, None)
+        return await self._connections.ask_outbox(outbox.read_ends) or (None, None)
+
+    async def _read(self, after: int, limit: int) -> list[RecordedEvent] | None:
+        """Return events of the outbox after a position; None: no `database_url`."""
+        return await self._connections.ask_outbox(lambda tx: outbox.read_after(tx, after, limit))
 
     async def fill(self) -> None:
         """Set the reading back to the consumer's place, and fill what is missing there.
@@ -59,7 +65,7 @@ class Gaps:
     async def _fill(self, first: int, last: int, following: list[RawEntry]) -> None:
         """Copy events from the outbox to the redelivery stream, at most one batch."""
         count = min(BATCH, last - first + 1)
-        found = await self._connections.ask_outbox(lambda outbox: outbox.read(first - 1, count))
+        found = await self._read(first - 1, count)
         if found is None:
             raise Gap(first, last, NO_DATABASE)
         events = [event for event in found if event.position <= last]
@@ -93,9 +99,7 @@ class Gaps:
         wanted = set(lost)
         while wanted:
             first = min(wanted)
-            found = await self._connections.ask_outbox(
-                lambda outbox, after=first - 1: outbox.read(after, BATCH)
-            )
+            found = await self._read(first - 1, BATCH)
             if found is None:
                 raise Gap(lost[0], lost[-1], NO_DATABASE)
             if not found or found[0].position != first:

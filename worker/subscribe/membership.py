@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from redis.exceptions import NoScriptError, ResponseError
 
+from worker.runtime.redis_errors import is_passing
 from worker.subscribe.backlog import Backlog
 from worker.subscribe.connections import Command, Connections
 from worker.subscribe.group import Group
@@ -52,7 +53,8 @@ class Membership:
 
     async def try_send(self, *commands: Command) -> list[Any]:
         """Send commands; a refused one is answered by its exception. A script that this server
-        does not have is sent again with its source.
+        does not have is sent again with its source. Raises the first refusal that passes by itself:
+        it is about the server, and not about the command.
         """
         replies = await self.connections.send(list(commands))
         for index, reply in enumerate(replies):
@@ -60,6 +62,9 @@ class Membership:
                 _, digest, *rest = commands[index]
                 again = ("EVAL", SOURCES[str(digest)], *rest)
                 [replies[index]] = await self.connections.send([again])
+        for reply in replies:
+            if isinstance(reply, ResponseError) and is_passing(reply):
+                raise reply
         return replies
 
     def reopen(self, reason: str) -> None:

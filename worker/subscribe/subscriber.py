@@ -8,12 +8,16 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import structlog
+from redis.exceptions import RedisError
 
 from schemas.received_event import Event, from_document
+from worker.runtime.outage import Outage
 from worker.subscribe.connections import (
-    UNREACHABLE,
+    SERVER_ERRORS,
+    SLICE_SECONDS,
     BlockingConnections,
     Connections,
+    may_pass,
     run_blocking,
 )
 from worker.subscribe.errors import Gap
@@ -88,22 +92,27 @@ class BaseSubscriber:
         self._retries = Retries(self._membership, max_tries, retry_seconds)
         self._gaps = Gaps(self._membership, public_base_url)
         self._reader = Reader(self._membership, self._gaps, self._retries, start_after)
-        self._outage: set[type[BaseException]] = set()
-        """What steps have raised since a server became unreachable."""
+        self._outage = Outage(
+            "subscriber.unreachable", "subscriber.reachable", group=self.group.name
+        )
 
     def stop(self) -> None:
-        """End the loop after the current event. Safe in a signal handler and in any thread."""
+        """End the loop after the current event. Safe in a signal handler and in any thread.
+
+        The loop and the block end within two seconds even if a server does not answer.
+        """
         self._connections.is_stopping = True
 
     async def _when_reachable(self, step: Coroutine[Any, Any, T], pause: float = 0) -> T | None:
         """Do a step; if a server is unreachable, pause and have the next step join again."""
         try:
             return await step
-        except UNREACHABLE as error:
+        except SERVER_ERRORS as error:
+            if not may_pass(error):
+                raise
             self._membership.is_open = False
-            if type(error) not in self._outage:  # once for each cause
-                log.warning("subscriber.unreachable", group=self.group.name, error=str(error))
-            self._outage.add(type(error))
+            if not self._connections.is_stopping:
+                self._outage.note(error)
             await self._connections.pause(pause)
             return None
 
@@ -113,9 +122,7 @@ class BaseSubscriber:
     async def _go_one_step(self, now: float) -> Entry | None:
         """Join or read: unlike a flush, this needs every server."""
         entry = await self._reader.advance(now)
-        if self._outage:
-            log.info("subscriber.reachable", group=self.group.name)
-            self._outage.clear()
+        self._outage.end()
         return entry
 
     async def _flush(self, now: float) -> None:
@@ -126,11 +133,16 @@ class BaseSubscriber:
         await self._when_reachable(self._retries.fail(entry, text, time.monotonic()))
 
     async def _leave(self) -> None:
+        """Leave the group if Redis answers, and close the connections."""
         try:
-            await self._reader.leave()
-        except UNREACHABLE as error:
+            if self._connections.is_unanswered:
+                log.warning("subscriber.leave_skipped", group=self.group.name)
+            else:
+                await self._reader.leave()
+        except RedisError as error:
             log.warning("subscriber.leave_failed", group=self.group.name, error=str(error))
-        await self._connections.close()
+        finally:
+            await self._connections.close()
 
     def _acknowledge(self, entry: Entry, now: float) -> bool:
         """Acknowledge an event; return whether a flush is due."""
@@ -175,8 +187,9 @@ class Subscriber(BaseSubscriber):
       Default: http://localhost:8000.
 
     Raises ValueError if `group` or `partition` is not valid. Iterating raises Gap, OtherHistory and
-    Unacknowledged; a Redis or database that is unreachable, or refuses the connection, is waited
-    for, and its answer is logged.
+    Unacknowledged. A Redis or database that is unreachable, does not answer, or answers with an
+    error that passes by itself (after a failover, out of memory or disk, a changed password) is
+    waited for, and its answer is logged once.
     """
 
     connections_type = BlockingConnections
@@ -195,7 +208,7 @@ class Subscriber(BaseSubscriber):
     ) -> None:
         """Send the acknowledgements, release the lease, close the connections."""
         self._closed.set()
-        self._renewal.join()
+        self._renewal.join(SLICE_SECONDS)  # it may wait for a Redis that does not answer
         run_blocking(self._leave())
 
     def __iter__(self) -> Iterator[Delivery]:
@@ -238,5 +251,5 @@ class Subscriber(BaseSubscriber):
         while not self._closed.wait(self.group.lease_seconds / 3):
             try:
                 run_blocking(self._membership.renew_lease())
-            except UNREACHABLE:
-                continue  # the next read reports it
+            except RedisError:
+                continue  # the next read reports it, and raises what does not pass

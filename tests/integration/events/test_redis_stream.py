@@ -7,14 +7,20 @@ from unittest.mock import patch
 
 import pytest
 from redis import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from structlog.testing import capture_logs
 
 from db.events import outbox
 from db.session import transaction
+from tests.support.frozen import frozen_redis
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
+from tests.support.waiting import wait_until
 from worker.events import outlets, redis_stream
 from worker.events.cloud_event import to_cloud_event
+from worker.events.outlet import OutletUnreachable
 from worker.events.redis_stream import STREAM, StreamAhead, StreamGap, StreamOutlet
 from worker.operations import retention
+from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
 from worker.runtime.settings import Settings
 
 
@@ -243,3 +249,52 @@ def age_events(pipeline: Pipeline, *, days: int, up_to: int = 10**9) -> None:
         days,
         up_to,
     )
+
+
+def relays(outlet: StreamOutlet) -> bool:
+    try:
+        return outlet.relay() > 0
+    except OutletUnreachable:
+        return False
+
+
+def test_after_a_time_out_the_relay_is_left_to_a_later_call_until_redis_answers(
+    outboxed: Pipeline, redis_url: str
+) -> None:
+    silence = Silence(redis_url)
+    hint, work = open_hint_redis(redis_url, silence), open_redis(redis_url, silence)
+    outlet = StreamOutlet(outboxed.engine, work, BASE_URL)
+    with frozen_redis(outboxed.redis):
+        with pytest.raises(RedisTimeoutError, match="Timeout"):
+            hint.ping()
+        with pytest.raises(OutletUnreachable, match="did not answer"):
+            outlet.relay()
+    wait_until(lambda: relays(outlet), "the next relay")
+    assert len(ids(outboxed.redis)) == 30
+    hint.close()
+    work.close()
+
+
+def test_an_outage_of_the_stream_is_logged_once(outboxed: Pipeline) -> None:
+    outlet = StreamOutlet(outboxed.engine, outboxed.redis, BASE_URL)
+    with capture_logs() as logs:
+        outboxed.redis.config_set("maxmemory", "1")
+        outlets.relay_all([outlet])
+        outlets.relay_all([outlet])
+        outboxed.redis.config_set("maxmemory", "0")
+        outlets.relay_all([outlet])
+    assert [line["event"] for line in logs] == ["relay.unreachable", "relay.reachable"]
+    assert "maxmemory" in logs[0]["error"]
+
+
+def test_a_stream_whose_end_cannot_be_read_is_not_taken_for_an_empty_one(
+    outboxed: Pipeline, redis_url: str
+) -> None:
+    outboxed.redis.acl_setuser(
+        "relay", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-xinfo"]
+    )
+    client = Redis.from_url(f"redis://relay:any@{redis_url.partition('@')[2]}")
+    with pytest.raises(OutletUnreachable):
+        StreamOutlet(outboxed.engine, client, BASE_URL).relay()
+    client.close()
+    outboxed.redis.acl_deluser("relay")

@@ -3,7 +3,13 @@
 from itertools import islice
 from typing import Any
 
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError
+from structlog.testing import capture_logs
+
 from tests.support.pipeline import Pipeline
+from tests.support.subscribing import add_events
 from worker.subscribe import Missing, Received, follow
 
 
@@ -85,3 +91,24 @@ def test_entries_of_another_program_are_skipped(pipeline: Pipeline) -> None:
     received = next(following)
     assert isinstance(received, Received)
     assert received.position == 3
+
+
+def test_an_outage_of_redis_is_waited_for_and_logged_once(redis: Redis, redis_url: str) -> None:
+    add_events(redis, "a")
+    user = "tail"
+    redis.acl_setuser(user, enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    client = Redis.from_url(f"redis://{user}:any@{redis_url.partition('@')[2]}")
+    following = follow(client, 0)
+    assert isinstance(next(following), Received)
+    with capture_logs() as logs:
+        redis.execute_command("ACL", "SETUSER", user, "-xread")
+        assert [next(following), next(following)] == [None, None]
+        redis.execute_command("ACL", "SETUSER", user, "+@all")
+        add_events(redis, "b", first=2)
+        assert isinstance(next(following), Received)
+    assert [line["event"] for line in logs] == ["tail.unreachable", "tail.reachable"]
+    redis.execute_command("ACL", "SETUSER", user, "-xinfo")
+    with pytest.raises(NoPermissionError):
+        next(follow(client))
+    redis.acl_deluser(user)
+    client.close()

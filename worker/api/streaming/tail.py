@@ -29,6 +29,7 @@ from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
 from worker.events.redis_stream import STREAM, parse_entry, parse_event
 from worker.operations.api_keys import find_valid
+from worker.runtime.outage import Outage
 from worker.runtime.redis_streams import RawEntry, parse_entries
 
 REMEMBERED = 1_000
@@ -68,6 +69,7 @@ class Tail:
         self._live_by_workspace: dict[int | None, set[TailReader]] = defaultdict(set)
         self._following: asyncio.Task[None] | None = None
         self._is_following = False
+        self._outage = Outage("tail.unreachable", "tail.reachable", instead="the outbox")
         self._waiting: asyncio.Future[Any] | None = None
         self._starting = asyncio.Lock()
         self._stopped = False
@@ -208,8 +210,11 @@ class Tail:
         try:
             answer = await self._unless_stopped(redis.xread(streams, count=COUNT, block=BLOCK_MS))
         except RedisError as error:
-            log.warning("tail.redis_unreachable", error=str(error), instead="the outbox")
-            answer = await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
+            self._outage.note(error)
+            await redis.connection_pool.disconnect()  # this server may be a replica now
+            await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
+            return []
+        self._outage.end()
         return parse_entries(answer)
 
     def _to_next_events(self, entries: list[RawEntry]) -> list[FeedEvent]:

@@ -40,6 +40,11 @@ end
 
 local function has_lease() return redis.call('GET', lease) == consumer end
 
+local function is_pending(stream, id)
+    local found = redis.pcall('XPENDING', stream, group, id, id, 1)
+    return not found.err and #found > 0
+end
+
 local function note_floor()
     local pending = redis.pcall('XPENDING', main, group)
     if pending.err then return end

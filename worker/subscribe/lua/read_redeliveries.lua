@@ -4,5 +4,5 @@
 if not has_lease() then return {0, {}} end
 local answer = redis.pcall(
     'XREADGROUP', 'GROUP', group, consumer, 'COUNT', ARGV[3], 'STREAMS', redelivery, '>')
-if answer and answer.err then return {0, {}} end
+if answer and answer.err then return string.find(answer.err, 'NOGROUP') and {0, {}} or answer end
 return {1, answer and answer[1][2] or {}}
