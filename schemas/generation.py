@@ -1,12 +1,14 @@
 """Generation reports: a pipeline's reports on a video's generation, and the state after them."""
 
 import re
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic import StringConstraints as Constraints
 
+from schemas.cloud_event_data import read_data
 from schemas.fields import INT32_MAX, INT64_MAX, Frozen, Name, Text, Time, Uri
 from schemas.video import InternalStatus
 
@@ -95,7 +97,8 @@ class GenerationEventType(StrEnum):
 class GenerationEvent(BaseModel):
     """A report on the stream: CloudEvents 1.0, structured JSON.
 
-    Extension attributes are ignored.
+    Extension attributes of any type are ignored, and an attribute that is null counts as absent.
+    `data_base64`, with the bytes of a JSON document, may replace `data`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
@@ -106,9 +109,15 @@ class GenerationEvent(BaseModel):
     type: GenerationEventType
     subject: Annotated[Text, Constraints(pattern=r"^[1-9][0-9]{0,18}$")]
     """The video's id."""
-    time: ReportTime
+    time: ReportTime | None = None
+    """Default: when Redis received the entry."""
     datacontenttype: Name | None = None
     data: ReportData
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decode_data(cls, event: Any) -> Any:
+        return {**event, "data": read_data(event)} if isinstance(event, dict) else event  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
     @model_validator(mode="after")
     def _is_a_report(self) -> Self:
@@ -122,11 +131,10 @@ class GenerationEvent(BaseModel):
         """The subject as a number."""
         return int(self.subject)
 
-    @property
-    def report(self) -> GenerationReport:
-        """The report in the event."""
+    def to_report(self, default_time: datetime | None) -> GenerationReport:
+        """Return the report in the event."""
         fields = self.data.model_dump(exclude_unset=True)
-        return GenerationReport(kind=self.type.kind, time=self.time, **fields)
+        return GenerationReport(kind=self.type.kind, time=self.time or default_time, **fields)
 
 
 class GenerationState(Frozen):

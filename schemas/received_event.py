@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from schemas.cloud_event_data import read_data
 from schemas.events import EVENT_DATA, SCHEMA_VERSION, EventData, EventType
 
 
@@ -45,10 +46,13 @@ class Event(BaseModel):
 
 
 def from_document(document: dict[str, Any]) -> Event:
-    """Parse a CloudEvents document. Raises ValidationError if it is not valid."""
+    """Parse a CloudEvents document. Raises ValueError if it is not valid.
+
+    `data_base64` is decoded.
+    """
     envelope = {name: value for name, value in document.items() if name != "data"}
     event = Event.model_validate(envelope)
-    data = document.get("data")
+    data = read_data(document) if "data_base64" in document else document.get("data")
     return event.model_copy(update={"data": _to_typed(event, data)})
 
 

@@ -5,9 +5,9 @@ changes nothing (worker.rules.generation_merge). An entry that cannot be applied
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import structlog
-from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -92,8 +92,9 @@ def _apply_entries(
     for entry in entries:
         try:
             event = GenerationEvent.model_validate_json(entry[1].get(FIELD.encode(), b""))
-            reports.append((entry, event.video_id, event.report))
-        except ValidationError as error:
+            received_at = None if event.time else _received_at(entry)
+            reports.append((entry, event.video_id, event.to_report(received_at)))
+        except ValueError as error:  # ValidationError is one
             rejected.append((entry, error))
     if not reports:
         return rejected, set()
@@ -104,6 +105,17 @@ def _apply_entries(
         if state is None and video_id not in busy
     ]
     return rejected, {entry[0] for entry, video_id, _ in reports if video_id in busy}
+
+
+def _received_at(entry: RawEntry) -> datetime:
+    """Return when Redis received an entry: its ID says so, also when it is delivered again.
+
+    Raises ValueError if the ID, which a producer may choose, is not a time.
+    """
+    try:
+        return datetime.fromtimestamp(int(entry[0].partition(b"-")[0]) / 1_000, UTC)
+    except (OverflowError, OSError, ValueError) as error:
+        raise ValueError(f"the entry's ID is not a time: {error}") from None
 
 
 def _quarantine(engine: Engine, entry: RawEntry, error: Exception) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -298,6 +299,65 @@ def test_an_unreadable_entry_is_quarantined_and_blocks_nothing(
     assert json.loads(body)["stream"] == STREAM
     assert error
     assert (count_pending(pipeline), take(pipeline)) == (0, 0)
+
+
+def in_base64(event: dict[str, Any], data: bytes | None = None) -> dict[str, Any]:
+    encoded = b64encode(data or json.dumps(event["data"]).encode()).decode()
+    return {**event, "data": None, "data_base64": encoded}
+
+
+def test_reports_are_read_as_cloudevents_sdks_write_them(pipeline: Pipeline) -> None:
+    videos = [pipeline.video(**DRAFT) for _ in range(6)]
+    events = [document(video, video=FILE) for video in videos]
+    events[0] = in_base64(events[0])
+    del events[0]["data"]
+    events[1] = {**events[1], "datacontenttype": "application/json; charset=utf-8"}
+    events[1] |= {"traced": True, "attempt": 3, "shape": "AAE=", "traceparent": None}
+    events[2] = in_base64(events[2], b'\xef\xbb\xbf{"video": "%s"}' % FILE.encode())
+    events[3] |= {"data": json.dumps(events[3]["data"]), "data_base64": None}
+    events[4] = in_base64(events[4]) | {"datacontenttype": None}
+    del events[5]["time"]
+    put(pipeline, *events)
+    assert take(pipeline) == 6
+    assert read_quarantine(pipeline) == []
+    assert [row(pipeline, video)[4] for video in videos] == [FILE] * 6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"data_base64": "e30=", "data": {}},
+        {"data_base64": "not base64"},
+        {"data_base64": "e3"},
+        {"data_base64": "//79"},
+        {"data_base64": b64encode(b"[" * 5_000).decode()},
+        {"data_base64": 7},
+        {"data_base64": {}},
+        {"data": "no JSON"},
+        {"data": None},
+    ],
+)
+def test_data_that_is_not_json_is_quarantined(pipeline: Pipeline, data: dict[str, Any]) -> None:
+    event = document(pipeline.video(**DRAFT))
+    del event["data"]
+    put(pipeline, event | data)
+    assert take(pipeline) == 1
+    assert len(read_quarantine(pipeline)) == 1
+
+
+def test_a_report_without_a_time_has_that_of_its_entry_however_often_it_comes(
+    pipeline: Pipeline,
+) -> None:
+    video = pipeline.video(**DRAFT)
+    event = document(video)
+    del event["time"]
+    pipeline.redis.xadd(STREAM, {"event": json.dumps(event)}, id="1795608000000-0")
+    take(pipeline)
+    [(_, _, reported_at, *_)] = pipeline.rows(KEPT, video)
+    assert reported_at == datetime(2026, 11, 25, 12, tzinfo=UTC)
+    pipeline.redis.xadd(STREAM, {"event": json.dumps(event)}, id="18446744073709551615-0")
+    take(pipeline)
+    assert "not a time" in read_quarantine(pipeline)[0][1]
 
 
 def test_an_entry_with_other_fields_is_quarantined_with_all_of_them(pipeline: Pipeline) -> None:

@@ -1,6 +1,8 @@
 """The subscriber: every event in order, acknowledged, tried again, dead letters, redriven."""
 
+import json
 import threading
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -332,3 +334,11 @@ def test_a_gap_is_raised_where_there_is_no_outbox_and_can_be_passed_over(
             next(subscriber)
         subscriber.pass_over(caught.value)
         assert handled(subscriber, 3) == [4, 5, 6]
+
+
+def test_data_in_base64_is_decoded(redis: Redis, redis_url: str) -> None:
+    plain = json.loads(document(1, "a"))
+    encoded = b64encode(json.dumps(plain.pop("data")).encode()).decode()
+    redis.xadd("video.events", {"event": json.dumps(plain | {"data_base64": encoded})}, id="1-0")
+    with Subscriber(redis_url, group="search") as subscriber, patience(subscriber):
+        assert next(subscriber).event.data == {"n": 1}
