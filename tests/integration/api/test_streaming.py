@@ -97,6 +97,18 @@ def test_last_event_id_overrides_after(pipeline: Pipeline, url: str, key: str) -
         wait_until(lambda: heard.positions == [5], "the last one")
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["lastEventId=4", "after=0&lastEventId=4&evs_preamble=2056&_=17", "after=4&lastEventId="],
+)
+def test_a_polyfill_of_eventsource_continues(
+    pipeline: Pipeline, url: str, key: str, query: str
+) -> None:
+    tell(pipeline, 5)
+    with listening(f"{url}?{query}", key, **{"Last-Event-ID": ""}) as heard:
+        wait_until(lambda: heard.positions == [5], "the last one")
+
+
 def test_without_a_position_only_what_is_new(pipeline: Pipeline, url: str, key: str) -> None:
     tell(pipeline, 5)
     with listening(url, key) as heard:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Header, Query, Request, Response
-from pydantic import Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from schemas.feed import MAX_POSITION, EventFilter, FeedEvent, FeedFilter, StreamFilter
 from schemas.values.caller import Caller
@@ -33,12 +33,29 @@ from worker.runtime.runtime import Runtime
 router = Router(tags=["events"], responses=KEY_PROBLEMS)
 
 
+def _to_absent(value: object) -> object:
+    """An empty text counts as absent: nothing was received yet."""
+    return None if value == "" else value
+
+
+LastEventId = Annotated[
+    Annotated[int, Field(ge=0, le=MAX_POSITION)] | None, BeforeValidator(_to_absent)
+]
+
+
 class StreamQuery(StreamFilter):
-    """The query of the live stream."""
+    """The query of the live stream. Unknown parameters are ignored: EventSource polyfills add some,
+    and a refusal ends their connection for good.
+    """
+
+    model_config = ConfigDict(extra="ignore")
 
     access_token: Annotated[str, Field(max_length=255)] | None = None
     """A key of scope `read`, for EventSource, which cannot set headers. This server does not log
     it; make sure that no proxy does."""
+    last_event_id: LastEventId = Field(default=None, alias="lastEventId")
+    """The last position received; overrides `after`. EventSource polyfills send it, as they cannot
+    set the header."""
 
 
 class EventBatch(Response):
@@ -133,12 +150,8 @@ async def stream(
     caller: StreamCaller,
     query: Annotated[StreamQuery, Query()],
     last_event_id: Annotated[
-        int | None,
-        Header(
-            description="The last position received; overrides `after`. Browsers send it.",
-            ge=0,
-            le=MAX_POSITION,
-        ),
+        LastEventId,
+        Header(description="The last position received; overrides `after`. Browsers send it."),
     ] = None,
 ) -> EventStream:
     """Follow the events after position `after`, or from now on, as Server-Sent Events.
@@ -150,7 +163,8 @@ async def stream(
     the time after which to reconnect.
     """
     tail: Tail = request.app.state.tail
-    after = query.after if last_event_id is None else last_event_id
+    received = (last_event_id, query.last_event_id, query.after)
+    after = next((position for position in received if position is not None), None)
     return EventStream(tail, await tail.join(caller, _to_filter(caller, query), after))
 
 
