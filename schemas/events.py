@@ -4,7 +4,7 @@ The data are dataclasses, which are faster to create than models: thousands are 
 from validated values. pydantic makes the JSON Schemas from the same classes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -78,6 +78,9 @@ class VideoPublished:
     """The requested time. null: at once."""
     due_at: datetime
     """The first moment after both the requested time and the end of generation."""
+    omitted: list[str] = field(default_factory=list[str])
+    """Names of fields that were left out or cut, because the event would be longer than 64 KiB:
+    read them at `GET /api/v1/videos/{video_id}/`. Empty for nearly every event."""
 
 
 @documented

@@ -21,7 +21,8 @@ SELECT v.id::bigint, v.uid::uuid, v.workspace_id::bigint, w.custom_url::text AS 
        u.full_name::text AS owner_full_name, v.status::text, v.internal_status::text,
        v.is_regenerating::boolean, v.is_active::boolean, v.deleted_at::timestamptz, v.video::text,
        g.detail AS failure, v.is_draft::boolean, v.updated_at::timestamptz, v.title::text,
-       v.description::text, v.visibility::text, v.category_id::bigint, c.name::text AS category,
+       left(v.description::text, 65536) AS description,  -- more is in no event, nor in a request
+       v.visibility::text, v.category_id::bigint, c.name::text AS category,
        v.subcategory_id::bigint, sc.name::text AS subcategory,
        coalesce(tags.ids, '{}') AS tag_ids, coalesce(tags.names, '{}') AS tags,
        v.cover_image::text, v.thumbnail::text, v.duration::int, v.generated_script::jsonb,

@@ -19,6 +19,7 @@ from schemas.values.decision import NewEvent, Release
 from schemas.values.video_facts import ClaimedCommand, VideoFacts
 from schemas.video import Visibility
 from worker.rules.custom_url import to_absolute_url
+from worker.rules.event_size import MAX_CUT, limit_size
 
 _ENDED_EVENTS = {
     CommandState.REJECTED: EventType.REJECTED,
@@ -172,9 +173,9 @@ def _build_event(
         occurred_at=now,
         revision=revision,
         command_id=command.id,
-        correlation_id=command.correlation_id,
+        correlation_id=command.correlation_id[:MAX_CUT],
         traceparent=command.traceparent,
-        data=data,
+        data=limit_size(data),
     )
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -310,3 +311,13 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(
 
 def soon(seconds: float = 60) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def test_an_event_is_short_whatever_the_platform_has_written(pipeline: Pipeline) -> None:
+    video = pipeline.video(description="\U0001f600" * 1_250_000)
+    pipeline.publish(video)
+    [event] = pipeline.events()
+    assert event["data"]["omitted"] == ["description"]
+    entries: Any = pipeline.redis.xrange("video.events")
+    assert len(entries[0][1][b"event"]) < 64 * 1024
+    assert pipeline.value("SELECT length(description) FROM video WHERE id = %s", video) == 1_250_000
