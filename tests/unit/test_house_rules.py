@@ -32,6 +32,15 @@ MAY_HAVE_SQL = {
     "worker/local/engines/postgres.py": "asks a starting engine whether it answers",
     "worker/local/demo/scenarios.py": "plays the platform's render pipeline",
 }
+MAY_PRINT = {
+    "worker/runtime/printing.py": "makes everything printable first",
+    "worker/runtime/logs.py": "opens the log, whose renderers do",
+    "worker/api/documents/asyncapi.py": "writes the file of the repository",
+}
+PRINTS = re.compile(
+    r"sys\.(__)?std(out|err)(__)?|(?:(?!console|self)\w+\.)?(p?print|print_(exc|tb|exception)|s?echo|Console"
+    r"|(Print|Write)Logger(Factory)?|StreamHandler|basicConfig)\("
+)
 ROOMS = ("worker", "db", "schemas", "tests", "bench")
 TEXTS = sorted(
     path
@@ -163,6 +172,22 @@ def test_no_statement_is_sent_from_outside_db() -> None:
         if path.is_relative_to(ROOT / "worker") and statement.search(path.read_text())
     }
     assert outside <= MAY_HAVE_SQL.keys(), outside - MAY_HAVE_SQL.keys()
+
+
+def test_nothing_prints_without_making_it_printable() -> None:
+    """Text of others may contain characters that steer the operator's terminal."""
+    found = {
+        f"{path.relative_to(ROOT)}:{node.lineno}: {used}"
+        for path in SOURCES
+        if str(path.relative_to(ROOT)) not in MAY_PRINT
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call | ast.Attribute)
+        for used in [
+            f"{ast.unparse(node.func)}(" if isinstance(node, ast.Call) else ast.unparse(node)
+        ]
+        if PRINTS.fullmatch(used)
+    }
+    assert found == set()
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -7,6 +7,7 @@ unhealthy; 2 the command line is not valid; 3 accepted, but not finished within 
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from db.session import transaction
 from worker.cli import commands, enqueue, events, keys, punctuality, status, webhooks
@@ -14,6 +15,7 @@ from worker.cli.connect import open_database
 from worker.cli.output import exit_on_refusal
 from worker.runtime import logs
 from worker.runtime.errors_explained import one_clear_line
+from worker.runtime.printing import prepare_streams, print_note
 from worker.runtime.settings import LogFormat
 
 app = typer.Typer(
@@ -113,10 +115,12 @@ def migrate(
         if sample:
             with transaction(engine) as tx:
                 load_sample(tx)
-    typer.echo("The database is up to date.", err=True)
+    print_note("The database is up to date.")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; print an error that has an explanation as one line on stderr."""
     with one_clear_line(), exit_on_refusal():
-        app(arguments)
+        prepare_streams()
+        code = get_command(app).main(arguments, standalone_mode=False)
+    raise SystemExit(code)

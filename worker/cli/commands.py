@@ -13,6 +13,7 @@ from worker.cli.connect import open_database, open_runtime
 from worker.cli.options import AsJson, command_group, options_of_model
 from worker.cli.output import Columns, print_fields, print_more, print_rows, to_text
 from worker.enqueue import changes, time_zone_updates
+from worker.runtime.printing import print_note
 from worker.runtime.runtime import Runtime
 
 app = command_group("List, show, reschedule, cancel and retry commands.")
@@ -122,7 +123,7 @@ def retry(
     with open_runtime() as runtime:
         retried = changes.retry_all(runtime.engine, runtime.waker, request, None)
     last = f"; the last falls due at {to_text(retried.last_due_at)}" if retried.commands else ""
-    typer.echo(f"{retried.commands} commands have new attempts{last}.", err=True)
+    print_note(f"{retried.commands} commands have new attempts{last}.")
 
 
 @app.command()
@@ -143,7 +144,7 @@ def recompute() -> None:
         moved = time_zone_updates.recompute_instants(runtime.engine).moved
         runtime.waker.wake()
     print_rows(moved, MOVED, as_json=False)
-    typer.echo(f"{len(moved)} commands moved.", err=True)
+    print_note(f"{len(moved)} commands moved.")
 
 
 def _change(change: Callable[[Runtime], StoredCommand]) -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import typer
 from sqlalchemy import Engine
 
 from worker.local.engines import find_data_dir, find_running
 from worker.runtime.database import open_engine
+from worker.runtime.printing import print_note
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import (
@@ -31,7 +31,7 @@ def find_settings() -> Settings:
     found = find_running(directory)
     if found is None:
         return settings
-    typer.echo(f"Using the engines of `publish-worker up` in {directory}.", err=True)
+    print_note(f"Using the engines of `publish-worker up` in {directory}.")
     return settings.model_copy(
         update={"database_url": found.database_url, "redis_url": found.redis_url}
     )

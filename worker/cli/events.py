@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from schemas.fields import INT64_MAX
 from worker import subscribe
@@ -12,6 +12,7 @@ from worker.cli.options import AsJson, command_group
 from worker.cli.output import Columns, console, print_json, print_rows
 from worker.events import redis_stream
 from worker.runtime.errors_explained import complain
+from worker.runtime.printing import print_note, to_printable
 from worker.subscribe import dead_letters
 
 app = command_group("Follow events, rebuild their stream, list and redrive dead letters.")
@@ -74,7 +75,7 @@ def rebuild() -> None:
         count = redis_stream.rebuild(
             runtime.engine, runtime.redis, runtime.settings.public_base_url
         )
-    typer.echo(f"The stream was rebuilt with {count} events.", err=True)
+    print_note(f"The stream was rebuilt with {count} events.")
 
 
 @dead_app.command(
@@ -94,7 +95,7 @@ def list_dead(*, group: Group, as_json: AsJson = False) -> None:
         print_rows(found, DEAD_LETTERS, as_json=False)
     if not found:
         elsewhere = f" These have some: {', '.join(others)}." if others else ""
-        typer.echo(f"The group {group} has no dead letters.{elsewhere}", err=True)
+        print_note(f"The group {group} has no dead letters.{elsewhere}")
 
 
 @dead_app.command(
@@ -117,7 +118,7 @@ def redrive(
         raise typer.BadParameter("Give either --position or --all.")
     with open_runtime(redis=True) as runtime:
         count = dead_letters.redrive(runtime.redis, group, position=position)
-    typer.echo(f"{count} events will be delivered to the group {group} again.", err=True)
+    print_note(f"{count} events will be delivered to the group {group} again.")
     if not every and not count:
         raise typer.Exit(1)
 
@@ -134,11 +135,15 @@ def _print(received: subscribe.Received | subscribe.Missing | None, *, as_json: 
             pass
 
 
-def _line(position: int, event: dict[str, Any]) -> str:
+def _line(position: int, event: dict[str, Any]) -> Text:
     data = event["data"]
     text = f"{data['title']!r}  {data['url']}" if "url" in data else data.get("detail", "")
-    colour = COLOURS.get(event["type"], "red")
-    return (
-        f"{position:>6}  {event['time'][:23]}  [{colour}]{event['type']:<22}[/]  "
-        f"video {event['subject']:<6} {escape(text)}"
+    begin, kind, end = map(
+        to_printable,
+        (
+            f"{position:>6}  {event['time'][:23]}  ",
+            f"{event['type']:<22}",
+            f"  video {event['subject']:<6} {text}",
+        ),
     )
+    return Text.assemble(begin, (kind, COLOURS.get(event["type"], "red")), end)

@@ -12,6 +12,7 @@ from worker.cli.options import AsJson, command_group
 from worker.cli.output import Columns, print_rows
 from worker.operations import api_keys
 from worker.runtime.errors_explained import complain
+from worker.runtime.printing import print_line, print_note
 
 COLUMNS: Columns = {
     "id": "id",
@@ -47,12 +48,11 @@ def create(
     with open_database() as engine:
         secret = api_keys.create_key(engine, name=name, scope=scope, workspace_id=workspace)
     where = "every workspace" if workspace is None else f"workspace {workspace}"
-    typer.echo(
-        f"A key named {name!r} for {where}, scope {scope}. It is shown only once; send it as\n"
-        "Authorization: Bearer <key>",
-        err=True,
+    print_note(
+        f"A key named {name!r} for {where}, scope {scope}. It is shown only once; send it as"
     )
-    typer.echo(secret)
+    print_note("Authorization: Bearer <key>")
+    print_line(secret)
 
 
 @app.command("list")
@@ -72,4 +72,4 @@ def revoke(
     if not revoked:
         complain(f"There is no key {key_id} that is still valid.")
         raise typer.Exit(1)
-    typer.echo("Revoked.", err=True)
+    print_note("Revoked.")

@@ -7,15 +7,21 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-import typer
 from pydantic_core import to_jsonable_python
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+from typer.exceptions import TyperException
 
 from worker.enqueue.refusals import Refusal
 from worker.operations.api_keys import NoSuchWorkspace
 from worker.runtime.errors_explained import complain
+from worker.runtime.printing import (
+    make_console,
+    print_line,
+    print_note,
+    to_printable,
+)
 from worker.webhooks.endpoints import EndpointError
 
 WIDE = 200
@@ -29,18 +35,25 @@ Columns = Mapping[str, str | Callable[[Any], Any]]
 
 @contextmanager
 def exit_on_refusal() -> Generator[None]:
-    """End the process with exit code 1 and one line on stderr if a request is refused."""
+    """End the process with one line on stderr if a request is refused, or is not valid."""
     try:
         yield
+    except TyperException as error:
+        if text := error.format_message():  # without one, the help text was printed
+            complain(f"{to_printable(text)} (see `{_command_of(error)} --help`)")
+        raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        complain(to_printable(f"{error.filename or 'stdout'}: {error.strerror or error}"))
+        raise SystemExit(1) from None
     except (Refusal, EndpointError, NoSuchWorkspace) as error:
-        complain(str(error))
+        complain(to_printable(str(error)))
         raise SystemExit(1) from None
 
 
 def console() -> Console:
     """Return a console for stdout that does not break lines in a file or a pipe."""
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=WIDE)
+    made = make_console()
+    return made if made.is_terminal else make_console(WIDE)
 
 
 def print_rows(rows: Iterable[Any], columns: Columns, *, as_json: bool) -> None:
@@ -59,7 +72,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(Text(to_printable(cell)) for cell in row))
     console().print(table)
 
 
@@ -69,18 +82,23 @@ def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
         print_json(fields)
         return
     for name, field in fields.items():
-        print(f"{name:<{NAME_WIDTH}} {to_text(field)}")
+        print_line(f"{name:<{NAME_WIDTH}} {to_text(field)}")
 
 
 def print_json(value: Any) -> None:
     """Print a value, which may be a dataclass or a model, as JSON on one line."""
-    print(json.dumps(to_jsonable_python(value), ensure_ascii=False), flush=True)
+    print_line(json.dumps(value, default=to_jsonable_python, ensure_ascii=False))
 
 
 def print_more(last: Any) -> None:
     """Say on stderr how to get the next page; `last` identifies the last row, None if it is."""
     if last is not None:
-        typer.echo(f"There are more: --before {last}", err=True)
+        print_note(f"There are more: --before {last}")
+
+
+def _command_of(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else "publish-worker"
 
 
 def to_text(value: Any) -> str:

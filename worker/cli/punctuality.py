@@ -8,6 +8,7 @@ from worker.cli.connect import open_database
 from worker.cli.options import AsJson
 from worker.cli.output import print_json, print_table
 from worker.operations.punctuality import measure
+from worker.runtime.printing import print_note
 
 WEEK = 7 * 24 * 3600
 SPREAD = ("median", "p90", "p95", "p99", "max")
@@ -37,7 +38,7 @@ def punctuality(
             for name in ("lateness", "waiting", "working")
         ],
     )
-    typer.echo(f"{found.commands} commands in the last {window} seconds.", err=True)
+    print_note(f"{found.commands} commands in the last {window} seconds.")
 
 
 def _to_text(milliseconds: float | None) -> str:

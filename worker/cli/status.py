@@ -3,12 +3,14 @@
 from dataclasses import asdict
 
 import typer
+from rich.text import Text
 
 from worker.cli.connect import open_unchecked
 from worker.cli.options import AsJson
 from worker.cli.output import console, print_json, print_table, to_text
 from worker.operations.status import Status, survey
 from worker.runtime.errors_explained import complain
+from worker.runtime.printing import print_line, to_printable
 
 UNKNOWN = "unknown"
 GENERATION = {
@@ -35,24 +37,25 @@ def status(*, as_json: AsJson = False) -> None:
 
 def _print(found: Status) -> None:
     for check in found.checks:
-        mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
-        console().print(f"{mark} [bold]{check.name:<9}[/] {check.detail}")
-    print()
+        mark = ("✓ ", "green") if check.ok else ("✗ ", "red")
+        line = Text.assemble(mark, (f"{check.name:<9} ", "bold"), to_printable(check.detail))
+        console().print(line)
+    print_line()
     print_table(
         ["state", "commands"],
         [[state, f"{count:,}"] for state, count in sorted((found.commands or {}).items())]
         or [["none yet" if found.commands is not None else UNKNOWN, ""]],
     )
-    print()
+    print_line()
     oldest = found.oldest_due_seconds
     age = "" if oldest is None else f", the oldest for {oldest:.1f} s"
-    print(f"due now              {_to_text(found.due)}{age}")
+    print_line(f"due now              {_to_text(found.due)}{age}")
     nothing = "nothing" if found.commands is not None else UNKNOWN
-    print(f"next due             {to_text(found.next_due_at) or nothing}")
-    print(f"end of generation    {GENERATION[found.has_generation_trigger]}")
-    print(f"last position        {_to_text(found.position)}")
-    print(f"on the stream        {_to_text(found.stream_position)}")
-    print(f"quarantined messages {_to_text(found.quarantined_messages)}")
+    print_line(f"next due             {to_text(found.next_due_at) or nothing}")
+    print_line(f"end of generation    {GENERATION[found.has_generation_trigger]}")
+    print_line(f"last position        {_to_text(found.position)}")
+    print_line(f"on the stream        {_to_text(found.stream_position)}")
+    print_line(f"quarantined messages {_to_text(found.quarantined_messages)}")
 
 
 def _to_text(value: int | None) -> str:

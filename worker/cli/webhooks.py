@@ -20,6 +20,7 @@ from schemas.webhook import (
 from worker.cli.connect import find_settings, open_database
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
+from worker.runtime.printing import print_line, print_note
 from worker.webhooks import deliveries as deliveries_of
 from worker.webhooks import endpoints
 from worker.webhooks.test_event import send_test_event
@@ -161,7 +162,7 @@ def delete(endpoint_id: EndpointId) -> None:
     """Delete an endpoint and the log of its deliveries."""
     with open_database() as engine:
         endpoints.delete(engine, endpoint_id, None)
-    typer.echo("Removed.", err=True)
+    print_note("Removed.")
 
 
 @app.command()
@@ -244,7 +245,7 @@ def replay(
                 replayed = deliveries_of.replay(engine, endpoint_id, request, None)
                 count, since = count + replayed.deliveries, replayed.next_position
                 is_complete = since is None
-    typer.echo(f"{count} deliveries will be sent again.", err=True)
+    print_note(f"{count} deliveries will be sent again.")
 
 
 def _show_delivery(endpoint_id: UUID, delivery_id: UUID, *, as_json: bool) -> None:
@@ -254,7 +255,7 @@ def _show_delivery(endpoint_id: UUID, delivery_id: UUID, *, as_json: bool) -> No
         print_json(delivery)
         return
     print_fields(delivery.model_dump(exclude={"log"}), as_json=False)
-    print()
+    print_line()
     print_rows(delivery.log, ATTEMPTS, as_json=False)
 
 
@@ -264,12 +265,11 @@ def _print_secret(endpoint: WebhookEndpointWithSecret, *, as_json: bool) -> None
         return
     until = endpoint.previous_secret_until
     previous = f" The previous one signs too until {to_text(until)}." if until else ""
-    typer.echo(
+    print_note(
         f"Endpoint {endpoint.id} of workspace {endpoint.workspace_id}. "
-        f"Its secret is shown only once.{previous}",
-        err=True,
+        f"Its secret is shown only once.{previous}"
     )
-    typer.echo(endpoint.secret)
+    print_line(endpoint.secret)
 
 
 def _allow_private() -> bool:

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 from sqlalchemy import Engine
 
@@ -29,6 +30,7 @@ from worker.local.guard import Guard, start_guard
 from worker.operations.api_keys import create_key, identify
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import complain
+from worker.runtime.printing import make_console, to_printable
 from worker.runtime.settings import Settings, SettingsError
 from worker.runtime.startup import check_settings
 
@@ -62,7 +64,7 @@ def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
     `with_platform` makes the platform's tables, `sample` loads the sample videos; None does both
     on our own engines and neither on given ones. Raises SettingsError if a setting is not valid.
     """
-    console = Console(highlight=False)
+    console = make_console()
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         stack.enter_context(interruptible())
         guard = stack.enter_context(start_guard())
@@ -96,7 +98,7 @@ def _with_engines(
         check_settings(settings)
         return settings, None
     home = find_data_dir(settings.data_dir)
-    console.print(f"Starting PostgreSQL and Valkey in {home} …", soft_wrap=True)
+    console.print(f"Starting PostgreSQL and Valkey in {escape(str(home))} …", soft_wrap=True)
     found = stack.enter_context(engines(home, guard=guard))
     urls = {"database_url": found.database_url, "redis_url": found.redis_url}
     return settings.model_copy(update=urls), home
@@ -151,7 +153,7 @@ def _print_lines(child: Child, console: Console) -> None:
         return
     for line in child.process.stdout:
         prefix = f"{datetime.now().astimezone():%H:%M:%S} {child.name:<6} │ "
-        text = line.decode(errors="replace").rstrip("\n")
+        text = to_printable(line.decode(errors="replace").rstrip("\n"))
         console.print(Text.assemble((prefix, COLOURS[child.name]), text), soft_wrap=True)
 
 

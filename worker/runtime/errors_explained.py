@@ -1,6 +1,5 @@
 """Errors in one line for the person who runs a process: what is wrong, and what to do."""
 
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -19,6 +18,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, SettingsDropped
+from worker.runtime.printing import print_note
 from worker.runtime.settings import Settings, SettingsError
 
 NOT_MIGRATED = (
@@ -76,8 +76,9 @@ def one_clear_line() -> Generator[None]:
 
 
 def complain(text: str) -> None:
-    """Print an error on stderr."""
-    print(f"publish-worker: {text}", file=sys.stderr, flush=True)
+    """Print an error on stderr; it may have several lines."""
+    for line in f"publish-worker: {text}".split("\n"):
+        print_note(line)
 
 
 def explain_database_error(error: Exception) -> str:

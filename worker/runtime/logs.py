@@ -2,12 +2,19 @@
 
 import logging
 import sys
+from io import StringIO
+from textwrap import indent
+from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from worker.runtime.printing import to_printable, to_printable_lines
 from worker.runtime.redaction import redact_line
 from worker.runtime.settings import LogFormat
+
+MARGIN = "    "
+"""Before each line of a traceback: a text in it cannot imitate a line of the log."""
 
 
 def configure(log_format: LogFormat, level: str = "INFO") -> None:
@@ -56,6 +63,28 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
     if log_format is LogFormat.JSON:
         json = structlog.processors.JSONRenderer()
         return [structlog.processors.format_exc_info, json, redact_line]
-    plain = structlog.dev.plain_traceback  # the pretty one shows local variables: secrets too
-    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
-    return [console, redact_line]
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=_write_traceback
+    )
+    return [_make_printable, renderer, redact_line]
+
+
+def _make_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Let no value steer the terminal, and no line of a message begin like a line of the log."""
+    message = to_printable_lines(str(event.pop("event", ""))).replace("\n", f"\n{MARGIN}")
+    exc_info = event.pop("exc_info", None)
+    values = {key: _to_printable_value(value) for key, value in event.items()}
+    return {**values, "event": message, "exc_info": exc_info}
+
+
+def _to_printable_value(value: object) -> object:
+    if isinstance(value, int | float | None):
+        return value
+    return to_printable(value if isinstance(value, str) else repr(value))
+
+
+def _write_traceback(output: TextIO, exc_info: ExcInfo) -> None:
+    """Write it without the local variables, which contain secrets."""
+    text = StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    output.write(indent(to_printable_lines(text.getvalue()), MARGIN))

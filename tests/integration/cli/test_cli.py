@@ -444,6 +444,20 @@ def test_dead_letters_are_listed_and_redriven(run: Run, here: Pipeline, redis_ur
         assert [delivery.position for delivery in islice(subscriber, 2)] == [1, 2]
 
 
+def test_the_error_of_a_dead_letter_cannot_steer_the_terminal(
+    run: Run, here: Pipeline, redis_url: str
+) -> None:
+    here.publish(here.video(title="\x9b2J\u202etitle"))
+    here.events()
+    with Subscriber(redis_url, group="search", max_tries=1) as subscriber:
+        for delivery in islice(subscriber, 1):
+            delivery.fail(ValueError("\x1b[2J[/red]\x85"))
+    for arguments in ((), ("--json",)):
+        printed = run("events", "dead", "list", "-g", "search", *arguments).out
+        assert "\\u001b[2J[/red]\\u0085" in printed
+        assert not set(printed) & {"\x1b", "\x85", "\x9b", "\u202e"}
+
+
 def test_rebuild_restores_the_stream_from_the_outbox(run: Run, here: Pipeline) -> None:
     here.publish(here.video())
     before = here.events()

@@ -177,6 +177,18 @@ def test_a_test_event_shows_the_answer(webhooks: Run) -> None:
     assert "later" in done.out
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_an_answer_cannot_steer_the_terminal(webhooks: Run, as_json: tuple[str, ...]) -> None:
+    with receiving() as receiver:
+        allowed = {"WEBHOOKS_ALLOW_PRIVATE": "true"}
+        endpoint = register(webhooks, "--url", receiver.url(), **allowed)["id"]
+        receiver.answers["/"] = says(503, "\x1b]0;owned\x07\x9b31m\u202egpj.exe\r\nok".encode())
+        printed = webhooks("test", endpoint, *as_json).out
+    assert "gpj.exe" in printed
+    assert not set(printed) & {"\x1b", "\x07", "\x9b", "\u202e", "\r"}
+    assert not [line for line in printed.splitlines() if line.startswith("ok")]
+
+
 def test_deliveries_are_listed_and_one_is_shown(webhooks: Run, here: Pipeline) -> None:
     endpoint = delivered(webhooks, here, 2)
     lines = webhooks("deliveries", endpoint, "--state", "failed", "--json").out.splitlines()

@@ -13,6 +13,7 @@ from worker.local.demo.screen import Screen
 from worker.local.demo.setup import Demo, set_up
 from worker.local.demo.summary import summarise
 from worker.local.demo.waiting import DemoFailed
+from worker.runtime.printing import make_console
 
 WRONG = (DemoFailed, httpx.HTTPError, *DATABASE_ERRORS, KeyError, ValueError)
 """What a scenario raises when an answer is not the expected one."""
@@ -20,7 +21,7 @@ WRONG = (DemoFailed, httpx.HTTPError, *DATABASE_ERRORS, KeyError, ValueError)
 
 def demo() -> int:
     """Run all scenarios; return 0 if every check holds, else 1."""
-    console = Console(highlight=False)
+    console = make_console()
     begun = time.monotonic()
     console.print("Starting PostgreSQL, Valkey, the API, a worker and beat …")
     with interruptible(), set_up(Screen(console)) as ready:
