@@ -11,7 +11,7 @@ from io import StringIO
 
 import pytest
 import structlog
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.panel import Panel
 from rich.table import Table
@@ -32,6 +32,7 @@ BIDIRECTIONAL = {
 OUR_STYLES = re.compile(r"\x1b\[[\d;]*m")
 
 texts = st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "L", "P", "Zs"]))
+FUZZ = settings(deadline=None, max_examples=50)
 hostile = example("\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066\x85\r\n\x7f\ud800[red]:smile:\t")
 
 
@@ -75,6 +76,7 @@ def grid(text: str) -> Table:
 
 
 @pytest.mark.parametrize("printer", PRINTERS)
+@FUZZ
 @hostile
 @given(text=texts)
 def test_nothing_printed_steers_the_terminal(printer: str, text: str) -> None:
@@ -86,6 +88,7 @@ def test_nothing_printed_steers_the_terminal(printer: str, text: str) -> None:
     assert steers(out.getvalue()) == set()
 
 
+@FUZZ
 @hostile
 @given(text=texts)
 def test_on_a_terminal_only_our_own_styles_are_escape_sequences(text: str) -> None:
@@ -103,6 +106,7 @@ def test_on_a_terminal_only_our_own_styles_are_escape_sequences(text: str) -> No
     assert steers(OUR_STYLES.sub("", out.getvalue())) == set()
 
 
+@FUZZ
 @hostile
 @given(text=texts)
 def test_escaped_json_is_the_same_document(text: str) -> None:
@@ -139,6 +143,7 @@ def log_output(*, colours: bool) -> Generator[StringIO]:
 
 
 @pytest.mark.parametrize("colours", [False, True])
+@FUZZ
 @hostile
 @given(text=texts)
 def test_no_log_line_steers_the_terminal(colours: bool, text: str) -> None:
