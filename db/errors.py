@@ -16,6 +16,10 @@ _MIXED_UP = ("26000", "42P05")
 """A prepared statement is missing, or exists already: a connection pooler mixes up sessions."""
 
 
+LONGEST_TEXT = 2000
+"""Characters of a description."""
+
+
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or rejects the connection."""
 
@@ -30,6 +34,18 @@ class OtherVersion(Exception):
 
 class NotMigrated(Exception):
     """The tables are missing or have another version. Run `publish-worker migrate`."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Name an error, and say what it says, for people who may not see rows: in events and answers.
+
+    The rest of a database's answer (DETAIL with "Failing row contains …", CONTEXT, the statement)
+    belongs only in the log.
+    """
+    cause = getattr(error, "orig", None) or error
+    primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    text = f"{type(cause).__name__}: {(primary or str(cause)).partition(chr(10))[0]}"
+    return text[:LONGEST_TEXT].replace("\x00", "")
 
 
 def is_away(error: BaseException) -> bool:

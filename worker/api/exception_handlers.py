@@ -98,8 +98,7 @@ def _to_problem(request: Request, error: Exception) -> ApiProblem:
         case NoSuchVideo() | VideoChanged() if _is_bulk(request):
             problem = _from_bulk(error)
         case ReportRefused():
-            reason = str(error).partition("\n")[0]
-            detail = f"The platform's table refuses it: {reason}"
+            detail = f"The platform's table refuses it: {error}"
             problem = ApiProblem(problems.REPORT_REFUSED, detail)
         case _ if kind := _GENERAL_KINDS.get(type(error)):
             problem = ApiProblem(kind)

@@ -8,7 +8,7 @@ import structlog
 from psycopg import errors
 from sqlalchemy import Engine
 
-from db.errors import DATABASE_ERRORS, is_passing
+from db.errors import DATABASE_ERRORS, describe_error, is_passing
 from db.session import Connection, transaction
 from db.videos import generation
 from schemas.generation import GenerationReport, GenerationState
@@ -96,7 +96,8 @@ def _refusals() -> Generator[None]:
     except DATABASE_ERRORS as error:
         if _may_pass(error):
             raise
-        raise ReportRefused(str(error)) from error
+        log.warning("report.refused", exc_info=error)
+        raise ReportRefused(describe_error(error)) from error
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Engine
 
 from db.commands.claim import Turn, claim_due, claim_these
-from db.errors import is_passing
+from db.errors import describe_error, is_passing
 from db.session import Connection, transaction
 from db.videos import facts_and_release
 from schemas.command import CommandState
@@ -157,7 +157,8 @@ def _decide_failed_attempt(engine: Engine, command_id: UUID, error: Exception) -
     """Postpone a failing command, or end it as `failed` after its last attempt."""
     with transaction(engine) as tx:
         decisions = [
-            decide_after_failure(command, error) for command in claim_these(tx, [command_id])
+            decide_after_failure(command, describe_error(error))
+            for command in claim_these(tx, [command_id])
         ]
         if decisions:
             facts_and_release.write(tx, decisions)

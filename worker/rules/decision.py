@@ -98,10 +98,12 @@ def ask_once(decisions: Iterable[Decision]) -> list[Decision]:
     ]
 
 
-def decide_after_failure(command: ClaimedCommand, error: Exception) -> Decision:
-    """Decide a command whose attempt raised `error`: back off, or fail after the last attempt."""
+def decide_after_failure(command: ClaimedCommand, detail: str) -> Decision:
+    """Decide a command whose attempt failed: back off, or fail after the last attempt.
+
+    `detail` describes the error; subscribers and webhooks receive it.
+    """
     attempts = command.attempts + 1
-    detail = f"{type(error).__name__}: {error}"[:2000].replace("\x00", "")
     if attempts >= MAX_ATTEMPTS:
         failed = end_command(command, CommandState.FAILED, command.now, "error", detail)
         return replace(failed, attempts=attempts)

@@ -6,6 +6,7 @@ import structlog
 from sqlalchemy import Engine
 
 from db.commands import inbox
+from db.errors import DATABASE_ERRORS, describe_error
 from db.session import transaction
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -21,10 +22,12 @@ def quarantine(engine: Engine, body: object, error: Exception) -> None:
 
     `body` may be anything: what JSON cannot hold is kept as its `repr`.
     """
-    reason = str(error)[:KEPT_REASON].encode("ascii", "backslashreplace").decode()
+    of_database = isinstance(error, DATABASE_ERRORS)
+    reason = (describe_error(error) if of_database else str(error))[:KEPT_REASON]
+    reason = reason.encode("ascii", "backslashreplace").decode().replace("\x00", "")
     with transaction(engine) as tx:
-        inbox.quarantine(tx, body=_to_text(body), error=reason.replace("\x00", ""))
-    log.error("message.quarantined", error=str(error)[:KEPT_REASON])
+        inbox.quarantine(tx, body=_to_text(body), error=reason)
+    log.error("message.quarantined", error=reason, exc_info=error if of_database else None)
 
 
 def _to_text(body: object) -> str:

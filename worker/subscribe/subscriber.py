@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import structlog
 from redis.exceptions import RedisError
 
+from db.errors import DATABASE_ERRORS, describe_error
 from schemas.received_event import Event, from_document
 from worker.runtime.outage import Outage
 from worker.subscribe.connections import (
@@ -129,7 +130,11 @@ class BaseSubscriber:
         await self._when_reachable(self._retries.flush(now))
 
     async def _fail(self, entry: Entry, error: BaseException | str) -> None:
-        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        if isinstance(error, DATABASE_ERRORS):
+            log.warning("subscriber.database_refused", group=self.group.name, exc_info=error)
+            text = describe_error(error)
+        else:
+            text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
         await self._when_reachable(self._retries.fail(entry, text, time.monotonic()))
 
     async def _leave(self) -> None:

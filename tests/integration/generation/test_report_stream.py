@@ -379,6 +379,15 @@ def test_a_refused_report_does_not_block_its_batch(pipeline: Pipeline) -> None:
     assert count_pending(pipeline) == 0
 
 
+def test_the_quarantine_of_a_refused_report_has_no_contents_of_rows(pipeline: Pipeline) -> None:
+    pipeline.execute("ALTER TABLE video ADD CONSTRAINT drafts_only CHECK (status <> 'completed')")
+    put(pipeline, document(pipeline.video(**DRAFT)))
+    assert take(pipeline) == 1
+    [(_, error)] = read_quarantine(pipeline)
+    assert 'violates check constraint "drafts_only"' in error
+    assert "Failing row contains" not in error
+
+
 def test_nothing_is_acknowledged_while_the_database_is_unreachable(pipeline: Pipeline) -> None:
     put(pipeline, document(pipeline.video(**DRAFT)), "no JSON")
     away = connect("postgresql://nobody@127.0.0.1:1/nothing")

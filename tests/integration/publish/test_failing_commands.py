@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.errors import LockNotAvailable
+from structlog.testing import capture_logs
 
 from db.session import LOCK_SECONDS, STATEMENT_SECONDS
 from db.videos import facts_and_release
@@ -47,6 +48,23 @@ def test_the_failing_command_backs_off_and_keeps_the_error(poisoned: Pipeline) -
     assert (command.state, command.attempts, command.reason) == ("scheduled", 1, "error")
     assert "this row is poisonous" in (command.detail or "")
     assert command.due_at > command.accepted_at
+
+
+def test_the_error_has_no_contents_of_rows(pipeline: Pipeline) -> None:
+    """PostgreSQL's DETAIL has the whole row; subscribers, webhooks and clients get the message."""
+    pipeline.execute("ALTER TABLE video ADD CONSTRAINT drafts_only CHECK (is_draft)")
+    [command] = pipeline.publish(pipeline.video(plan='{"note": "internal"}', title="Secret"))
+    with capture_logs() as logs:
+        for _ in range(MAX_ATTEMPTS - 1):
+            pipeline.make_due()
+            pipeline.run()
+    [event] = pipeline.events()
+    expected = (
+        'CheckViolation: new row for relation "video" violates check constraint "drafts_only"'
+    )
+    assert event["data"]["detail"] == pipeline.command(command.id).detail == expected
+    assert "Failing row contains" not in str(event)
+    assert "Failing row contains" in str(logs[-1]["exc_info"])
 
 
 def test_after_its_last_attempt_it_fails_with_an_event(poisoned: Pipeline) -> None:

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 import pytest
+from psycopg.errors import CheckViolation
 from redis import Redis
 from structlog.testing import capture_logs
 
@@ -218,6 +219,15 @@ def test_after_five_tries_an_event_is_a_dead_letter_and_others_go_on(
     assert letter.error == "RuntimeError: cannot index that"
     assert letter.event["id"] == "id-1"
     assert redis.xpending("video.events", "search")["pending"] == 0
+
+
+def test_a_dead_letter_has_no_contents_of_the_handlers_rows(redis: Redis, redis_url: str) -> None:
+    add_events(redis, "a")
+    refusal = CheckViolation("no\nDETAIL:  Failing row contains (1, private).")
+    with Subscriber(redis_url, group="search", max_tries=1) as subscriber, patience(subscriber):
+        next(subscriber).fail(refusal)
+    [letter] = read_letters(redis, "search")
+    assert letter.error == "CheckViolation: no"
 
 
 def test_a_dead_letter_is_redriven_to_its_group_alone(redis: Redis, redis_url: str) -> None:
