@@ -96,7 +96,7 @@ def main() -> int:
 
 def measure(run: Run, readers: int, events: int) -> Result:
     """Commit and relay one publication at a time, and compare with when each reader had it."""
-    key = create_key(run.engine, name="bench", scope=Scope.READ, workspace_id=WORKSPACE)
+    key = create_key(run.engine, name="bench", scope=Scope.EVENTS, workspace_id=WORKSPACE)
     with _api(run) as (pid, port):
         before = resident(pid)["rss"]
         with _readers(port, key, readers, events + WARM_UP) as hearing:

@@ -10,6 +10,8 @@ from schemas.fields import Frozen
 class Scope(StrEnum):
     """The permissions of a key. Each scope includes the ones before it."""
 
+    EVENTS = "events"
+    """Only the feeds of events, without those about webhooks; the only scope of a key in a URL."""
     READ = "read"
     PUBLISH = "publish"
     ADMIN = "admin"

@@ -164,7 +164,7 @@ def api_process(tmp_path: Path, database_url: str, redis_url: str) -> Generator[
 def test_a_browser_misses_nothing_and_gets_nothing_twice_while_the_api_restarts(
     pipeline: Pipeline, api_process: ApiProcess, tmp_path: Path
 ) -> None:
-    key = create_key(pipeline.engine, name="page", scope=Scope.READ, workspace_id=1)
+    key = create_key(pipeline.engine, name="page", scope=Scope.EVENTS, workspace_id=1)
     told = 0
 
     def tell(count: int) -> int:

@@ -21,6 +21,7 @@ from worker.runtime.wake_ups import Waker
 
 CALLERS: dict[str, tuple[Scope, int | None]] = {
     "publish": (Scope.PUBLISH, 1),
+    "events": (Scope.EVENTS, 1),
     "read": (Scope.READ, 1),
     "admin": (Scope.ADMIN, 1),
     "elsewhere": (Scope.ADMIN, 2),

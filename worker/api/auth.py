@@ -48,12 +48,13 @@ async def identify_caller(request: Request) -> Caller:
 async def identify_reader(request: Request) -> Caller:
     """Accept the key in the query as well (RFC 6750, 2.3): EventSource cannot set headers.
 
-    URLs are kept in browser histories and proxy logs, so there only a key of scope `read` is valid.
+    URLs are kept in browser histories and proxy logs, so only a key of scope `events` is valid
+    there.
     """
     if await _bearer(request):
         return await identify_caller(request)
     caller = await _identify(request, request.query_params.get(ACCESS_TOKEN))
-    if caller.scope is not Scope.READ:
+    if caller.scope is not Scope.EVENTS:
         raise ApiProblem(KEY_IN_URL)
     return caller
 
@@ -82,9 +83,13 @@ _IDENTIFIERS: dict[object, Identifier] = {
 RequiresKey = Depends(_authenticate)
 """For a router: a request without a key is refused before anything else is checked."""
 AnyCaller = Annotated[Caller, RequiresKey]
-"""Any key: each scope may read."""
+"""Any key: each scope may read events."""
 StreamCaller = Annotated[Caller, Depends(_authenticate_stream)]
-"""Any key in the header, or one of scope `read` in the query."""
+"""Any key in the header, or one of scope `events` in the query."""
+
+
+async def _require_read(caller: AnyCaller) -> Caller:
+    return _require(Scope.READ, caller)
 
 
 async def _require_publish(caller: AnyCaller) -> Caller:
@@ -102,6 +107,8 @@ def _require(needed: Scope, caller: Caller) -> Caller:
     return caller
 
 
+ReadCaller = Annotated[Caller, Depends(_require_read)]
+"""A key that may read videos, commands and webhook endpoints."""
 PublishCaller = Annotated[Caller, Depends(_require_publish)]
 """A key that may publish."""
 AdminCaller = Annotated[Caller, Depends(_require_admin)]

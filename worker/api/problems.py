@@ -64,7 +64,7 @@ ADMIN_NEEDED = ProblemKind(
     "scope-too-low", 403, "The scope of this key is 'publish'; this request needs 'admin'."
 )
 KEY_IN_URL = ProblemKind(
-    "key-in-url", 403, "A URL may carry only a key of scope 'read'. Create one for this purpose."
+    "key-in-url", 403, "A URL may carry only a key of scope 'events'. Create one for this purpose."
 )
 NO_SUCH_PAGE = ProblemKind("no-such-page", 404, "This address does not exist.")
 NO_SUCH_VIDEO = ProblemKind("no-such-video", 404, "There is no video 7 that this key can see.")

@@ -33,7 +33,11 @@ def create(
     *,
     name: Annotated[str, typer.Option(help="A name for the key; `keys list` shows it.")],
     scope: Annotated[
-        Scope, typer.Option(help="What the key may do. Each scope includes the ones before it.")
+        Scope,
+        typer.Option(
+            help="What the key may do. Each scope includes the ones before it. Only a key of scope "
+            "`events` may be in a URL."
+        ),
     ],
     workspace: Annotated[
         int | None, typer.Option(help="Confine the key to this workspace.", min=1, max=INT64_MAX)

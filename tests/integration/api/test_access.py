@@ -1,9 +1,15 @@
 """Access: no route but health, documents and addresses works without a key; a key sees its own."""
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from db.events.outbox import append
+from db.session import transaction
+from schemas.events import EndpointDisabled, EventType
+from schemas.values.decision import NewEvent
 from tests.support.api import Api
 from worker.operations.api_keys import list_keys, revoke_key
 
@@ -57,6 +63,36 @@ def test_a_key_that_may_only_read_changes_nothing(api: Api, method: str, path: s
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *ROUTES,
+        ("GET", "/publish-commands/causes"),
+        ("GET", "/punctuality"),
+        ("GET", "/webhook-endpoints"),
+        ("POST", "/webhook-endpoints"),
+        ("GET", f"/webhook-endpoints/{NOBODYS}"),
+        ("GET", f"/webhook-endpoints/{NOBODYS}/deliveries"),
+        ("POST", "/videos/{video}/generation"),
+    ],
+)
+def test_a_key_for_events_reads_nothing_else(api: Api, method: str, path: str) -> None:
+    answer = api.call(method, "/api/v1" + path.format(video=api.video()), "events")
+    assert (answer.status_code, answer.json()["type"]) == (403, "/problems/scope-too-low")
+    assert "'events'" in answer.json()["detail"]
+
+
+def test_a_key_for_events_reads_the_feed_without_webhook_urls(api: Api) -> None:
+    api.publish(api.video())
+    record_disabled_endpoint(api)
+    seen = {key: [e["type"] for e in api.get("/events", key).json()] for key in ("events", "read")}
+    assert seen["events"] == ["video.published"]
+    assert seen["read"] == ["video.published", "webhook.endpoint_disabled"]
+    asked = api.get("/events?type=webhook.endpoint_disabled", "events")
+    assert (asked.status_code, asked.json()["type"]) == (403, "/problems/scope-too-low")
+    assert api.get("/events?type=video.published", "events").json() != []
+
+
+@pytest.mark.parametrize(
     ("method", "path"), [(method, path) for method, path in ROUTES if "{video}" in path]
 )
 def test_videos_of_another_workspace_do_not_exist(api: Api, method: str, path: str) -> None:
@@ -104,3 +140,30 @@ def test_health_and_documents_need_no_key(api: Api, path: str) -> None:
 def test_no_answer_repeats_a_key(api: Api) -> None:
     answer: Any = api.get("/videos/7/", "pw_secret_that_is_wrong")
     assert "pw_secret" not in answer.text
+
+
+def record_disabled_endpoint(api: Api) -> None:
+    endpoint_id, now = UUID(NOBODYS), datetime.now(UTC)
+    data = EndpointDisabled(
+        endpoint_id=endpoint_id,
+        workspace_id=1,
+        url="https://hooks.example.com/secret",
+        reason="gone",
+        detail="It answered 410.",
+        disabled_at=now,
+    )
+    event = NewEvent(
+        id=endpoint_id,
+        type=EventType.ENDPOINT_DISABLED,
+        video_id=None,
+        subject=str(endpoint_id),
+        workspace_id=1,
+        occurred_at=now,
+        revision=None,
+        command_id=None,
+        correlation_id=str(endpoint_id),
+        traceparent=None,
+        data=data,
+    )
+    with transaction(api.engine) as tx:
+        append(tx, [event])

@@ -33,7 +33,7 @@ NOT_OURS = [
 
 @pytest.fixture
 def key(platform: Engine) -> str:
-    return create_key(platform, name="reader", scope=Scope.READ, workspace_id=1)
+    return create_key(platform, name="reader", scope=Scope.EVENTS, workspace_id=1)
 
 
 @pytest.fixture
@@ -290,11 +290,13 @@ def test_a_disconnected_reader_is_removed(server: Served, url: str, key: str) ->
     wait_until(lambda: server.live_readers == 0, "nobody")
 
 
-def test_a_key_in_the_url_may_only_read(pipeline: Pipeline, url: str, key: str) -> None:
-    strong = create_key(pipeline.engine, name="strong", scope=Scope.PUBLISH, workspace_id=1)
-    with listening(f"{url}?access_token={strong}") as refused:
-        wait_until(lambda: refused.has_ended, "the refusal")
-    assert (refused.status, json.loads(refused.problem)["type"]) == (403, "/problems/key-in-url")
+def test_a_key_in_the_url_may_only_read_events(pipeline: Pipeline, url: str, key: str) -> None:
+    for scope in (Scope.READ, Scope.PUBLISH, Scope.ADMIN):
+        strong = create_key(pipeline.engine, name="strong", scope=scope, workspace_id=1)
+        with listening(f"{url}?access_token={strong}") as refused:
+            wait_until(lambda refused=refused: refused.has_ended, "the refusal")
+        problem = json.loads(refused.problem)["type"]
+        assert (refused.status, problem) == (403, "/problems/key-in-url")
     with listening(f"{url}?access_token={key}") as heard:
         wait_until(lambda: heard.blocks, "the greeting")
     for query in ("", "?access_token=pw_nobodys", "?access_token="):

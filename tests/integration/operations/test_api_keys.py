@@ -52,6 +52,8 @@ def test_a_key_for_a_workspace_that_is_not_there_is_refused(platform: Engine) ->
 @pytest.mark.parametrize(
     ("has", "needs", "may"),
     [
+        (Scope.EVENTS, Scope.READ, False),
+        (Scope.READ, Scope.EVENTS, True),
         (Scope.READ, Scope.READ, True),
         (Scope.READ, Scope.PUBLISH, False),
         (Scope.PUBLISH, Scope.READ, True),

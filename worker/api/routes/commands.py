@@ -19,7 +19,7 @@ from schemas.command import (
 )
 from schemas.values.caller import Caller
 from worker.api import problems
-from worker.api.auth import AnyCaller, CurrentRuntime, PublishCaller, RequiresKey
+from worker.api.auth import CurrentRuntime, PublishCaller, ReadCaller, RequiresKey
 from worker.api.command_resource import to_publish_command
 from worker.api.documents import commands as examples
 from worker.api.documents.responses import (
@@ -81,7 +81,7 @@ def create(
     | failures(problems.NO_SUCH_COMMAND),
 )
 def list_commands(
-    runtime: CurrentRuntime, caller: AnyCaller, query: Annotated[CommandFilter, Query()]
+    runtime: CurrentRuntime, caller: ReadCaller, query: Annotated[CommandFilter, Query()]
 ) -> PublishCommands:
     """Return a page of commands; `next` is the URL of the following page."""
     page = changes.list_page(runtime.engine, query, caller.workspace_id)
@@ -100,7 +100,7 @@ def list_commands(
     summary="See why commands failed",
     responses=success(200, "The causes.", {"causes": [examples.CAUSE]}),
 )
-def causes(runtime: CurrentRuntime, caller: AnyCaller) -> FailureCauses:
+def causes(runtime: CurrentRuntime, caller: ReadCaller) -> FailureCauses:
     """Group the failed commands by the error that ended them, the most frequent one first."""
     return FailureCauses(causes=changes.read_causes(runtime.engine, caller.workspace_id))
 
@@ -136,7 +136,7 @@ def retry_all(
     responses=failures(problems.NO_SUCH_COMMAND)
     | success(200, "The command's current state.", examples.COMMAND),
 )
-def retrieve(command_id: CommandId, runtime: CurrentRuntime, caller: AnyCaller) -> PublishCommand:
+def retrieve(command_id: CommandId, runtime: CurrentRuntime, caller: ReadCaller) -> PublishCommand:
     """Return the command's current state."""
     row = changes.read_command(runtime.engine, command_id, caller.workspace_id)
     return to_publish_command(runtime.settings.public_base_url, row)

@@ -8,8 +8,9 @@ from anyio import to_thread
 from fastapi import Header, Query, Request, Response
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from schemas.events import EventType
 from schemas.feed import MAX_POSITION, EventFilter, FeedEvent, FeedFilter, StreamFilter
-from schemas.values.caller import Caller
+from schemas.values.caller import Caller, Scope
 from worker.api import problems
 from worker.api.admission import current_turn
 from worker.api.auth import AnyCaller, CurrentRuntime, StreamCaller
@@ -24,6 +25,7 @@ from worker.api.documents.responses import (
 )
 from worker.api.links import page_url
 from worker.api.prefer_wait import parse_prefer_wait
+from worker.api.problems import ApiProblem
 from worker.api.routing import Router
 from worker.api.streaming.sse import EventStream
 from worker.api.streaming.tail import Tail
@@ -51,7 +53,7 @@ class StreamQuery(StreamFilter):
     model_config = ConfigDict(extra="ignore")
 
     access_token: Annotated[str, Field(max_length=255)] | None = None
-    """A key of scope `read`, for EventSource, which cannot set headers. This server does not log
+    """A key of scope `events`, for EventSource, which cannot set headers. This server does not log
     it; make sure that no proxy does."""
     last_event_id: LastEventId = Field(default=None, alias="lastEventId")
     """The last position received; overrides `after`. EventSource polyfills send it, as they cannot
@@ -106,6 +108,7 @@ async def list_events(
 ) -> EventBatch:
     """Read the events after position `after`, in order; without it, from the oldest stored event.
 
+    A key of scope `events` does not see events about webhooks, which contain URLs.
     Continue with the `next` link, or with its number as `after`, whether the page is full, partly
     full or empty: no event is missed, and none is repeated. A page may be empty although more
     events follow, since one call scans 5,000 positions. With `Prefer: wait=N` the answer is sent as
@@ -170,8 +173,20 @@ async def stream(
 
 def _to_filter(caller: Caller, query: StreamFilter) -> EventFilter:
     return EventFilter(
-        workspace_id=caller.workspace_id, types=frozenset(query.type), video_id=query.video_id
+        workspace_id=caller.workspace_id,
+        types=_allowed_types(caller, frozenset(query.type)),
+        video_id=query.video_id,
     )
+
+
+def _allowed_types(caller: Caller, wanted: frozenset[EventType]) -> frozenset[EventType]:
+    """The types to read. A key that a page's visitors see must not show webhook URLs."""
+    if caller.scope.includes(Scope.READ):
+        return wanted
+    if EventType.ENDPOINT_DISABLED in wanted:
+        detail = f"Events of type '{EventType.ENDPOINT_DISABLED}' need a key of scope 'read'."
+        raise ApiProblem(problems.SCOPE_TOO_LOW, detail)
+    return wanted or frozenset(EventType) - {EventType.ENDPOINT_DISABLED}
 
 
 def _read_page(runtime: Runtime, event_filter: EventFilter, query: FeedFilter) -> FeedPage:

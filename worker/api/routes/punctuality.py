@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from schemas.punctuality import Punctuality
-from worker.api.auth import AnyCaller, CurrentRuntime, RequiresKey
+from worker.api.auth import CurrentRuntime, ReadCaller, RequiresKey
 from worker.api.documents.responses import KEY_PROBLEMS, success
 from worker.api.routing import Router
 from worker.operations import punctuality
@@ -33,7 +33,7 @@ EXAMPLE = {
 )
 def measure(
     runtime: CurrentRuntime,
-    caller: AnyCaller,
+    caller: ReadCaller,
     window: Annotated[
         int,
         Query(

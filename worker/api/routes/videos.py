@@ -21,7 +21,7 @@ from schemas.problem import FieldError
 from schemas.video import Video
 from worker.api import problems
 from worker.api.admission import current_turn
-from worker.api.auth import AnyCaller, CurrentRuntime, RequiresKey
+from worker.api.auth import CurrentRuntime, ReadCaller, RequiresKey
 from worker.api.command_resource import to_publish_command
 from worker.api.documents import videos as examples
 from worker.api.documents.commands import COMMAND
@@ -240,7 +240,7 @@ def _read_result(runtime: Runtime, command_id: UUID, origin: Origin) -> VideoRes
     summary="See what a publish would do now",
     responses=failures(problems.NO_SUCH_VIDEO) | success(200, "The plan.", examples.PLAN),
 )
-def publish_plan(video_id: VideoId, runtime: CurrentRuntime, caller: AnyCaller) -> PublishPlan:
+def publish_plan(video_id: VideoId, runtime: CurrentRuntime, caller: ReadCaller) -> PublishPlan:
     """Check each gate with the worker's own code, without publishing."""
     found = plan(runtime.engine, video_id, caller.workspace_id, runtime.settings.public_base_url)
     if found is None:
@@ -255,7 +255,7 @@ def publish_plan(video_id: VideoId, runtime: CurrentRuntime, caller: AnyCaller) 
     responses=failures(problems.NO_SUCH_VIDEO),
 )
 def retrieve(
-    response: Response, video_id: VideoId, runtime: CurrentRuntime, caller: AnyCaller
+    response: Response, video_id: VideoId, runtime: CurrentRuntime, caller: ReadCaller
 ) -> Video:
     """Return the whole Video: every field that the platform documents."""
     found = _read(runtime, video_id, caller.workspace_id)

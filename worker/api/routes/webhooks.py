@@ -21,7 +21,7 @@ from schemas.webhook import (
     WebhookTest,
 )
 from worker.api import problems
-from worker.api.auth import AdminCaller, AnyCaller, CurrentRuntime, RequiresKey
+from worker.api.auth import AdminCaller, CurrentRuntime, ReadCaller, RequiresKey
 from worker.api.documents import webhooks as examples
 from worker.api.documents.responses import (
     BODY_PROBLEMS,
@@ -114,7 +114,7 @@ def create(
     ),
 )
 def list_endpoints(
-    runtime: CurrentRuntime, caller: AnyCaller, query: Annotated[EndpointFilter, Query()]
+    runtime: CurrentRuntime, caller: ReadCaller, query: Annotated[EndpointFilter, Query()]
 ) -> WebhookEndpoints:
     """Return a page of endpoints, the newest first; `next` is the URL of the following page."""
     page = endpoints.list_page(runtime.engine, query, caller.workspace_id)
@@ -133,7 +133,7 @@ def list_endpoints(
     | success(200, "The endpoint's current state.", examples.ENDPOINT),
 )
 def retrieve(
-    endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AnyCaller
+    endpoint_id: EndpointId, runtime: CurrentRuntime, caller: ReadCaller
 ) -> WebhookEndpoint:
     """Return the endpoint's current state, without its secret."""
     return endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
@@ -281,7 +281,7 @@ def replay(
 def list_deliveries(
     endpoint_id: EndpointId,
     runtime: CurrentRuntime,
-    caller: AnyCaller,
+    caller: ReadCaller,
     query: Annotated[DeliveryFilter, Query()],
 ) -> WebhookDeliveries:
     """Return a page of deliveries, the highest position first; `next` is the following page."""
@@ -302,7 +302,7 @@ def list_deliveries(
     | success(200, "The delivery, with its attempts.", examples.DELIVERY_WITH_ATTEMPTS),
 )
 def retrieve_delivery(
-    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: CurrentRuntime, caller: AnyCaller
+    endpoint_id: EndpointId, delivery_id: DeliveryId, runtime: CurrentRuntime, caller: ReadCaller
 ) -> WebhookDeliveryWithAttempts:
     """Return the delivery's current state, and the answer to each attempt."""
     return deliveries.show(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
