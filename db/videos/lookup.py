@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.rows import class_row, dict_row
 
 from db.session import Connection, to_array
+from schemas.values.caller import Caller
 from schemas.video import VideoInput
 
 # The workspace, owner and version of these videos.
@@ -83,11 +84,13 @@ WHERE v.id = %(id)s
   AND (%(workspace_id)s::bigint IS NULL OR v.workspace_id = %(workspace_id)s)
 """
 
-# The current path of a public video, by the short id in any of its URLs.
+# The current path of a published video that the caller may see, by the short id in its URLs.
 FIND_RELEASE = """
 SELECT r.custom_url FROM publisher.video_release r JOIN video v ON v.id = r.video_id
 WHERE r.short_id = %(short_id)s AND r.withdrawn_at IS NULL
   AND NOT v.is_draft AND v.is_active AND v.deleted_at IS NULL
+  AND (v.visibility = 'public' OR %(is_member)s
+       AND (%(workspace_id)s::bigint IS NULL OR v.workspace_id = %(workspace_id)s))
 """
 
 
@@ -148,7 +151,15 @@ def read_resource(tx: Connection, video_id: int, workspace_id: int | None) -> di
         return cursor.execute(READ_RESOURCE, values, prepare=False).fetchone()
 
 
-def find_release(tx: Connection, short_id: str) -> str | None:
-    """Find the current path of a video. None: unknown or not public."""
-    row = tx.execute(FIND_RELEASE, {"short_id": short_id}).fetchone()
+def find_release(tx: Connection, short_id: str, member: Caller | None) -> str | None:
+    """Find the current path of a published video, a public one or one of the `member`'s workspace.
+
+    None: unknown, not published, or not for this caller.
+    """
+    values = {
+        "short_id": short_id,
+        "is_member": member is not None,
+        "workspace_id": member and member.workspace_id,
+    }
+    row = tx.execute(FIND_RELEASE, values).fetchone()
     return row[0] if row else None

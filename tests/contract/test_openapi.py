@@ -102,6 +102,10 @@ def test_every_route_of_the_api_requires_a_key(document: dict[str, Any]) -> None
             assert "401" in operation["responses"]
 
 
+def test_an_address_needs_no_key(document: dict[str, Any]) -> None:
+    assert {} in document["paths"]["/v/{path}"]["get"]["security"]
+
+
 def test_the_publish_endpoint_is_called_as_the_platform_calls_it(
     document: dict[str, Any],
 ) -> None:

@@ -92,6 +92,11 @@ async def _require_read(caller: AnyCaller) -> Caller:
     return _require(Scope.READ, caller)
 
 
+def _find_reader(runtime: CurrentRuntime, credentials: Credentials) -> Caller | None:
+    caller = identify(runtime.engine, credentials.credentials) if credentials else None
+    return caller if caller and caller.scope.includes(Scope.READ) else None
+
+
 async def _require_publish(caller: AnyCaller) -> Caller:
     return _require(Scope.PUBLISH, caller)
 
@@ -107,6 +112,8 @@ def _require(needed: Scope, caller: Caller) -> Caller:
     return caller
 
 
+OptionalReader = Annotated[Caller | None, Depends(_find_reader)]
+"""A key that may read videos; None for any other request, which is not refused."""
 ReadCaller = Annotated[Caller, Depends(_require_read)]
 """A key that may read videos, commands and webhook endpoints."""
 PublishCaller = Annotated[Caller, Depends(_require_publish)]

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from db.session import transaction
 from db.videos import lookup
+from schemas.values.caller import Caller
 from schemas.video import Video
 from worker.rules.etag import compute_etag
 
@@ -33,10 +34,13 @@ def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> Video
     )
 
 
-def find_current_path(engine: Engine, short_id: str) -> str | None:
-    """The path of a published video, by the short id in any of its URLs; None: not published."""
+def find_current_path(engine: Engine, short_id: str, member: Caller | None) -> str | None:
+    """The path of a published video, by the short id in any of its URLs.
+
+    None: not published, or not public and `member` may not see it.
+    """
     with transaction(engine) as tx:
-        return lookup.find_release(tx, short_id)
+        return lookup.find_release(tx, short_id, member)
 
 
 def _to_video(row: dict[str, Any]) -> Video:

@@ -223,6 +223,32 @@ def test_an_old_address_leads_to_the_new_one(api: Api) -> None:
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
+@pytest.mark.parametrize("visibility", ["private", "team", "org"])
+def test_only_a_key_that_may_see_it_finds_a_video_that_is_not_public(
+    api: Api, visibility: str
+) -> None:
+    video = api.video(visibility=visibility)
+    api.publish(video)
+    path = api.get(f"/videos/{video}/").json()["custom_url"]
+    answers = {
+        key: api.call("GET", f"/v/{path}", key, follow_redirects=False)
+        for key in (None, "pw_unknown", "events", "elsewhere", "read", "everywhere")
+    }
+    statuses = {key: answer.status_code for key, answer in answers.items()}
+    assert [key for key, status in statuses.items() if status == 308] == ["read", "everywhere"]
+    assert {status for status in statuses.values() if status != 308} == {404}
+    assert answers[None].json() == api.call("GET", "/v/nothing/here", None).json()
+
+
+def test_a_video_that_becomes_private_is_not_found_by_its_url(api: Api) -> None:
+    video = api.video()
+    api.publish(video)
+    path = api.get(f"/videos/{video}/").json()["custom_url"]
+    assert api.call("GET", f"/v/{path}", None, follow_redirects=False).status_code == 308
+    api.execute("UPDATE video SET visibility = 'private'")
+    assert api.call("GET", f"/v/{path}", None).status_code == 404
+
+
 def test_a_draft_is_not_found_by_its_url(api: Api) -> None:
     video = api.video()
     api.publish(video)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import RedirectResponse
 
 from worker.api import problems
-from worker.api.auth import CurrentRuntime
+from worker.api.auth import CurrentRuntime, OptionalReader
 from worker.api.documents.responses import HEAD_PROBLEMS, failures
 from worker.api.problems import ApiProblem
 from worker.api.routing import GuardedRoute
@@ -28,6 +28,7 @@ async def home() -> RedirectResponse:
     summary="Find a published video by any of its URLs",
     status_code=308,
     response_class=RedirectResponse,
+    openapi_extra={"security": [{}]},  # or none
     responses=HEAD_PROBLEMS
     | failures(
         problems.NO_SUCH_VIDEO,
@@ -47,12 +48,17 @@ def redirect(
         ),
     ],
     runtime: CurrentRuntime,
+    member: OptionalReader,
 ) -> RedirectResponse:
-    """Redirect to the current URL; only the short id at the end of the path is compared."""
+    """Redirect to the current URL; only the short id at the end of the path is compared.
+
+    Without a key only public videos have an address; with a key of scope `read`, also the private,
+    team and org videos of its workspace.
+    """
     short_id = find_short_id(path)
-    current = find_current_path(runtime.engine, short_id) if short_id else None
+    current = find_current_path(runtime.engine, short_id, member) if short_id else None
     if current is None:
-        raise ApiProblem(problems.NO_SUCH_VIDEO, "No published video has this address.")
+        raise ApiProblem(problems.NO_SUCH_VIDEO, "No public video has this address.")
     url = to_absolute_url(runtime.settings.public_base_url, current)
     # Browsers may cache a 308 without limit, and the title may change again.
     return RedirectResponse(url, status_code=308, headers={"Cache-Control": "no-cache"})
