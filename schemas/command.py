@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from schemas.fields import INT32_MAX, INT64_MAX, Frozen, Id, LocalTime, Text, Time, ZoneName
-from schemas.video import VideoEdits, VideoInput
+from schemas.fields import INT64_MAX, UNSET, WHOLE, Frozen, Id, Name, ShortText
+from schemas.json_schema import INT32_MAX, Schema, all_of, any_of, is_given, none_of
+from schemas.times import LocalTime, ShownLocalTime, Time, ZoneName
+from schemas.video import EchoedTitle, OwnerReference, VideoEdits, VideoFields, VideoInput
 
 MAX_COMMANDS = 1000
 """The maximum number of commands per call."""
@@ -56,9 +58,22 @@ class Trigger(StrEnum):
     """The self-test that publishes a hidden video each minute. It emits no events."""
 
 
-Fold = Annotated[int, Field(strict=True, ge=0, le=1)]
-Revision = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
-ETag = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
+Fold = Annotated[int, Field(strict=True, ge=0, le=1), WHOLE]
+Revision = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX), WHOLE]
+
+
+def _list_refused_times(*names: str) -> list[Schema]:
+    """Return the conditions that `_check_times` refuses."""
+    local = [f"{name}_local" for name in names]
+    return [
+        *(all_of(is_given(name), is_given(f"{name}_local")) for name in names),
+        all_of(any_of(map(is_given, local)), {"not": is_given("time_zone")}),
+        all_of(any_of(map(is_given, ("time_zone", "fold"))), none_of(map(is_given, local))),
+    ]
+
+
+_WITHDRAWAL_REFUSED = _list_refused_times("unpublish_at")
+_PUBLICATION_REFUSED = _list_refused_times("publish_at", "unpublish_at")
 
 
 class Expectation(Frozen):
@@ -66,12 +81,14 @@ class Expectation(Frozen):
 
     expected_revision: Revision | None = None
     """The revision of the release. 0: never published."""
-    expected_etag: ETag | None = None
+    expected_etag: Name | None = None
     """The Video's ETag, as in `If-Match`: the video has not changed at all."""
 
 
 class WithdrawalTime(Frozen):
     """When to unpublish: an instant, or a wall-clock time in a time zone."""
+
+    CONDITIONS: ClassVar[Schema] = none_of(_WITHDRAWAL_REFUSED)
 
     unpublish_at: Time | None = None
     """When to unpublish. A time in the past means now."""
@@ -90,6 +107,8 @@ class WithdrawalTime(Frozen):
 
 class PublicationTime(WithdrawalTime):
     """When to publish, and optionally when to unpublish again: a publication window."""
+
+    CONDITIONS: ClassVar[Schema] = none_of(_PUBLICATION_REFUSED)
 
     publish_at: Time | None = None
     """When to publish. null or a time in the past: now. The video is published at this time or at
@@ -110,8 +129,46 @@ class PublishOptions(PublicationTime, Expectation):
     however late, but waits for generation at most 24 hours."""
 
 
-class PublishBody(VideoInput, PublishOptions):
-    """The body of the publish endpoint: the documented Video request plus options."""
+_VIDEO_REQUIRED = [name for name, field in VideoInput.model_fields.items() if field.is_required()]
+
+
+class PublishBody(VideoFields, PublishOptions):
+    """The body of the publish endpoint: options, and the documented Video request, if any.
+
+    Every field may be left out. A field of the video requires `template`, `owner`, `title` and
+    `workspace`.
+    """
+
+    CONDITIONS: ClassVar[Schema] = PublishOptions.CONDITIONS | {
+        "dependentRequired": dict.fromkeys(VideoInput.model_fields, _VIDEO_REQUIRED)
+    }
+
+    template: dict[str, JsonValue] = UNSET
+    owner: OwnerReference = UNSET
+    title: EchoedTitle = UNSET
+    workspace: Id = UNSET
+
+    @model_validator(mode="after")
+    def _has_whole_video(self) -> Self:
+        if self.model_fields_set & VideoInput.model_fields.keys() and (
+            missing := [name for name in _VIDEO_REQUIRED if name not in self.model_fields_set]
+        ):
+            raise ValidationError.from_exception_data(
+                "PublishBody",
+                [{"type": "missing", "loc": (name,), "input": None} for name in missing],
+            )
+        return self
+
+    def to_video(self) -> VideoInput | None:
+        """Return the Video request in the body; None: there are only options."""
+        sent = self.model_fields_set & VideoInput.model_fields.keys()
+        if not sent:
+            return None
+        fields = {name: getattr(self, name) for name in sent}
+        return VideoInput.model_construct(_fields_set=sent, **fields)
+
+
+_UNPUBLISH_FIELDS = UnpublishOptions.model_fields.keys() | {"video_id", "action"}
 
 
 class PublishRequest(PublishOptions):
@@ -124,10 +181,22 @@ class PublishRequest(PublishOptions):
     video: VideoInput | None = None
     """The documented request. Its editorial fields are applied when the video is published."""
 
+    CONDITIONS: ClassVar[Schema] = none_of(
+        [
+            *_PUBLICATION_REFUSED,
+            all_of(
+                {"required": ["action"], "properties": {"action": {"const": Action.UNPUBLISH}}},
+                any_of(
+                    {"required": [name]}
+                    for name in ("publish_at", "publish_at_local", "publish_before", "video")
+                ),
+            ),
+        ]
+    )
+
     @model_validator(mode="after")
     def _has_only_fields_of_its_action(self) -> Self:
-        allowed = UnpublishOptions.model_fields.keys() | {"video_id", "action"}
-        if self.action is Action.UNPUBLISH and (extra := self.model_fields_set - allowed):
+        if self.action is Action.UNPUBLISH and (extra := self.model_fields_set - _UNPUBLISH_FIELDS):
             raise ValueError(f"unpublish does not accept {', '.join(sorted(extra))}")
         return self
 
@@ -143,17 +212,14 @@ class PublishRequests(Frozen):
     commands: Annotated[list[PublishRequest], Field(min_length=1, max_length=MAX_COMMANDS)]
 
 
-IdempotencyKey = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
-
-
 class QueueMessage(Frozen):
     """The keyword arguments of the Celery task `publish.enqueue`: one request, or several."""
 
     commands: Annotated[list[PublishRequest], Field(min_length=1, max_length=MAX_COMMANDS)]
-    idempotency_key: IdempotencyKey | None = None
+    idempotency_key: Name | None = None
     """Default: the id of the Celery message, so that a duplicated message has no effect."""
-    correlation_id: Text | None = None
-    traceparent: Text | None = None
+    correlation_id: ShortText | None = None
+    traceparent: ShortText | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -187,11 +253,11 @@ class PublishCommand(Frozen):
     accepted_at: datetime
     publish_at: datetime | None
     """The requested publication time. null: at once."""
-    publish_at_local: datetime | None
+    publish_at_local: ShownLocalTime | None
     """`publish_at` as a wall-clock time in `time_zone`, if it was requested so."""
     unpublish_at: datetime | None
     """The requested time of an unpublish command. null: a publish command, or at once."""
-    unpublish_at_local: datetime | None
+    unpublish_at_local: ShownLocalTime | None
     time_zone: str | None
     fold: int | None
     publish_before: datetime | None
@@ -259,16 +325,14 @@ class CommandFilter(Frozen):
         return self
 
 
-def _describe_change(schema: dict[str, Any]) -> None:
-    """Describe which fields a change needs, what is kept, and that a time must not be null."""
-    schema["anyOf"] = [
-        {"required": [name]} for name in schema["properties"] if name not in ("time_zone", "fold")
-    ]
-    for name, field in schema["properties"].items():
-        field.pop("default", None)
-        if name.startswith(("publish_at", "unpublish_at")):
-            [value] = [each for each in field.pop("anyOf") if each.get("type") != "null"]
-            field.update(value)
+_TIMES = ("publish_at", "publish_at_local", "unpublish_at", "unpublish_at_local")
+
+
+def _refuse_null_times(schema: Schema) -> None:
+    """Say that a time may be left out but not be null."""
+    for name in _TIMES:
+        field = schema["properties"][name]
+        field.update(field.pop("anyOf")[0])
 
 
 class CommandChange(PublicationTime):
@@ -279,7 +343,14 @@ class CommandChange(PublicationTime):
     differs, the command is not changed.
     """
 
-    model_config = ConfigDict(json_schema_extra=_describe_change)
+    model_config = ConfigDict(json_schema_extra=_refuse_null_times)
+
+    CONDITIONS: ClassVar[Schema] = none_of(
+        [
+            *_PUBLICATION_REFUSED,
+            none_of({"required": [name]} for name in (*_TIMES, "publish_before")),
+        ]
+    )
 
     publish_at: Time | None = None
     """The new time to publish. A time in the past means now."""
@@ -292,7 +363,7 @@ class CommandChange(PublicationTime):
     def _has_a_field(self) -> Self:
         if not self.model_fields_set - {"time_zone", "fold"}:
             raise ValueError("set publish_at, unpublish_at, their local forms or publish_before")
-        times = self.model_fields_set - {"time_zone", "fold", "publish_before"}
+        times = self.model_fields_set.intersection(_TIMES)
         if empty := sorted(name for name in times if getattr(self, name) is None):
             raise ValueError(f"{empty[0]} must not be null; for now, set a time in the past")
         return self
@@ -301,9 +372,9 @@ class CommandChange(PublicationTime):
 class RetryRequest(Frozen):
     """A retry of failed commands at a limited rate."""
 
-    cause: Text | None = None
+    cause: ShortText | None = None
     """The cause as `GET /publish-commands/causes` lists it. null: all failed commands."""
-    per_second: Annotated[int, Field(strict=True, ge=1, le=1000)] = 50
+    per_second: Annotated[int, Field(strict=True, ge=1, le=1000), WHOLE] = 50
     """The number of commands that become due each second."""
 
 

@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from schemas.events import EVENT_DATA, EventType
+from schemas.json_schema import name_int64
 
 
 def event_schema(kind: EventType) -> dict[str, Any]:
     """Return the JSON Schema of the `data` of an event type."""
-    return allow_additional_properties(TypeAdapter(EVENT_DATA[kind]).json_schema())
+    return name_int64(allow_additional_properties(TypeAdapter(EVENT_DATA[kind]).json_schema()))
 
 
 def allow_additional_properties(schema: Any) -> Any:

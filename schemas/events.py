@@ -13,6 +13,7 @@ from uuid import UUID
 from schemas.command import Action, Trigger
 from schemas.fields import Frozen, documented
 from schemas.metrics import Metrics
+from schemas.times import ShownLocalTime
 from schemas.video import Visibility
 
 
@@ -122,7 +123,7 @@ class PublishScheduled:
     trigger: PublicTrigger
     accepted_at: datetime
     asked_for: datetime | None
-    local_time: datetime | None
+    local_time: ShownLocalTime | None
     """`asked_for` as a wall-clock time in `time_zone`, if it was requested so."""
     time_zone: str | None
     due_at: datetime

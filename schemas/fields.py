@@ -1,39 +1,54 @@
 """Field types that all models share. They reject values that the database would reject later."""
 
 import re
-from datetime import datetime
-from functools import lru_cache
-from typing import Annotated, TypeVar
-from zoneinfo import available_timezones
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
     AnyUrl,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    NaiveDatetime,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
     TypeAdapter,
+    ValidationInfo,
 )
+from pydantic_core import core_schema
+
+from schemas.json_schema import INT32_MAX, INT64_MAX, Described, Schema, drop_null_defaults
 
 T = TypeVar("T")
 
-INT32_MAX = 2**31 - 1
-INT64_MAX = 2**63 - 1
-FIRST_YEAR, LAST_YEAR = 1900, 9000
-_INSTANT = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
-)
-_LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?")
+MAX_NAME, MAX_URI = 255, 2000
+"""Characters."""
+EXACT_FLOAT = 2**53
+"""From here on a float may stand for another whole number than the one that was written."""
+_DIGITS = re.compile(r"[+-]?[0-9]{1,19}")
+UNSET: Any = None
+"""The default of a field that may be left out but not be null: see `model_fields_set`."""
 
 
 class Frozen(BaseModel):
     """An immutable model. Unknown fields are an error, so a misspelt field is never ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    CONDITIONS: ClassVar[Schema] = {}
+    """Keywords of the schema for what validators check between fields."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Schema:
+        generated = handler(core)
+        schema = handler.resolve_ref_schema(generated)
+        drop_null_defaults(schema)
+        schema.update(cls.CONDITIONS)
+        return generated
 
 
 def _check_storable(text: str) -> str:
@@ -50,79 +65,52 @@ def _check_storable(text: str) -> str:
 _url = TypeAdapter(AnyUrl)
 
 
-def _check_absolute(uri: str) -> str:
-    """Reject a URI without a host (RFC 3986). The text is not normalized."""
+def check_absolute(uri: str) -> str:
+    """Reject a URI without a valid host (RFC 3986). The text is not normalized."""
     if not _url.validate_python(uri).host:
         raise ValueError("must be an absolute URI with a host")
     return uri
 
 
-def _check_format(value: object) -> object:
-    """Reject every value but an RFC 3339 time: pydantic would also accept a number."""
-    if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
-        raise ValueError("must be an RFC 3339 time with an offset, such as 2026-12-01T18:00:00Z")
+def _to_whole(value: object, info: ValidationInfo) -> object:
+    """Return 2.0 as 2: both are integers in JSON Schema; and an option's text as its number."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_FLOAT:
+        return int(value)
+    if str(info.mode) == "string" and isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
     return value
 
 
-def _check_local_format(value: object) -> object:
-    """Reject numbers, dates without a time, and times with an offset."""
-    if isinstance(value, datetime):
-        return value
-    if not isinstance(value, str) or not _LOCAL.fullmatch(value):
-        raise ValueError("must be a wall-clock time without an offset, such as 2026-12-01T18:00")
-    return value
+@dataclass(frozen=True, slots=True)
+class Storable:
+    """Metadata of text that Postgres can store. It comes after the constraints of its length."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(_check_storable, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> Schema:
+        return {"pattern": "^[^\\u0000]*$", **handler(schema)}
 
 
-def _check_zone(name: str) -> str:
-    """Reject a time zone that this machine's time-zone data does not contain."""
-    if name not in _read_zones():
-        raise ValueError("must be an IANA time zone, such as Europe/Berlin")
-    return name
-
-
-@lru_cache(maxsize=1)
-def _read_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _check_year(time: datetime) -> datetime:
-    """Reject the first and last years: converting such a time to another zone can overflow."""
-    if not FIRST_YEAR <= time.year <= LAST_YEAR:
-        raise ValueError(f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
-    return time
-
-
-Text = Annotated[str, StringConstraints(strict=True), AfterValidator(_check_storable)]
-Name = Annotated[
-    str,
-    StringConstraints(strict=True, min_length=1, max_length=255),
-    AfterValidator(_check_storable),
-]
-"""Text of 1 to 255 characters."""
-ShortText = Annotated[
-    str, StringConstraints(strict=True, max_length=255), AfterValidator(_check_storable)
-]
+WHOLE = BeforeValidator(_to_whole)
+"""Metadata of integers. It comes after the constraints of their size."""
+Text = Annotated[str, StringConstraints(strict=True), Storable()]
+Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_NAME), Storable()]
+"""Text of 1 to MAX_NAME characters."""
+ShortText = Annotated[str, StringConstraints(strict=True, max_length=MAX_NAME), Storable()]
 Uri = Annotated[
     str,
-    StringConstraints(strict=True, max_length=2000),
-    AfterValidator(_check_storable),
-    AfterValidator(_check_absolute),
-    Field(json_schema_extra={"format": "uri"}),
+    StringConstraints(strict=True, max_length=MAX_URI),
+    Storable(),
+    AfterValidator(check_absolute),
+    Described({"format": "uri"}),
 ]
-Time = Annotated[AwareDatetime, BeforeValidator(_check_format), AfterValidator(_check_year)]
-"""An RFC 3339 time with an offset."""
-LocalTime = Annotated[
-    NaiveDatetime, BeforeValidator(_check_local_format), AfterValidator(_check_year)
-]
-"""A wall-clock time without an offset, `2026-12-01T18:00`. Another field holds its time zone."""
-ZoneName = Annotated[
-    str, StringConstraints(strict=True, max_length=64), AfterValidator(_check_zone)
-]
-"""An IANA time zone."""
-Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX)]
-Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX)]
+Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX), WHOLE]
+Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX), WHOLE]
 Flag = Annotated[bool, Field(strict=True)]
 
 

@@ -1,22 +1,20 @@
 """Generation reports: a pipeline's reports on a video's generation, and the state after them."""
 
-import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic import StringConstraints as Constraints
 
 from schemas.cloud_event_data import read_data
-from schemas.fields import INT32_MAX, INT64_MAX, Frozen, Name, Text, Time, Uri
+from schemas.fields import INT64_MAX, WHOLE, Frozen, Name, Storable, Uri
+from schemas.json_schema import INT32_MAX, Schema, all_of, any_of, is_given, none_of
+from schemas.times import ReportTime
 from schemas.video import InternalStatus
 
 MAX_RUN = 1_000_000
 TYPE_PREFIX = "video.generation."
-_RFC_3339 = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
-)
 
 
 class ReportKind(StrEnum):
@@ -27,18 +25,10 @@ class ReportKind(StrEnum):
     FAILED = "failed"
 
 
-def _require_rfc_3339(value: object) -> object:
-    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
-        raise ValueError("must be an RFC 3339 time with an offset, such as 2026-11-24T09:00:00Z")
-    return value
-
-
-ReportTime = Annotated[Time, BeforeValidator(_require_rfc_3339)]
-"""A time on the pipeline's clock."""
-Run = Annotated[int, Field(strict=True, ge=1, le=MAX_RUN)]
-Progress = Annotated[int, Field(strict=True, ge=0, le=100)]
-Seconds = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX)]
-Detail = Annotated[Text, Constraints(max_length=2000)]
+Run = Annotated[int, Field(strict=True, ge=1, le=MAX_RUN), WHOLE]
+Progress = Annotated[int, Field(strict=True, ge=0, le=100), WHOLE]
+Seconds = Annotated[int, Field(strict=True, ge=0, le=INT32_MAX), WHOLE]
+Detail = Annotated[str, Constraints(strict=True, max_length=2000), Storable()]
 
 _KIND_OF_FIELD = {
     "internal_status": ReportKind.PROGRESSED,
@@ -47,10 +37,24 @@ _KIND_OF_FIELD = {
     "duration": ReportKind.COMPLETED,
     "detail": ReportKind.FAILED,
 }
+_NO_STAGES = (InternalStatus.COMPLETED, InternalStatus.FAILED)
+
+
+def has_foreign_field(kind: ReportKind) -> Schema:
+    """The condition that a field does not belong to a report of this kind."""
+    return any_of(is_given(field) for field, owner in _KIND_OF_FIELD.items() if owner is not kind)
+
+
+_REFUSED: tuple[Schema, ...] = (
+    {"required": ["internal_status"], "properties": {"internal_status": {"enum": [*_NO_STAGES]}}},
+    all_of(is_given("duration"), {"not": is_given("video")}),
+)
 
 
 class ReportData(Frozen):
     """A report's fields other than its kind and its time."""
+
+    CONDITIONS: ClassVar[Schema] = none_of(_REFUSED)
 
     run: Run = 1
     """1 for the first generation. Add 1 each time the video is generated again, also after a
@@ -70,6 +74,16 @@ class ReportData(Frozen):
 
 class GenerationReport(ReportData):
     """The progress of a video's generation. Sent by pipelines that do not share the database."""
+
+    CONDITIONS: ClassVar[Schema] = none_of(
+        [
+            *_REFUSED,
+            *(
+                all_of({"properties": {"kind": {"const": kind}}}, has_foreign_field(kind))
+                for kind in ReportKind
+            ),
+        ]
+    )
 
     kind: ReportKind
     time: ReportTime | None = None
@@ -94,20 +108,20 @@ class GenerationEventType(StrEnum):
         return ReportKind(self.removeprefix(TYPE_PREFIX))
 
 
-class GenerationEvent(BaseModel):
+class GenerationEvent(Frozen):
     """A report on the stream: CloudEvents 1.0, structured JSON.
 
     Extension attributes of any type are ignored, and an attribute that is null counts as absent.
     `data_base64`, with the bytes of a JSON document, may replace `data`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore")
 
     specversion: Literal["1.0"]
-    id: Annotated[Text, Constraints(min_length=1)]
-    source: Annotated[Text, Constraints(min_length=1)]
+    id: Name
+    source: Annotated[str, Constraints(strict=True, min_length=1, max_length=2000), Storable()]
     type: GenerationEventType
-    subject: Annotated[Text, Constraints(pattern=r"^[1-9][0-9]{0,18}$")]
+    subject: Annotated[str, Constraints(strict=True, pattern=r"^[1-9][0-9]{0,18}$"), Storable()]
     """The video's id."""
     time: ReportTime | None = None
     """Default: when Redis received the entry."""
@@ -161,7 +175,7 @@ def _check(kind: ReportKind, data: ReportData) -> None:
     ]
     if foreign:
         raise ValueError(f"a '{kind}' report does not accept {', '.join(foreign)}")
-    if data.internal_status in (InternalStatus.COMPLETED, InternalStatus.FAILED):
+    if data.internal_status in _NO_STAGES:
         raise ValueError(
             f"internal_status must be a stage: send a '{data.internal_status}' report instead"
         )

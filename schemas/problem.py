@@ -1,6 +1,6 @@
 """Problem details (RFC 9457): the body of every error response."""
 
-from schemas.fields import Frozen
+from schemas.fields import Frozen, Int32
 
 
 class FieldError(Frozen):
@@ -21,7 +21,7 @@ class Problem(Frozen):
     type: str
     """A URI reference that identifies the type of problem."""
     title: str
-    status: int
+    status: Int32
     detail: str
     instance: str
     correlation_id: str

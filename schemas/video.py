@@ -5,9 +5,32 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, JsonValue, field_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
 
-from schemas.fields import Flag, Frozen, Id, Int32, Name, ShortText, Text, Time, Uri
+from schemas.fields import (
+    MAX_NAME,
+    MAX_URI,
+    UNSET,
+    Flag,
+    Frozen,
+    Id,
+    Int32,
+    Name,
+    ShortText,
+    Storable,
+    Text,
+    Uri,
+)
+from schemas.json_schema import Described
+from schemas.times import Time
 
 
 class CreationStatus(StrEnum):
@@ -178,12 +201,12 @@ class Video(Frozen):
     cover_image: str | None
     thumbnail: str | None
     generated_script: str | None
-    generation_progress: int
+    generation_progress: Int32
     """Percent, 0 to 100."""
     status: CreationStatus
     internal_status: InternalStatus
     is_regenerating: bool
-    duration: int | None
+    duration: Int32 | None
     """Seconds."""
     visibility: Visibility
     is_draft: bool
@@ -194,10 +217,38 @@ class Video(Frozen):
     tags: list[int]
 
 
+MAX_DESCRIPTION = 10_000
+"""Characters: whatever they are, an event with the description is shorter than 64 KiB."""
+MAX_TAGS = 1000
+
+
+def _list_each_once(tags: list[int]) -> list[int]:
+    return sorted(set(tags))
+
+
+class VideoEdits(Frozen):
+    """The editorial fields in a publish command.
+
+    Only fields in `model_fields_set` are applied. null clears a field; an absent field is kept.
+    """
+
+    title: Name = UNSET
+    description: (
+        Annotated[str, StringConstraints(strict=True, max_length=MAX_DESCRIPTION), Storable()]
+        | None
+    ) = None
+    visibility: Visibility = UNSET
+    category: Id | None = None
+    subcategory: Id | None = None
+    tags: Annotated[list[Id], Field(max_length=MAX_TAGS)] = UNSET
+    cover_image: Uri | None = None
+    thumbnail: Uri | None = None
+
+
 class OwnerReference(Frozen):
     """The owner in a request. Every field that is set must match the video's owner."""
 
-    id: Annotated[int, Field(strict=True)] | None = None
+    id: Id | None = None
     email: Text | None = None
     full_name: Text | None = None
     username: Text | None = None
@@ -205,55 +256,39 @@ class OwnerReference(Frozen):
     profile_picture: Text | None = None
 
 
-class Editorial(Frozen):
-    """The editorial fields without the title, which only some subclasses require."""
+EchoedTitle = Annotated[Text, Described({"minLength": 1, "maxLength": MAX_NAME})]
+_EchoedUri = Annotated[Text, Described({"maxLength": MAX_URI, "format": "uri"})]
 
-    description: Text | None = None
-    visibility: Visibility = Visibility.PUBLIC
+
+class VideoFields(Frozen):
+    """The optional fields of the documented request of the publish endpoint.
+
+    A client may send back the whole Video: an editorial field that equals the video's is accepted,
+    also where VideoEdits refuses the value. Pipeline-owned fields are validated and not written.
+    Read-only fields are ignored. No field has a default: what is left out is kept.
+    """
+
+    description: Annotated[Text, Described({"maxLength": MAX_DESCRIPTION})] | None = None
+    visibility: Visibility = UNSET
     category: Id | None = None
     subcategory: Id | None = None
-    tags: Annotated[list[Id], Field(max_length=1000)] = []
-    cover_image: Uri | None = None
-    thumbnail: Uri | None = None
-
-    @field_validator("tags")
-    @classmethod
-    def _each_once(cls, tags: list[int]) -> list[int]:
-        return sorted(set(tags))
-
-
-class VideoEdits(Editorial):
-    """The editorial fields in a publish command.
-
-    Only fields in `model_fields_set` are applied. null clears a field; an absent field is kept.
-    """
-
-    title: Name = ""
-
-
-class VideoInput(Editorial):
-    """The documented request of the publish endpoint.
-
-    A client may send back the whole Video. Pipeline-owned fields are validated and not written.
-    Read-only fields are ignored.
-    """
-
-    template: dict[str, JsonValue]
-    owner: OwnerReference
-    title: Name
-    workspace: Id
+    tags: Annotated[
+        list[Id], AfterValidator(_list_each_once), Described({"maxItems": MAX_TAGS})
+    ] = UNSET
+    cover_image: _EchoedUri | None = None
+    thumbnail: _EchoedUri | None = None
     deleted_at: Time | None = None
-    is_active: Flag = True
+    is_active: Flag = UNSET
     created_by: ShortText | None = None
     updated_by: ShortText | None = None
     deleted_by: ShortText | None = None
     generated_script: Text | None = None
-    generation_progress: Int32 = 0
-    status: CreationStatus = CreationStatus.NOT_STARTED
-    internal_status: InternalStatus = InternalStatus.PLANNING
-    is_regenerating: Flag = False
+    generation_progress: Int32 = UNSET
+    status: CreationStatus = UNSET
+    internal_status: InternalStatus = UNSET
+    is_regenerating: Flag = UNSET
     duration: Int32 | None = None
-    is_draft: Flag = True
+    is_draft: Flag = UNSET
     plan: JsonValue = None
     source_experience: Id | None = None
 
@@ -271,9 +306,30 @@ class VideoInput(Editorial):
     created_at: Any = Field(default=None, exclude=True)
     updated_at: Any = Field(default=None, exclude=True)
 
-    def to_edits(self) -> VideoEdits:
+
+class VideoInput(VideoFields):
+    """The documented request of the publish endpoint."""
+
+    template: dict[str, JsonValue]
+    owner: OwnerReference
+    title: EchoedTitle
+    workspace: Id
+
+    def list_sent(self) -> dict[str, Any]:
         """Return the editorial fields that the caller sent."""
         sent = self.model_fields_set & VideoEdits.model_fields.keys()
-        return VideoEdits.model_construct(
-            _fields_set=sent, **{field: getattr(self, field) for field in sent}
-        )
+        return {name: getattr(self, name) for name in sent}
+
+    def find_errors(self) -> dict[str, ErrorDetails]:
+        """Return the editorial fields that no command may carry, each with its error."""
+        try:
+            VideoEdits.model_validate(self.list_sent())
+        except ValidationError as error:
+            return {str(each["loc"][0]): each for each in error.errors(include_url=False)}
+        return {}
+
+    def to_edits(self) -> VideoEdits:
+        """Return the editorial fields that the caller sent, without those of `find_errors`."""
+        wrong = self.find_errors()
+        sent = {name: value for name, value in self.list_sent().items() if name not in wrong}
+        return VideoEdits.model_validate(sent)

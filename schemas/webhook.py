@@ -2,13 +2,25 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, ClassVar, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from schemas.events import EventType
-from schemas.fields import INT64_MAX, Flag, Frozen, Id, ShortText, Text
+from schemas.fields import (
+    INT64_MAX,
+    MAX_URI,
+    UNSET,
+    Flag,
+    Frozen,
+    Id,
+    Int32,
+    ShortText,
+    Storable,
+    check_absolute,
+)
+from schemas.json_schema import Described, Schema, all_of, is_given, none_of
 
 MAX_ENDPOINTS = 50
 """The limit of endpoints per workspace."""
@@ -36,18 +48,12 @@ def _each_once(types: list[EventType]) -> list[EventType]:
     return list(dict.fromkeys(types))
 
 
-def _without_defaults(schema: dict[str, Any]) -> None:
-    for field in schema["properties"].values():
-        field.pop("default", None)
-
-
-UNSET: Any = None
-"""The default of a field that may be left out but not be null: see `model_fields_set`."""
-
 EndpointUrl = Annotated[
-    Text,
-    StringConstraints(min_length=1, max_length=2000),
-    Field(json_schema_extra={"format": "uri"}),
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=MAX_URI),
+    Storable(),
+    AfterValidator(check_absolute),
+    Described({"format": "uri"}),
 ]
 """worker.webhooks.addresses checks it at registration and at each attempt."""
 EventTypes = Annotated[list[EventType], Field(min_length=1), AfterValidator(_each_once)]
@@ -69,7 +75,7 @@ class NewWebhookEndpoint(Frozen):
 class WebhookEndpointChange(Frozen):
     """A change of an endpoint. Fields that are left out keep their values."""
 
-    model_config = ConfigDict(json_schema_extra=_without_defaults)
+    CONDITIONS: ClassVar[Schema] = {"minProperties": 1}
 
     url: EndpointUrl = UNSET
     event_types: EventTypes | None = UNSET
@@ -136,7 +142,7 @@ class WebhookAttempt(Frozen):
     id: UUID
     started_at: datetime
     duration_ms: int
-    status: int | None
+    status: Int32 | None
     """The HTTP status; null: no answer arrived."""
     error: str | None
     """Why no answer arrived."""
@@ -156,7 +162,7 @@ class WebhookDelivery(Frozen):
     event_type: EventType
     video_id: int | None
     state: DeliveryState
-    attempts: int
+    attempts: Int32
     """The number of attempts since the delivery was made or last replayed."""
     due_at: datetime
     """The time of the next attempt, while the state is `pending`."""
@@ -189,8 +195,18 @@ class DeliveryFilter(Frozen):
     """The size of the page."""
 
 
+_IS_FAILED: Schema = {"required": ["failed"], "properties": {"failed": {"const": True}}}
+
+
 class ReplayRequest(Frozen):
     """A replay: either every event from a position on, or every failed delivery."""
+
+    CONDITIONS: ClassVar[Schema] = none_of(
+        [
+            all_of(is_given("since_position"), _IS_FAILED),
+            none_of([is_given("since_position"), _IS_FAILED]),
+        ]
+    )
 
     since_position: Id | None = None
     """Every event of the endpoint's types from this position on, itself included. This covers
@@ -221,7 +237,7 @@ class WebhookTest(Frozen):
     """Whether the status was 2xx."""
     started_at: datetime
     duration_ms: int
-    status: int | None
+    status: Int32 | None
     """The HTTP status; null: no answer arrived."""
     error: str | None
     """Why no answer arrived."""

@@ -131,7 +131,7 @@ def read_references(tx: Connection, bodies: Iterable[VideoInput]) -> References:
     asked = {
         "categories": to_array({body.category for body in bodies if body.category}),
         "subcategories": to_array({body.subcategory for body in bodies if body.subcategory}),
-        "tags": to_array({tag for body in bodies for tag in body.tags}),
+        "tags": to_array({tag for body in bodies for tag in body.tags or ()}),
     }
     for kind, key, parent in tx.execute(READ_REFERENCES, asked):
         match kind:

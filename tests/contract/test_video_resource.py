@@ -304,8 +304,18 @@ def test_each_required_field_is_missed_by_its_name(api: Api, missing: str) -> No
     }
 
 
-def test_an_empty_object_is_the_request_with_everything_missing(api: Api) -> None:
-    answer = api.post(f"/videos/{api.video()}/publish/", json={})
+@pytest.mark.parametrize("content", [b"", b"{}", b"null"])
+@pytest.mark.parametrize("action", ["publish", "unpublish"])
+def test_an_empty_object_is_as_valid_as_no_body(api: Api, action: str, content: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    path = f"/videos/{api.video(is_draft=action == 'publish')}/{action}/"
+    answer = api.post(path, content=content, headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["edits"] is None
+
+
+def test_a_field_of_the_video_requires_the_documented_request(api: Api) -> None:
+    answer = api.post(f"/videos/{api.video()}/publish/", json={"visibility": "private"})
     assert answer.status_code == 422
     pointers = {error["pointer"] for error in answer.json()["errors"]}
     assert pointers == {f"/{field}" for field in REQUIRED}

@@ -324,7 +324,7 @@ def test_a_cloud_event_is_a_report_and_may_have_extensions() -> None:
     document = {**DOCUMENT, "traceparent": "00-1", "datacontenttype": "application/json"}
     event = GenerationEvent.model_validate_json(json.dumps(document))
     assert event.video_id == 7
-    assert event.report == at(0, "completed", video=FILE, duration=312)
+    assert event.to_report(None) == at(0, "completed", video=FILE, duration=312)
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,6 @@ from worker.generation.apply import ReportRefused
 from worker.webhooks import endpoints
 from worker.webhooks.endpoints import EndpointInvalid
 
-DOCUMENTED, OPTIONS = "documented request", "publishing options"
-"""Tags of the two shapes of a publish body; they are not part of any pointer."""
 MAX_INVALID = 100
 """How many errors of validation one answer lists."""
 
@@ -193,6 +191,4 @@ def _pointer(loc: Sequence[int | str]) -> str:
     place, *parts = loc
     if place != "body":
         return " ".join(map(str, loc))
-    if parts and parts[0] in (DOCUMENTED, OPTIONS):
-        parts = parts[1:]
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 from db.session import Connection
 from db.videos import lookup
+from db.videos.facts_and_release import read_facts
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
+from schemas.values.video_facts import VideoFacts
 from schemas.video import VideoInput
 from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
+from worker.rules.edits import find_changes
 from worker.rules.etag import compute_etag, is_allowed
 
 
@@ -56,7 +59,10 @@ def _is_expected(request: PublishRequest, video: lookup.VideoIdentity) -> bool:
 def refuse_contradictions(
     tx: Connection, requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
 ) -> None:
-    """Raise RequestInvalid for a workspace, owner, category or tag that does not fit the video."""
+    """Raise RequestInvalid for what does not fit the video, or what no command may carry.
+
+    A value that equals the video's is not an edit: a caller may send back what the API answered.
+    """
     bodies = [(index, request.video) for index, request in enumerate(requests) if request.video]
     if not bodies:
         return
@@ -67,10 +73,38 @@ def refuse_contradictions(
         for error in (
             *_check_owner(body, found[requests[index].video_id]),
             *_check_references(body, known),
+            *_check_values(body),
         )
     ]
-    if errors:
+    if errors := _omit_equal(tx, requests, errors):
         raise RequestInvalid(errors)
+
+
+def _omit_equal(
+    tx: Connection, requests: Sequence[PublishRequest], errors: list[tuple[int, FieldError]]
+) -> list[tuple[int, FieldError]]:
+    """Return the errors without those about editorial fields that equal the video's."""
+    facts = read_facts(tx, {requests[index].video_id for index, _ in errors}) if errors else {}
+    return [
+        (index, error)
+        for index, error in errors
+        if _is_change(facts[requests[index].video_id], requests[index].video, error)
+    ]
+
+
+def _is_change(video: VideoFacts, body: VideoInput | None, error: FieldError) -> bool:
+    sent = body.list_sent() if body else {}
+    field = error.pointer.split("/")[1]
+    fields = ("category", "subcategory") if field == "subcategory" else (field,)
+    edits = {name: sent[name] for name in fields if name in sent}
+    return not edits or bool(find_changes(video, edits))
+
+
+def _check_values(body: VideoInput) -> list[FieldError]:
+    return [
+        FieldError(pointer=f"/{field}", code=error["type"], detail=error["msg"])
+        for field, error in body.find_errors().items()
+    ]
 
 
 def _check_owner(body: VideoInput, video: lookup.VideoIdentity) -> list[FieldError]:
@@ -102,7 +136,7 @@ def _check_references(body: VideoInput, known: lookup.References) -> list[FieldE
         elif body.category and parent != body.category:
             detail = f"Subcategory {body.subcategory} does not belong to category {body.category}."
             errors.append(FieldError(pointer="/subcategory", code="mismatch", detail=detail))
-    errors += [_to_unknown("/tags", "tag", tag) for tag in body.tags if tag not in known.tags]
+    errors += [_to_unknown("/tags", "tag", tag) for tag in body.tags or () if tag not in known.tags]
     return errors
 
 

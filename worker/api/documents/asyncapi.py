@@ -14,7 +14,8 @@ from pydantic.json_schema import models_json_schema
 from schemas.event_schemas import allow_additional_properties
 from schemas.events import EVENT_DATA, CloudEvent, EventType
 from schemas.feed import FeedFilter, StreamFilter
-from schemas.generation import GenerationEvent, GenerationEventType
+from schemas.generation import GenerationEvent, GenerationEventType, has_foreign_field
+from schemas.json_schema import name_int64
 from worker.events import amqp, redis_stream
 from worker.events.cloud_event import schema_url
 from worker.generation import stream
@@ -42,7 +43,7 @@ def document(base_url: str) -> Json:
         **{name: {**channel, "messages": _refs(out)} for name, channel in _outlets().items()},
         "reports": {**_reports_channel(), "messages": _refs(into)},
     }
-    return {
+    made: Json = {
         "asyncapi": "3.0.0",
         "info": {"title": "publish-worker", "version": "1.0.0", "description": DESCRIPTION.strip()},
         "defaultContentType": CLOUD_EVENTS,
@@ -51,6 +52,7 @@ def document(base_url: str) -> Json:
         "operations": _operations(),
         "components": {"messages": {**out, **into}, "schemas": _schemas()},
     }
+    return name_int64(made)
 
 
 def written(base_url: str) -> str:
@@ -192,12 +194,14 @@ def _report_message(kind: GenerationEventType) -> Json:
         "name": kind.value,
         "title": f"Generation {kind.kind}",
         "contentType": CLOUD_EVENTS,
-        "payload": _envelope("GenerationEvent", kind, "ReportData"),
+        "payload": _envelope(
+            "GenerationEvent", kind, "ReportData", {"not": has_foreign_field(kind.kind)}
+        ),
     }
 
 
-def _envelope(model: str, kind: str, data: str) -> Json:
-    """The envelope's schema, of one type."""
+def _envelope(model: str, kind: str, data: str, conditions: Json | None = None) -> Json:
+    """The envelope's schema, of one type, with conditions on its data."""
     return {
         "allOf": [
             {"$ref": REF.format(model=model)},
@@ -205,7 +209,7 @@ def _envelope(model: str, kind: str, data: str) -> Json:
                 "type": "object",
                 "properties": {
                     "type": {"const": kind},
-                    "data": {"$ref": REF.format(model=data)},
+                    "data": {"$ref": REF.format(model=data), **(conditions or {})},
                 },
             },
         ]

@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from schemas.event_schemas import allow_additional_properties
 from schemas.events import CloudEvent
+from schemas.json_schema import name_int64
 from schemas.problem import FieldError, Problem
 
 DESCRIPTION = """
@@ -61,5 +62,5 @@ def document(app: FastAPI) -> dict[str, Any]:
             ref_template="#/components/schemas/{model}",
         )
         generated["components"]["schemas"].update(allow_additional_properties(models["$defs"]))
-        app.openapi_schema = generated
-    return app.openapi_schema
+        app.openapi_schema = name_int64(generated)
+    return app.openapi_schema or {}

@@ -3,7 +3,7 @@
 from typing import Any
 
 PUBLISH_EXAMPLES: dict[str, Any] = {
-    "as it is": {"summary": "Publish as it is (or send no body)", "value": None},
+    "as it is": {"summary": "Publish as it is (or send no body)", "value": {}},
     "at a time": {
         "summary": "At a time, and at most a day later",
         "value": {
@@ -37,7 +37,7 @@ PUBLISH_EXAMPLES: dict[str, Any] = {
 }
 
 UNPUBLISH_EXAMPLES: dict[str, Any] = {
-    "at once": {"summary": "At once (or send no body)", "value": None},
+    "at once": {"summary": "At once (or send no body)", "value": {}},
     "at a time": {
         "summary": "At a time",
         "value": {"unpublish_at": "2026-12-15T18:00:00+01:00"},

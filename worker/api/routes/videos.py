@@ -5,7 +5,7 @@ from uuid import UUID
 
 from anyio import to_thread
 from fastapi import Body, Header, Request, Response
-from pydantic import Discriminator, Tag
+from pydantic import BeforeValidator
 
 from schemas.command import (
     Action,
@@ -36,7 +36,6 @@ from worker.api.documents.responses import (
     success,
 )
 from worker.api.enqueue_request import LimitedErrors, RequestOrigin, RequiresJson, VideoId
-from worker.api.exception_handlers import DOCUMENTED, OPTIONS
 from worker.api.links import command_url
 from worker.api.prefer_wait import parse_prefer_wait
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, no_such_video
@@ -63,15 +62,9 @@ IfMatch = Annotated[
 ]
 
 
-def _shape(body: Any) -> str:
-    """A body with options only needs no Video; any other is the documented request."""
-    return OPTIONS if isinstance(body, dict) and body and body.keys() <= _OPTIONS else DOCUMENTED
-
-
-AnyBody = Annotated[
-    Annotated[PublishBody, Tag(DOCUMENTED)] | Annotated[PublishOptions, Tag(OPTIONS)],
-    Discriminator(_shape),
-]
+def _read_null(body: Any) -> Any:
+    """Read null as no body: clients of earlier versions send it."""
+    return {} if body is None else body
 
 
 Prefer = Annotated[
@@ -116,18 +109,21 @@ async def publish(
     runtime: CurrentRuntime,
     origin: RequestOrigin,
     body: Annotated[
-        AnyBody | None, LimitedErrors, Body(openapi_examples=examples.PUBLISH_EXAMPLES)
-    ] = None,
+        PublishBody,
+        BeforeValidator(_read_null),
+        LimitedErrors,
+        Body(default_factory=PublishBody, openapi_examples=examples.PUBLISH_EXAMPLES),
+    ],
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
 ) -> PublishCommand | Video:
     """Accept the command and answer `202`. It is carried out once the video is ready, and not
     before `publish_at`.
 
-    Without a body the video is published as it is. With one, it is the platform's documented
-    request: title, description, visibility, category, subcategory, tags, cover_image and thumbnail
-    are applied as the video is published. Fields that the pipeline owns may be present; they are
-    never written.
+    Without a body, or with `{}`, the video is published as it is. A body is the platform's
+    documented request: title, description, visibility, category, subcategory, tags, cover_image and
+    thumbnail are applied as the video is published; what is left out is kept. Fields that the
+    pipeline owns may be present; they are never written.
 
     With `unpublish_at` the video is public for a limited time: a second command, the answer's
     `counterpart`, unpublishes it again.
@@ -138,8 +134,7 @@ async def publish(
     With `Prefer: wait=N` the answer is the whole Video once it is published, or `202` after N
     seconds.
     """
-    video = body if isinstance(body, PublishBody) else None
-    publish_request = _to_request(body, if_match, video_id, video=video)
+    publish_request = _to_request(body, if_match, video_id, video=body.to_video())
     return await _enqueue(request, response, runtime, publish_request, origin)
 
 
@@ -158,8 +153,11 @@ async def unpublish(
     runtime: CurrentRuntime,
     origin: RequestOrigin,
     body: Annotated[
-        UnpublishOptions | None, LimitedErrors, Body(openapi_examples=examples.UNPUBLISH_EXAMPLES)
-    ] = None,
+        UnpublishOptions,
+        BeforeValidator(_read_null),
+        LimitedErrors,
+        Body(default_factory=UnpublishOptions, openapi_examples=examples.UNPUBLISH_EXAMPLES),
+    ],
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
 ) -> PublishCommand | Video:
@@ -173,13 +171,13 @@ async def unpublish(
 
 
 def _to_request(
-    body: PublishOptions | UnpublishOptions | None,
+    body: PublishOptions | UnpublishOptions,
     if_match: str | None,
     video_id: int,
     **more: Any,
 ) -> PublishRequest:
     """One request from the path, the options in the body, and `If-Match`."""
-    options = body.model_dump(include=set(_OPTIONS), exclude_unset=True) if body else {}
+    options = body.model_dump(include=set(_OPTIONS), exclude_unset=True)
     if if_match is not None:
         if options.get("expected_etag", if_match) != if_match:
             detail = "differs from If-Match; send only one of them"

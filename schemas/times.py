@@ -1,0 +1,108 @@
+"""Times as text: RFC 3339 with an offset, and wall-clock times without one, with their patterns."""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    NaiveDatetime,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from schemas.json_schema import Described
+
+FIRST_YEAR, LAST_YEAR = 1900, 9000
+
+_YEAR = "(?:19[0-9]{2}|[2-8][0-9]{3}|9000)"
+_LEAP_YEAR = "(?:(?:19|[2-8][0-9])(?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[357][26])00)"
+_DAY = (
+    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+_DATE = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
+_MINUTE = f"{_DATE}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_SECOND = ":[0-5][0-9](?:[.][0-9]+)?"
+_OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+INSTANT = f"^{_MINUTE}(?:{_SECOND})?{_OFFSET}$"
+RFC_3339 = f"^{_MINUTE}{_SECOND}{_OFFSET}$"
+"""As INSTANT, and the seconds are not optional."""
+LOCAL = f"^{_MINUTE}(?:{_SECOND})?$"
+_YEARS = f"in the years {FIRST_YEAR} to {LAST_YEAR}"
+
+
+def _require_pattern(pattern: str, expected: str) -> BeforeValidator:
+    """Reject every value but a time of this pattern: pydantic would also accept a number."""
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> object:
+        if isinstance(value, datetime) or (isinstance(value, str) and compiled.fullmatch(value)):
+            return value
+        raise ValueError(f"must be {expected}, {_YEARS}")
+
+    return BeforeValidator(check)
+
+
+def _check_year(time: datetime) -> datetime:
+    """Reject the first and last years: converting such a time to another zone can overflow."""
+    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+        raise ValueError(f"must be {_YEARS}")
+    return time
+
+
+def _to_utc(time: datetime) -> datetime:
+    """Convert: Postgres does not read offsets of sixteen hours or more."""
+    return time.astimezone(UTC)
+
+
+def _check_zone(name: str) -> str:
+    """Reject a time zone that this machine's time-zone data does not contain."""
+    if name not in _read_zones():
+        raise ValueError("must be an IANA time zone, such as Europe/Berlin")
+    return name
+
+
+@lru_cache(maxsize=1)
+def _read_zones() -> frozenset[str]:
+    """Return IANA's names. Others name files of the machine, as `localtime` and `posix/UTC` do."""
+    return frozenset(
+        name for name in available_timezones() if name[0].isupper() and name != "Factory"
+    )
+
+
+Time = Annotated[
+    AwareDatetime,
+    _require_pattern(INSTANT, "an RFC 3339 time with an offset, such as 2026-12-01T18:00:00Z"),
+    AfterValidator(_check_year),
+    AfterValidator(_to_utc),
+    Described({"pattern": INSTANT}),
+]
+"""An RFC 3339 time with an offset, in UTC once it is read."""
+ReportTime = Annotated[
+    AwareDatetime,
+    _require_pattern(RFC_3339, "an RFC 3339 time with an offset, such as 2026-11-24T09:00:00Z"),
+    AfterValidator(_check_year),
+    AfterValidator(_to_utc),
+    Described({"pattern": RFC_3339}),
+]
+"""A time on a pipeline's clock."""
+LocalTime = Annotated[
+    NaiveDatetime,
+    _require_pattern(LOCAL, "a wall-clock time without an offset, such as 2026-12-01T18:00"),
+    AfterValidator(_check_year),
+    WithJsonSchema({"type": "string", "pattern": LOCAL}),
+]
+"""A wall-clock time without an offset, `2026-12-01T18:00`. Another field holds its time zone."""
+ShownLocalTime = Annotated[datetime, WithJsonSchema({"type": "string", "pattern": LOCAL})]
+"""A wall-clock time in an answer or an event."""
+ZoneName = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=64, pattern="^[A-Z][A-Za-z0-9_+/-]*$"),
+    AfterValidator(_check_zone),
+]
+"""An IANA time zone."""
