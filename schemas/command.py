@@ -268,6 +268,9 @@ class PublishCommand(Frozen):
     """The URL of the other command of the publication window."""
     due_at: datetime
     """When the command may next be claimed."""
+    is_due: bool
+    """Whether `due_at` has come and the command has not ended: a worker takes it as soon as one is
+    free."""
     fell_due_at: datetime | None
     """The first moment after both the requested time and the end of generation."""
     claimed_at: datetime | None

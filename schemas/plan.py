@@ -48,7 +48,8 @@ class PublishPlan(Frozen):
     """The result that `POST …/publish/` without a body would have now. Nothing is written."""
 
     video_id: int
-    outcome: PlannedOutcome
+    would_be: PlannedOutcome
+    """The outcome or state that the command would have."""
     readiness: Readiness
     is_draft: bool
     custom_url: str

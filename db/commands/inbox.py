@@ -32,8 +32,9 @@ FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
 
 _COLUMNS = """id, action, video_id, workspace_id, state, reason, detail, trigger, edits,
        accepted_at, asked_for, local_time, time_zone, fold, publish_before, expected_revision,
-       expected_etag, counterpart_id, due_at, fell_due_at, claimed_at, attempts, finished_at,
-       correlation_id"""
+       expected_etag, counterpart_id, due_at,
+       finished_at IS NULL AND due_at <= clock_timestamp() AS is_due, fell_due_at, claimed_at,
+       attempts, finished_at, correlation_id"""
 
 # Commands by id, in the caller's workspace.
 SHOW = f"""
@@ -146,6 +147,8 @@ class StoredCommand:
     expected_etag: str | None
     counterpart_id: UUID | None
     due_at: datetime
+    is_due: bool
+    """Whether it may be claimed now, by the database's clock."""
     fell_due_at: datetime | None
     claimed_at: datetime | None
     attempts: int

@@ -98,10 +98,12 @@ def _create_app() -> tuple[FastAPI, list[Runtime]]:
 
 
 @contextmanager
-def serving(engine: Engine, redis: Redis, redis_url: str) -> Generator[Api]:
-    """The API, started and stopped as a server does it."""
+def serving(engine: Engine, redis: Redis, redis_url: str, **more: Any) -> Generator[Api]:
+    """The API, started and stopped as a server does it; `more` are settings."""
     api = Api(engine=engine, redis=redis)
-    settings = Settings(database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL)
+    settings = Settings(
+        database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL, **more
+    )
     waker = Waker(redis=Redis.from_url(redis_url), send=lambda _: api.wake_ups.append(1))
     own = Runtime(settings=settings, engine=engine, redis=Redis.from_url(redis_url), waker=waker)
     with borrow_app(own) as app, TestClient(app, raise_server_exceptions=False) as client:

@@ -37,6 +37,12 @@ def parse_prefer_wait(headers: Iterable[str]) -> int | None:
     return None
 
 
+def wants_no_wait(headers: Iterable[str]) -> bool:
+    """Whether the caller prefers the answer before the work is done (`respond-async`)."""
+    preferences = (preference for header in headers for preference in header.split(","))
+    return any(each.partition(";")[0].strip().lower() == "respond-async" for each in preferences)
+
+
 class OutcomeWatcher:
     """Wakes waiting requests when their commands end; one statement serves all of them."""
 

@@ -26,7 +26,7 @@ COMMANDS: Columns = {
     "id": "id",
     "video": "video_id",
     "action": "action",
-    "state": "state",
+    "state": lambda row: f"{row.state}, due" if row.is_due else row.state,
     "reason": "reason",
     "due": "due_at",
     "ended": "finished_at",

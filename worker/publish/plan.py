@@ -28,7 +28,7 @@ def plan(
     release = build_release(video)
     return PublishPlan(
         video_id=video.id,
-        outcome=PlannedOutcome(decision.state),
+        would_be=PlannedOutcome(decision.state),
         readiness=readiness.assess(video),
         is_draft=video.is_draft,
         custom_url=release.custom_url,

@@ -4,6 +4,7 @@ from schemas.plan import Gate, Readiness, Verdict
 from schemas.values.video_facts import VideoFacts
 from schemas.video import CreationStatus, InternalStatus
 
+READY = "The video is ready: generation has completed, and the rendered file is there."
 _SEVERITY = {Verdict.READY: 0, Verdict.NOT_YET: 1, Verdict.NEVER: 2}
 
 
@@ -14,7 +15,8 @@ def assess(video: VideoFacts | None) -> Readiness:
     """
     gates = _check_gates(video)
     worst = max(gates, key=lambda gate: _SEVERITY[gate.verdict])
-    return Readiness(gates=gates, verdict=worst.verdict, reason=worst.reason, detail=worst.detail)
+    detail = READY if worst.verdict is Verdict.READY else worst.detail
+    return Readiness(gates=gates, verdict=worst.verdict, reason=worst.reason, detail=detail)
 
 
 def get_verdict(video: VideoFacts) -> Verdict:

@@ -42,7 +42,8 @@ def explain(error: BaseException) -> str | None:
             return str(error)
         case ValidationError() if error.title == Settings.__name__:
             text = "; ".join(
-                f"{'.'.join(map(str, each['loc'])).upper()} is not valid: {each['msg']}"
+                f"{'.'.join(map(str, each['loc'])).upper()} is not valid: "
+                + each["msg"].removeprefix("Value error, ")
                 for each in error.errors(include_url=False, include_input=False)
             )
         case (

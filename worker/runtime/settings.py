@@ -1,11 +1,19 @@
 """Settings: read from the environment alone, where a process starts, and passed on from there."""
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -16,6 +24,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+_BASE_URL = re.compile(r"https?://[^\s?#@/\\][^\s?#@\\]*", re.IGNORECASE)
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -24,6 +33,19 @@ class OutletName(StrEnum):
 
     STREAM = "stream"
     AMQP = "amqp"
+
+
+def _check_base_url(text: str) -> str:
+    """Reject a URL that no path can be added to."""
+    try:
+        TypeAdapter(AnyHttpUrl).validate_python(text)
+    except ValueError:
+        is_valid = False
+    else:
+        is_valid = _BASE_URL.fullmatch(text) is not None
+    if not is_valid:
+        raise ValueError("it must be an http or https URL, such as https://videos.example.com")
+    return text
 
 
 class SettingsError(Exception):
@@ -54,10 +76,13 @@ class Settings(BaseSettings):
     """RabbitMQ, `amqp://…`, for the outlet `amqp`: a topic exchange `video.events`."""
     platform_schema: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")] = "public"
     """The Postgres schema with the platform's tables, or with views on them."""
-    public_base_url: str = "http://localhost:8000"
+    public_base_url: Annotated[str, AfterValidator(_check_base_url)] = "http://localhost:8000"
     """The site that serves the video pages; the prefix of each `custom_url` and of our links."""
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    publish_wait_seconds: Annotated[int, Field(ge=0, le=60)] = 0
+    """How long the API waits for the end of a command if the caller does not send `Prefer: wait`:
+    it answers with the Video, as the platform's API does; 0: it answers with the command."""
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
     data_dir: Path | None = None

@@ -1,10 +1,13 @@
 """The publish endpoint: 202 with the command, or the finished Video for those who wait."""
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
+from redis import Redis
+from sqlalchemy import Engine
 
-from tests.support.api import Api
+from tests.support.api import Api, serving
 from tests.support.platform import column
 
 BODY: dict[str, Any] = {
@@ -150,7 +153,7 @@ def test_a_client_may_echo_the_video_that_it_was_shown(api: Api) -> None:
 
 def test_the_plan_has_the_outcome_of_a_publish(api: Api) -> None:
     plan = api.get(f"/videos/{api.video()}/publish/").json()
-    assert plan["outcome"] == "published"
+    assert plan["would_be"] == "published"
     assert plan["revision"] == 1
     assert [gate["verdict"] for gate in plan["readiness"]["gates"]] == ["ready"] * 6
 
@@ -167,7 +170,63 @@ def test_the_plan_names_the_gate_that_is_closed(
     api: Api, columns: dict[str, Any], outcome: str, reason: str | None
 ) -> None:
     plan = api.get(f"/videos/{api.video(**columns)}/publish").json()
-    assert (plan["outcome"], plan["readiness"]["reason"]) == (outcome, reason)
+    assert (plan["would_be"], plan["readiness"]["reason"]) == (outcome, reason)
+
+
+@pytest.mark.parametrize("columns", [{}, {"is_draft": False}])
+def test_the_plan_of_a_ready_video_says_that_it_is_ready(api: Api, columns: dict[str, Any]) -> None:
+    readiness = api.get(f"/videos/{api.video(**columns)}/publish").json()["readiness"]
+    assert (readiness["verdict"], readiness["reason"]) == ("ready", None)
+    assert readiness["detail"].startswith("The video is ready")
+
+
+def test_the_plan_says_what_would_be_and_not_what_is(api: Api) -> None:
+    plan = api.get(f"/videos/{api.video()}/publish").json()
+    assert "outcome" not in plan
+    assert plan["is_draft"] is True
+
+
+def test_a_command_says_whether_it_is_due(api: Api) -> None:
+    path = f"/videos/{api.video()}/publish/"
+    at_once = api.post(path).json()
+    past = api.post(path, json={"publish_at": "2020-01-01T00:00:00Z"}).json()
+    later = api.post(path, json={"publish_at": "2100-01-01T00:00:00Z"}).json()
+    assert [each["is_due"] for each in (at_once, past, later)] == [True, True, False]
+    api.run()
+    ended = api.get(f"/publish-commands/{at_once['id']}").json()
+    assert (ended["state"], ended["is_due"]) == ("published", False)
+
+
+@pytest.fixture
+def patient(platform: Engine, redis: Redis, redis_url: str) -> Generator[Api]:
+    """The API of an operator who gives clients without a preference the documented answer."""
+    with serving(platform, redis, redis_url, publish_wait_seconds=20) as started:
+        yield started
+
+
+@pytest.mark.parametrize("headers", [{}, {"Prefer": "return=minimal"}])
+def test_with_a_default_wait_a_client_without_a_preference_gets_the_documented_answer(
+    patient: Api, headers: dict[str, str]
+) -> None:
+    video = patient.video()
+    with patient.working():
+        answer = patient.post(f"/videos/{video}/publish/", headers=headers)
+    assert answer.status_code == 200
+    assert (answer.json()["id"], answer.json()["is_draft"]) == (video, False)
+    assert answer.headers["ETag"]
+    assert "Preference-Applied" not in answer.headers
+
+
+@pytest.mark.parametrize("prefer", ["wait=0", "respond-async", "foo, Respond-Async; x=1"])
+def test_with_a_default_wait_a_preference_still_decides(patient: Api, prefer: str) -> None:
+    answer = patient.post(f"/videos/{patient.video()}/publish/", headers={"Prefer": prefer})
+    assert answer.status_code == 202
+
+
+def test_with_a_default_wait_a_command_of_a_later_time_is_answered_at_once(patient: Api) -> None:
+    body = {"publish_at": "2100-01-01T00:00:00Z"}
+    answer = patient.post(f"/videos/{patient.video()}/publish/", json=body)
+    assert answer.status_code == 202
 
 
 def test_the_plan_does_nothing(api: Api) -> None:

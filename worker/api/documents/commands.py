@@ -25,6 +25,7 @@ COMMAND: dict[str, Any] = {
     "expected_etag": None,
     "counterpart": None,
     "due_at": "2026-12-01T17:00:00Z",
+    "is_due": False,
     "fell_due_at": None,
     "claimed_at": None,
     "attempts": 0,

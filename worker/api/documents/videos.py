@@ -46,7 +46,7 @@ UNPUBLISH_EXAMPLES: dict[str, Any] = {
 
 PLAN: dict[str, Any] = {
     "video_id": 7,
-    "outcome": "waiting",
+    "would_be": "waiting",
     "readiness": {
         "gates": [
             {

@@ -1,5 +1,6 @@
 """Routes of videos: publish one, unpublish it, see the plan, read the whole resource."""
 
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from anyio import to_thread
 from fastapi import Body, Header, Request, Response
 from pydantic import BeforeValidator
 
+from db.commands.inbox import StoredCommand
 from schemas.command import (
     Action,
     CommandState,
@@ -37,7 +39,7 @@ from worker.api.documents.responses import (
 )
 from worker.api.enqueue_request import LimitedErrors, RequestOrigin, RequiresJson, VideoId
 from worker.api.links import command_url
-from worker.api.prefer_wait import parse_prefer_wait
+from worker.api.prefer_wait import parse_prefer_wait, wants_no_wait
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, no_such_video
 from worker.api.routing import Router
 from worker.api.video_resource import VideoResource, read_video
@@ -69,7 +71,10 @@ def _read_null(body: Any) -> Any:
 
 Prefer = Annotated[
     str | None,
-    Header(description="`wait=N`: wait up to N seconds for the command to end. RFC 7240."),
+    Header(
+        description="`wait=N`: wait up to N seconds for the command to end; `respond-async`: do not"
+        " wait. RFC 7240."
+    ),
 ]
 
 
@@ -132,7 +137,8 @@ async def publish(
     `412` if it was changed already, and `rejected` if it changes before the command is due.
 
     With `Prefer: wait=N` the answer is the whole Video once it is published, or `202` after N
-    seconds.
+    seconds. Without it, the operator's setting `PUBLISH_WAIT_SECONDS` is N; `Prefer: respond-async`
+    asks for `202` at once.
     """
     publish_request = _to_request(body, if_match, video_id, video=body.to_video())
     return await _enqueue(request, response, runtime, publish_request, origin)
@@ -202,9 +208,8 @@ async def _enqueue(
     command = accepted.commands[0]
     if accepted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    seconds = parse_prefer_wait(request.headers.getlist("prefer"))
+    seconds = _choose_wait(request, response, runtime.settings.publish_wait_seconds, command)
     if seconds is not None:
-        response.headers["Preference-Applied"] = f"wait={seconds}"
         async with current_turn(request).waiting():
             has_ended = await request.app.state.outcome_watcher.wait(command.id, seconds)
         if has_ended:
@@ -218,6 +223,22 @@ async def _enqueue(
     base_url = runtime.settings.public_base_url
     response.headers["Location"] = command_url(base_url, command.id)
     return to_publish_command(base_url, command)
+
+
+def _choose_wait(
+    request: Request, response: Response, by_default: int, command: StoredCommand
+) -> int | None:
+    """How many seconds to wait for the end of the command; None: do not wait.
+
+    A caller without a preference waits `by_default`, except for a command of a later time.
+    """
+    headers = request.headers.getlist("prefer")
+    preferred = parse_prefer_wait(headers)
+    if preferred is not None:
+        response.headers["Preference-Applied"] = f"wait={preferred}"
+        return preferred
+    is_later = command.due_at > command.accepted_at + timedelta(seconds=by_default)
+    return None if is_later or wants_no_wait(headers) else by_default or None
 
 
 def _read_result(runtime: Runtime, command_id: UUID, origin: Origin) -> VideoResource:

@@ -71,7 +71,7 @@ def reject_failed_generation(demo: Demo) -> None:
     """Its generation failed, so it is never published: the command is rejected, with a reason."""
     demo.studio.show_videos(FAILED)
     plan = demo.studio.call("GET", f"/api/v1/videos/{FAILED}/publish/").json()
-    demo.check(plan["outcome"] == "rejected", "the plan, asked before, says rejected")
+    demo.check(plan["would_be"] == "rejected", "the plan, asked before, says rejected")
     command = demo.studio.publish(FAILED)
     ended = demo.studio.wait_for_outcome(command["id"])
     [event] = demo.wait_for_events([FAILED])

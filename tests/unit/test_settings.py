@@ -1,0 +1,56 @@
+"""Settings: a value that cannot work is refused where the process starts."""
+
+import pytest
+from pydantic import ValidationError
+
+from worker.runtime.errors_explained import explain
+from worker.runtime.settings import Settings
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "videos.example.com",
+        "//videos.example.com",
+        "videos.example.com:8000",
+        "localhost:8000",
+        "ftp://videos.example.com",
+        "https://",
+        "https:///videos",
+        "https:videos.example.com",
+        "https://[v1.x]/",
+        "https://videos.example.com:99999",
+        "https://videos.example.com/?a=b",
+        "https://videos.example.com/#top",
+        "https://me:secret@videos.example.com",
+        "https://videos example.com",
+        " https://videos.example.com",
+    ],
+)
+def test_a_public_base_url_that_is_not_a_web_address_is_refused_in_one_line(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(public_base_url=url)
+    text = explain(refused.value)
+    assert text is not None
+    assert text.startswith("PUBLIC_BASE_URL is not valid: it must be an http or https URL")
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8000",
+        "https://videos.example.com/",
+        "HTTPS://Videos.Example.com/base",
+        "http://[::1]:8000",
+        "https://vidéos.example/",
+    ],
+)
+def test_a_public_base_url_may_have_a_port_and_a_path(url: str) -> None:
+    assert Settings(public_base_url=url).public_base_url == url
+
+
+@pytest.mark.parametrize("seconds", [-1, 61, 0.5])
+def test_a_default_wait_is_between_none_and_a_minute(seconds: float) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"publish_wait_seconds": seconds})
