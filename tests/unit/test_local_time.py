@@ -1,6 +1,7 @@
 """Wall-clock times: which instant a local time means, in zones with odd rules."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -160,6 +161,47 @@ def test_a_moment_keeps_its_local_time_and_zone() -> None:
 def test_incomplete_times_are_refused(said: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         PublishOptions.model_validate(said)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "localtime",
+        "Factory",
+        "posixrules",
+        "posix/UTC",
+        "right/UTC",
+        "../zoneinfo/UTC",
+        "/usr/share/zoneinfo/UTC",
+        "europe/berlin",
+        "UTC ",
+        "",
+        "tzdata.zi",
+        "Europe",
+    ],
+)
+def test_a_name_that_iana_does_not_have_is_not_a_time_zone(name: str) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        PublishOptions.model_validate({"publish_at_local": "2026-12-01T18:00", "time_zone": name})
+
+
+def test_every_name_of_iana_is_a_time_zone() -> None:
+    names = resources.files("tzdata").joinpath("zones").read_text().split()
+    for name in sorted(set(names) - {"Factory"}):
+        options = {"publish_at_local": "2026-12-01T18:00", "time_zone": name}
+        assert PublishOptions.model_validate(options).time_zone == name
+
+
+@pytest.mark.parametrize("digits", ["1", "123456", "1234567", "123456789"])
+def test_a_local_time_may_have_the_digits_that_an_instant_may_have(digits: str) -> None:
+    local_form = {"publish_at_local": f"2026-12-01T18:00:00.{digits}", "time_zone": "UTC"}
+    instant = {"publish_at": f"2026-12-01T18:00:00.{digits}Z"}
+    moments = [
+        to_publication_moment(PublishOptions.model_validate(each)) for each in (local_form, instant)
+    ]
+    assert moments[0] is not None
+    assert moments[1] is not None
+    assert moments[0].at == moments[1].at
 
 
 def test_refusals_are_local_time_errors() -> None:

@@ -7,14 +7,13 @@ from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidato
 from pydantic_core import PydanticCustomError
 
 from schemas.command import Trigger
-from schemas.fields import INT64_MAX
+from schemas.fields import INT64_MAX, MAX_NAME
 from schemas.problem import FieldError
 from worker.api.auth import PublishCaller
 from worker.api.middleware import correlation_id, traceparent
 from worker.api.problems import NOT_JSON, ApiProblem, invalid_request, no_such_video
 from worker.enqueue.accept import Origin
 
-MAX_KEY = 255
 MAX_ERRORS_READ = 5_000
 """Errors of validation whose texts are made: five for each command of a bulk request."""
 
@@ -25,13 +24,14 @@ IdempotencyKey = Annotated[
         description="The same key with the same request returns the same commands, however often it"
         " is sent.",
         examples=["8c0f3a4e-3d1c-4f0e-9a53-0a8a4d1f7c11"],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_NAME},
     ),
 ]
 
 
 async def _origin(request: Request, caller: PublishCaller, key: IdempotencyKey = None) -> Origin:
-    if key is not None and not (0 < len(key) <= MAX_KEY and key.isprintable()):
-        detail = f"must have 1 to {MAX_KEY} printable characters"
+    if key is not None and not (0 < len(key) <= MAX_NAME and key.isprintable()):
+        detail = f"must have 1 to {MAX_NAME} printable characters"
         raise invalid_request(
             FieldError(pointer="header Idempotency-Key", code="length", detail=detail)
         )

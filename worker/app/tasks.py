@@ -11,6 +11,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from db.errors import is_passing
 from schemas.command import QueueMessage, Trigger
+from schemas.fields import MAX_NAME
 from worker.app import app
 from worker.enqueue import time_zone_updates
 from worker.enqueue.accept import Origin, enqueue
@@ -34,9 +35,6 @@ from worker.runtime.wake_ups import (
 )
 from worker.webhooks.fan_out import fan_out
 from worker.webhooks.run_lock import acquire_run_lock
-
-MAX_ID = 255
-"""Characters of an idempotency key."""
 
 
 @app.task(shared=False, name=PUBLISH.task)
@@ -169,7 +167,7 @@ def _requeue_while_passing() -> Generator[None]:
 
 def _to_idempotency_key(message_id: str) -> str:
     """Return the message's id, or its hash if it is too long or not printable ASCII."""
-    if len(message_id) <= MAX_ID and message_id.isprintable() and message_id.isascii():
+    if len(message_id) <= MAX_NAME and message_id.isprintable() and message_id.isascii():
         return message_id
     return sha256(message_id.encode(errors="surrogatepass")).hexdigest()
 

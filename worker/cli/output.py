@@ -14,7 +14,7 @@ from rich.text import Text
 from typer.exceptions import TyperException
 
 from worker.enqueue.refusals import Refusal
-from worker.operations.api_keys import NoSuchWorkspace
+from worker.operations.api_keys import KeyRefused
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import (
     make_console,
@@ -45,7 +45,7 @@ def exit_on_refusal() -> Generator[None]:
     except OSError as error:
         complain(to_printable(f"{error.filename or 'stdout'}: {error.strerror or error}"))
         raise SystemExit(1) from None
-    except (Refusal, EndpointError, NoSuchWorkspace) as error:
+    except (Refusal, EndpointError, KeyRefused) as error:
         complain(to_printable(str(error)))
         raise SystemExit(1) from None
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 from uuid import UUID
 
 import structlog
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine
 
 from db.commands import claim, due_times, idempotency, inbox
@@ -16,16 +17,18 @@ from db.session import Connection, transaction
 from db.videos import lookup
 from schemas.command import Action, PublishRequest, Trigger
 from schemas.events import EventType
+from schemas.fields import MAX_NAME, ShortText
 from worker.enqueue.checks import (
     refuse_changed_videos,
     refuse_contradictions,
     refuse_unknown_videos,
 )
 from worker.enqueue.new_commands import PlannedCommand, plan_commands
-from worker.enqueue.refusals import KeyReused
+from worker.enqueue.refusals import EnqueueRefused, KeyReused
 from worker.rules.command_events import build_scheduled_event
 from worker.runtime.wake_ups import Waker
 
+_short_text: TypeAdapter[str | None] = TypeAdapter(ShortText | None)
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
@@ -45,6 +48,15 @@ class Origin:
     """The caller that the idempotency key belongs to: keys of other scopes never collide."""
     idempotency_key: str | None = None
     """A second call with this key returns the commands of the first; None: every call is new."""
+
+    def __post_init__(self) -> None:
+        """Raise EnqueueRefused for text that cannot be stored, or is too long."""
+        for name in ("correlation_id", "traceparent", "idempotency_scope", "idempotency_key"):
+            try:
+                _short_text.validate_python(getattr(self, name))
+            except ValidationError:
+                text = f"{name} must be storable text of at most {MAX_NAME} characters."
+                raise EnqueueRefused(text) from None
 
 
 @dataclass(frozen=True, kw_only=True)

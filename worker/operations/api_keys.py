@@ -5,23 +5,37 @@ from collections.abc import Iterable
 from hashlib import sha256
 from uuid import UUID
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
 from db import api_keys
 from db.session import transaction
+from schemas.fields import MAX_NAME, Name
 from schemas.values.caller import ApiKey, Caller, Scope
 
 PREFIX = "pw_"
 """Secret scanners recognise a leaked key by it."""
 
 
-class NoSuchWorkspace(Exception):
+class KeyRefused(Exception):
+    """No key was made; the text says why."""
+
+
+class NoSuchWorkspace(KeyRefused):
     """There is no such workspace."""
 
 
 def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | None) -> str:
-    """Create a key for one workspace (None: all) and return its secret, which is not stored."""
+    """Create a key for one workspace (None: all) and return its secret, which is not stored.
+
+    Raises KeyRefused for a name that is empty, too long or not storable, and NoSuchWorkspace.
+    """
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        text = f"The name of a key must be storable text of 1 to {MAX_NAME} characters."
+        raise KeyRefused(text) from None
     secret = PREFIX + secrets.token_urlsafe(32)
     with transaction(engine) as tx:
         if workspace_id is not None and not api_keys.has_workspace(tx, workspace_id):

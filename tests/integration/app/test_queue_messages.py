@@ -43,6 +43,18 @@ def test_an_unreadable_message_is_quarantined_and_acknowledged(queue: Pipeline) 
     assert "vdeo_id" in str(body)
 
 
+@pytest.mark.parametrize("field", ["correlation_id", "traceparent", "idempotency_key"])
+def test_a_message_with_a_text_beyond_its_bound_is_quarantined(queue: Pipeline, field: str) -> None:
+    tasks.enqueue_message(video_id=queue.video(), **{field: "x" * 256})
+    assert queue.value("SELECT count(*) FROM publisher.publish_command") == 0
+    assert field in str(queue.value("SELECT error FROM publisher.quarantined_message"))
+
+
+def test_a_message_may_have_the_numbers_and_times_of_any_producer(queue: Pipeline) -> None:
+    tasks.enqueue_message(video_id=float(queue.video()), publish_at="2100-01-01T00:00:00+23:59")
+    assert queue.value("SELECT count(*) FROM publisher.publish_command") == 1
+
+
 def test_a_valid_message_goes_back_to_the_queue_while_the_inbox_takes_nothing(
     queue: Pipeline,
 ) -> None:

@@ -8,7 +8,7 @@ from schemas.command import PublishRequest
 from schemas.video import MAX_DESCRIPTION, MAX_TAGS, VideoInput
 from tests.support.api import Api
 from tests.support.platform import column
-from worker.enqueue.refusals import RequestInvalid
+from worker.enqueue.refusals import EnqueueRefused, RequestInvalid
 
 LONG = "x" * (MAX_DESCRIPTION + 1)
 ODD: list[dict[str, Any]] = [
@@ -112,3 +112,12 @@ def test_every_offset_that_rfc_3339_allows_is_stored(api: Api, offset: str) -> N
     answer = api.post(f"/videos/{api.video()}/publish/", json=body)
     assert answer.status_code == 202, answer.text
     assert answer.json()["publish_before"].endswith("Z")
+
+
+@pytest.mark.parametrize("field", ["correlation_id", "traceparent", "idempotency_key"])
+@pytest.mark.parametrize("text", ["x" * 256, "\x00", "\ud800"])
+def test_a_python_caller_cannot_store_an_origin_beyond_its_bound(
+    api: Api, field: str, text: str
+) -> None:
+    with pytest.raises(EnqueueRefused, match=field):
+        api.publish(api.video(), **{field: text})

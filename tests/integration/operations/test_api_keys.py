@@ -5,7 +5,14 @@ from sqlalchemy import Engine
 
 from db.session import transaction
 from schemas.values.caller import Scope
-from worker.operations.api_keys import NoSuchWorkspace, create_key, identify, list_keys, revoke_key
+from worker.operations.api_keys import (
+    KeyRefused,
+    NoSuchWorkspace,
+    create_key,
+    identify,
+    list_keys,
+    revoke_key,
+)
 
 
 def test_a_key_identifies_its_caller(platform: Engine) -> None:
@@ -29,6 +36,15 @@ def test_the_secret_is_nowhere_in_the_database(platform: Engine) -> None:
         rows = tx.execute("SELECT to_jsonb(k)::text FROM publisher.api_key k").fetchall()
     assert len(rows) == 1
     assert secret not in rows[0][0]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "a\x00b", "\ud800"])
+def test_a_name_that_cannot_be_stored_or_is_too_long_is_refused(
+    platform: Engine, name: str
+) -> None:
+    with pytest.raises(KeyRefused, match="1 to 255 characters"):
+        create_key(platform, name=name, scope=Scope.READ, workspace_id=1)
+    assert list_keys(platform) == []
 
 
 def test_a_revoked_key_identifies_no_caller(platform: Engine) -> None:
