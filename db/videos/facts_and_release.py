@@ -25,7 +25,7 @@ SELECT v.id::bigint, v.uid::uuid, v.workspace_id::bigint, w.custom_url::text AS 
        v.visibility::text, v.category_id::bigint, c.name::text AS category,
        v.subcategory_id::bigint, sc.name::text AS subcategory,
        coalesce(tags.ids, '{}') AS tag_ids, coalesce(tags.names, '{}') AS tags,
-       v.cover_image::text, v.thumbnail::text, v.duration::int, v.generated_script::jsonb,
+       v.cover_image::text, v.thumbnail::text, v.duration::int, v.generated_script::text,
        sections.contents, sections.count AS section_count, sections.seconds AS sections_seconds,
        sections.first_at AS first_section_at, sections.last_at AS last_section_at,
        engagement.*,
