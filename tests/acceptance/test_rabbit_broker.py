@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -12,11 +13,17 @@ import amqp
 import pytest
 from kombu import Connection, Producer
 
+from schemas.command import PublishRequest, Trigger
 from tests.support.messages import COMPRESSED, nest
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, celeries, count_published
 from tests.support.rabbit import EPMD, SERVER, Rabbit, temporary_rabbit
 from tests.support.waiting import wait_until
+from worker.app.beat import MANY
+from worker.enqueue.accept import Origin, enqueue
+from worker.operations.health import examine
+from worker.runtime.runtime import Runtime
+from worker.runtime.settings import Settings
 
 pytestmark = pytest.mark.skipif(
     SERVER is None or EPMD is None,
@@ -34,11 +41,12 @@ def node() -> Generator[Rabbit]:
 
 @pytest.fixture
 def broker(node: Rabbit) -> Generator[Connection]:
-    """An empty virtual host of the test's own."""
-    name = os.urandom(4).hex()
+    """An empty virtual host, and a user, of the test's own."""
+    name = f"t{os.urandom(4).hex()}"
     node.control("add_vhost", name)
-    node.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    with Connection(f"amqp://guest:guest@127.0.0.1:{node.port}/{name}") as connection:
+    node.control("add_user", name, "right")
+    node.control("set_permissions", "-p", name, name, ".*", ".*", ".*")
+    with Connection(f"amqp://{name}:right@127.0.0.1:{node.port}/{name}") as connection:
         yield connection
 
 
@@ -144,3 +152,76 @@ def test_headers_that_cannot_be_read_do_not_end_the_worker(
     wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
     wait_until(lambda: count_quarantined(pipeline) == 1, "the message to be quarantined")
     assert worker.is_running
+
+
+@pytest.fixture
+def runtime(database_url: str, redis_url: str, broker: Connection) -> Generator[Runtime]:
+    """What the API works with."""
+    url = broker.as_uri(include_password=True)
+    settings = Settings(database_url=database_url, redis_url=redis_url, broker_url=url)
+    with Runtime.open(settings) as opened:
+        yield opened
+
+
+def test_a_login_that_is_refused_for_a_while_stops_no_process(
+    pipeline: Pipeline, processes: Celeries, node: Rabbit, broker: Connection, runtime: Runtime
+) -> None:
+    worker, beat = processes.worker(), processes.beat()
+    enqueue_one(pipeline, runtime)
+    wait_until(lambda: count_published(pipeline) >= 1, "the first video to be published")
+    node.control("change_password", str(broker.userid), "wrong")
+    node.control("close_all_connections", "--vhost", broker.virtual_host, "a test")
+    for process in (worker, beat):
+        wait_until(partial(process.says, "ACCESS_REFUSED"), "the refusal")
+    enqueue_one(pipeline, runtime)
+    assert is_refused(runtime)
+    node.control("change_password", str(broker.userid), "right")
+    wait_until(lambda: count_published(pipeline) >= 2, "the second video to be published")
+    enqueue_one(pipeline, runtime)
+    wait_until(lambda: count_published(pipeline) >= 3, "the third video to be published")
+    for process in (worker, beat):
+        assert process.is_running
+        assert not process.says("Traceback")
+
+
+def test_worker_and_beat_that_start_before_their_virtual_host_wait_for_it(
+    pipeline: Pipeline, processes: Celeries, node: Rabbit, broker: Connection, runtime: Runtime
+) -> None:
+    node.control("delete_vhost", broker.virtual_host)
+    started = [processes.start("worker", "--concurrency=1"), processes.start("beat")]
+    for process in started:
+        process.wait_for("broker.unreachable")
+    assert is_refused(runtime)
+    node.control("add_vhost", broker.virtual_host)
+    user = str(broker.userid)
+    node.control("set_permissions", "-p", broker.virtual_host, user, ".*", ".*", ".*")
+    enqueue_one(pipeline, runtime)
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    for process in started:
+        assert process.is_running
+        assert not process.says("Traceback")
+
+
+def is_refused(runtime: Runtime) -> bool:
+    """Whether the check of the broker is red, with one line that says so."""
+    checks = examine(runtime.engine, runtime.redis, runtime.settings.broker())
+    [broker] = [check for check in checks if check.name == "broker"]
+    return not broker.ok and broker.detail.startswith("The broker refuses us: ")
+
+
+def enqueue_one(pipeline: Pipeline, runtime: Runtime) -> None:
+    """Enqueue as the API does."""
+    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    enqueue(runtime.engine, runtime.waker, [PublishRequest(video_id=pipeline.video())], origin)
+
+
+def test_beat_adds_no_sweep_to_a_queue_that_nothing_reads(
+    processes: Celeries, broker: Connection, pipeline: Pipeline
+) -> None:
+    for _ in range(MANY):
+        send(broker, [[], {"video_id": pipeline.video()}, {}])
+    beat = processes.beat()
+    queue = partial(channel_of(broker).queue_declare, durable=True, auto_delete=False)
+    wait_until(lambda: queue("webhooks").message_count, "beat to send the other queue's sweeps")
+    assert queue("publish").message_count == MANY
+    assert beat.is_running

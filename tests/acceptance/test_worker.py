@@ -4,13 +4,14 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.support.pipeline import Pipeline
-from tests.support.processes import Celeries, count_published
+from tests.support.processes import Celeries, Celery, count_published
 from tests.support.waiting import wait_until
 from worker.operations import health
 
@@ -170,6 +171,33 @@ def test_a_pool_process_that_is_killed_is_replaced_and_nothing_is_lost(
     pipeline.accept(pipeline.video())
     wait_until(lambda: count_published(pipeline) >= 1, "the new pool process to publish")
     assert worker.is_running
+
+
+def test_a_killed_pool_process_is_replaced_without_waiting_for_the_next_regular_look(
+    celery: Celeries,
+) -> None:
+    worker = celery.worker()
+    for _ in range(3):  # Celery looks each five seconds: one of these would have to wait
+        [child] = psutil.Process(worker.process.pid).children()
+        os.kill(child.pid, signal.SIGKILL)
+        wait_until(partial(has_other_child, worker, child.pid), "another process", timeout=3)
+
+
+def has_other_child(worker: Celery, pid: int) -> bool:
+    children = psutil.Process(worker.process.pid).children()
+    return [child.pid != pid for child in children] == [True]
+
+
+def test_a_task_that_hangs_is_ended_and_its_message_carried_out_later(
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
+) -> None:
+    worker = celery.start("worker", "--concurrency=1", "task.time_limit=2")
+    worker.wait_for("ready.")
+    video = pipeline.video()
+    with pipeline.holding("LOCK TABLE publisher.publish_command"):
+        send_task("publish.enqueue", kwargs={"video_id": video})
+        wait_until(lambda: worker.says("Hard time limit"), "the end of the task")
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
 
 
 def test_health_distinguishes_a_worker_that_consumes_from_one_that_does_not(
