@@ -216,12 +216,13 @@ def enqueue_one(pipeline: Pipeline, runtime: Runtime) -> None:
 
 
 def test_beat_adds_no_sweep_to_a_queue_that_nothing_reads(
-    processes: Celeries, broker: Connection, pipeline: Pipeline
+    processes: Celeries, broker: Connection
 ) -> None:
-    for _ in range(MANY):
-        send(broker, [[], {"video_id": pipeline.video()}, {}])
-    beat = processes.beat()
     queue = partial(channel_of(broker).queue_declare, durable=True, auto_delete=False)
+    queue("publish")
+    for _ in range(MANY):
+        send(broker)
+    beat = processes.beat()
     wait_until(lambda: queue("webhooks").message_count, "beat to send the other queue's sweeps")
     assert queue("publish").message_count == MANY
     assert beat.is_running
