@@ -18,8 +18,7 @@ from worker.app.consumer import connect_quickly
 from worker.app.due_times import DueTimes
 from worker.app.report_listener import ReportListener
 from worker.app.transport import Channel
-from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
-from worker.runtime.outage_log import OutageLog
+from worker.runtime.broker_errors import BROKER_ERRORS, BrokerOutage
 from worker.runtime.wake_ups import CANARY, REPORTS, WAKE_UPS
 
 QUEUE_OF = {wake_up.task: wake_up.queue for wake_up in WAKE_UPS}
@@ -32,9 +31,9 @@ class Scheduler(CeleryScheduler):
     """Celery's in-memory scheduler that also waits for due times and reports."""
 
     @cached_property
-    def outage(self) -> OutageLog:
+    def outage(self) -> BrokerOutage:
         """The log of the broker's outages."""
-        return OutageLog("broker")
+        return BrokerOutage()
 
     # The two threads start with the first tick: beat also makes schedulers that never tick.
     @cached_property
@@ -77,10 +76,10 @@ class Scheduler(CeleryScheduler):
         try:
             if not self._is_waiting(entry, producer):
                 self.apply_async(entry, producer=producer, advance=False)
-            self.outage.note_success()
+            self.outage.end()
         except (SchedulingError, *BROKER_ERRORS) as error:
             cause = error.__context__ if isinstance(error, SchedulingError) else error
-            self.outage.note_error(explain_broker_error(cause or error))
+            self.outage.note(cause or error)
             self._disconnect()
 
     def _is_waiting(self, entry: Any, producer: Any) -> bool:

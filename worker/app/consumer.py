@@ -13,8 +13,7 @@ from kombu import Message
 
 from worker.app.messages import InvalidMessage, rewrite_task
 from worker.app.transport import quarantine_message
-from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
-from worker.runtime.outage_log import OutageLog
+from worker.runtime.broker_errors import BROKER_ERRORS, BrokerOutage
 
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
 
@@ -28,7 +27,7 @@ class Consumer(CeleryConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Start without gossip, mingle and heartbeats, whatever the command line says."""
         super().__init__(*args, **{**kwargs, **_SILENT})
-        self._outage = OutageLog("broker")
+        self._outage = BrokerOutage()
 
     def ensure_connected(self, conn: Any) -> Any:
         """Wait for the broker, in short pauses."""
@@ -38,7 +37,7 @@ class Consumer(CeleryConsumer):
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """Pause before the next attempt: a broker may accept connections and refuse the rest."""
-        self._outage.note_error(explain_broker_error(exc))
+        self._outage.note(exc)
         time.sleep(RESTART_SECONDS)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
@@ -51,7 +50,7 @@ class Consumer(CeleryConsumer):
         handle = super().create_task_handler(*args, **kwargs)
 
         def handle_contained(message: Message) -> None:
-            self._outage.note_success()
+            self._outage.end()
             try:
                 rewrite_task(message)
                 handle(message)
@@ -81,14 +80,14 @@ class Consumer(CeleryConsumer):
             message.ack()
 
 
-def connect_quickly(connection: Any, outage: OutageLog, **options: Any) -> Any:
+def connect_quickly(connection: Any, outage: BrokerOutage, **options: Any) -> Any:
     """Wait for the broker for ever, with one attempt a second or more, whatever it answers.
 
     Celery's own pauses grow to half a minute, and Kombu gives up if RabbitMQ refuses the login.
     """
 
     def note_error(error: Exception, _pause: float) -> None:
-        outage.note_error(explain_broker_error(error))
+        outage.note(error)
 
     connection.recoverable_connection_errors = BROKER_ERRORS
     return connection.ensure_connection(

@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.generation.stream import STREAM
-from worker.runtime.outage_log import OutageLog
+from worker.runtime.outage import Outage
 from worker.runtime.redis_streams import parse_entries
 
 BLOCK_MS = 1_000
@@ -27,7 +27,7 @@ class ReportListener:
         self._redis = redis
         self._wake = wake
         self._stop = threading.Event()
-        self._outage = OutageLog("report_listener.redis")
+        self._outage = Outage("report_listener.unreachable", "report_listener.reachable")
         self._thread = threading.Thread(target=self._run, name="report-listener", daemon=True)
 
     def start(self) -> None:
@@ -44,11 +44,11 @@ class ReportListener:
             try:
                 answer: Any = self._redis.xread({STREAM: last}, count=1_000, block=BLOCK_MS)
             except RedisError as error:
-                self._outage.note_error(str(error))
+                self._outage.note(error)
                 self._stop.wait(RETRY_SECONDS)
                 last = "$"  # the stream may be another one by then, with lower IDs
                 continue
-            self._outage.note_success()
+            self._outage.end()
             if entries := parse_entries(answer):
                 last = entries[-1][0]
                 self._wake()

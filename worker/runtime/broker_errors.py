@@ -5,12 +5,17 @@ alone. For us all of them are recoverable: a refused login or a missing virtual 
 an operator, and we are to go on then without a restart.
 """
 
+import time
+
+import structlog
 from amqp.exceptions import AccessRefused, AMQPError, MessageNacked, NotAllowed
 from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 BROKER_ERRORS = (RedisError, AMQPError, MessageNacked, OperationalError, OSError)
 """What a broker, or the way to it, may raise. Network errors are OSErrors."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two log lines of one outage."""
 _REFUSALS = (
     AccessRefused,
     NotAllowed,
@@ -19,6 +24,8 @@ _REFUSALS = (
     NoPermissionError,
 )
 
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
 
 def explain_broker_error(error: BaseException) -> str:
     """Return in one line what the broker answered, or why it did not; without the password."""
@@ -26,3 +33,26 @@ def explain_broker_error(error: BaseException) -> str:
     answer = " ".join(str(cause).split()).rstrip(".") or type(cause).__name__
     verb = "refuses us" if isinstance(cause, _REFUSALS) else "cannot be used"
     return f"The broker {verb}: {answer}. Check BROKER_URL and the broker."
+
+
+class BrokerOutage:
+    """An outage of the broker: logged as it begins, then with growing pauses, and as it ends."""
+
+    def __init__(self) -> None:
+        self._pause = 0.0
+        self._next = 0.0
+
+    def note(self, error: BaseException) -> None:
+        """Log an error unless one was logged a short while ago."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._pause = min(self._pause * 2 or 1.0, LONGEST_PAUSE_SECONDS)
+        self._next = now + self._pause
+        log.warning("broker.unreachable", error=explain_broker_error(error), repeated=self._pause)
+
+    def end(self) -> None:
+        """Log that the outage is over, if there was one."""
+        if self._pause:
+            log.warning("broker.reachable")
+        self._pause = self._next = 0.0
