@@ -137,6 +137,16 @@ class PublishCommandRow(Publisher):
     traceparent: Mapped[str | None]
 
 
+class OpenCommandCountRow(Publisher):
+    """How many open commands large workspaces had a few seconds ago."""
+
+    __tablename__ = "open_command_count"
+
+    workspace_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    commands: Mapped[int]
+    counted_at: Mapped[datetime]
+
+
 class IdempotencyKeyRow(Publisher):
     """Idempotency keys: the first request with each key, and its commands."""
 

@@ -36,6 +36,7 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     NoSuchVideo: problems.NO_SUCH_VIDEO,
     VideoChanged: problems.VIDEO_CHANGED,
     refusals.KeyReused: problems.KEY_REUSED,
+    refusals.TooManyCommands: problems.TOO_MANY_COMMANDS,
     refusals.NoSuchCommand: problems.NO_SUCH_COMMAND,
     refusals.CommandEnded: problems.COMMAND_ENDED,
     refusals.CommandNotFailed: problems.COMMAND_NOT_FAILED,

@@ -179,6 +179,13 @@ HEAD_TOO_LARGE = ProblemKind(
     "Nothing was done. The request's line and headers are larger than 32 KiB, or there are more"
     " than 100 headers.",
 )
+TOO_MANY_COMMANDS = ProblemKind(
+    "too-many-commands",
+    429,
+    "Video 7 may have 100 open commands and has 100; 1 more would be too many. Wait until some have"
+    " ended, or cancel some.",
+    retry_after=10,
+)
 INTERNAL_ERROR = ProblemKind(
     "internal-error",
     500,

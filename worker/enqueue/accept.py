@@ -10,7 +10,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine
 
-from db.commands import claim, due_times, idempotency, inbox
+from db.commands import claim, due_times, idempotency, inbox, limits
 from db.commands.inbox import NewCommand, StoredCommand
 from db.events import outbox
 from db.session import Connection, transaction
@@ -21,10 +21,11 @@ from schemas.fields import MAX_NAME, ShortText
 from worker.enqueue.checks import (
     refuse_changed_videos,
     refuse_contradictions,
+    refuse_excess,
     refuse_unknown_videos,
 )
 from worker.enqueue.new_commands import PlannedCommand, plan_commands
-from worker.enqueue.refusals import EnqueueRefused, KeyReused
+from worker.enqueue.refusals import EnqueueRefused, KeyReused, TooManyCommands
 from worker.rules.command_events import build_scheduled_event
 from worker.runtime.wake_ups import Waker
 
@@ -80,11 +81,17 @@ def enqueue(
     requests: at least one; one with `unpublish_at` becomes two commands, publish and unpublish.
     origin: where the requests come from.
 
-    Raises NoSuchVideo, RequestInvalid, VideoChanged or KeyReused (worker.enqueue.refusals), and
-    what the database raises when it is unreachable; then nothing was written.
+    Raises NoSuchVideo, RequestInvalid, VideoChanged, TooManyCommands or KeyReused
+    (worker.enqueue.refusals), and what the database raises when it is unreachable; then nothing was
+    written.
     """
-    with transaction(engine) as tx:
-        accepted = _replay(tx, requests, origin) or _accept(tx, requests, origin)
+    try:
+        with transaction(engine) as tx:
+            accepted = _replay(tx, requests, origin) or _accept(tx, requests, origin)
+    except TooManyCommands as excess:
+        with transaction(engine) as tx:  # keep the count, which was rolled back
+            limits.count_open(tx, (), excess.workspace_ids)
+        raise
     if not accepted.replayed:
         waker.wake()
         log.info(
@@ -116,6 +123,7 @@ def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) 
     refuse_unknown_videos(requests, found, origin.workspace_id)
     refuse_contradictions(tx, requests, found)
     refuse_changed_videos(requests, found)
+    refuse_excess(tx, [command.request for command in planned], found)
     commands = [
         _to_new_command(planned_command, found[planned_command.request.video_id], origin)
         for planned_command in planned

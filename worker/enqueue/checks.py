@@ -1,7 +1,9 @@
 """Checks of requests against the database: videos, versions, owners and references."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
+from db.commands import limits
 from db.session import Connection
 from db.videos import lookup
 from db.videos.facts_and_release import read_facts
@@ -9,7 +11,12 @@ from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from schemas.values.video_facts import VideoFacts
 from schemas.video import VideoInput
-from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
+from worker.enqueue.refusals import (
+    NoSuchVideo,
+    RequestInvalid,
+    TooManyCommands,
+    VideoChanged,
+)
 from worker.rules.edits import find_changes
 from worker.rules.etag import compute_etag, is_allowed
 
@@ -47,6 +54,37 @@ def refuse_changed_videos(
     ]
     if changed:
         raise VideoChanged(changed, [requests[index].video_id for index in changed])
+
+
+def refuse_excess(
+    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
+) -> None:
+    """Raise TooManyCommands if a video or workspace would have more open commands than allowed.
+
+    `requests` has an entry for each command. Calls at the same moment do not see each other.
+    """
+    of_video = Counter(request.video_id for request in requests)
+    of_workspace = Counter(found[request.video_id].workspace_id for request in requests)
+    before = limits.count_open(tx, of_video, of_workspace)
+    excess = _find_excess("Video", of_video, before.of_video, limits.PER_VIDEO) or _find_excess(
+        "Workspace", of_workspace, before.of_workspace, limits.PER_WORKSPACE
+    )
+    if excess:
+        raise TooManyCommands(excess, of_workspace)
+
+
+def _find_excess(
+    kind: str, new: Mapping[int, int], before: Mapping[int, int], limit: int
+) -> str | None:
+    return next(
+        (
+            f"{kind} {key} may have {limit} open commands and has {before[key]};"
+            f" {count} more would be too many. Wait until some have ended, or cancel some."
+            for key, count in new.items()
+            if before[key] + count > limit
+        ),
+        None,
+    )
 
 
 def _is_expected(request: PublishRequest, video: lookup.VideoIdentity) -> bool:

@@ -50,6 +50,14 @@ def test_a_message_with_a_text_beyond_its_bound_is_quarantined(queue: Pipeline, 
     assert field in str(queue.value("SELECT error FROM publisher.quarantined_message"))
 
 
+def test_a_message_beyond_the_open_commands_of_a_video_is_quarantined(queue: Pipeline) -> None:
+    video = queue.video(status="in_progress")
+    queue.accept(*[video] * 100)
+    tasks.enqueue_message(video_id=video)
+    assert queue.value("SELECT count(*) FROM publisher.publish_command") == 100
+    assert "open commands" in queue.value("SELECT error FROM publisher.quarantined_message")
+
+
 def test_a_message_may_have_the_numbers_and_times_of_any_producer(queue: Pipeline) -> None:
     tasks.enqueue_message(video_id=float(queue.video()), publish_at="2100-01-01T00:00:00+23:59")
     assert queue.value("SELECT count(*) FROM publisher.publish_command") == 1

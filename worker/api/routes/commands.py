@@ -49,7 +49,7 @@ CHANGED = success(200, "The command after the change.", examples.COMMAND)
     summary="Publish up to 1,000 videos",
     status_code=202,
     dependencies=[RequiresJson],
-    responses=failures(*BODY_PROBLEMS, problems.VIDEO_CHANGED)
+    responses=failures(*BODY_PROBLEMS, problems.VIDEO_CHANGED, problems.TOO_MANY_COMMANDS)
     | success(
         202,
         "All commands were accepted.",

@@ -95,6 +95,7 @@ def _enqueue_responses(done: str) -> Responses:
             problems.NO_SUCH_VIDEO,
             problems.PUBLISH_REJECTED,
             problems.VIDEO_CHANGED,
+            problems.TOO_MANY_COMMANDS,
         ),
     }
 
