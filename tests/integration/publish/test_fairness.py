@@ -236,8 +236,8 @@ FROM generate_series(1, 20000) n
 
 def test_a_claim_reads_little_however_many_commands_a_video_has(pipeline: Pipeline) -> None:
     video = pipeline.video()
-    pipeline.execute(MANY, video)
     pipeline.accept(*[video] * 50)
+    pipeline.execute(MANY, video)
     pipeline.execute("ANALYZE publisher.publish_command")
     assert count_buffers(pipeline) < 3000
 
