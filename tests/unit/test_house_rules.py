@@ -23,6 +23,7 @@ REDIS_KEYS = {
     "publish-worker:wake:webhooks": "expires",
     "publish-worker:wake:deliveries": "expires",
     "publish-worker:run-lock:webhooks": "expires",
+    "publish-worker:relayed": "the relay: deleted with the stream by events/redis_stream.py",
     "publish-worker:subscriber:": "worker.subscribe: of a group, or expires; see its scripts",
     "publish-worker:heartbeat": "expires",
     "publish-worker:celery:": "Kombu",

@@ -21,6 +21,8 @@ PASSING = [
     "MISCONF Errors writing to the AOF file: No space left on device",
     "NOAUTH Authentication required.",
     "NOPERM this user has no permissions to run the 'xadd' command",
+    "ERR ACL failure in script: No permissions to access a key script: on @user_script:61.",
+    "ERR The user executing the script can't run this command or subcommand script: on @s:1.",
     "NOREPLICAS Not enough good replicas to write.",
     "OOM command not allowed when used memory > 'maxmemory'.",
     "TRYAGAIN Multiple keys request during rehashing of slot",

@@ -58,7 +58,7 @@ def tail(
     after = None if first is None else max(first - 1, 0)
     with open_runtime(redis=True) as runtime:
         try:
-            for received in subscribe.follow(runtime.redis, after):
+            for received in subscribe.follow(runtime.redis, after, runtime.engine):
                 _print(received, as_json=as_json)
         except KeyboardInterrupt:
             return

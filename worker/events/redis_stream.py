@@ -19,20 +19,15 @@ from db.events import outbox
 from db.events.outbox import RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
+from worker.events.foreign_entries import RELAYED, STREAM, remove_foreign_entries
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
+from worker.events.stream_entries import FIELD
 from worker.runtime.outage import Outage
 
-STREAM = "video.events"
-FIELD = "event"
-"""The field of an entry that holds the CloudEvents document."""
-STRINGS = ("id", "type", "source", "subject")
-"""Attributes that every event has, as text in one line."""
-POSITION_DIGITS = 19
-"""Of the greatest position that PostgreSQL stores."""
-
-# KEYS[1]: the stream. ARGV[1]: the last position seen before reading. Then pairs (position, event).
-# Appends the events that the stream lacks, stops at the first gap, and returns the last position
-# (-1: the stream was lost since it was looked at, so the events that were read may leave a gap).
+# KEYS: the stream, RELAYED. ARGV[1]: the last position seen before reading. Then pairs (position,
+# event). Appends the events that the stream lacks, stops at the first gap, and returns the last
+# position (-1: the stream has changed since it was looked at: it was lost, so the events that were
+# read may leave a gap; or another program has appended to it).
 APPEND = """
 local function last()
     if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -44,15 +39,17 @@ local function last()
     end
 end
 local at = last()
-if at < tonumber(ARGV[1]) then return -1 end
+local relayed = tonumber(redis.call('GET', KEYS[2]) or '')
+if at < tonumber(ARGV[1]) or (relayed and at > relayed) then return -1 end
 for i = 2, #ARGV, 2 do
     local position = tonumber(ARGV[i])
     if position > at then
-        if position ~= at + 1 and at ~= 0 then return at end
+        if position ~= at + 1 and at ~= 0 then break end
         redis.call('XADD', KEYS[1], string.format('%.0f-0', position), 'event', ARGV[i + 1])
         at = position
     end
 end
+redis.call('SET', KEYS[2], string.format('%.0f', at))
 return at
 """
 
@@ -114,7 +111,8 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
 
     Any number of processes may call it at once. No transaction is open while Redis is used.
     Raises RedisError when Redis is unreachable (appended events stay, the next call appends the
-    rest), and StreamAhead or StreamGap rather than append to a stream of another outbox.
+    rest), and StreamAhead or StreamGap rather than append to a stream of another outbox. Foreign
+    entries are quarantined and removed.
     """
     append = redis.register_script(APPEND)
     count = 0
@@ -122,15 +120,17 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
         end = read_stream_end(redis)
         with transaction(engine) as tx:
             events = outbox.read_after(tx, end.position - 1, BATCH + 1)
+        if not _is_confirmed(end, events) and remove_foreign_entries(engine, redis, end.position):
+            continue
         events = _drop_last_appended(end, events)
         if not events:
             return count
         arguments: list[str | int] = [end.position]
         for event in events:
             arguments += (event.position, to_cloud_event(event, base_url))
-        reached = int(append(keys=[STREAM], args=arguments))
+        reached = int(append(keys=[STREAM, RELAYED], args=arguments))
         if reached < 0:
-            log.warning("relay.stream_lost", last=end.position, next="read again from the start")
+            log.warning("relay.stream_lost", last=end.position, next="read again")
             continue
         if reached < events[-1].position:
             raise StreamGap
@@ -144,7 +144,7 @@ def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:
 
     For a damaged stream. A lost stream needs no rebuild: the next relay appends everything.
     """
-    redis.delete(STREAM)
+    redis.delete(STREAM, RELAYED)
     return relay(engine, redis, base_url)
 
 
@@ -177,34 +177,19 @@ def read_stream_end(redis: Redis) -> StreamEnd:
     )
 
 
-def parse_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> tuple[int, bytes] | None:
-    """Return an entry's position and CloudEvents document; None if another program wrote it."""
-    position, _, part = entry_id.partition(b"-")
-    document = fields.get(FIELD.encode())
-    has_position = position.isdigit() and len(position) <= POSITION_DIGITS and part == b"0"
-    if not has_position or document is None:
-        return None
-    return int(position), document
-
-
-def parse_event(position: int, document: bytes) -> dict[str, Any] | None:
-    """Return a document, parsed; None if it is not an event of this project at this position."""
-    try:
-        event: dict[str, Any] = from_json(document)
-        texts = [event[name] for name in STRINGS]
-        has_texts = all(isinstance(text, str) and text.isprintable() for text in texts)
-        is_ours = has_texts and event["sequence"] == str(position)
-    except (ValueError, KeyError, TypeError):
-        return None
-    return event if is_ours else None
-
-
 def _event_id(fields: Mapping[bytes, bytes]) -> str:
     """Return the id of the event in an entry; "" if the entry does not hold an event."""
     try:
         return str(from_json(fields[FIELD.encode()])["id"])
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def _is_confirmed(end: StreamEnd, events: list[RecordedEvent]) -> bool:
+    """Whether the outbox has the event at the stream's end."""
+    if end.position == 0:
+        return True
+    return bool(events) and (events[0].position, str(events[0].id)) == (end.position, end.event_id)
 
 
 def _drop_last_appended(end: StreamEnd, events: list[RecordedEvent]) -> list[RecordedEvent]:

@@ -22,6 +22,9 @@ _PASSING = (
 )
 """Out of memory or disk, starting, without replicas; a password or right is being changed."""
 
+_NO_RIGHT_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
+"""What is NOPERM elsewhere: the answers of Valkey and Redis to a command in a script."""
+
 
 def is_passing(error: BaseException) -> bool:
     """Whether the error is not caused by the command: time, or an operator, resolves it.
@@ -30,7 +33,9 @@ def is_passing(error: BaseException) -> bool:
     """
     if isinstance(error, RedisConnectionError | RedisTimeoutError):
         return True
-    return isinstance(error, ResponseError) and to_code(error) in _PASSING
+    if not isinstance(error, ResponseError):
+        return False
+    return to_code(error) in _PASSING or str(error).startswith(_NO_RIGHT_IN_SCRIPT)
 
 
 def needs_new_connection(error: BaseException) -> bool:

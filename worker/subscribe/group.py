@@ -9,12 +9,11 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from worker.events.redis_stream import STREAM
+from worker.events.foreign_entries import STREAM, SUBSCRIBERS
 from worker.subscribe import scripts
 from worker.subscribe.connections import Command, Value
 from worker.subscribe.stream_entry import Entry, RawEntry, Source
 
-MARKS = "publish-worker:subscriber:"
 DEAD = f"{STREAM}:dead:"
 REDELIVERY = f"{STREAM}:again:"
 INDEX = {Source.MAIN: 1, Source.REDELIVERY: 2}
@@ -55,7 +54,7 @@ class Group:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """A script's KEYS."""
-        marks = MARKS + self.name
+        marks = SUBSCRIBERS + self.name
         streams = (STREAM, REDELIVERY + self.name, DEAD + self.name)
         return (*streams, marks, f"{marks}:tries", f"{marks}:lease")
 

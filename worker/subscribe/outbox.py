@@ -40,7 +40,7 @@ class Patience(Protocol):
         ...
 
 
-class Session:
+class OutboxSession:
     """One connection, opened by its first question; it is abandoned with a question in flight."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
@@ -96,7 +96,7 @@ class Outbox:
     def __init__(self, database_url: str) -> None:
         url = make_url(database_url).set(drivername="postgresql+psycopg")
         self._arguments: Any = url.get_dialect()().create_connect_args(url)
-        self._session = Session(self._connect)
+        self._session = OutboxSession(self._connect)
 
     async def ask(self, question: Question[T], patience: Patience) -> T:
         """Return the answer. Raises the database's error, or NotAnswered after ANSWER_SECONDS or
@@ -108,7 +108,8 @@ class Outbox:
         finally:
             if not answer.done():
                 self._session.abandon()
-                self._session = Session(self._connect)
+                answer.add_done_callback(lambda _, session=self._session: session.close())
+                self._session = OutboxSession(self._connect)
         return answer.result()
 
     async def _wait_for(self, answer: Future[Any], patience: Patience) -> None:

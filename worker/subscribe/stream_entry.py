@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from worker.events.redis_stream import parse_entry, parse_event
+from worker.events.stream_entries import parse_entry, parse_event
 
 OURS = b'{"specversion": "1.0", "id": "'
 """How each document of the relay begins; the attributes follow, `data` comes last."""

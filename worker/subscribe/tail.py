@@ -7,8 +7,14 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import Engine
 
-from worker.events.redis_stream import STREAM, parse_entry, parse_event, read_stream_end
+from db.errors import DATABASE_ERRORS
+from db.errors import is_passing as is_passing_in_database
+from db.events import outbox
+from db.session import transaction
+from worker.events.redis_stream import STREAM, read_stream_end
+from worker.events.stream_entries import parse_entry, parse_event
 from worker.runtime.outage import Outage
 from worker.runtime.redis_errors import is_passing
 from worker.runtime.redis_streams import RawEntry, parse_entries
@@ -35,31 +41,49 @@ class Missing:
     last: int
 
 
-def follow(redis: Redis, after: int | None = None) -> Iterator[Received | Missing | None]:
+def follow(
+    redis: Redis, after: int | None = None, engine: Engine | None = None
+) -> Iterator[Received | Missing | None]:
     """Yield every event after position `after` (default None: only new ones), without end.
 
     Positions have no gaps, so a missing one is noticed and yielded as `Missing`; an entry that is
-    not an event of this project is skipped. Yields None after each half second without an event, so
+    not an event of this project is skipped; with `engine`, the publisher's database, so is an event
+    that the outbox has not recorded. Yields None after each half second without an event, so
     that the caller can stop. Raises RedisError if Redis is unreachable at the start; later it is
     waited for, and its answer is logged once.
     """
-    end = read_stream_end(redis).position
-    last = end if after is None else after
+    last = _find_end(redis, engine) if after is None else _check_reachable(redis, after)
     read_to: bytes | str = f"{last}-0"
     outage = Outage("tail.unreachable", "tail.reachable")
     while True:
         entries = _read(redis, read_to, outage)
-        if not entries:
-            read_to = f"{last}-0"  # the stream may have been rebuilt without what was skipped
-            yield None
-        for entry_id, fields in entries:
-            read_to = entry_id
-            if (received := _to_received(entry_id, fields)) is None:
-                continue
+        parsed = [each for entry in entries if (each := _to_received(*entry)) is not None]
+        recorded = _select_recorded(engine, parsed, outage) if engine and parsed else parsed
+        for received in recorded:
             if received.position != last + 1:
                 yield Missing(first=last + 1, last=received.position - 1)
             yield received
             last = received.position
+        if not entries or len(recorded) < len(parsed):
+            read_to = f"{last}-0"  # the stream may have been rebuilt without what was skipped
+            yield None
+        else:
+            read_to = entries[-1][0]
+
+
+def _find_end(redis: Redis, engine: Engine | None) -> int:
+    """Return the last position; that of a foreign entry does not count."""
+    end = read_stream_end(redis).position
+    if engine is None:
+        return end
+    with transaction(engine) as tx:
+        last, _ = outbox.read_ends(tx)
+    return min(end, last)
+
+
+def _check_reachable(redis: Redis, after: int) -> int:
+    redis.ping()
+    return after
 
 
 def _read(redis: Redis, read_to: bytes | str, outage: Outage) -> list[RawEntry]:
@@ -75,6 +99,36 @@ def _read(redis: Redis, read_to: bytes | str, outage: Outage) -> list[RawEntry]:
         return []
     outage.end()
     return entries
+
+
+def _select_recorded(engine: Engine, received: list[Received], outage: Outage) -> list[Received]:
+    """Return the events that the outbox has recorded, or that it has pruned since.
+
+    The rest is read again after a pause: the relay replaces foreign entries by its own.
+    """
+    try:
+        recorded = _read_recorded(engine, received)
+    except DATABASE_ERRORS as error:
+        if not is_passing_in_database(error):
+            raise
+        outage.note(error)
+        recorded = []
+    if len(recorded) < len(received):
+        time.sleep(BLOCK_MS / 1_000)
+    return recorded
+
+
+def _read_recorded(engine: Engine, received: list[Received]) -> list[Received]:
+    first = received[0].position
+    with transaction(engine) as tx:
+        _, oldest = outbox.read_ends(tx)
+        recorded = outbox.read_after(tx, first - 1, COUNT)
+    ids = {event.position: str(event.id) for event in recorded}
+    return [
+        each
+        for each in received
+        if each.event["id"] == ids.get(each.position) or (oldest and each.position < oldest)
+    ]
 
 
 def _to_received(entry_id: bytes, fields: dict[bytes, bytes]) -> Received | None:

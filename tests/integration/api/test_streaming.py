@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
+from uuid import uuid4
 
 import pytest
 from redis import Redis
@@ -17,6 +18,7 @@ from schemas.values.caller import Scope
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.served import Served, served
 from tests.support.sse import listening
+from tests.support.subscribing import document
 from tests.support.waiting import wait_until
 from worker.api.streaming import sse, tail, tail_reader
 from worker.events.redis_stream import STREAM, relay
@@ -186,6 +188,19 @@ def test_a_gap_or_an_invalid_entry_of_the_stream_is_filled_from_the_outbox(
         redis.xadd(STREAM, {"event": "nonsense"}, id="3-0")
         pipeline.publish(*(pipeline.video() for _ in range(4)))
         wait_until(lambda: heard.positions == [1, 2, 3, 4], "all four")
+
+
+def test_a_forged_event_reaches_no_reader(
+    pipeline: Pipeline, url: str, key: str, redis: Redis
+) -> None:
+    with listening(f"{url}?after=0", key) as heard:
+        tell(pipeline)
+        wait_until(lambda: heard.positions == [1], "the first one")
+        forged = json.loads(document(2, "7")) | {"id": str(uuid4()), "source": "/workspaces/1"}
+        redis.xadd(STREAM, {"event": json.dumps(forged)}, id="2-0")
+        tell(pipeline, 2)
+        wait_until(lambda: heard.positions == [1, 2, 3], "the genuine ones")
+    assert forged["id"] not in "".join(block.data or "" for block in heard.blocks)
 
 
 def test_an_entry_of_another_program_is_not_read_again_and_again(

@@ -1,8 +1,10 @@
 """The relay: every event on the stream once, in order, with its position as the ID."""
 
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -14,14 +16,19 @@ from db.events import outbox
 from db.session import transaction
 from tests.support.frozen import frozen_redis
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
+from tests.support.subscribing import add_events, document, handled, patience
+from tests.support.threads import together
 from tests.support.waiting import wait_until
 from worker.events import outlets, redis_stream
 from worker.events.cloud_event import to_cloud_event
+from worker.events.foreign_entries import RELAYED
 from worker.events.outlet import OutletUnreachable
 from worker.events.redis_stream import STREAM, StreamAhead, StreamGap, StreamOutlet
 from worker.operations import retention
 from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
+from worker.runtime.redis_streams import parse_entries
 from worker.runtime.settings import Settings
+from worker.subscribe import Subscriber
 
 
 @pytest.fixture
@@ -112,6 +119,7 @@ def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(outboxed: Pip
 def test_a_stream_with_events_that_the_outbox_lacks_is_refused(outboxed: Pipeline) -> None:
     relay(outboxed)
     outboxed.redis.xadd(STREAM, {"event": "{}"}, id="99-0")
+    outboxed.redis.set(RELAYED, "99")
     with pytest.raises(StreamAhead):
         redis_stream.check_stream(outboxed.engine, outboxed.redis)
 
@@ -144,7 +152,7 @@ def test_a_stream_out_of_sync_does_not_stop_publishing(outboxed: Pipeline) -> No
 
 def test_a_gap_is_refused(outboxed: Pipeline) -> None:
     """An old copy of Redis that ends before the oldest event that the outbox still has."""
-    outboxed.redis.xadd(STREAM, {"event": "{}"}, id="3-0")
+    add_events(outboxed.redis, "7", first=3)
     outboxed.execute("DELETE FROM publisher.outbox_event WHERE position < 10")
     with pytest.raises(StreamGap):
         redis_stream.check_stream(outboxed.engine, outboxed.redis)
@@ -239,7 +247,9 @@ def append_one_batch(pipeline: Pipeline) -> None:
     with transaction(pipeline.engine) as tx:
         events = outbox.read_after(tx, 0, redis_stream.BATCH)
     arguments = [part for e in events for part in (e.position, to_cloud_event(e, BASE_URL))]
-    pipeline.redis.register_script(redis_stream.APPEND)(keys=[STREAM], args=[0, *arguments])
+    pipeline.redis.register_script(redis_stream.APPEND)(
+        keys=[STREAM, RELAYED], args=[0, *arguments]
+    )
 
 
 def age_events(pipeline: Pipeline, *, days: int, up_to: int = 10**9) -> None:
@@ -298,3 +308,111 @@ def test_a_stream_whose_end_cannot_be_read_is_not_taken_for_an_empty_one(
         StreamOutlet(outboxed.engine, client, BASE_URL).relay()
     client.close()
     outboxed.redis.acl_deluser("relay")
+
+
+# Foreign entries
+
+
+def read_quarantine(pipeline: Pipeline) -> list[str]:
+    return [body for (body,) in pipeline.rows("SELECT body FROM publisher.quarantined_message")]
+
+
+@pytest.mark.parametrize(
+    ("entry_id", "event"),
+    [
+        ("31-0", document(31, "7")),
+        ("31-0", "{}"),
+        ("99-0", document(99, "7")),
+        ("*", "forged"),
+        ("18446744073709551615-18446744073709551615", "the last ID of all"),
+    ],
+)
+@pytest.mark.parametrize("meanwhile", [0, 2], ids=["idle", "busy"])
+def test_a_foreign_entry_is_quarantined_and_the_relay_goes_on(
+    outboxed: Pipeline, entry_id: str, event: str, meanwhile: int
+) -> None:
+    relay(outboxed)
+    outboxed.redis.xadd(STREAM, {"event": event, "more": b"\xff"}, id=entry_id)
+    if meanwhile:
+        outboxed.publish(*(outboxed.video() for _ in range(meanwhile)))
+    relay(outboxed)
+    outboxed.publish(outboxed.video())
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 31 + meanwhile)
+    redis_stream.check_stream(outboxed.engine, outboxed.redis)
+    [body] = read_quarantine(outboxed)
+    assert json.loads(body)["fields"] == {"event": event, "more": "\\xff"}
+
+
+def test_many_foreign_entries_are_quarantined_once_by_several_relays(outboxed: Pipeline) -> None:
+    relay(outboxed)
+    for number in range(250):
+        outboxed.redis.xadd(STREAM, {"event": f"forged {number}"})
+    outboxed.publish(outboxed.video())
+    outlet = StreamOutlet(outboxed.engine, outboxed.redis, BASE_URL)
+    together(4, lambda: outlets.relay_all([outlet]))
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 31)
+    assert len(read_quarantine(outboxed)) == 250
+
+
+def test_a_foreign_entry_on_a_new_stream_is_quarantined(outboxed: Pipeline) -> None:
+    outboxed.redis.xadd(STREAM, {"event": "forged"})
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 30)
+
+
+def test_a_foreign_entry_after_those_of_an_earlier_version_is_quarantined(
+    outboxed: Pipeline,
+) -> None:
+    relay(outboxed)
+    outboxed.redis.delete(RELAYED)
+    outboxed.redis.xadd(STREAM, {"event": "forged"})
+    outboxed.publish(outboxed.video())
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 31)
+
+
+def test_a_foreign_entry_that_a_person_has_deleted_does_not_stop_the_relay(
+    outboxed: Pipeline,
+) -> None:
+    relay(outboxed)
+    outboxed.redis.xadd(STREAM, {"event": "forged"}, id="99-0")
+    outboxed.redis.xdel(STREAM, "99-0")
+    outboxed.publish(outboxed.video())
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 31)
+
+
+def test_a_group_that_has_read_a_foreign_entry_gets_the_events_after_it(
+    outboxed: Pipeline,
+) -> None:
+    relay(outboxed)
+    redis = outboxed.redis
+    redis.xgroup_create(STREAM, "billing", "30-0")
+    redis.xadd(STREAM, {"event": "forged"}, id="99-0")
+    redis.xreadgroup("billing", "one", {STREAM: ">"})
+    outboxed.publish(outboxed.video())
+    relay(outboxed)
+    answer: Any = redis.xreadgroup("billing", "one", {STREAM: ">"})
+    assert [entry_id for entry_id, _ in parse_entries(answer)] == [b"31-0"]
+
+
+@pytest.mark.parametrize("position", [31, 99])
+def test_a_subscriber_that_has_read_a_foreign_entry_gets_the_events_after_it(
+    outboxed: Pipeline, redis_url: str, position: int
+) -> None:
+    relay(outboxed)
+    url = outboxed.engine.url.render_as_string(hide_password=False)
+    with Subscriber(redis_url, group="search", database_url=url) as one, patience(one):
+        assert handled(one, 30) == list(range(1, 31))
+        outboxed.redis.xadd(STREAM, {"event": document(position, "7")}, id=f"{position}-0")
+        if position == 31:
+            delivery = next(one)
+            assert delivery.event.id == "id-31"
+            delivery.ack()
+        genuine = outboxed.publish(outboxed.video(), outboxed.video())
+        relay(outboxed)
+        got = [next(one), next(one)]
+        assert [each.position for each in got] == [31, 32]
+        assert got[0].event.causationid == str(genuine[0].id)

@@ -1,10 +1,17 @@
 """What docs/subscribing.md tells users of other Redis clients, command by command."""
 
+import re
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
-from tests.support.subscribing import add_events
+from tests.support.subscribing import add_events, handled, patience
+from worker.subscribe import Subscriber
+from worker.subscribe.dead_letters import read_letters
 
 
 def says(redis: Redis, line: str) -> Any:
@@ -48,3 +55,38 @@ def test_a_gap_shows_in_the_ids_and_a_group_that_is_gone_in_an_error(redis: Redi
     says(redis, "XGROUP CREATE video.events billing 5-0 MKSTREAM")
     add_events(redis, "f", first=6)
     assert ids(says(redis, read)) == [b"6-0"]
+
+
+@pytest.fixture
+def consumer_url(redis: Redis, redis_url: str) -> Generator[str]:
+    """The URL of the user that docs/operations.md makes for the group `search`."""
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    [rule] = re.findall(r"^ACL SETUSER search .*?(?=^```)", page, re.DOTALL | re.MULTILINE)
+    redis.execute_command(*re.findall(r"\([^)]+\)|\S+", rule))
+    yield f"redis://search:password@{redis_url.partition('@')[2]}"
+    redis.acl_deluser("search")
+
+
+def test_a_consumer_s_user_reads_the_stream_and_cannot_append_to_it(
+    redis: Redis, consumer_url: str
+) -> None:
+    add_events(redis, "a", "b", "c")
+    with (
+        Subscriber(consumer_url, group="search", max_tries=1) as subscriber,
+        patience(subscriber),
+    ):
+        assert handled(subscriber, 1) == [1]
+        next(subscriber).fail("broken")
+        assert handled(subscriber, 1) == [3]
+    assert [letter.position for letter in read_letters(redis, "search")] == [2]
+    append = "redis.call('XADD', KEYS[1], '*', 'event', 'forged')"
+    with Redis.from_url(consumer_url) as client:
+        for command in (
+            ("XADD", "video.events", "*", "event", "forged"),
+            ("EVAL", append, 1, "video.events"),
+            ("DEL", "video.events"),
+            ("XTRIM", "video.events", "MAXLEN", 0),
+            ("XSETID", "video.events", "99-0"),
+        ):
+            with pytest.raises(ResponseError, match="No permissions"):
+                client.execute_command(*command)

@@ -93,6 +93,21 @@ def test_entries_of_another_program_are_skipped(pipeline: Pipeline) -> None:
     assert received.position == 3
 
 
+def test_an_event_that_the_outbox_has_not_recorded_is_skipped(pipeline: Pipeline) -> None:
+    pipeline.publish(pipeline.video())
+    pipeline.events()
+    add_events(pipeline.redis, "7", "7", first=2)
+    following = follow(pipeline.redis, 0, pipeline.engine)
+    first = next(following)
+    assert isinstance(first, Received)
+    assert next(following) is None
+    pipeline.publish(pipeline.video())
+    pipeline.events()
+    second = next(item for item in following if item)
+    assert isinstance(second, Received)
+    assert (second.position, second.event["id"] == "id-2") == (2, False)
+
+
 def test_an_outage_of_redis_is_waited_for_and_logged_once(redis: Redis, redis_url: str) -> None:
     add_events(redis, "a")
     user = "tail"

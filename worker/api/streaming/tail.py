@@ -1,12 +1,12 @@
 """The live tail: follows the events once for all readers of this process.
 
-It follows the Redis stream. After each second without an event, and while Redis is unreachable, it
-reads the outbox, which is the source of truth. The last events stay in memory: a reader that
+A new entry of the Redis stream says that there is something to read; the events are read from the
+outbox, since any program may write to the stream. The outbox is also read after each second without
+an entry, and while Redis is unreachable. The last events stay in memory: a reader that
 reconnects after a moment continues from there.
 """
 
 import asyncio
-import re
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable
@@ -27,15 +27,14 @@ from schemas.feed import EventFilter, FeedEvent
 from schemas.values.caller import Caller
 from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
-from worker.events.redis_stream import STREAM, parse_entry, parse_event
+from worker.events.redis_stream import STREAM
 from worker.operations.api_keys import find_valid
 from worker.runtime.outage import Outage
-from worker.runtime.redis_streams import RawEntry, parse_entries
 
 REMEMBERED = 1_000
 """Events kept in memory for readers that reconnect."""
 COUNT = 500
-"""Events read from the stream, or from the outbox, at once."""
+"""Events read from the outbox at once."""
 BLOCK_MS = 1_000
 """How long the stream may be silent before the outbox is read."""
 HEARTBEAT_SECONDS = 15.0
@@ -47,7 +46,6 @@ KEY_CHECK_SECONDS = 5.0
 CATCHING_UP = 4
 """Readers that read the outbox at the same time: other requests need connections too."""
 
-SOURCE = re.compile("/workspaces/([0-9]{1,19})")
 EVERYTHING = EventFilter(workspace_id=None)
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -190,12 +188,10 @@ class Tail:
         )
         try:
             while self._readers and not self._stopped:
-                entries = await self._read_stream(redis)
-                events = self._to_next_events(entries)
-                if not events and not self._stopped:
-                    events = await self._read_outbox()
-                    if entries and not events:  # entries of another program, at which no read waits
-                        await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
+                has_entry = await self._wait_for_entry(redis)
+                events = [] if self._stopped else await self._read_outbox()
+                if has_entry and not events:  # of another program: no read waits at it
+                    await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
                 self._distribute(events)
                 self._wake_up_idle()
                 await self._check_keys()
@@ -204,28 +200,18 @@ class Tail:
             self._end_all(EndReason.STOPPING)  # no reader waits for events that will not come
             await redis.aclose()
 
-    async def _read_stream(self, redis: Redis) -> list[RawEntry]:
-        """The stream's entries after our position; none if it is silent or Redis unreachable."""
+    async def _wait_for_entry(self, redis: Redis) -> bool:
+        """Wait for an entry after our position, at most BLOCK_MS; return whether there is one."""
         streams: Any = {STREAM: f"{self.position}-0"}
         try:
-            answer = await self._unless_stopped(redis.xread(streams, count=COUNT, block=BLOCK_MS))
+            answer = await self._unless_stopped(redis.xread(streams, count=1, block=BLOCK_MS))
         except RedisError as error:
             self._outage.note(error)
             await redis.connection_pool.disconnect()  # this server may be a replica now
             await self._unless_stopped(asyncio.sleep(BLOCK_MS / 1000))
-            return []
+            return False
         self._outage.end()
-        return parse_entries(answer)
-
-    def _to_next_events(self, entries: list[RawEntry]) -> list[FeedEvent]:
-        """The events that follow our position, up to the first gap or invalid entry."""
-        events: list[FeedEvent] = []
-        for entry_id, fields in entries:
-            event = _parse_entry(entry_id, fields)
-            if event is None or event.position != self.position + len(events) + 1:
-                break
-            events.append(event)
-        return events
+        return bool(answer)
 
     async def _unless_stopped(self, waiting: Awaitable[Any]) -> Any:
         """Wait for a result; None if this process stops meanwhile."""
@@ -294,19 +280,3 @@ class Tail:
     def _end_all(self, reason: EndReason) -> None:
         for reader in list(self._readers):
             reader.end(reason)
-
-
-def _parse_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> FeedEvent | None:
-    """The event in an entry of the stream; None if the entry is not valid."""
-    if (parsed := parse_entry(entry_id, fields)) is None or (event := parse_event(*parsed)) is None:
-        return None
-    position, document = parsed
-    if (source := SOURCE.fullmatch(event["source"])) is None:
-        return None
-    return FeedEvent(
-        position=position,
-        type=event["type"],
-        subject=event["subject"],
-        workspace_id=int(source[1]),
-        document=document.decode(),
-    )
