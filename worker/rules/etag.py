@@ -1,7 +1,11 @@
 """The Video's ETag: identifies the version that a caller has read."""
 
+import re
 from datetime import datetime
 from hashlib import sha256
+
+_CODING = re.compile(r'-{1,2}(?:gzip|br|zstd|deflate)"$')
+"""What Apache, Caddy and Jetty append."""
 
 
 def compute_etag(video_id: int, revision: int, updated_at: datetime) -> str:
@@ -11,5 +15,13 @@ def compute_etag(video_id: int, revision: int, updated_at: datetime) -> str:
 
 
 def is_allowed(expected: str, current: str) -> bool:
-    """Whether an `If-Match` header allows this version: `*`, or a list of strong tags."""
-    return expected.strip() == "*" or current in (tag.strip() for tag in expected.split(","))
+    """Whether an `If-Match` header allows this version: `*`, or a list of tags.
+
+    Tags are compared weakly: ours names a version of the video, not the bytes of an answer, and
+    a proxy that compresses the answer weakens the tag or appends the coding.
+    """
+    return expected.strip() == "*" or current in map(_to_own_tag, expected.split(","))
+
+
+def _to_own_tag(tag: str) -> str:
+    return _CODING.sub('"', tag.strip().removeprefix("W/"))

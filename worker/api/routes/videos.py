@@ -56,7 +56,8 @@ _OPTIONS = PublishOptions.model_fields.keys()
 IfMatch = Annotated[
     str | None,
     Header(
-        description="The Video's ETag: refused if the video was changed since. RFC 9110.",
+        description="The Video's ETag: refused if the video was changed since. It names a version,"
+        " so `W/` and a coding such as `-gzip`, which proxies add, are ignored. RFC 9110.",
         min_length=1,
         max_length=255,
         examples=['"3f5a9c0d1e2b4a6f8c7d"'],
