@@ -19,6 +19,8 @@ from worker.runtime.wake_ups import Waker
 
 AHEAD = timedelta(seconds=1)
 """How far ahead a canary is scheduled: far enough for beat to sleep until then."""
+MAX_DETAIL = 200
+"""Characters of an error that a check shows."""
 PAUSE = timedelta(seconds=20)
 """Minimum between two canaries, also with several beats."""
 LATE = timedelta(seconds=10)
@@ -65,7 +67,7 @@ def check_canary(engine: Engine, video_id: int | None) -> tuple[bool, str]:
     last = commands[0]
     late = last.now - last.accepted_at - AHEAD
     if last.finished_at is None and late > LATE:
-        detail = f": {last.detail}" if last.detail else ""
+        detail = f": {_shorten(last.detail)}" if last.detail else ""
         return False, f"The canary is {late.total_seconds():.0f} s late{detail}"
     finished = next((each for each in commands if each.finished_at is not None), None)
     return (True, "The first canary is scheduled.") if finished is None else _check_end(finished)
@@ -74,13 +76,21 @@ def check_canary(engine: Engine, video_id: int | None) -> tuple[bool, str]:
 def _check_end(command: CanaryCommand) -> tuple[bool, str]:
     assert command.finished_at is not None  # noqa: S101 - for the type checker
     if command.state not in ("published", "unpublished", "unchanged"):
-        return False, f"The last canary ended as '{command.state}': {command.detail}"
+        return False, f"The last canary ended as '{command.state}': {_shorten(command.detail)}"
     ago = command.now - command.finished_at
     if ago > SILENCE:
         return False, f"The last canary ran {ago.total_seconds():.0f} s ago: is beat down?"
     late = command.finished_at - (command.fell_due_at or command.due_at)
     lateness = f"{late.total_seconds() * 1000:.0f} ms after it fell due"
     return True, f"The last canary was {command.state} {lateness}, {ago.total_seconds():.0f} s ago."
+
+
+def _shorten(detail: str | None) -> str:
+    """The first line of an error: PostgreSQL's message, without the row's contents after it.
+
+    `/readyz` needs no key. The whole error is in the log, and in the command.
+    """
+    return (detail or "").partition("\n")[0][:MAX_DETAIL]
 
 
 def _is_next_allowed(last: CanaryCommand) -> bool:

@@ -130,3 +130,20 @@ def test_readiness_fails_when_it_is_late_lost_or_silent(
     checks = {check["name"]: check for check in api.call("GET", "/readyz", None).json()["checks"]}
     assert not checks["schedule"]["ok"]
     assert text in checks["schedule"]["detail"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_readiness_shows_the_message_of_an_error_without_the_row(
+    api: Api, *, finished: bool
+) -> None:
+    schedule(api)
+    end = "state = 'failed', finished_at = now()" if finished else "state = state"
+    api.execute(
+        f"UPDATE publisher.publish_command SET {end}, accepted_at = now() - interval '12 s',"
+        " detail = %s",
+        "CheckViolation: new row violates a check\nDETAIL:  Failing row contains (ada@x.com).",
+    )
+    answer = api.call("GET", "/readyz", None)
+    assert "new row violates a check" in answer.text
+    assert "ada@" not in answer.text
+    assert "DETAIL" not in answer.text
