@@ -18,6 +18,7 @@ from schemas.problem import FieldError
 from worker.api import problems
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_response
+from worker.api.streaming.tail import TooManyReaders
 from worker.enqueue import refusals
 from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
 from worker.events.feed import PositionAhead, PositionGone
@@ -52,6 +53,7 @@ _KINDS: dict[type[Exception], ProblemKind] = {
 _GENERAL_KINDS: dict[type[Exception], ProblemKind] = {
     LockNotAvailable: problems.BUSY,
     QueryCanceled: problems.TOO_SLOW,
+    TooManyReaders: problems.TOO_MANY_READERS,
     ClientDisconnect: problems.MALFORMED_REQUEST,  # the client has left
 }
 """Exceptions whose text is not for callers."""

@@ -153,6 +153,12 @@ TOO_MANY_REQUESTS = ProblemKind(
     "This API key sends more than 200 requests a second; nothing was done. Try again in a second.",
     retry_after=1,
 )
+TOO_MANY_READERS = ProblemKind(
+    "too-many-readers",
+    429,
+    "This API key has 2,000 streams open at this server. Close some, or use another key.",
+    retry_after=5,
+)
 TOO_MANY_TESTS = ProblemKind(
     "too-many-tests",
     429,

@@ -318,3 +318,26 @@ def test_a_key_in_the_url_may_only_read_events(pipeline: Pipeline, url: str, key
         with listening(f"{url}{query}") as stranger:
             wait_until(lambda: stranger.has_ended, "the refusal")
         assert stranger.status == 401
+
+
+def test_the_streams_of_one_key_are_limited_and_a_closed_one_makes_room(
+    url: str, key: str, platform: Engine, server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "READERS_PER_KEY", 2)
+    other = create_key(platform, name="other", scope=Scope.READ, workspace_id=1)
+    with listening(url, key), listening(url, other):
+        with listening(url, key), listening(url, key) as third:
+            wait_until(lambda: third.has_ended, "the third stream to be refused")
+            assert third.status == 429
+            assert "/problems/too-many-readers" in third.problem
+        wait_until(lambda: server.live_readers == 2, "the second stream to be closed")
+        with listening(url, key) as next_one:
+            wait_until(lambda: server.live_readers == 3, "the next stream to be opened")
+            assert next_one.status in (None, 200)
+
+
+def test_large_events_are_written_one_by_one(url: str, key: str, platform: Engine) -> None:
+    write_events(platform, 30, size=60_000)
+    with listening(f"{url}?after=0", key) as listener:
+        wait_until(lambda: len(listener.positions) == 30, "all events")
+    assert listener.positions == list(range(1, 31))

@@ -111,8 +111,9 @@ async def list_events(
     A key of scope `events` does not see events about webhooks, which contain URLs.
     Continue with the `next` link, or with its number as `after`, whether the page is full, partly
     full or empty: no event is missed, and none is repeated. A page may be empty although more
-    events follow, since one call scans 5,000 positions. With `Prefer: wait=N` the answer is sent as
-    soon as there is an event, or after N seconds. The feed works without Redis.
+    events follow, since one call scans 5,000 positions, and ends early when it has a MiB. With
+    `Prefer: wait=N` the answer is sent as soon as there is an event, or after N seconds. The feed
+    works without Redis.
     """
     event_filter = _to_filter(caller, query)
     page = await to_thread.run_sync(_read_page, runtime, event_filter, query)
@@ -139,7 +140,7 @@ async def list_events(
     summary="Follow events as they happen",
     status_code=200,
     response_class=EventStream,
-    responses=failures(problems.KEY_IN_URL)
+    responses=failures(problems.KEY_IN_URL, problems.TOO_MANY_READERS)
     | POSITION_PROBLEMS
     | success(
         200,

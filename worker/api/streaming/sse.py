@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Iterable, Iterator
 
 import structlog
 from starlette.responses import Response
@@ -16,6 +17,8 @@ STUCK_SECONDS = 30.0
 """A client that reads nothing for this long is disconnected without a last event."""
 CHUNK = 100
 """Events in one write."""
+BLOCK = 64 * 1024
+"""Bytes in one write: each reader has one in memory."""
 RETRY_MS = (500, 3_000)
 """When to reconnect, at random in between, so that not all readers reconnect at once."""
 
@@ -58,7 +61,8 @@ class EventStream(Response):
         while not disconnected.done():
             events = await reader.read(CHUNK)
             if events:
-                await self._write(send, b"".join(event.frame for event in events))
+                for block in _to_blocks(event.frame for event in events):
+                    await self._write(send, block)
             elif reader.end_reason is not None:
                 return
             else:
@@ -91,6 +95,17 @@ class EventStream(Response):
             return f": {reason}\nretry: {_retry()}\nid: {position}\n\n"
         data = json.dumps({"reason": reason, "resume_after": position})
         return f"id: {position}\nevent: dropped\ndata: {data}\n\n"
+
+
+def _to_blocks(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small frames, so that a write is not larger than BLOCK or one frame."""
+    block = b""
+    for frame in frames:
+        if block and len(block) + len(frame) > BLOCK:
+            yield block
+            block = b""
+        block += frame
+    yield block
 
 
 def _retry() -> int:

@@ -8,7 +8,7 @@ reconnects after a moment continues from there.
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -46,9 +46,16 @@ KEY_CHECK_SECONDS = 5.0
 CATCHING_UP = 4
 """Readers that read the outbox at the same time: other requests need connections too."""
 
+READERS_PER_KEY = 2_000
+"""Live readers of one key: a key in a web page is shared by all its visitors."""
+
 EVERYTHING = EventFilter(workspace_id=None)
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+
+class TooManyReaders(Exception):
+    """The key has as many live readers as this process allows it."""
 
 
 class Tail:
@@ -64,6 +71,7 @@ class Tail:
         self._base_url = base_url
         self._memory: deque[FeedEvent] = deque(maxlen=REMEMBERED)
         self._readers: set[TailReader] = set()
+        self._readers_by_key: Counter[UUID] = Counter()
         self._live_by_workspace: dict[int | None, set[TailReader]] = defaultdict(set)
         self._following: asyncio.Task[None] | None = None
         self._is_following = False
@@ -92,8 +100,14 @@ class Tail:
     async def join(
         self, caller: Caller, event_filter: EventFilter, after: int | None
     ) -> TailReader:
-        """Like `reader`, but the caller must call `remove` in the end."""
+        """Like `reader`, but the caller must call `remove` in the end.
+
+        Raises TooManyReaders.
+        """
+        if self._readers_by_key[caller.key_id] >= READERS_PER_KEY:
+            raise TooManyReaders
         reader = TailReader(self, caller.key_id, event_filter)
+        self._readers_by_key[caller.key_id] += 1
         self._readers.add(reader)  # first, so that the tail does not end for lack of readers
         try:
             await self._start()
@@ -113,7 +127,10 @@ class Tail:
 
     def remove(self, reader: TailReader) -> None:
         """Offer this reader no more events."""
-        self._readers.discard(reader)
+        if reader in self._readers:
+            self._readers.remove(reader)
+            self._readers_by_key[reader.key_id] -= 1
+            self._readers_by_key = +self._readers_by_key  # without keys that have no reader
         self._live_by_workspace[reader.event_filter.workspace_id].discard(reader)
 
     def remembered(self, after: int) -> list[FeedEvent] | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BUFFER = 2_000
 """Events that a reader may have pending once it has caught up."""
+PAGE_BYTES = 1024 * 1024
+"""A read ends with the event that reaches this size."""
 
 
 class EndReason(StrEnum):
@@ -60,12 +62,21 @@ class TailReader:
         if not self._pending and self.end_reason is None:
             self.waits_since = time.monotonic()
             await self._wake_up.wait()
-        events = [self._pending.popleft() for _ in range(min(limit, len(self._pending)))]
+        events = self._take(limit)
         if events:
             self.position = events[-1].position
         if not self._pending and self.end_reason is None:
             self._wake_up.clear()
             self.position = max(self.position, self._tail.position)  # the others do not match
+        return events
+
+    def _take(self, limit: int) -> list[FeedEvent]:
+        """Pending events: at most `limit`, and no more after a mebibyte."""
+        events: list[FeedEvent] = []
+        size = 0
+        while self._pending and len(events) < limit and size < PAGE_BYTES:
+            events.append(self._pending.popleft())
+            size += len(events[-1].document)
         return events
 
     def offer(self, events: Sequence[FeedEvent]) -> None:
