@@ -94,7 +94,16 @@ def _over_http(run: Run) -> Generator[Publish]:
     """A real API process, and a client that keeps its connection."""
     key = create_key(run.engine, name="bench", scope=Scope.PUBLISH, workspace_id=WORKSPACE)
     port = free_port()
-    server = ["uvicorn", "worker.api:app", "--port", str(port), "--log-level", "warning"]
+    server = [
+        "uvicorn",
+        "worker.api:app",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--ws",
+        "none",
+    ]
     base = f"http://127.0.0.1:{port}"
     with (
         python(server, "api", run.environment, run.logs),

@@ -129,7 +129,16 @@ def _publish(run: Run, video_id: int) -> float:
 @contextmanager
 def _api(run: Run) -> Generator[tuple[int, int]]:
     port = free_port()
-    server = ["uvicorn", "worker.api:app", "--port", str(port), "--log-level", "warning"]
+    server = [
+        "uvicorn",
+        "worker.api:app",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--ws",
+        "none",
+    ]
     with python(server, "api", run.environment, run.logs) as pid:
         wait_for(lambda: _healthy(port), "the API")
         yield pid, port

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from pydantic_core import to_json
 
 from db.session import Connection, to_array
 from schemas.command import CommandFilter, CommandOrder, CommandState
+from schemas.values.page import Page
 
 # Insert commands. A time in the past means now.
 INSERT = """
@@ -47,28 +48,57 @@ ORDER BY id
 _WANTED = """trigger <> 'canary'
   AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
   AND (%(video_id)s::bigint IS NULL OR video_id = %(video_id)s)
-  AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(action)s::text IS NULL OR action = %(action)s)
   AND (%(due_from)s::timestamptz IS NULL OR due_at >= %(due_from)s)
   AND (%(due_until)s::timestamptz IS NULL OR due_at < %(due_until)s)"""
 
-# A page of commands, the newest first, before a given one.
-LIST_NEWEST = f"""
-SELECT {_COLUMNS} FROM publisher.publish_command
-WHERE {_WANTED} AND (%(before)s::uuid IS NULL OR id < %(before)s)
-ORDER BY id DESC
-LIMIT %(limit)s
+# The number of rows found, and those of them that begin within the first `max_bytes` of edits.
+_PAGE = f"""
+SELECT found, {_COLUMNS} FROM (
+    SELECT row.*, count(*) OVER () AS found,
+           sum(bytes) OVER (ORDER BY number ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before
+    FROM (
+        SELECT page.*, row_number() OVER (ORDER BY %s) AS number,
+               edits_bytes + coalesce(octet_length(detail), 0) AS bytes
+        FROM page
+    ) row
+) counted
+WHERE bytes_before < %%(max_bytes)s
+ORDER BY number
 """
 
-# A page of commands, the earliest due time first, after a given one.
+# A page of commands, the newest first, before a given one.
+LIST_NEWEST = f"""
+WITH page AS (
+    SELECT {_COLUMNS}, edits_bytes FROM publisher.publish_command
+    WHERE {_WANTED} AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND (%(before)s::uuid IS NULL OR id < %(before)s)
+    ORDER BY id DESC
+    LIMIT %(limit)s
+) {_PAGE % "id DESC"}"""
+
+# A page of commands, the earliest due time first, after a given one. For each workspace (found one
+# by one in an index, if none is given) and state, the first ones are read from an index.
 LIST_DUE = f"""
-SELECT {_COLUMNS} FROM publisher.publish_command
-WHERE {_WANTED} AND (
-    %(before)s::uuid IS NULL OR (due_at, id) > (%(before_due_at)s::timestamptz, %(before)s)
-)
-ORDER BY due_at, id
-LIMIT %(limit)s
-"""
+WITH RECURSIVE place (id) AS (
+    SELECT coalesce(%(workspace_id)s::bigint,
+                    (SELECT min(workspace_id) FROM publisher.publish_command))
+    UNION ALL
+    SELECT (SELECT min(workspace_id) FROM publisher.publish_command WHERE workspace_id > place.id)
+    FROM place WHERE place.id IS NOT NULL AND %(workspace_id)s::bigint IS NULL
+), page AS (
+    SELECT command.* FROM place, unnest(%(states)s::text[]) AS wanted (wanted_state),
+    LATERAL (
+        SELECT {_COLUMNS}, edits_bytes FROM publisher.publish_command
+        WHERE {_WANTED} AND workspace_id = place.id AND state = wanted_state AND (
+            %(before)s::uuid IS NULL OR (due_at, id) > (%(before_due_at)s::timestamptz, %(before)s)
+        )
+        ORDER BY due_at, id
+        LIMIT %(limit)s
+    ) command
+    ORDER BY due_at, id
+    LIMIT %(limit)s
+) {_PAGE % "due_at, id"}"""
 
 # Which of these commands have ended.
 FINISHED = """
@@ -97,6 +127,8 @@ QUARANTINE = "INSERT INTO publisher.quarantined_message (body, error) VALUES (%(
 # The number of quarantined messages.
 COUNT_QUARANTINED = "SELECT count(*) FROM publisher.quarantined_message"
 
+PAGE_BYTES = 1024 * 1024
+"""A page ends with the row that reaches this size of texts of variable length."""
 PATIENCE = timedelta(hours=24)
 """How long a command without a deadline waits for generation."""
 
@@ -179,16 +211,26 @@ def read(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[
 
 
 def read_page(
-    tx: Connection, wanted: CommandFilter, *, workspace_id: int | None, limit: int
-) -> list[StoredCommand]:
+    tx: Connection, wanted: CommandFilter, *, workspace_id: int | None
+) -> Page[StoredCommand]:
     """Read a page of commands in the requested order, in one workspace (None: any).
 
-    In due order, a page before a command needs its `before_due_at`.
+    A page with large edits ends early. In due order, a page before a command needs its
+    `before_due_at`.
     """
-    values = wanted.model_dump(exclude={"order"}) | {"workspace_id": workspace_id, "limit": limit}
+    values = wanted.model_dump(exclude={"order"}) | {
+        "workspace_id": workspace_id,
+        "states": [wanted.state] if wanted.state else list(CommandState),
+        "limit": wanted.limit + 1,
+        "max_bytes": PAGE_BYTES,
+    }
     statement = LIST_DUE if wanted.order is CommandOrder.DUE else LIST_NEWEST
-    with tx.cursor(row_factory=class_row(StoredCommand)) as cursor:
-        return cursor.execute(statement, values).fetchall()
+    with tx.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement, values).fetchall()
+    found = [row.pop("found") for row in rows]
+    page = [StoredCommand(**row) for row in rows[: wanted.limit]]
+    has_more = bool(page) and found[0] > len(page)
+    return Page(page, page[-1] if has_more else None)
 
 
 def read_finished(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:

@@ -10,7 +10,8 @@ from db.session import Connection
 
 # Scan the next `scan` positions for matching events, in order, and read the ends of the outbox in
 # the same snapshot. Workspaces and types are not indexed, because an index would slow down every
-# insert, so the scan is limited. `after` NULL: scan from the oldest event.
+# insert, so the scan is limited. `after` NULL: scan from the oldest event. `found` events match;
+# those of them are returned that begin within the first `max_bytes` of data.
 SCAN = """
 WITH ends AS (
     SELECT position AS last, (SELECT min(position) FROM publisher.outbox_event) AS oldest
@@ -20,18 +21,28 @@ WITH ends AS (
 )
 SELECT start.last, start.oldest, start.after, event.*
 FROM start LEFT JOIN LATERAL (
-    SELECT position, id, type, coalesce(subject, video_id::text) AS subject, workspace_id,
-           occurred_at, revision, command_id, correlation_id, traceparent, data::text AS data
-    FROM publisher.outbox_event
-    WHERE position > start.after AND position <= start.after + %(scan)s
-      AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
-      AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s::text[]))
-      AND (%(video_id)s::bigint IS NULL OR video_id = %(video_id)s)
-    ORDER BY position
-    LIMIT %(limit)s
-) event ON true
+    SELECT matching.*, count(*) OVER () AS found,
+           sum(octet_length(data)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING)
+             - octet_length(data) AS bytes_before
+    FROM (
+        SELECT position, id, type, coalesce(subject, video_id::text) AS subject, workspace_id,
+               occurred_at, revision, command_id, correlation_id, traceparent, data::text AS data
+        FROM publisher.outbox_event
+        WHERE position > start.after AND position <= start.after + %(scan)s
+          AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
+          AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s::text[]))
+          AND (%(video_id)s::bigint IS NULL OR video_id = %(video_id)s)
+        ORDER BY position
+        LIMIT %(limit)s
+    ) matching
+) event ON bytes_before < %(max_bytes)s
 ORDER BY event.position
 """
+
+
+_SHARED = ("after", "last", "oldest", "found", "bytes_before")
+PAGE_BYTES = 1024 * 1024
+"""A page ends with the event that reaches this size of data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +54,8 @@ class FeedScan:
     """The position after which the scan began."""
     last: int
     """The last position that was assigned."""
+    is_cut: bool
+    """Whether more events match, which would make the page too large."""
     oldest: int | None
     """The oldest position that is still stored; None: the outbox is empty."""
 
@@ -59,6 +72,8 @@ def scan(
 ) -> FeedScan:
     """Scan `positions` positions after `after` (None: from the oldest) for at most `limit` events.
 
+    Large events end a page early.
+
     `workspace_id` and `video_id` None, and no `types`: no restriction.
     """
     parameters = {
@@ -68,10 +83,12 @@ def scan(
         "workspace_id": workspace_id,
         "types": list(types) or None,
         "video_id": video_id,
+        "max_bytes": PAGE_BYTES,
     }
     with tx.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(SCAN, parameters).fetchall()
-    ends = [(row.pop("after"), row.pop("last"), row.pop("oldest")) for row in rows]
-    began_after, last, oldest = ends[0]  # the same in each row
+    ends = [[row.pop(name) for name in _SHARED] for row in rows]
+    began_after, last, oldest, found, _ = ends[0]  # the same in each row
     events = [RecordedEvent(**row) for row in rows if row["position"] is not None]
-    return FeedScan(events=events, after=began_after, last=last, oldest=oldest)
+    is_cut = (found or 0) > len(events)
+    return FeedScan(events=events, after=began_after, last=last, oldest=oldest, is_cut=is_cut)

@@ -89,6 +89,7 @@ class PublishCommandRow(Publisher):
         Index("ix_publish_command_canary", "id", postgresql_where=text("trigger = 'canary'")),
         Index("ix_publish_command_video", "video_id", "id"),
         Index("ix_publish_command_workspace", "workspace_id", "id"),
+        Index("ix_publish_command_due", "workspace_id", "state", "due_at", "id"),
         Index(
             "ix_publish_command_finished",
             "finished_at",

@@ -5,15 +5,22 @@ import signal
 from collections.abc import Generator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Engine
 
+from db.session import transaction
 from schemas.values.caller import Scope
 from tests.support.forked import Forked, run_uvicorn
 from tests.support.free_port import free_port
 from tests.support.raw_http import exchange
 from tests.support.waiting import wait_until
 from worker.operations.api_keys import create_key
+
+LOCK = """
+SET LOCAL idle_in_transaction_session_timeout = 0;
+LOCK TABLE publisher.publish_command IN ACCESS EXCLUSIVE MODE
+"""
 
 
 @pytest.fixture
@@ -57,3 +64,18 @@ def test_a_head_without_end_is_refused(url: str) -> None:
     line = b"X: " + b"y" * 1000 + b"\r\n"
     answer = exchange(url, [b"GET / HTTP/1.1\r\n", *[line] * 5_000])
     assert answer.status == 431
+
+
+def test_a_statement_that_takes_too_long_is_answered_with_503(url: str, platform: Engine) -> None:
+    key = create_key(platform, name="any", scope=Scope.READ, workspace_id=1)
+    with transaction(platform) as tx:
+        tx.execute(LOCK)
+        answer = httpx.get(
+            f"{url}/api/v1/publish-commands?order=due",
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=20,
+        )
+    assert answer.status_code == 503
+    # From PostgreSQL 17 on, the whole transaction has the same limit: the session may end first.
+    assert answer.json()["type"] in ("/problems/too-slow", "/problems/database-away")
+    assert answer.headers["Retry-After"] == "5"

@@ -34,6 +34,9 @@ from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
 
+STATEMENT_SECONDS = 5.0
+"""A caller waits for the answer, and other callers for the connection."""
+
 
 def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     """Create the application. Whenever it starts, it opens a runtime, by default the environment's.
@@ -85,7 +88,7 @@ def _open() -> Runtime:
         check_settings(settings)
         logs.configure(settings.log_format, settings.log_level)
         _raise_file_limit()
-        opened = Runtime.open(settings)
+        opened = Runtime.open(settings, statement_seconds=STATEMENT_SECONDS)
         check_database(opened.engine)
         opened.waker.wake()  # connects to the broker, so that the first caller does not wait for it
     except Exception as error:

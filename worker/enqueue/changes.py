@@ -26,7 +26,7 @@ from schemas.command import (
     Trigger,
 )
 from schemas.values.decision import Decision
-from schemas.values.page import Page, to_page
+from schemas.values.page import Page
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.refusals import (
     CommandEnded,
@@ -68,13 +68,8 @@ def list_page(
         if wanted.order is CommandOrder.DUE and wanted.before and not wanted.before_due_at:
             last = _find(tx, wanted.before, workspace_id)
             wanted = wanted.model_copy(update={"before_due_at": last.due_at})
-        found = inbox.read_page(
-            tx,
-            wanted,
-            workspace_id=workspace_id if workspace_id is not None else wanted.workspace_id,
-            limit=wanted.limit + 1,
-        )
-    return to_page(found, wanted.limit)
+        within = workspace_id if workspace_id is not None else wanted.workspace_id
+        return inbox.read_page(tx, wanted, workspace_id=within)
 
 
 def reschedule(

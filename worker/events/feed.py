@@ -61,8 +61,8 @@ def read_page(
 ) -> FeedPage:
     """Read a page of at most `limit` events after `after` (None: from the oldest event on).
 
-    It may be empty although more events follow: continue with `next_after`. Raises PositionGone
-    and PositionAhead.
+    It ends early with an event that makes it larger than a MiB. It may be empty although more
+    events follow: continue with `next_after`. Raises PositionGone and PositionAhead.
     """
     with transaction(engine) as tx:
         found = feed.scan(
@@ -80,7 +80,7 @@ def read_page(
     if found.after > found.last:
         raise PositionAhead(found.after, found.last)
     events = [to_feed_event(event, base_url) for event in found.events]
-    is_full = len(events) == limit
+    is_full = found.is_cut or len(events) == limit
     next_after = events[-1].position if is_full else min(found.after + SCAN, found.last)
     return FeedPage(events=events, next_after=next_after, last=found.last)
 

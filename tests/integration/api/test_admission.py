@@ -13,6 +13,10 @@ from worker.api.admission import MIB, Admission, Limits, UsageAccount
 from worker.api.problems import ApiProblem
 
 WAIT = {"Prefer": "wait=20"}
+LOCK = """
+SET LOCAL idle_in_transaction_session_timeout = 0;
+LOCK TABLE publisher.publish_command IN ACCESS EXCLUSIVE MODE
+"""
 COUNT = "SELECT count(*) FROM publisher.publish_command"
 LIST = "/publish-commands"
 PLENTY: dict[str, Any] = {
@@ -115,7 +119,7 @@ def test_a_request_that_waits_for_its_command_leaves_its_turn_to_others(api: Api
 def test_sixty_slow_requests_of_one_workspace_do_not_delay_another(api: Api) -> None:
     assert api.get(LIST, "read").status_code == 200
     with ThreadPoolExecutor(60) as pool, transaction(api.engine) as tx:
-        tx.execute("LOCK TABLE publisher.publish_command IN ACCESS EXCLUSIVE MODE")
+        tx.execute(LOCK)
         slow = [pool.submit(api.get, LIST, "read") for _ in range(60)]
         wait_until(lambda: blocked(api) == admission.AT_ONCE, "its slots to be taken")
         for _ in range(5):
@@ -130,7 +134,7 @@ def test_a_request_whose_turn_does_not_come_is_refused(
 ) -> None:
     monkeypatch.setattr(admission, "TURN_SECONDS", 0.1)
     with ThreadPoolExecutor(admission.AT_ONCE) as pool, transaction(api.engine) as tx:
-        tx.execute("LOCK TABLE publisher.publish_command IN ACCESS EXCLUSIVE MODE")
+        tx.execute(LOCK)
         slow = [pool.submit(api.get, LIST, "read") for _ in range(admission.AT_ONCE)]
         wait_until(lambda: blocked(api) == admission.AT_ONCE, "its slots to be taken")
         assert_refused(api.get("/webhook-endpoints", "read"), "worked on for")

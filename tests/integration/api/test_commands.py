@@ -6,6 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from db.commands import inbox
+from db.session import transaction
+from schemas.command import CommandFilter, CommandState
 from tests.support.api import Api
 
 LATER = "2100-01-01T00:00:00Z"
@@ -120,3 +123,73 @@ def test_an_unknown_command_is_not_found(api: Api, method: str, suffix: str) -> 
     answer = api.call(method, f"/api/v1/publish-commands/{uuid4()}{suffix}", json=body)
     assert answer.status_code == 404
     assert answer.json()["type"] == "/problems/no-such-command"
+
+
+def test_a_page_with_large_edits_ends_early_and_continues_without_a_gap(api: Api) -> None:
+    video = api.video()
+    accepted = [api.post(f"/videos/{video}/publish/").json()["id"] for _ in range(5)]
+    api.execute(
+        "UPDATE publisher.publish_command SET edits_bytes = 800000,"
+        " edits = jsonb_build_object('description', repeat('x', 800000))"
+    )
+    for order in ("newest", "due"):
+        seen: list[str] = []
+        path = f"/publish-commands?order={order}&limit=200"
+        while path:
+            page = api.get(path).json()
+            assert len(page["commands"]) <= 2
+            seen += [each["id"] for each in page["commands"]]
+            path = (page["next"] or "").partition("/api/v1")[2]
+        assert seen == (accepted if order == "due" else accepted[::-1])
+
+
+def test_the_order_of_due_times_does_not_depend_on_the_state(api: Api) -> None:
+    paths = [f"/videos/{api.video()}/publish/" for _ in range(6)]
+    ids = [api.post(path).json()["id"] for path in paths]
+    for number, state in enumerate(["waiting", "scheduled", "published", "failed"]):
+        finished = "now()" if number > 1 else "NULL"
+        api.execute(
+            f"UPDATE publisher.publish_command SET state = %s, finished_at = {finished},"
+            " due_at = now() - %s * interval '1 minute' WHERE id = %s",
+            state,
+            number + 1,
+            ids[number],
+        )
+    seen: list[str] = []
+    path = "/publish-commands?order=due&limit=4"
+    while path:
+        page = api.get(path).json()
+        seen += [each["id"] for each in page["commands"]]
+        path = (page["next"] or "").partition("/api/v1")[2]
+    assert seen == [*ids[3::-1], *ids[4:]]
+
+
+@pytest.mark.parametrize("state", [None, CommandState.SCHEDULED])
+@pytest.mark.parametrize("workspace_id", [None, 1])
+def test_a_page_in_the_order_of_due_times_is_read_from_an_index(
+    api: Api, state: CommandState | None, workspace_id: int | None
+) -> None:
+    api.execute(
+        """
+        INSERT INTO publisher.publish_command
+            (id, video_id, workspace_id, state, trigger, due_at, finished_at, correlation_id)
+        SELECT gen_random_uuid(), n, 1 + n % 2, 'published', 'api',
+               now() - n * interval '1 second', now(), 'c'
+        FROM generate_series(1, 20000) n
+        """
+    )
+    api.execute("ANALYZE publisher.publish_command")
+    values = {
+        **CommandFilter(state=state).model_dump(exclude={"order"}),
+        "workspace_id": workspace_id,
+        "states": [state] if state else list(CommandState),
+        "limit": 51,
+        "max_bytes": inbox.PAGE_BYTES,
+    }
+    with transaction(api.engine) as tx:
+        for _ in range(9):  # then it is prepared: a general plan must not be chosen
+            tx.execute(f"EXPLAIN (ANALYZE) {inbox.LIST_DUE}", values)
+        rows = tx.execute(f"EXPLAIN (ANALYZE) {inbox.LIST_DUE}", values).fetchall()
+    plan = "\n".join(row[0] for row in rows)
+    assert "Index Scan using ix_publish_command_due" in plan
+    assert "Seq Scan" not in plan

@@ -199,3 +199,19 @@ def following(api: Api, count: int) -> None:
     assert api.client is not None
     app: Any = api.client.app
     wait_until(lambda: app.state.tail.live_readers == count, f"{count} who wait")
+
+
+def test_a_page_with_large_events_ends_early_and_continues_without_a_gap(told: Api) -> None:
+    told.execute("UPDATE publisher.outbox_event SET data = json_build_object('x', %s::text)", LARGE)
+    seen: list[int] = []
+    after = 0
+    while len(seen) < 4:
+        answer = told.get(f"/events?limit=1000&after={after}", "everywhere")
+        assert len(positions(answer)) == 2
+        assert len(answer.content) < 2 * len(LARGE) + 5_000
+        seen += positions(answer)
+        after = next_after(answer)
+    assert seen == [1, 2, 3, 4]
+
+
+LARGE = "x" * 800_000

@@ -83,7 +83,10 @@ def create(
 def list_commands(
     runtime: CurrentRuntime, caller: ReadCaller, query: Annotated[CommandFilter, Query()]
 ) -> PublishCommands:
-    """Return a page of commands; `next` is the URL of the following page."""
+    """Return a page of commands; `next` is the URL of the following page.
+
+    A page ends early when it has a MiB.
+    """
     page = changes.list_page(runtime.engine, query, caller.workspace_id)
     base_url, last = runtime.settings.public_base_url, page.next_after
     due_at = last.due_at if last and query.order is CommandOrder.DUE else None
