@@ -38,9 +38,14 @@ SELECT min(due_at) FROM publisher.publish_command
 WHERE state IN ('scheduled', 'waiting') AND due_at > now() AND trigger <> 'canary'
 """
 
-# Whether a trigger on the platform's videos calls our function.
+# Whether a trigger on the platform's videos calls our function, under its old name too, and is
+# enabled for sessions that are not those of a replication.
 HAS_GENERATION_TRIGGER = """
-SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = 'publisher.video_changed'::regproc)
+SELECT EXISTS (
+    SELECT FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+    WHERE pronamespace = 'publisher'::regnamespace AND proname IN ('video_changed', 'video_turned')
+      AND tgenabled IN ('O', 'A')
+)
 """
 
 # Notify of a due time (seconds since 1970) within the horizon. Postgres sends it at the commit.

@@ -14,7 +14,7 @@ from worker.cli import commands, enqueue, events, keys, punctuality, status, web
 from worker.cli.connect import open_database
 from worker.cli.output import exit_on_refusal
 from worker.runtime import logs
-from worker.runtime.errors_explained import one_clear_line
+from worker.runtime.errors_explained import explain_missing_tables, one_clear_line
 from worker.runtime.printing import prepare_streams, print_note
 from worker.runtime.settings import LogFormat
 
@@ -110,7 +110,7 @@ def migrate(
     from db.migrate import migrate as bring_up_to_date  # noqa: PLC0415 - only this needs Alembic
     from db.sample_data import load_sample  # noqa: PLC0415
 
-    with open_database(migrated=False) as engine:
+    with open_database(migrated=False) as engine, explain_missing_tables():
         bring_up_to_date(engine, with_platform=with_platform)
         if sample:
             with transaction(engine) as tx:

@@ -10,7 +10,7 @@ import typer
 from db.commands.inbox import StoredCommand
 from schemas.command import CommandChange, CommandFilter, CommandOrder, RetryRequest, Trigger
 from worker.cli.connect import open_database, open_runtime
-from worker.cli.options import AsJson, command_group, options_of_model
+from worker.cli.options import AsJson, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_more, print_rows, to_text
 from worker.enqueue import changes, time_zone_updates
 from worker.runtime.printing import print_note
@@ -59,15 +59,25 @@ def list_(
             "--by-due", help="List the next due command first. Default: the newest first."
         ),
     ] = False,
+    before_due_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="With --by-due: the due time that the previous page showed for --before. It "
+            "may have changed since.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List and search commands."""
-    if by_due:
-        wanted = wanted.model_copy(update={"order": CommandOrder.DUE})
+    order = {"order": CommandOrder.DUE} if by_due else {}
+    fields = wanted.model_dump(exclude_unset=True) | order | {"before_due_at": before_due_at}
+    wanted = to_model(CommandFilter.model_validate, fields)
     with open_database() as engine:
         page = changes.list_page(engine, wanted, None)
     print_rows(page.items, COMMANDS, as_json=as_json)
-    print_more(page.next_after and page.next_after.id)
+    if last := page.next_after:
+        print_more(last.id, *(("--before-due-at", last.due_at.isoformat()) if by_due else ()))
 
 
 @app.command()

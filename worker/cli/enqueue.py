@@ -20,11 +20,10 @@ from schemas.command import (
     Trigger,
     UnpublishOptions,
 )
-from schemas.fields import INT64_MAX
 from schemas.video import VideoInput
 from worker.cli.commands import COMMANDS
 from worker.cli.connect import open_runtime
-from worker.cli.options import AsJson, options_of_model, to_model
+from worker.cli.options import AsJson, check_id, options_of_model, to_model
 from worker.cli.output import print_rows
 from worker.enqueue import changes
 from worker.enqueue.accept import Origin
@@ -40,7 +39,7 @@ NOT_FINISHED = 3
 
 VideoIds = Annotated[
     list[int],
-    typer.Argument(metavar="VIDEO_ID", help="The ids of the videos.", min=1, max=INT64_MAX),
+    typer.Argument(metavar="VIDEO_ID", help="The ids of the videos.", callback=check_id),
 ]
 Wait = Annotated[
     float | None,
@@ -125,7 +124,7 @@ def _read_edits(file: IO[bytes]) -> VideoInput:
             f"/{'/'.join(map(str, each['loc']))}: {each['msg']}"
             for each in error.errors(include_url=False, include_input=False)
         )
-        complain(f"{file.name} is not the documented request: {wrong}")
+        complain(f"{getattr(file, 'name', '<stdin>')} is not the documented request: {wrong}")
         raise typer.Exit(1) from None
 
 

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from schemas.fields import INT64_MAX
 from worker import subscribe
 from worker.cli.connect import open_runtime
-from worker.cli.options import AsJson, command_group
+from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, console, print_json, print_rows
 from worker.events import redis_stream
 from worker.runtime.errors_explained import complain
@@ -49,13 +48,13 @@ def tail(
     first: Annotated[
         int | None,
         typer.Option(
-            "--from", help="Start at this position. Default: the next event.", min=0, max=INT64_MAX
+            "--from", help="Start at this position. Default: the next event.", callback=check_id
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print events as they happen, in order, until Ctrl-C; as JSON, they are CloudEvents."""
-    after = None if first is None else max(first - 1, 0)
+    after = None if first is None else first - 1
     with open_runtime(redis=True) as runtime:
         try:
             for received in subscribe.follow(runtime.redis, after, runtime.engine):
@@ -107,7 +106,7 @@ def redrive(
     group: Group,
     position: Annotated[
         int | None,
-        typer.Option(help="Redrive only the event at this position.", min=1, max=INT64_MAX),
+        typer.Option(help="Redrive only the event at this position.", callback=check_id),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Redrive every dead letter of the group.")

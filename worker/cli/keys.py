@@ -5,10 +5,9 @@ from uuid import UUID
 
 import typer
 
-from schemas.fields import INT64_MAX
 from schemas.values.caller import Scope
 from worker.cli.connect import open_database
-from worker.cli.options import AsJson, command_group
+from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, print_rows
 from worker.operations import api_keys
 from worker.runtime.errors_explained import complain
@@ -40,7 +39,7 @@ def create(
         ),
     ],
     workspace: Annotated[
-        int | None, typer.Option(help="Confine the key to this workspace.", min=1, max=INT64_MAX)
+        int | None, typer.Option(help="Confine the key to this workspace.", callback=check_id)
     ] = None,
     all_workspaces: Annotated[
         bool, typer.Option("--all-workspaces", help="Make a key for every workspace.")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, TypeVar, get_args
 import typer
 from pydantic import BaseModel, ValidationError
 
+from schemas.fields import INT64_MAX
+
 M = TypeVar("M", bound=BaseModel)
 
 AsJson = Annotated[
@@ -44,6 +46,17 @@ FIELDS = {
 }
 """The fields of models that are options: what `--help` shows for the value, and its text ("": the
 field's own description)."""
+
+
+def check_id(value: int | list[int] | None) -> int | list[int] | None:
+    """Return an id, a position or a list of them; a usage error if the database cannot hold it.
+
+    As a callback: Typer's `max` would print the bound in the help text.
+    """
+    for each in value if isinstance(value, list) else (value,):
+        if each is not None and not 1 <= each <= INT64_MAX:
+            raise typer.BadParameter(f"{each} is not in the range 1 to {INT64_MAX}.")
+    return value
 
 
 def command_group(text: str) -> typer.Typer:

@@ -90,10 +90,13 @@ def print_json(value: Any) -> None:
     print_line(json.dumps(value, default=to_jsonable_python, ensure_ascii=False))
 
 
-def print_more(last: Any) -> None:
-    """Say on stderr how to get the next page; `last` identifies the last row, None if it is."""
+def print_more(last: Any, *options: Any) -> None:
+    """Say on stderr how to get the next page; `last` identifies the last row, None if it is.
+
+    `options` are what the next call needs besides.
+    """
     if last is not None:
-        print_note(f"There are more: --before {last}")
+        print_note(" ".join(map(str, ("There are more: --before", last, *options))))
 
 
 def _command_of(error: TyperException) -> str:

@@ -38,7 +38,9 @@ def status(*, as_json: AsJson = False) -> None:
 def _print(found: Status) -> None:
     for check in found.checks:
         mark = ("✓ ", "green") if check.ok else ("✗ ", "red")
-        line = Text.assemble(mark, (f"{check.name:<9} ", "bold"), to_printable(check.detail))
+        line = Text.assemble(
+            mark, (f"{check.name:<9} ", "bold"), to_printable(check.error or check.detail)
+        )
         console().print(line)
     print_line()
     print_table(

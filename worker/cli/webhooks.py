@@ -6,7 +6,6 @@ from uuid import UUID
 import typer
 
 from schemas.events import EventType
-from schemas.fields import INT64_MAX
 from schemas.webhook import (
     DeliveryFilter,
     DeliveryState,
@@ -18,7 +17,7 @@ from schemas.webhook import (
     WebhookEndpointWithSecret,
 )
 from worker.cli.connect import find_settings, open_database
-from worker.cli.options import AsJson, command_group, options_of_model, to_model
+from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
 from worker.runtime.printing import print_line, print_note
 from worker.webhooks import deliveries as deliveries_of
@@ -78,7 +77,7 @@ SecretAsJson = Annotated[
 def create(
     *,
     workspace: Annotated[
-        int, typer.Option(help="Send the events of this workspace.", min=1, max=INT64_MAX)
+        int, typer.Option(help="Send the events of this workspace.", callback=check_id)
     ],
     url: Annotated[str, typer.Option(help="The URL to POST events to.")],
     event_type: Types = None,
@@ -227,7 +226,7 @@ def replay(
     *,
     since_position: Annotated[
         int | None,
-        typer.Option(help="Send every event from this position on.", min=1, max=INT64_MAX),
+        typer.Option(help="Send every event from this position on.", callback=check_id),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Send every failed delivery.")] = False,
 ) -> None:

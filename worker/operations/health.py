@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from db.commands import claim
-from db.errors import DATABASE_ERRORS
+from db.errors import DATABASE_ERRORS, describe_error
 from db.revision import is_migrated
 from db.session import transaction
 from db.videos import facts_and_release
@@ -44,6 +44,8 @@ class Check:
     name: str
     ok: bool
     detail: str
+    error: str | None = None
+    """What the part answered, for the operator alone."""
 
 
 def leave_heartbeat(redis: Redis) -> None:
@@ -79,7 +81,7 @@ def _check_database(engine: Engine) -> Check:
             claim.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
             facts_and_release.read_facts(tx, [])
     except DATABASE_ERRORS as error:
-        return Check(name="database", ok=False, detail=type(error).__name__)
+        return _to_failed("database", error)
     return Check(name="database", ok=True, detail="Answers, and is migrated.")
 
 
@@ -87,7 +89,7 @@ def _check_redis(redis: Redis) -> Check:
     try:
         redis.ping()
     except RedisError as error:
-        return Check(name="redis", ok=False, detail=type(error).__name__)
+        return _to_failed("redis", error)
     return Check(name="redis", ok=True, detail="Answers.")
 
 
@@ -98,6 +100,10 @@ def _check_broker(broker_url: str) -> Check:
     except BROKER_ERRORS as error:
         return Check(name="broker", ok=False, detail=explain_broker_error(error))
     return Check(name="broker", ok=True, detail="Accepts connections.")
+
+
+def _to_failed(name: str, error: Exception) -> Check:
+    return Check(name=name, ok=False, detail=type(error).__name__, error=describe_error(error))
 
 
 def _check_worker(redis: Redis) -> Check:

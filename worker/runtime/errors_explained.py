@@ -15,12 +15,13 @@ from psycopg.errors import (
 )
 from pydantic import ValidationError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, SettingsDropped
 from worker.runtime.printing import print_note
 from worker.runtime.settings import Settings, SettingsError
 
+NOT_THERE = (UndefinedTable, UndefinedColumn, InvalidSchemaName)
 NOT_MIGRATED = (
     "The database is not migrated. Run `publish-worker migrate` (with --with-platform where the "
     "platform's own tables are to be made too)."
@@ -76,6 +77,22 @@ def one_clear_line() -> Generator[None]:
         raise SystemExit(1) from None
 
 
+@contextmanager
+def explain_missing_tables() -> Generator[None]:
+    """For `migrate` itself, which cannot be advised to migrate."""
+    try:
+        yield
+    except (ProgrammingError, *NOT_THERE) as error:
+        cause = error.orig if isinstance(error, ProgrammingError) else error
+        if not isinstance(cause, NOT_THERE):
+            raise
+        raise ExplainedError(
+            f"The database is not as the migrations left it: {cause.diag.message_primary}. Restore "
+            "that, or name its schema in PLATFORM_SCHEMA. Only the first --with-platform creates "
+            "the platform's tables."
+        ) from error
+
+
 def complain(text: str) -> None:
     """Print an error on stderr; it may have several lines."""
     for line in f"publish-worker: {text}".split("\n"):
@@ -87,7 +104,7 @@ def explain_database_error(error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
     answer = str(cause).partition("\n")[0].removeprefix("connection failed: ").rstrip(".")
     match cause:
-        case UndefinedTable() | UndefinedColumn() | InvalidSchemaName():
+        case _ if isinstance(cause, NOT_THERE):
             return f"{NOT_MIGRATED} ({answer})"
         case LockNotAvailable():
             return "Another transaction holds the command for a long time. Try again."

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable
 from errno import EBADF
-from io import TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from traceback import format_exception
 from types import TracebackType
 from typing import TextIO
@@ -45,8 +45,10 @@ def to_printable_lines(text: str) -> str:
 def prepare_streams() -> None:
     """Let the streams of this process escape what their encoding lacks, and print tracebacks here.
 
-    Raises OSError if stdout is closed.
+    A closed stdin is an empty one. Raises OSError if stdout is closed.
     """
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stdin = TextIOWrapper(BytesIO())
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
         raise OSError(EBADF, "It is closed")
     for stream in (sys.stdout, sys.stderr):

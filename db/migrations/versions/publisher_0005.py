@@ -5,6 +5,9 @@ from alembic import op
 revision = "publisher_0005"
 down_revision = "publisher_0004"
 
+OLD, NEW = "video_turned", "video_changed"
+IS_THERE = "SELECT to_regproc('publisher.{name}') IS NOT NULL"
+IS_CALLED = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgfoid = to_regproc('publisher.{name}'))"
 BODY = """
 CREATE OR REPLACE FUNCTION publisher.video_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, publisher AS $$
@@ -31,9 +34,23 @@ $$
 
 
 def upgrade() -> None:
-    op.execute("ALTER FUNCTION publisher.video_turned() RENAME TO video_changed")
+    """Rename it; an operator may have dropped it or made the new one already."""
+    if _holds(IS_THERE, NEW) and not _holds(IS_CALLED, NEW):
+        op.execute(f"DROP FUNCTION publisher.{NEW}()")
+    _rename(OLD, NEW)
     op.execute(BODY)
+    if _holds(IS_THERE, OLD):  # triggers call both
+        op.execute(BODY.replace(NEW, OLD))
 
 
 def downgrade() -> None:
-    op.execute("ALTER FUNCTION publisher.video_changed() RENAME TO video_turned")
+    _rename(NEW, OLD)
+
+
+def _rename(old: str, new: str) -> None:
+    if _holds(IS_THERE, old) and not _holds(IS_THERE, new):
+        op.execute(f"ALTER FUNCTION publisher.{old}() RENAME TO {new}")
+
+
+def _holds(query: str, name: str) -> bool:
+    return bool(op.get_bind().exec_driver_sql(query.format(name=name)).scalar())

@@ -106,6 +106,16 @@ def test_a_database_without_migrations_is_refused(
     assert "publish-worker migrate" in done.complaint
 
 
+def test_migrate_does_not_advise_to_migrate(run: Run, empty_database_url: str) -> None:
+    assert run("migrate", "--with-platform", DATABASE_URL=empty_database_url).code == 0
+    with psycopg.connect(libpq(empty_database_url, "test_cli_empty"), autocommit=True) as database:
+        database.execute("DROP TABLE video CASCADE")
+    done = run("migrate", "--with-platform", "--sample")
+    assert done.code == 1
+    assert 'relation "video" does not exist' in done.complaint
+    assert "publish-worker migrate" not in done.complaint
+
+
 def test_a_database_of_another_version_is_refused_and_kept(
     run: Run, pipeline: Pipeline, database_url: str
 ) -> None:
@@ -626,6 +636,27 @@ def test_pages_in_due_order_follow_each_other(run: Run, here: Pipeline) -> None:
     assert seen == sorted(times)
 
 
+def test_a_page_in_due_order_is_found_again_after_its_last_command_was_rescheduled(
+    run: Run, here: Pipeline
+) -> None:
+    for year in (50, 60, 70):
+        run("enqueue", str(here.video()), "--publish-at", f"20{year}-01-01T00:00:00Z")
+    first = run("commands", "list", "--by-due", "--json", "--limit", "1")
+    moved = json.loads(first.out)["id"]
+    run("commands", "reschedule", moved, "--publish-at", "2090-01-01T00:00:00Z")
+    options = first.err.strip().partition("There are more: ")[2].split()
+    rest = run("commands", "list", "--by-due", "--json", *options).out.splitlines()
+    years = [json.loads(line)["due_at"][:4] for line in rest]
+    assert years == ["2060", "2070", "2090"]
+
+
+def test_a_due_time_of_a_page_needs_the_order(run: Run) -> None:
+    assert run("commands", "list", "--before-due-at", "2050-01-01T00:00:00Z").code == 2
+    done = run("commands", "list", "--by-due", "--before", str(uuid4()), "--before-due-at", "soon")
+    assert done.code == 2
+    assert "Invalid value for '--before-due-at'" in done.complaint
+
+
 def test_edits_are_read_from_stdin(
     run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -669,4 +700,28 @@ def test_status_shows_the_rest_when_the_revision_cannot_be_read(run: Run, here: 
 def test_a_number_beyond_the_databases_range_is_a_usage_error(run: Run, command: str) -> None:
     refused = run(*command.split(), str(2**63))
     assert refused.code == 2
-    assert "9223372036854775807" in refused.err
+    assert "9223372036854775807" in refused.complaint
+    assert run(*command.split(), "0").code == 2
+
+
+@pytest.mark.parametrize("command", [("enqueue",), ("keys", "create"), ("events", "tail")])
+def test_help_does_not_print_the_databases_bounds(run: Run, command: tuple[str, ...]) -> None:
+    assert "9223372036854775807" not in run(*command, "--help").out
+
+
+def test_a_closed_stdin_is_an_empty_file_of_edits(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    done = run("enqueue", str(here.video()), "--edits-file", "-")
+    assert done.code == 1
+    assert "is not the documented request" in done.complaint
+
+
+def test_status_says_what_an_unreachable_part_answered(run: Run) -> None:
+    url = f"redis://:secret@{NOBODY_LISTENS}/0"
+    done = run("status", DATABASE_URL=f"postgresql://me@{NOBODY_LISTENS}/x", REDIS_URL=url)
+    [database, redis] = [line for line in done.out.splitlines() if line.startswith("✗")][:2]
+    assert "Connection refused" in database
+    assert "Connection refused" in redis
+    assert "secret" not in done.out

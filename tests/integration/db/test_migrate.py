@@ -13,9 +13,10 @@ from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Engine, text
 
+from db.commands.due_times import has_generation_trigger
 from db.migrate import configuration, migrate
 from db.revision import NEEDED, is_migrated
-from db.session import connect
+from db.session import connect, transaction
 from tests.conftest import libpq, named
 from worker.local.engines import Engines
 
@@ -42,6 +43,15 @@ FROM pg_proc WHERE pronamespace = 'publisher'::regnamespace
 UNION ALL
 SELECT 'trigger', tgrelid::regclass::text, tgname::text, pg_get_triggerdef(oid)
 FROM pg_trigger WHERE NOT tgisinternal
+"""
+
+ANOTHER_TRIGGER = """
+CREATE TRIGGER publisher_video_changed AFTER UPDATE ON video FOR EACH ROW
+EXECUTE FUNCTION publisher.video_turned()
+"""
+NEW_FUNCTION = """
+CREATE FUNCTION publisher.video_changed() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN RETURN NULL; END'
 """
 
 CAST = re.compile(r"::[a-z ]+(\[\])?|[()]")
@@ -134,11 +144,28 @@ def test_upgrading_leads_to_the_schema_of_a_new_database(empty: Engine, pipeline
     ("before", "triggers"),
     [
         ("DROP TRIGGER publisher_video_turned ON video", []),
+        (ANOTHER_TRIGGER, ["publisher_video_changed"]),
         (
-            """
-            CREATE TRIGGER publisher_video_changed AFTER UPDATE ON video FOR EACH ROW
-            EXECUTE FUNCTION publisher.video_turned()
-            """,
+            f"{ANOTHER_TRIGGER}; ALTER TABLE video DISABLE TRIGGER publisher_video_changed",
+            ["publisher_video_changed"],
+        ),
+        (
+            f"{ANOTHER_TRIGGER}; ALTER TABLE video DISABLE TRIGGER publisher_video_turned",
+            ["publisher_video_changed"],
+        ),
+        ("DROP TABLE video CASCADE", []),
+        (
+            "CREATE SCHEMA studio; ALTER TABLE video SET SCHEMA studio",
+            ["publisher_video_changed"],
+        ),
+        ("DROP FUNCTION publisher.video_turned CASCADE", []),
+        (
+            "ALTER FUNCTION publisher.video_turned RENAME TO video_changed",
+            ["publisher_video_changed"],
+        ),
+        (NEW_FUNCTION, ["publisher_video_changed"]),
+        (
+            f"{NEW_FUNCTION}; {ANOTHER_TRIGGER.replace('video_turned', 'video_changed')}",
             ["publisher_video_changed"],
         ),
     ],
@@ -151,8 +178,11 @@ def test_a_trigger_that_an_operator_changed_does_not_stop_the_upgrade(
         connection.exec_driver_sql(f"SET search_path = public; {before}")
     migrate(empty, with_platform=True)
     with empty.connect() as connection:
-        query = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal"
+        query = "SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O'"
         assert list(connection.scalars(text(query))) == triggers
+    with transaction(empty) as tx:
+        assert has_generation_trigger(tx) is bool(triggers)
+    assert is_migrated(empty)
 
 
 def test_an_upgrade_can_be_undone(empty: Engine) -> None:
