@@ -124,7 +124,7 @@ def _read_edits(file: IO[bytes]) -> VideoInput:
             f"/{'/'.join(map(str, each['loc']))}: {each['msg']}"
             for each in error.errors(include_url=False, include_input=False)
         )
-        complain(f"{getattr(file, 'name', '<stdin>')} is not the documented request: {wrong}")
+        complain(f"{file.name} is not the documented request: {wrong}")
         raise typer.Exit(1) from None
 
 

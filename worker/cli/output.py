@@ -17,6 +17,7 @@ from worker.enqueue.refusals import Refusal
 from worker.operations.api_keys import KeyRefused
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import (
+    drop_stdout,
     make_console,
     print_line,
     print_note,
@@ -43,6 +44,8 @@ def exit_on_refusal() -> Generator[None]:
             complain(f"{to_printable(text)} (see `{_command_of(error)} --help`)")
         raise SystemExit(error.exit_code) from None
     except OSError as error:
+        if error.filename is None:
+            drop_stdout()
         complain(to_printable(f"{error.filename or 'stdout'}: {error.strerror or error}"))
         raise SystemExit(1) from None
     except (Refusal, EndpointError, KeyRefused) as error:

@@ -10,6 +10,7 @@ from psycopg.errors import (
     InsufficientPrivilege,
     InvalidSchemaName,
     LockNotAvailable,
+    ReadOnlySqlTransaction,
     UndefinedColumn,
     UndefinedTable,
 )
@@ -123,6 +124,8 @@ def explain_database_error(error: Exception) -> str:
             )
         case InsufficientPrivilege() if answer.startswith("must be owner"):
             advice = "Run this as the owner."
+        case ReadOnlySqlTransaction():
+            advice = "It is a standby, or read-only for now: use the primary, or try again later."
         case InsufficientPrivilege():
             advice = "GRANT that to the user of DATABASE_URL."
         case _:

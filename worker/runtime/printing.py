@@ -8,7 +8,9 @@ import re
 import sys
 from collections.abc import Iterable
 from errno import EBADF
-from io import BytesIO, TextIOWrapper
+from io import StringIO, TextIOWrapper
+from os import devnull
+from pathlib import Path
 from traceback import format_exception
 from types import TracebackType
 from typing import TextIO
@@ -45,16 +47,24 @@ def to_printable_lines(text: str) -> str:
 def prepare_streams() -> None:
     """Let the streams of this process escape what their encoding lacks, and print tracebacks here.
 
-    A closed stdin is an empty one. Raises OSError if stdout is closed.
+    A closed stdin is an empty one; what is printed on a closed stderr is lost. Raises OSError if
+    stdout is closed.
     """
     if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]
-        sys.stdin = TextIOWrapper(BytesIO())
+        sys.stdin = Path(devnull).open()  # noqa: SIM115 - until the process ends
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = Path(devnull).open("w")  # noqa: SIM115
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
         raise OSError(EBADF, "It is closed")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.excepthook = _print_traceback
+
+
+def drop_stdout() -> None:
+    """Give up what is still to be written on stdout: the exit would try again, and complain."""
+    sys.stdout = StringIO()
 
 
 def print_line(text: str = "") -> None:

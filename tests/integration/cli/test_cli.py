@@ -8,8 +8,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
+from io import BytesIO, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -104,6 +105,89 @@ def test_a_database_without_migrations_is_refused(
     done = run(*command, DATABASE_URL=empty_database_url, REDIS_URL=redis_url)
     assert done.code == 1
     assert "publish-worker migrate" in done.complaint
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["enqueue 7", "keys create --name n --scope read --all-workspaces", "commands retry --all"],
+)
+def test_a_read_only_database_is_one_line_and_exit_code_1(
+    run: Run, here: Pipeline, command: str
+) -> None:
+    here.video(id=7)
+    name = here.value("SELECT quote_ident(current_database())")
+    here.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    done = run(*command.split())
+    assert done.code == 1
+    assert "read-only transaction. It is a standby" in done.complaint
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("command", ["commands list", "status", "--help", "commands list --json"])
+def test_what_an_encoding_lacks_is_escaped(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch, encoding: str, command: str
+) -> None:
+    here.accept(here.video())
+    out = TextIOWrapper(BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", out)
+    done = run(*command.split())
+    assert "Traceback" not in done.err
+    out.flush()
+    assert out.buffer.tell() > 0
+
+
+def test_a_closed_stdout_is_refused_before_anything_is_done(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    done = run("keys", "create", "--name", "n", "--scope", "read", "--all-workspaces")
+    assert done.code == 1
+    assert "stdout: It is closed" in done.complaint
+    assert api_keys.list_keys(here.engine) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_one_line_and_exit_code_1(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.accept(here.video())
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        done = run("commands", "list", "--json")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert done.code == 1
+    assert "stdout: No space left on device" in done.complaint
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("redirection", "error"),
+    [("> /dev/full", "publish-worker: stdout: No space left on device\n"), ("2>&-", "")],
+)
+def test_the_end_of_a_process_adds_nothing_to_its_error(redirection: str, error: str) -> None:
+    code = "from worker.cli import main; main(['status', '--help'])"
+    command = f'"{sys.executable}" -c "{code}" {redirection}'
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1 if error else 0, error)
+
+
+def test_a_reader_that_ends_early_is_exit_code_1_without_a_word(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.accept(here.video())
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = os.fdopen(writer, "w")
+    monkeypatch.setattr("sys.stdout", pipe)
+    done = run("commands", "list", "--json")
+    monkeypatch.undo()
+    with suppress(BrokenPipeError):
+        pipe.close()
+    assert (done.code, done.err) == (1, "")
 
 
 def test_migrate_does_not_advise_to_migrate(run: Run, empty_database_url: str) -> None:
@@ -714,6 +798,7 @@ def test_a_closed_stdin_is_an_empty_file_of_edits(
 ) -> None:
     monkeypatch.setattr("sys.stdin", None)
     done = run("enqueue", str(here.video()), "--edits-file", "-")
+    sys.stdin.close()
     assert done.code == 1
     assert "is not the documented request" in done.complaint
 
