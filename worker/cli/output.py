@@ -96,7 +96,7 @@ def print_json(value: Any) -> None:
 def print_more(last: Any, *options: Any) -> None:
     """Say on stderr how to get the next page; `last` identifies the last row, None if it is.
 
-    `options` are what the next call needs besides.
+    The next call needs `options` as well.
     """
     if last is not None:
         print_note(" ".join(map(str, ("There are more: --before", last, *options))))
