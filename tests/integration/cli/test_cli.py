@@ -619,7 +619,7 @@ def test_status_prints_what_it_knows_while_everything_is_unreachable(run: Run) -
         REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0",
     )
     assert done.code == 1
-    assert "database, redis, broker, worker, schedule, stream" in done.complaint
+    assert "database, redis, broker, worker, schedule, inbox, stream" in done.complaint
     assert "unknown" in done.out
 
 
