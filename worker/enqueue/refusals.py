@@ -18,7 +18,7 @@ class RequestInvalid(EnqueueRefused):
     """Some of the requests contradict themselves or the database."""
 
     def __init__(self, errors: Sequence[tuple[int, FieldError]]) -> None:
-        super().__init__("; ".join(error.detail for _, error in errors))
+        super().__init__("; ".join(f"{error.pointer}: {error.detail}" for _, error in errors))
         self.errors = errors
         """Each with the index of its request."""
 
