@@ -5,14 +5,8 @@ wake-ups (docs/adr/0001): most choices below follow from that. What a producer n
 `worker.runtime.producer`.
 """
 
-import os
-
 from worker.runtime import producer
 from worker.runtime.wake_ups import WAKE_UPS
-
-# Where messages go: one Redis serves unless a broker is named. Nothing may raise here: settings are
-# checked as `worker` or `beat` starts (worker.app.signals), which ends with one clear line.
-broker_url = os.environ.get("BROKER_URL") or os.environ.get("REDIS_URL")
 
 # Our tasks; named, so that a worker loads them and a producer need not.
 imports = ("worker.app.tasks",)
@@ -34,8 +28,7 @@ task_create_missing_queues = False
 task_queues = producer.QUEUES
 task_routes = producer.ROUTES
 
-broker_transport_options = producer.TRANSPORT_OPTIONS
-broker_connection_timeout = producer.CONNECT_SECONDS
+# Where the broker is, and how to connect to it: `producer.BrokerApp`.
 # A worker waits for its broker for ever, at the start and after every loss.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

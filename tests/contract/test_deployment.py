@@ -36,7 +36,7 @@ from worker.cli import app
 from worker.operations import health
 from worker.publish.run import BATCH
 from worker.runtime.budget import RUN_SECONDS
-from worker.runtime.settings import Settings
+from worker.runtime.settings import Settings, UpSettings
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -340,8 +340,8 @@ def test_the_images_python_is_one_that_the_project_takes() -> None:
 
 def test_the_page_lists_every_setting_with_its_default() -> None:
     listed = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", OPERATIONS, re.MULTILINE))
-    assert listed.keys() == {name.upper() for name in Settings.model_fields}
-    for name, field in Settings.model_fields.items():
+    assert listed.keys() == {name.upper() for name in UpSettings.model_fields}
+    for name, field in UpSettings.model_fields.items():
         default = field.default
         assert listed[name.upper()] == ("none" if default is None else f"`{default}`"), name
 

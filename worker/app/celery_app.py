@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from celery import Celery
 from kombu.utils.objects import cached_property  # locked: a pool of threads opens a part once
 
 from worker.app import signals
 from worker.events.outlet import Outlet
 from worker.events.outlets import build_outlets
+from worker.runtime.producer import BrokerApp
 from worker.runtime.runtime import Runtime
 from worker.webhooks.courier import Courier, CourierOptions
 
 
-class PublishWorkerApp(Celery):
+class PublishWorkerApp(BrokerApp):
     """The app of our workers and of beat. Each part is opened on first use."""
 
     @property

@@ -23,10 +23,12 @@ def install(app: "PublishWorkerApp") -> None:
 
     Ends the process with one clear line if a setting is missing or not valid.
     """
+    # With Kombu's own transport one unreadable list entry ends the worker: see app/transport.py.
+    # Kombu looks a name up once, so this comes before the first connection is made.
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
+    TRANSPORT_ALIASES["sentinel"] = "worker.app.transport:SentinelTransport"
     with one_clear_line():
         check_settings(Settings())
-    # With Kombu's own transport one unreadable list entry ends the worker: see app/transport.py.
-    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
 
     refuse_compression()
     read_unreadable_properties()

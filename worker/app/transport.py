@@ -143,6 +143,17 @@ class Transport(kombu_redis.Transport):
     Channel = Channel
 
 
+class SentinelChannel(Channel, kombu_redis.SentinelChannel):
+    """The same over sentinels."""
+
+
+class SentinelTransport(Transport):
+    """The same over sentinels."""
+
+    Channel = SentinelChannel
+    default_port = 26379
+
+
 def quarantine_message(body: object, error: str) -> None:
     """Quarantine a message, or at least log it when the database is unreachable."""
     try:

@@ -18,6 +18,7 @@ from db.events.outbox import RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
+from worker.runtime.broker_url import read_amqp_url
 from worker.runtime.outage import Outage
 
 EXCHANGE = Exchange("video.events", type="topic", durable=True)
@@ -82,10 +83,9 @@ class AmqpOutlet:
 
     def _connect(self) -> Connection:
         """Return a connection that opens on first use."""
-        return Connection(
-            self._url,
+        return read_amqp_url(self._url).connect(
+            {"read_timeout": CONFIRM_SECONDS, "write_timeout": CONFIRM_SECONDS},
             connect_timeout=CONNECT_SECONDS,
-            transport_options={"read_timeout": CONFIRM_SECONDS, "write_timeout": CONFIRM_SECONDS},
         )
 
     def _relay_batches(self) -> int:

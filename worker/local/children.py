@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from worker.local.guard import Guard
-from worker.runtime.settings import Settings, SettingsError
+from worker.runtime.settings import PREFIX, SettingsError, UpSettings
 
 PROCESSES = ("api", "worker", "beat")
 WORKER_PROCESSES = 2
@@ -55,7 +55,7 @@ class Child:
         return f"{self.name} ended by itself with exit code {code}"
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: UpSettings) -> socket.socket:
     """Listen on `API_PORT`; if it is not set and 8000 is taken, on a free port.
 
     Raises SettingsError if that port is taken.
@@ -73,7 +73,7 @@ def listen(settings: Settings) -> socket.socket:
     raise SettingsError(f"{refused} Choose another API_PORT or API_HOST.")
 
 
-def with_port(settings: Settings, listener: socket.socket) -> Settings:
+def with_port(settings: UpSettings, listener: socket.socket) -> UpSettings:
     """Return the settings with the listener's port, which the public URL follows unless set."""
     port = int(listener.getsockname()[1])
     changed: dict[str, object] = {"api_port": port}
@@ -84,7 +84,7 @@ def with_port(settings: Settings, listener: socket.socket) -> Settings:
 
 @contextmanager
 def children(
-    settings: Settings, listener: socket.socket, output: Output, guard: Guard
+    settings: UpSettings, listener: socket.socket, output: Output, guard: Guard
 ) -> Generator[Sequence[Child]]:
     """Run the API, the worker and beat until the block ends.
 
@@ -140,13 +140,13 @@ def on_end_signal(handler: Any) -> None:
         signal.signal(number, handler)
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def environment(settings: UpSettings) -> dict[str, str]:
     """Our environment variables, with every setting."""
     given = settings.model_dump(mode="json", exclude_none=True)
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), _AS_ROOT])
     return {
         **os.environ,
-        **{name.upper(): str(value) for name, value in given.items()},
+        **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()},
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(warnings),
     }

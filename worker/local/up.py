@@ -31,7 +31,7 @@ from worker.operations.api_keys import create_key, identify
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import make_console, to_printable
-from worker.runtime.settings import Settings, SettingsError
+from worker.runtime.settings import SettingsError, UpSettings
 from worker.runtime.startup import check_settings
 
 KEY_FILE = "development-key"
@@ -68,7 +68,7 @@ def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         stack.enter_context(interruptible())
         guard = stack.enter_context(start_guard())
-        settings, home = _with_engines(Settings(), stack, guard, console)
+        settings, home = _with_engines(UpSettings(), stack, guard, console)
         ours = home is not None
         engine = open_engine(settings)
         stack.callback(engine.dispose)
@@ -85,8 +85,8 @@ def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
 
 
 def _with_engines(
-    settings: Settings, stack: ExitStack, guard: Guard, console: Console
-) -> tuple[Settings, Path | None]:
+    settings: UpSettings, stack: ExitStack, guard: Guard, console: Console
+) -> tuple[UpSettings, Path | None]:
     """Return the settings with both URLs, and the data directory if the engines are our own."""
     given = [settings.database_url, settings.redis_url]
     if any(given):
@@ -127,7 +127,7 @@ def _development_key(engine: Engine, home: Path) -> str:
 
 
 def _run(
-    settings: Settings, home: Path | None, key: str | None, guard: Guard, console: Console
+    settings: UpSettings, home: Path | None, key: str | None, guard: Guard, console: Console
 ) -> int:
     ended: SimpleQueue[Child | None] = SimpleQueue()  # a signal handler may call its `put`
     with listen(settings) as listener, _signals_into(ended):
@@ -163,7 +163,7 @@ def _report_end(child: Child, ended: SimpleQueue[Child | None]) -> None:
 
 
 def _print_usage_when_ready(
-    settings: Settings, home: Path | None, key: str | None, console: Console
+    settings: UpSettings, home: Path | None, key: str | None, console: Console
 ) -> None:
     pause = threading.Event()
     while not _is_ready(settings):
@@ -171,7 +171,7 @@ def _print_usage_when_ready(
     console.print(_usage(settings, home, key), markup=False, soft_wrap=True)
 
 
-def _is_ready(settings: Settings) -> bool:
+def _is_ready(settings: UpSettings) -> bool:
     """Whether the API reports that the database, Redis, the worker and beat work."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)  # noqa: S104
     connection = HTTPConnection(host, settings.api_port, timeout=10)
@@ -184,7 +184,7 @@ def _is_ready(settings: Settings) -> bool:
         connection.close()
 
 
-def _usage(settings: Settings, home: Path | None, key: str | None) -> str:
+def _usage(settings: UpSettings, home: Path | None, key: str | None) -> str:
     kept = f"  Key      {key}\n           (kept in {home}/{KEY_FILE})\n"
     make = "  Key      make one: publish-worker keys create --all-workspaces --scope publish\n"
     return USAGE.format(

@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 
 import structlog
-from kombu.connection import Connection as BrokerConnection
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -23,6 +22,7 @@ from worker.events.outlet import OutletOutOfSync
 from worker.events.redis_stream import check_stream
 from worker.operations import canary
 from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
+from worker.runtime.broker_url import read_broker_url
 
 HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
@@ -95,7 +95,7 @@ def _check_redis(redis: Redis) -> Check:
 
 def _check_broker(broker_url: str) -> Check:
     try:
-        with BrokerConnection(broker_url, connect_timeout=1, transport_options=QUICK) as broker:
+        with read_broker_url(broker_url).connect(QUICK, connect_timeout=1) as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
     except BROKER_ERRORS as error:
         return Check(name="broker", ok=False, detail=explain_broker_error(error))

@@ -18,9 +18,11 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from db.database_url import InvalidDatabaseUrl
 from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, SettingsDropped
 from worker.runtime.printing import print_note
-from worker.runtime.settings import Settings, SettingsError
+from worker.runtime.server_urls import InvalidUrl
+from worker.runtime.settings import Settings, SettingsError, UpSettings
 
 NOT_THERE = (UndefinedTable, UndefinedColumn, InvalidSchemaName)
 NOT_MIGRATED = (
@@ -42,12 +44,14 @@ def explain(error: BaseException) -> str | None:
     match error:
         case ExplainedError():
             return str(error)
-        case ValidationError() if error.title == Settings.__name__:
+        case ValidationError() if error.title in (Settings.__name__, UpSettings.__name__):
             text = "; ".join(
                 f"{'.'.join(map(str, each['loc'])).upper()} is not valid: "
                 + each["msg"].removeprefix("Value error, ")
                 for each in error.errors(include_url=False, include_input=False)
             )
+        case InvalidUrl() | InvalidDatabaseUrl():
+            text = f"A URL in the settings is not valid: {error}."
         case (
             SettingsError()
             | DatabaseUnavailable()

@@ -6,7 +6,9 @@ Its settings are the ones that producers and workers share; `celeryconfig` takes
 from typing import Any
 
 from celery import Celery
+from kombu.utils.objects import cached_property
 
+from worker.runtime.broker_url import BrokerConnection, BrokerUrl, read_broker_url
 from worker.runtime.settings import Settings
 from worker.runtime.wake_ups import EXPIRES_SECONDS, WAKE_UPS, WakeUp
 
@@ -42,16 +44,41 @@ RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "in
 CONNECT_SECONDS = 1.0
 
 
-def make_producer(settings: Settings) -> Celery:
+class BrokerApp(Celery):
+    """A Celery app that connects to the broker of its settings, and to no other.
+
+    Celery prefers `CELERY_BROKER_URL` and `CELERY_RESULT_BACKEND`, which may be another app's.
+    """
+
+    backend_cls = "disabled"
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The environment's, unless they were set."""
+        return Settings()
+
+    @cached_property
+    def broker(self) -> BrokerUrl:
+        """The broker. Raises SettingsError and InvalidUrl."""
+        return read_broker_url(self.settings.broker())
+
+    def _connection(self, _url: str | None = None, **options: Any) -> BrokerConnection:
+        """Every connection of Celery is made here."""
+        return self.broker.connect(
+            TRANSPORT_OPTIONS | (options.get("transport_options") or {}),
+            connect_timeout=options.get("connect_timeout") or CONNECT_SECONDS,
+            heartbeat=options.get("heartbeat") or 0,
+        )
+
+
+def make_producer(settings: Settings) -> BrokerApp:
     """Return a Celery app that only sends. It is not the process's current app, and reads no file.
 
-    Raises SettingsError if neither BROKER_URL nor REDIS_URL is set.
+    Raises SettingsError if neither BROKER_URL nor REDIS_URL is set, or the URL is not valid.
     """
-    producer = Celery("publish-worker", set_as_current=False)
+    producer = BrokerApp("publish-worker", set_as_current=False)
+    producer.settings = settings
     producer.conf.update(
-        broker_url=settings.broker(),
-        broker_connection_timeout=CONNECT_SECONDS,
-        broker_transport_options=TRANSPORT_OPTIONS,
         task_serializer=SERIALIZER,
         accept_content=[SERIALIZER],
         task_default_queue=QUEUE,
@@ -62,6 +89,7 @@ def make_producer(settings: Settings) -> Celery:
         task_publish_retry=True,
         task_publish_retry_policy=RETRY_POLICY,
     )
+    _ = producer.broker
     return producer
 
 

@@ -13,6 +13,8 @@ from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from worker.runtime.redis_url import read_redis_url
+
 HINT_TIMEOUT_SECONDS = 0.25
 """A caller must not notice a dead Redis: the key and the message together take below a second."""
 RETRIED = (RedisConnectionError, ReadOnlyError, MasterDownError)
@@ -25,7 +27,7 @@ class Silence:
     """Whether one Redis does not answer; shared by the clients of a process."""
 
     def __init__(self, redis_url: str) -> None:
-        self._probe = Redis.from_url(redis_url, **_quick())
+        self._probe = read_redis_url(redis_url).open(Redis, **_quick())
         self._until: float | None = None
 
     def begin(self) -> None:
@@ -51,7 +53,7 @@ class PromptRedis(Redis):
     @classmethod
     def open(cls, redis_url: str, silence: Silence | None, **options: Any) -> Self:
         """Return a client that shares `silence`; None: it has its own."""
-        client: Any = cls.from_url(redis_url, **options)
+        client = read_redis_url(redis_url).open(cls, **options)
         client.silence = silence or Silence(redis_url)
         return client
 

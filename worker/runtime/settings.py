@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,8 +13,19 @@ from pydantic import (
     Field,
     StringConstraints,
     TypeAdapter,
+    model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX = "PUBLISH_WORKER_"
+"""Each setting is also read with this prefix, which wins: another program may own the bare name."""
+SERVICE_ADDRESS = ("tcp://", "udp://", "sctp://")
+"""How Kubernetes begins `<SERVICE>_PORT`, which it sets for each Service in every container."""
 
 
 class LogFormat(StrEnum):
@@ -53,7 +64,10 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """What an operator may set, by environment variables of the same names in capitals."""
+    """What an operator may set, by environment variables of the same names in capitals.
+
+    No name ends as those do that Kubernetes sets for its Services (`_PORT`, `_SERVICE_HOST` …).
+    """
 
     model_config = SettingsConfigDict(
         frozen=True, env_ignore_empty=True, use_attribute_docstrings=True, extra="ignore"
@@ -78,8 +92,6 @@ class Settings(BaseSettings):
     """The Postgres schema with the platform's tables, or with views on them."""
     public_base_url: Annotated[str, AfterValidator(_check_base_url)] = "http://localhost:8000"
     """The site that serves the video pages; the prefix of each `custom_url` and of our links."""
-    api_host: str = "127.0.0.1"
-    api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     publish_wait_seconds: Annotated[int, Field(ge=0, le=60)] = 0
     """How long the API waits for the end of a command if the caller does not send `Prefer: wait`:
     it answers with the Video, as the platform's API does; 0: it answers with the command."""
@@ -98,6 +110,19 @@ class Settings(BaseSettings):
     minute, to see that scheduling works; where the platform's tables are ours, it has one."""
     webhooks_allow_private: bool = False
     """Whether webhooks may go to private addresses, and without TLS: for development."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not read
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then environment variables with the prefix, then those without."""
+        prefixed = EnvSettingsSource(settings_cls, env_prefix=PREFIX)
+        return init_settings, prefixed, env_settings
 
     def database(self) -> str:
         """`DATABASE_URL`, or a clear error."""
@@ -122,6 +147,22 @@ class Settings(BaseSettings):
     def stream_age(self) -> timedelta:
         """How long an event stays on the stream."""
         return timedelta(days=self.stream_keep_days)
+
+
+class UpSettings(Settings):
+    """The settings of `publish-worker up`, which alone listens by itself."""
+
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_services(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Leave out an address that Kubernetes set for a Service called `api`."""
+        port = str(values.get("api_port", ""))
+        if port.startswith(SERVICE_ADDRESS):
+            return {name: value for name, value in values.items() if name != "api_port"}
+        return values
 
 
 def _required(value: str | None, name: str) -> str:

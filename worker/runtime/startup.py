@@ -1,55 +1,71 @@
 """Start-up checks: whether settings are valid, and the database and Redis answer."""
 
-import psycopg
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
+from db.database_url import InvalidDatabaseUrl, check_parameters
 from db.errors import DATABASE_ERRORS, DatabaseUnavailable, NotMigrated
 from db.revision import is_migrated
-from db.session import read_url
+from worker.runtime.broker_url import read_amqp_url, read_broker_url
 from worker.runtime.errors_explained import (
     NOT_MIGRATED,
     RedisUnavailable,
     explain_database_error,
     explain_redis_error,
 )
+from worker.runtime.redis_url import read_redis_url
+from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import OutletName, Settings, SettingsError
+
+AMQP_EXAMPLE = "amqp://user:password@host:5672//"
 
 
 def check_settings(settings: Settings) -> None:
     """Raise SettingsError unless the URLs that are needed are set and valid."""
     check_database_url(settings)
     check_redis_url(settings)
-    if OutletName.AMQP in settings.outlet_names() and not settings.amqp_url:
-        raise SettingsError("OUTLETS names amqp: set AMQP_URL to amqp://user:password@host:5672//.")
+    check_broker_url(settings)
+    if OutletName.AMQP in settings.outlet_names():
+        check_amqp_url(settings)
 
 
 def check_database_url(settings: Settings) -> None:
     """Raise SettingsError unless DATABASE_URL is set and valid."""
-    url, unknown = settings.database(), ""
-    try:
-        read_url(url)
-        valid = url.startswith(("postgresql://", "postgres://", "postgresql+"))
-    except psycopg.ProgrammingError as error:
-        valid = False
-        if "query parameter" in str(error):  # other texts quote the password
-            unknown = f" ({str(error).strip()})"
-    if not valid:
-        raise SettingsError(
-            f"DATABASE_URL is not a valid PostgreSQL URL{unknown}; it looks like "
-            "postgresql://user:password@host:5432/database."
-        )
+    with _explained("DATABASE_URL", "postgresql://user:password@host:5432/database"):
+        check_parameters(settings.database())
 
 
 def check_redis_url(settings: Settings) -> None:
     """Raise SettingsError unless REDIS_URL is set and valid."""
+    with _explained("REDIS_URL", "redis://:password@host:6379/0"):
+        read_redis_url(settings.redis()).open().close()  # connects to nothing yet
+
+
+def check_broker_url(settings: Settings) -> None:
+    """Raise SettingsError unless the broker's URL is set and valid."""
+    name = "BROKER_URL" if settings.broker_url else "REDIS_URL"
+    with _explained(name, "redis://:password@host:6379/0"):
+        read_broker_url(settings.broker()).connect({}).release()
+
+
+def check_amqp_url(settings: Settings) -> None:
+    """Raise SettingsError unless AMQP_URL is set and valid."""
+    if not settings.amqp_url:
+        raise SettingsError(f"OUTLETS names amqp: set AMQP_URL to {AMQP_EXAMPLE}.")
+    with _explained("AMQP_URL", AMQP_EXAMPLE):
+        read_amqp_url(settings.amqp_url).connect({}).release()
+
+
+@contextmanager
+def _explained(name: str, example: str) -> Generator[None]:
     try:
-        Redis.from_url(settings.redis()).close()  # connects to nothing yet
-    except ValueError:
-        raise SettingsError(
-            "REDIS_URL is not a valid Redis URL; it looks like redis://:password@host:6379/0."
-        ) from None
+        yield
+    except (InvalidUrl, InvalidDatabaseUrl) as error:
+        raise SettingsError(f"{name} is not valid: {error}. It looks like {example}.") from None
 
 
 def check_database(engine: Engine) -> None:

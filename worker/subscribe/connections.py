@@ -11,8 +11,6 @@ from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 
 import psycopg
-from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,6 +20,7 @@ from redis.retry import Retry
 from db.errors import DATABASE_ERRORS
 from db.errors import is_passing as is_passing_in_database
 from worker.runtime.redis_errors import is_passing, needs_new_connection
+from worker.runtime.redis_url import read_redis_url
 from worker.subscribe.outbox import Outbox, Question
 
 T = TypeVar("T")
@@ -81,7 +80,7 @@ class BlockingConnections(Connections):
     def __init__(self, redis_url: str, database_url: str | None) -> None:
         self.is_stopping = self.is_unanswered = False
         retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
-        self._redis = _to_raw(Redis.from_url(redis_url, **_options(retry)))
+        self._redis = _to_raw(read_redis_url(redis_url).open(**_options(retry)))
         self._outbox = Outbox(database_url) if database_url else None
 
     async def send(self, commands: list[Command]) -> list[Any]:
@@ -123,7 +122,7 @@ class AsyncConnections(Connections):
     def __init__(self, redis_url: str, database_url: str | None) -> None:
         self.is_stopping = self.is_unanswered = False
         retry = AsyncRetry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
-        self._redis = _to_raw(AsyncRedis.from_url(redis_url, **_options(retry)))
+        self._redis = _to_raw(read_redis_url(redis_url).open_async(**_options(retry)))
         self._outbox = Outbox(database_url) if database_url else None
 
     async def send(self, commands: list[Command]) -> list[Any]:

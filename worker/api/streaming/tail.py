@@ -30,6 +30,7 @@ from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_pag
 from worker.events.redis_stream import STREAM
 from worker.operations.api_keys import find_valid
 from worker.runtime.outage import Outage
+from worker.runtime.redis_url import read_redis_url
 
 REMEMBERED = 1_000
 """Events kept in memory for readers that reconnect."""
@@ -197,8 +198,7 @@ class Tail:
 
     async def _follow(self) -> None:
         # Without retries: the next read comes within a second, and the outbox replaces the stream.
-        redis = Redis.from_url(
-            self._redis_url,
+        redis = read_redis_url(self._redis_url).open_async(
             socket_timeout=2 * BLOCK_MS / 1000,
             socket_connect_timeout=1,
             retry=Retry(NoBackoff(), 0),

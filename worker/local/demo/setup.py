@@ -25,7 +25,7 @@ from worker.local.demo.waiting import TIMEOUT_SECONDS, Monitor
 from worker.local.engines import Engines, engines
 from worker.local.guard import start_guard
 from worker.operations.api_keys import create_key
-from worker.runtime.settings import LogFormat, Settings
+from worker.runtime.settings import LogFormat, UpSettings
 
 FOLDER = "/var/tmp"  # noqa: S108 - for mkdtemp; root's engines cannot enter a home
 HOST = "127.0.0.1"
@@ -47,7 +47,7 @@ class Check:
 class Demo:
     """What the scenarios use."""
 
-    settings: Settings
+    settings: UpSettings
     engine: Engine
     redis: Redis
     screen: Screen
@@ -136,9 +136,9 @@ def _remove(home: Path) -> None:
         time.sleep(0.1)
 
 
-def _settings(found: Engines, port: int) -> Settings:
+def _settings(found: Engines, port: int) -> UpSettings:
     """Settings of the demo's own, whatever the environment variables name."""
-    return Settings(
+    return UpSettings(
         database_url=found.database_url,
         redis_url=found.redis_url,
         broker_url=found.redis_url,
@@ -157,7 +157,7 @@ def _fill(engine: Engine) -> list[int]:
         return multiply_ready(tx, workspace_id=STUDIO, count=MANY)
 
 
-def _connect(settings: Settings, engine: Engine, workspace: int) -> httpx.Client:
+def _connect(settings: UpSettings, engine: Engine, workspace: int) -> httpx.Client:
     """An HTTP client with a key of the workspace, and without a proxy."""
     key = create_key(engine, name="demo", scope=Scope.PUBLISH, workspace_id=workspace)
     return httpx.Client(
