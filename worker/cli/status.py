@@ -23,8 +23,14 @@ GENERATION = {
 def status(*, as_json: AsJson = False) -> None:
     """Show whether everything works, and what is queued. Exit code 1 if something does not work."""
     with open_unchecked() as runtime:
-        broker, canary = runtime.settings.broker(), runtime.settings.canary_video_id
-        found = survey(runtime.engine, runtime.redis, broker, canary)
+        settings = runtime.settings
+        found = survey(
+            runtime.engine,
+            runtime.redis,
+            settings.broker(),
+            settings.canary_video_id,
+            amqp_url=settings.outlet_amqp_url(),
+        )
     if as_json:
         print_json({"healthy": found.healthy, **asdict(found)})
     else:

@@ -27,6 +27,7 @@ PERSISTENT = 2
 CONNECT_SECONDS = 1.0
 CONFIRM_SECONDS = 10.0
 """A broker that is short of memory accepts nothing and sends no error."""
+QUICK = {"read_timeout": CONNECT_SECONDS, "write_timeout": CONNECT_SECONDS}
 RETRY_SECONDS = 5.0
 """An unreachable broker is not tried with every batch: publishing must not wait for it."""
 
@@ -53,6 +54,7 @@ class AmqpOutlet:
         self._connection = self._connect()
         self._retry_at = 0.0
         self.outage = Outage("relay.unreachable", "relay.reachable", outlet=self.name)
+        self._is_declared = False
 
     def position(self) -> int:
         """Return the last position that was relayed."""
@@ -80,6 +82,7 @@ class AmqpOutlet:
         with suppress(*_errors(self._connection)):
             self._connection.release()
         self._connection = self._connect()
+        self._is_declared = False
 
     def _connect(self) -> Connection:
         """Return a connection that opens on first use."""
@@ -88,7 +91,15 @@ class AmqpOutlet:
             connect_timeout=CONNECT_SECONDS,
         )
 
+    def _declare_once(self) -> None:
+        """Declare the exchange, so that queues can be bound before the first event."""
+        if not self._is_declared:
+            with self._open_channel() as channel:
+                EXCHANGE.bind(channel).declare()
+            self._is_declared = True
+
     def _relay_batches(self) -> int:
+        self._declare_once()
         position, count = self.position(), 0
         while True:
             with transaction(self._engine) as tx:
@@ -148,6 +159,21 @@ class AmqpOutlet:
         if not self._connection.connected:  # or Kombu would do this, with pauses of seconds
             self._connection.ensure_connection(max_retries=1, interval_start=0)
         return self._connection
+
+
+def check_amqp(url: str) -> None:
+    """Raise OutletUnreachable, with one line, unless the broker lets us declare the exchange."""
+    connection = read_amqp_url(url).connect(QUICK, connect_timeout=CONNECT_SECONDS)
+    try:
+        with connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
+            with connection.channel() as channel:
+                EXCHANGE.bind(channel).declare()
+    except _errors(connection) as error:
+        answer = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise OutletUnreachable(
+            f"The broker cannot be used: {answer}. Check AMQP_URL; events wait in the outbox."
+        ) from error
 
 
 def _errors(connection: Connection) -> tuple[type[BaseException], ...]:

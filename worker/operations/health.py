@@ -18,7 +18,8 @@ from db.errors import DATABASE_ERRORS, describe_error
 from db.revision import is_migrated
 from db.session import transaction
 from db.videos import facts_and_release
-from worker.events.outlet import OutletOutOfSync
+from worker.events.amqp import check_amqp
+from worker.events.outlet import OutletOutOfSync, OutletUnreachable
 from worker.events.redis_stream import check_stream
 from worker.operations import canary
 from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
@@ -57,9 +58,17 @@ def leave_heartbeat(redis: Redis) -> None:
 
 
 def examine(
-    engine: Engine, redis: Redis, broker_url: str, canary_video_id: int | None = None
+    engine: Engine,
+    redis: Redis,
+    broker_url: str,
+    canary_video_id: int | None = None,
+    *,
+    amqp_url: str | None = None,
 ) -> list[Check]:
-    """Check every part of the path; takes a few seconds at most when parts are dead."""
+    """Check every part of the path; takes a few seconds at most when parts are dead.
+
+    `amqp_url`: of the outlet `amqp`, if there is one.
+    """
     return [
         _check_database(engine),
         _check_redis(redis),
@@ -68,6 +77,7 @@ def examine(
         _check_schedule(engine, canary_video_id),
         _check_inbox(engine),
         _check_stream(engine, redis),
+        *([_check_amqp(amqp_url)] if amqp_url else []),
     ]
 
 
@@ -147,3 +157,11 @@ def _check_stream(engine: Engine, redis: Redis) -> Check:
     except (RedisError, *DATABASE_ERRORS):
         return Check(name="stream", ok=False, detail="Unknown: Redis or the database is down.")
     return Check(name="stream", ok=True, detail="Fits the outbox.")
+
+
+def _check_amqp(url: str) -> Check:
+    try:
+        check_amqp(url)
+    except OutletUnreachable as error:
+        return Check(name="outlet amqp", ok=False, detail=str(error))
+    return Check(name="outlet amqp", ok=True, detail="Accepts events.")

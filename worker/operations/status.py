@@ -43,10 +43,15 @@ class Status:
 
 
 def survey(
-    engine: Engine, redis: Redis, broker_url: str, canary_video_id: int | None = None
+    engine: Engine,
+    redis: Redis,
+    broker_url: str,
+    canary_video_id: int | None = None,
+    *,
+    amqp_url: str | None = None,
 ) -> Status:
     """Check and count everything; an unreachable part is reported, not raised."""
-    checks = examine(engine, redis, broker_url, canary_video_id)
+    checks = examine(engine, redis, broker_url, canary_video_id, amqp_url=amqp_url)
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)

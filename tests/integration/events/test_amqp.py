@@ -6,13 +6,14 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from kombu import Connection, Message, Producer, Queue
+from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from redis import Redis
 
@@ -20,12 +21,15 @@ from db.events import outlet
 from tests.support.free_port import free_port
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
 from tests.support.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
+from tests.support.tls_server import LOCALHOST, OTHER_NAME, tls_in_front_of
 from worker.events import amqp, redis_stream
-from worker.events.amqp import AmqpGap, AmqpOutlet
+from worker.events.amqp import EXCHANGE, AmqpGap, AmqpOutlet, check_amqp
 from worker.events.outlet import OutletUnreachable
 from worker.events.outlets import build_outlets, relay_all
 from worker.events.redis_stream import StreamOutlet
 from worker.operations import retention
+from worker.operations.health import Check, examine
+from worker.runtime.broker_url import read_broker_url
 from worker.runtime.settings import OutletName, Settings, SettingsError
 from worker.runtime.startup import check_settings
 
@@ -290,6 +294,91 @@ def test_amqp_without_its_url_is_refused_at_the_start() -> None:
     )
     with pytest.raises(SettingsError, match="AMQP_URL"):
         check_settings(settings)
+
+
+def test_the_exchange_is_declared_before_the_first_event(bus: AmqpOutlet, node: Rabbit) -> None:
+    with node.connection() as connection:
+        EXCHANGE.bind(connection.default_channel).delete()
+    assert bus.relay() == 0
+    with node.connection() as connection:
+        EXCHANGE.bind(connection.default_channel).declare(passive=True)
+
+
+@pytest.mark.parametrize(
+    ("login", "vhost", "answer"),
+    [("guest:wrong", "/", "ACCESS_REFUSED"), ("guest:guest", "/nowhere", "nowhere")],
+)
+def test_a_broker_that_refuses_us_is_a_red_check_with_one_line(
+    pipeline: Pipeline, node: Rabbit, login: str, vhost: str, answer: str
+) -> None:
+    url = f"amqp://{login}@127.0.0.1:{node.port}/{vhost}"
+    check = amqp_check(pipeline, url)
+    assert not check.ok
+    assert answer in check.detail
+    assert "AMQP_URL" in check.detail
+    assert "wrong" not in check.detail
+    assert "\n" not in check.detail
+    with pytest.raises(OutletUnreachable):  # and in the log, without any event
+        AmqpOutlet(pipeline.engine, url, BASE_URL).relay()
+
+
+def test_a_broker_that_is_away_is_a_red_check_and_one_that_answers_a_green_one(
+    pipeline: Pipeline, node: Rabbit
+) -> None:
+    assert not amqp_check(pipeline, f"amqp://guest:guest@127.0.0.1:{free_port()}//").ok
+    assert amqp_check(pipeline, node.url).ok
+
+
+def amqp_check(pipeline: Pipeline, url: str) -> Check:
+    checks = examine(pipeline.engine, pipeline.redis, "memory://", amqp_url=url)
+    [found] = [check for check in checks if check.name == "outlet amqp"]
+    return found
+
+
+def test_no_check_of_an_outlet_that_is_off(pipeline: Pipeline) -> None:
+    checks = examine(pipeline.engine, pipeline.redis, "memory://")
+    assert "outlet amqp" not in {check.name for check in checks}
+
+
+@pytest.fixture
+def amqps(node: Rabbit) -> Generator[str]:
+    with tls_in_front_of(node.port, LOCALHOST) as port:
+        yield f"amqps://guest:guest@localhost:{port}//"
+
+
+def connect_as_broker(url: str) -> None:
+    with read_broker_url(url).connect({}) as broker:
+        for _ in range(2):  # the second one is to the name that the first one was to
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=2)
+            broker.close()
+
+
+@pytest.mark.parametrize("connect", [check_amqp, connect_as_broker])
+def test_amqps_checks_the_certificate(amqps: str, connect: Callable[[str], None]) -> None:
+    with pytest.raises((OSError, OperationalError, OutletUnreachable), match=r"(?i)certificate"):
+        connect(amqps)
+    connect(f"{amqps}?ssl_ca_certs={LOCALHOST}")
+    connect(f"{amqps}?ssl_cert_reqs=none")
+
+
+@pytest.mark.parametrize("connect", [check_amqp, connect_as_broker])
+def test_amqps_checks_the_name_in_the_certificate(
+    node: Rabbit, connect: Callable[[str], None]
+) -> None:
+    with tls_in_front_of(node.port, OTHER_NAME) as port:
+        url = f"amqps://guest:guest@localhost:{port}//?ssl_ca_certs={OTHER_NAME}"
+        with pytest.raises((OSError, OperationalError, OutletUnreachable), match="Hostname"):
+            connect(url)
+        connect(f"{url}&ssl_check_hostname=false")
+
+
+def test_events_are_relayed_over_amqps(pipeline: Pipeline, amqps: str, queue: Queue) -> None:
+    outlet_over_tls = AmqpOutlet(pipeline.engine, f"{amqps}?ssl_ca_certs={LOCALHOST}", BASE_URL)
+    outlet_over_tls.position()
+    publish(pipeline, 2)
+    assert outlet_over_tls.relay() == 2
+    assert sequences(take_all(queue)) == [1, 2]
+    outlet_over_tls.close()
 
 
 def test_the_stream_does_not_depend_on_the_order_of_outlets(

@@ -74,7 +74,13 @@ async def healthz() -> Alive:
 def readyz(response: Response, runtime: CurrentRuntime) -> PathState:
     """Check every part, from the database to the stream: `503` if one does not work."""
     settings = runtime.settings
-    checks = examine(runtime.engine, runtime.redis, settings.broker(), settings.canary_video_id)
+    checks = examine(
+        runtime.engine,
+        runtime.redis,
+        settings.broker(),
+        settings.canary_video_id,
+        amqp_url=settings.outlet_amqp_url(),
+    )
     ready = all(check.ok for check in checks)
     if not ready:
         response.status_code = 503
