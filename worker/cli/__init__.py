@@ -14,7 +14,11 @@ from worker.cli import commands, enqueue, events, keys, punctuality, status, web
 from worker.cli.connect import open_database
 from worker.cli.output import exit_on_refusal
 from worker.runtime import logs
-from worker.runtime.errors_explained import explain_missing_tables, one_clear_line
+from worker.runtime.errors_explained import (
+    ExplainedError,
+    explain_missing_tables,
+    one_clear_line,
+)
 from worker.runtime.printing import prepare_streams, print_note
 from worker.runtime.settings import LogFormat
 
@@ -87,8 +91,13 @@ def up(
 @app.command()
 def demo() -> None:
     """Show how videos are published, from start to finish, on temporary engines and data."""
-    from worker.local.demo import demo as show  # noqa: PLC0415 - what it needs, only a checkout has
-
+    try:
+        from worker.local.demo import demo as show  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError as error:
+        raise ExplainedError(
+            f"The demo needs {error.name}: install publish-worker[embedded], "
+            "or run `make demo` in a checkout."
+        ) from error
     raise typer.Exit(show())
 
 

@@ -126,11 +126,20 @@ class Settings(BaseSettings):
 
     def database(self) -> str:
         """`DATABASE_URL`, or a clear error."""
-        return _required(self.database_url, "DATABASE_URL")
+        return _required(self.database_url, "DATABASE_URL", self._explain_missing("REDIS_URL"))
 
     def redis(self) -> str:
         """`REDIS_URL`, or a clear error."""
-        return _required(self.redis_url, "REDIS_URL")
+        return _required(self.redis_url, "REDIS_URL", self._explain_missing("DATABASE_URL"))
+
+    def _explain_missing(self, other: str) -> str:
+        """Say what to do if one of the two URLs is missing, where the other one may be set."""
+        if getattr(self, other.lower()):
+            return (
+                f"Set it too: because {other} is set, the engines of a running `publish-worker up` "
+                "are not used. Set both URLs, or neither."
+            )
+        return "Set it, or start with `publish-worker up`."
 
     def broker(self) -> str:
         """`BROKER_URL`, or else `REDIS_URL`, or a clear error."""
@@ -142,7 +151,11 @@ class Settings(BaseSettings):
 
     def amqp(self) -> str:
         """`AMQP_URL`, or a clear error."""
-        return _required(self.amqp_url, "AMQP_URL")
+        return _required(self.amqp_url, "AMQP_URL", "Set it, or leave amqp out of OUTLETS.")
+
+    def outlet_amqp_url(self) -> str | None:
+        """`AMQP_URL` if the outlet `amqp` is on."""
+        return self.amqp() if OutletName.AMQP in self.outlet_names() else None
 
     def stream_age(self) -> timedelta:
         """How long an event stays on the stream."""
@@ -165,7 +178,7 @@ class UpSettings(Settings):
         return values
 
 
-def _required(value: str | None, name: str) -> str:
+def _required(value: str | None, name: str, advice: str) -> str:
     if not value:
-        raise SettingsError(f"{name} is not set. Set it, or start with `publish-worker up`.")
+        raise SettingsError(f"{name} is not set. {advice}")
     return value

@@ -41,14 +41,14 @@ def check_database_url(settings: Settings) -> None:
 
 def check_redis_url(settings: Settings) -> None:
     """Raise SettingsError unless REDIS_URL is set and valid."""
-    with _explained("REDIS_URL", "redis://:password@host:6379/0"):
+    with _explained("REDIS_URL", "redis://default:password@host:6379/0"):
         read_redis_url(settings.redis()).open().close()  # connects to nothing yet
 
 
 def check_broker_url(settings: Settings) -> None:
     """Raise SettingsError unless the broker's URL is set and valid."""
     name = "BROKER_URL" if settings.broker_url else "REDIS_URL"
-    with _explained(name, "redis://:password@host:6379/0"):
+    with _explained(name, "redis://default:password@host:6379/0"):
         read_broker_url(settings.broker()).connect({}).release()
 
 

@@ -240,6 +240,36 @@ def test_without_settings_and_engines_the_error_names_up(
     assert "publish-worker up" in done.complaint
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"), [("DATABASE_URL", "REDIS_URL"), ("REDIS_URL", "DATABASE_URL")]
+)
+def test_one_url_alone_says_that_the_engines_of_up_are_not_used(
+    run: Run,
+    database_url: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    missing: str,
+) -> None:
+    monkeypatch.delenv(missing, raising=False)
+    urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    done = run("status", **{given: urls[given]})
+    assert done.code == 1
+    assert f"{missing} is not set" in done.complaint
+    assert f"because {given} is set" in done.complaint
+
+
+def test_the_demo_without_its_extra_says_what_to_install(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in sys.modules if each.startswith("worker.local.demo")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    done = run("demo")
+    assert done.code == 1
+    assert "publish-worker[embedded]" in done.complaint
+
+
 @pytest.mark.usefixtures("here")
 def test_without_urls_a_command_uses_the_engines_of_up_and_says_so(
     run: Run, database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,7 @@ class Engines:
     """Where the two engines answer."""
 
     database_url: str  # postgresql://postgres@/publish_worker?host=<socket directory>&…
-    redis_url: str  # redis://:<password>@127.0.0.1:<port>/0
+    redis_url: str  # redis://default:<password>@127.0.0.1:<port>/0
 
 
 def find_running(directory: Path) -> Engines | None:

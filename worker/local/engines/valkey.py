@@ -32,7 +32,10 @@ def start_valkey(start: Starter) -> tuple[Engine, str]:
             if not tries_left or "already in use" not in engine.log.read_text():
                 raise
         else:
-            return engine, f"redis://:{password}@127.0.0.1:{port}/0"
+            return (
+                engine,
+                f"redis://default:{password}@127.0.0.1:{port}/0",
+            )  # redis-cli needs the name
     raise AssertionError("the last try returned or raised")
 
 
