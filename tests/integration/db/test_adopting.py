@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from redis import Redis
 from sqlalchemy import Engine
+from sqlalchemy.exc import ProgrammingError
 
 from db.errors import DATABASE_ERRORS
 from db.migrate import migrate
@@ -28,13 +29,15 @@ from schemas.generation import GenerationReport, ReportKind
 from schemas.values.caller import Scope
 from schemas.video import VideoInput
 from tests.conftest import libpq, named
+from tests.support.api import serving
 from tests.support.pipeline import Pipeline
 from worker.generation.apply import apply_reports
 from worker.local.engines import Engines
-from worker.operations.api_keys import create_key
+from worker.operations.api_keys import create_key, identify, revoke_key
 from worker.operations.health import examine
 from worker.operations.retention import prune
 from worker.runtime.settings import Settings
+from worker.webhooks.fan_out import fan_out
 
 PAGE = Path(__file__).parents[3] / "docs" / "adopting.md"
 DJANGO = Path(__file__).parents[2] / "support" / "django_platform.sql"
@@ -42,7 +45,7 @@ SQL_BLOCK = re.compile(r"^```sql\n-- (\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL
 BLOCKS: dict[str, str] = dict(SQL_BLOCK.findall(PAGE.read_text()))
 NOT_READ = {("section", "internal_notes")}
 SAME_TO_US = {"character varying": "text", "integer": "bigint"}
-MINE = {"django", "publish_worker"}
+MINE = {"django", "publish_worker", "publish_migrate"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class Adopted:
 
     admin: psycopg.Connection
     pipeline: Pipeline
+    """As `publish_worker`."""
+    owner: Engine
+    """As `publish_migrate`."""
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What the superuser reads."""
@@ -109,19 +115,24 @@ def _forget_roles(admin: psycopg.Connection) -> None:
 
 @pytest.fixture
 def adopted(running: Engines, database: str, redis: Redis) -> Generator[Adopted]:
-    """The page followed to its end: roles, views, rights, and a migration by the worker's role."""
-    as_worker = named(running.database_url, database).replace("postgres@", "publish_worker@")
-    engine = connect(as_worker, platform_schema="publish_platform")
+    """The page followed to its end: roles, views, rights, and a migration by its own role."""
+    url = named(running.database_url, database)
+    engine, owner = (
+        connect(url.replace("postgres@", f"{role}@"), platform_schema="publish_platform")
+        for role in ("publish_worker", "publish_migrate")
+    )
     with psycopg.connect(libpq(running.database_url, database), autocommit=True) as admin:
-        made = Adopted(admin, Pipeline(engine=engine, redis=redis))
+        made = Adopted(admin, Pipeline(engine=engine, redis=redis), owner)
         made.run("roles")
         made.run("views", "django")
         made.run("rights", "django")
         try:
-            migrate(engine)
+            migrate(owner)
+            made.run("runtime", "publish_migrate")
             yield made
         finally:
             engine.dispose()
+            owner.dispose()
 
 
 def edits(video_id: int, **fields: Any) -> PublishRequest:
@@ -132,11 +143,11 @@ def edits(video_id: int, **fields: Any) -> PublishRequest:
 
 def test_migrating_makes_nothing_outside_our_schema(adopted: Adopted) -> None:
     adopted.admin.execute("DROP SCHEMA publisher CASCADE")
-    adopted.admin.execute("CREATE SCHEMA publisher AUTHORIZATION publish_worker")
+    adopted.admin.execute("CREATE SCHEMA publisher AUTHORIZATION publish_migrate")
     before = adopted.relations()
-    migrate(adopted.pipeline.engine)
-    migrate(adopted.pipeline.engine)
-    assert is_migrated(adopted.pipeline.engine)
+    migrate(adopted.owner)
+    migrate(adopted.owner)
+    assert is_migrated(adopted.owner)
     assert adopted.relations() == before
 
 
@@ -276,6 +287,16 @@ def test_a_value_that_a_column_refuses_fails_only_its_command(adopted: Adopted) 
         "UPDATE public.videos_video SET is_draft = false",
         "CREATE TABLE public.ours (id int)",
         "CREATE SCHEMA ours",
+        "CREATE TABLE publisher.ours (id int)",
+        "DROP SCHEMA publisher CASCADE",
+        "DROP TABLE publisher.outbox_event",
+        "TRUNCATE publisher.outbox_event",
+        "ALTER TABLE publisher.publish_command ADD COLUMN ours int",
+        "ALTER FUNCTION publisher.video_changed() OWNER TO publish_worker",
+        "DELETE FROM publisher.alembic_version",
+        "INSERT INTO publisher.api_key SELECT * FROM publisher.api_key",
+        "UPDATE publisher.api_key SET scope = 'admin', workspace_id = NULL",
+        "DELETE FROM publisher.api_key",
     ],
 )
 def test_the_role_may_do_nothing_else(adopted: Adopted, statement: str) -> None:
@@ -310,7 +331,53 @@ def test_a_serial_id_of_the_tags_needs_its_sequence_too(adopted: Adopted) -> Non
     assert adopted.pipeline.command(accepted.commands[0].id).state == "published"
 
 
-def test_health_maintenance_and_keys_need_no_further_right(adopted: Adopted) -> None:
+def test_the_role_may_not_migrate(adopted: Adopted) -> None:
+    adopted.admin.execute("DROP SCHEMA publisher CASCADE")
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        migrate(adopted.pipeline.engine)
+
+
+def test_keys_are_created_and_revoked_by_the_owner_alone(adopted: Adopted) -> None:
+    secret = create_key(adopted.owner, name="ci", scope=Scope.PUBLISH, workspace_id=1)
+    caller = identify(adopted.pipeline.engine, secret)
+    assert caller is not None
+    with pytest.raises(InsufficientPrivilege):
+        create_key(adopted.pipeline.engine, name="ci", scope=Scope.ADMIN, workspace_id=None)
+    with pytest.raises(InsufficientPrivilege):
+        revoke_key(adopted.pipeline.engine, caller.key_id)
+    assert revoke_key(adopted.owner, caller.key_id)
+
+
+def test_the_api_and_the_webhooks_need_no_further_right(adopted: Adopted, redis_url: str) -> None:
+    key = create_key(adopted.owner, name="app", scope=Scope.ADMIN, workspace_id=1)
+    pipeline = adopted.pipeline
+    with serving(pipeline.engine, pipeline.redis, redis_url) as api:
+        answers = [
+            api.post("/videos/1/publish/", key, headers={"Idempotency-Key": "once"}),
+            api.get("/videos/1/", key),
+            api.get("/videos/1/publish/", key),
+            api.get("/publish-commands", key),
+            api.post("/webhook-endpoints", key, json={"url": "https://hooks.example.com/"}),
+            api.get("/webhook-endpoints", key),
+            api.get("/events", key),
+            api.get("/punctuality", key),
+        ]
+        assert [answer.status_code for answer in answers] == [
+            202,
+            200,
+            200,
+            200,
+            201,
+            200,
+            200,
+            200,
+        ]
+        pipeline.run()
+        fan_out(pipeline.engine)
+        assert [event["type"] for event in pipeline.events()] == ["video.published"]
+
+
+def test_health_and_maintenance_need_no_further_right(adopted: Adopted) -> None:
     pipeline = adopted.pipeline
     pipeline.publish(1)
     pipeline.events()
@@ -319,7 +386,6 @@ def test_health_maintenance_and_keys_need_no_further_right(adopted: Adopted) -> 
     assert checks["database"].ok, checks
     assert checks["stream"].ok, checks
     assert prune(pipeline.engine, pipeline.redis, Settings()).outbox == 0
-    create_key(pipeline.engine, name="ci", scope=Scope.PUBLISH, workspace_id=1)
 
 
 def test_the_views_have_every_column_that_is_read_in_a_type_that_fits(
@@ -349,7 +415,7 @@ def test_tables_that_bear_our_names_need_the_rights_alone(
     video = owner.video()
     with psycopg.connect(libpq(running.database_url, "postgres"), autocommit=True) as admin:
         _forget_roles(admin)
-        admin.execute("CREATE ROLE publish_worker LOGIN")
+        admin.execute("CREATE ROLE publish_worker LOGIN; CREATE ROLE publish_migrate LOGIN")
     owner.execute(BLOCKS["rights"].replace("publish_platform", "public"))
     owner.execute("GRANT USAGE ON SCHEMA publisher TO publish_worker")
     owner.execute("GRANT ALL ON ALL TABLES IN SCHEMA publisher TO publish_worker")
@@ -361,5 +427,5 @@ def test_tables_that_bear_our_names_need_the_rights_alone(
         assert command.state == "published"
     finally:
         engine.dispose()
-        owner.execute("DROP OWNED BY publish_worker")
-        owner.execute("DROP ROLE publish_worker")
+        owner.execute("DROP OWNED BY publish_worker, publish_migrate")
+        owner.execute("DROP ROLE publish_worker, publish_migrate")
