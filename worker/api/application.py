@@ -12,7 +12,7 @@ from worker.api import exception_handlers
 from worker.api.admission import Admission
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
-from worker.api.middleware import Correlation, HeadAsGet
+from worker.api.middleware import Correlation, Cors, HeadAsGet
 from worker.api.prefer_wait import OutcomeWatcher
 from worker.api.request_limits import HeadLimit
 from worker.api.routes import (
@@ -76,6 +76,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     exception_handlers.install(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(HeadLimit)
+    app.add_middleware(Cors)
     app.add_middleware(Correlation)
     app.openapi = lambda: document(app)
     return app

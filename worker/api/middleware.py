@@ -7,11 +7,14 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.api.problems import shorten
 
 CORRELATION = "x-correlation-id"
+EXPOSED = ["ETag", "Location", "Preference-Applied", "Retry-After", "X-Correlation-Id"]
+"""Headers of answers that a page of another origin may read."""
 _PROBES = ("/healthz", "/readyz")
 """Requested every few seconds, so they are logged at level debug."""
 _VALID_ID = re.compile(r"[!-~]{1,128}")
@@ -31,6 +34,29 @@ def traceparent(scope: MutableMapping[str, Any]) -> str | None:
     """The caller's W3C trace context; None if it sent none, or an invalid one."""
     value = _header(scope, "traceparent")
     return value if value and _TRACEPARENT.fullmatch(value) else None
+
+
+class Cors:
+    """Let web pages of the origins in `CORS_ORIGINS` call the API; cookies are not used."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        origins: list[str] = []
+        if scope["type"] == "http":
+            origins = scope["app"].state.runtime.settings.allowed_origins()
+        app = self._app
+        if origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=EXPOSED,
+            )
+        await app(scope, receive, send)
 
 
 class Correlation:

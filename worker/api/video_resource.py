@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine
 
@@ -11,6 +11,7 @@ from db.videos import lookup
 from schemas.values.caller import Caller
 from schemas.video import Video
 from worker.rules.etag import compute_etag
+from worker.rules.media import to_media_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +22,23 @@ class VideoResource:
     etag: str
 
 
-def read_video(engine: Engine, video_id: int, workspace_id: int | None) -> VideoResource | None:
-    """Read the whole Video; None if it does not exist in the workspace (None: in any)."""
+MEDIA = ("cover_image", "thumbnail", "video", "video_file", "audio_file", "profile_picture")
+"""The fields, also of its parts, in which a Video has the URI of a file."""
+
+
+def read_video(
+    engine: Engine, video_id: int, workspace_id: int | None, media_base_url: str | None = None
+) -> VideoResource | None:
+    """Read the whole Video; None if it does not exist in the workspace (None: in any).
+
+    Paths of files become URIs below `media_base_url`.
+    """
     with transaction(engine) as tx:
         row = lookup.read_resource(tx, video_id, workspace_id)
     return (
         VideoResource(
-            video=_to_video(row), etag=compute_etag(row["id"], row["revision"], row["updated_at"])
+            video=_to_video(_with_media_urls(row, media_base_url)),
+            etag=compute_etag(row["id"], row["revision"], row["updated_at"]),
         )
         if row
         else None
@@ -41,6 +52,20 @@ def find_current_path(engine: Engine, short_id: str, member: Caller | None) -> s
     """
     with transaction(engine) as tx:
         return lookup.find_release(tx, short_id, member)
+
+
+def _with_media_urls(value: Any, base_url: str | None) -> Any:
+    """Return a row, or a part of it, with URIs for paths."""
+    if isinstance(value, list):
+        return [_with_media_urls(each, base_url) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: to_media_url(base_url, part)
+        if name in MEDIA and isinstance(part, str)
+        else _with_media_urls(part, base_url)
+        for name, part in cast("dict[str, Any]", value).items()
+    }
 
 
 def _to_video(row: dict[str, Any]) -> Video:

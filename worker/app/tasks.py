@@ -46,6 +46,7 @@ def run_due() -> None:
     run.run_due(
         runtime.engine,
         base_url=runtime.settings.public_base_url,
+        media_base_url=runtime.settings.media_base_url,
         wake=runtime.waker.wake,
         committed=_after_batch,
     )

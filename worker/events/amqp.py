@@ -166,7 +166,7 @@ def check_amqp(url: str) -> None:
     connection = read_amqp_url(url).connect(QUICK, connect_timeout=CONNECT_SECONDS)
     try:
         with connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
+            connection.ensure_connection(max_retries=1, interval_start=0)
             with connection.channel() as channel:
                 EXCHANGE.bind(channel).declare()
     except _errors(connection) as error:

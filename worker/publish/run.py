@@ -21,7 +21,7 @@ from db.videos import facts_and_release
 from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
-from worker.rules.decision import apply_decision, ask_once, decide, decide_after_failure
+from worker.rules.decision import BaseUrls, apply_decision, ask_once, decide, decide_after_failure
 from worker.runtime.budget import Budget
 
 BATCH = 250
@@ -47,7 +47,12 @@ class BatchFailed(Exception):
 
 
 def run_due(
-    engine: Engine, *, base_url: str, wake: Callable[[], None], committed: Callable[[], None]
+    engine: Engine,
+    *,
+    base_url: str,
+    media_base_url: str | None = None,
+    wake: Callable[[], None],
+    committed: Callable[[], None],
 ) -> int:
     """Carry out due commands until none is left or the budget is spent; return how many ended.
 
@@ -58,7 +63,8 @@ def run_due(
     budget, turn = Budget(), Turn()
     done = 0
     while not budget.is_spent:
-        decisions = publish_batch(engine, base_url, partial(claim_due, limit=BATCH, turn=turn))
+        urls = (base_url, media_base_url)
+        decisions = publish_batch(engine, urls, partial(claim_due, limit=BATCH, turn=turn))
         done += sum(decision.finished_at is not None for decision in decisions)
         if any(decision.event for decision in decisions) or not (decisions or done):
             committed()
@@ -70,7 +76,7 @@ def run_due(
     return done
 
 
-def publish_batch(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
+def publish_batch(engine: Engine, base_urls: BaseUrls, take: Claim) -> list[Decision]:
     """Carry out what `take` claims in one transaction; bisect the batch if a command fails.
 
     After a few failing commands the rest stays due, to be claimed with what is due by then.
@@ -79,7 +85,7 @@ def publish_batch(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
     parts, failed = [take], 0
     while parts and failed < MOST_FAILED:
         try:
-            done = _publish_together(engine, base_url, parts.pop())
+            done = _publish_together(engine, base_urls, parts.pop())
         except BatchFailed as failure:
             if len(failure.commands) > 1:
                 log.warning(
@@ -93,13 +99,13 @@ def publish_batch(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
     return decisions
 
 
-def _publish_together(engine: Engine, base_url: str, take: Claim) -> list[Decision]:
+def _publish_together(engine: Engine, base_urls: BaseUrls, take: Claim) -> list[Decision]:
     with transaction(engine) as tx:
         commands = take(tx)
         if not commands:
             return []
         try:
-            decisions = decide_all(tx, commands, base_url)
+            decisions = decide_all(tx, commands, base_urls)
             facts_and_release.write(tx, decisions)
         except Exception as error:
             if is_passing(error):
@@ -128,7 +134,9 @@ def _bisect(commands: Sequence[ClaimedCommand]) -> tuple[list[UUID], list[UUID]]
     return ids[cut:], ids[:cut]
 
 
-def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str) -> list[Decision]:
+def decide_all(
+    tx: Connection, commands: Sequence[ClaimedCommand], base_urls: BaseUrls
+) -> list[Decision]:
     """Decide a batch in order. A command sees what the ones before it do to its video."""
     videos = facts_and_release.read_facts(tx, {c.video_id for c in commands if c.video_held})
     names = _read_names(tx, commands)
@@ -136,7 +144,7 @@ def decide_all(tx: Connection, commands: Sequence[ClaimedCommand], base_url: str
     decisions: list[Decision] = []
     for command in commands:
         video = videos.get(command.video_id)
-        decision = decide(command, video, names, base_url)
+        decision = decide(command, video, names, *base_urls)
         if video and commands_of[command.video_id] > 1:
             videos[command.video_id] = apply_decision(decision, video, names)
         decisions.append(decision)

@@ -20,6 +20,7 @@ from schemas.values.video_facts import ClaimedCommand, VideoFacts
 from schemas.video import Visibility
 from worker.rules.custom_url import to_absolute_url
 from worker.rules.event_size import MAX_CUT, limit_size
+from worker.rules.media import to_media_url
 
 _ENDED_EVENTS = {
     CommandState.REJECTED: EventType.REJECTED,
@@ -30,7 +31,11 @@ _ENDED_EVENTS = {
 
 
 def build_published_event(
-    command: ClaimedCommand, video: VideoFacts, release: Release, base_url: str
+    command: ClaimedCommand,
+    video: VideoFacts,
+    release: Release,
+    base_url: str,
+    media_base_url: str | None = None,
 ) -> NewEvent | None:
     """Build `video.published`: the video became public, or its release changed."""
     data = VideoPublished(
@@ -42,9 +47,9 @@ def build_published_event(
         visibility=Visibility(video.visibility),
         custom_url=release.custom_url,
         url=to_absolute_url(base_url, release.custom_url),
-        video=video.video or "",
-        thumbnail=video.thumbnail,
-        cover_image=video.cover_image,
+        video=to_media_url(media_base_url, video.video) or "",
+        thumbnail=to_media_url(media_base_url, video.thumbnail),
+        cover_image=to_media_url(media_base_url, video.cover_image),
         duration=video.duration,
         owner=Person(
             id=video.owner_id, username=video.owner_username, full_name=video.owner_full_name

@@ -12,6 +12,7 @@ from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
 from worker.rules import command_events, custom_url, metrics, readiness
 from worker.rules.edits import apply_changes, find_changes
 from worker.rules.etag import compute_etag, is_allowed
+from worker.rules.media import to_stored_edits
 
 MAX_ATTEMPTS = 5
 LONGEST_PAUSE = timedelta(minutes=1)
@@ -26,9 +27,16 @@ NEVER_OPENED = (
 )
 NOT_PUBLISHED = ("not_published", "The video is not published, so there is nothing to withdraw.")
 
+BaseUrls = tuple[str, str | None]
+"""Of the video pages, and of media if rows have paths."""
+
 
 def decide(
-    command: ClaimedCommand, video: VideoFacts | None, names: Names, base_url: str
+    command: ClaimedCommand,
+    video: VideoFacts | None,
+    names: Names,
+    base_url: str,
+    media_base_url: str | None = None,
 ) -> Decision:
     """Decide one command.
 
@@ -52,11 +60,12 @@ def decide(
         return end_command(command, CommandState.REJECTED, now, "video_changed", mismatch)
     if command.action == Action.UNPUBLISH:
         return _unpublish_if_published(command, video, base_url)
-    return _publish_if_ready(command, video, names, base_url)
+    command = replace(command, edits=to_stored_edits(media_base_url, command.edits))
+    return _publish_if_ready(command, video, names, (base_url, media_base_url))
 
 
 def _publish_if_ready(
-    command: ClaimedCommand, video: VideoFacts, names: Names, base_url: str
+    command: ClaimedCommand, video: VideoFacts, names: Names, base_urls: BaseUrls
 ) -> Decision:
     now = video.now
     verdict = readiness.get_verdict(video)
@@ -67,7 +76,7 @@ def _publish_if_ready(
         return _leave_unchanged(command, now, *ALREADY_PUBLISHED)
     if verdict is Verdict.NOT_YET:
         return _wait(command, readiness.assess(video), now)
-    return _publish(command, apply_changes(video, changes, names), changes, base_url)
+    return _publish(command, apply_changes(video, changes, names), changes, base_urls)
 
 
 def apply_decision(decision: Decision, video: VideoFacts, names: Names) -> VideoFacts:
@@ -210,7 +219,7 @@ def _unpublish(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Dec
 
 
 def _publish(
-    command: ClaimedCommand, video: VideoFacts, changes: dict[str, Any], base_url: str
+    command: ClaimedCommand, video: VideoFacts, changes: dict[str, Any], base_urls: BaseUrls
 ) -> Decision:
     release = build_release(video)
     return replace(
@@ -218,7 +227,7 @@ def _publish(
         finished_at=video.now,
         changes=changes or None,
         release=release,
-        event=command_events.build_published_event(command, video, release, base_url),
+        event=command_events.build_published_event(command, video, release, *base_urls),
     )
 
 

@@ -95,6 +95,17 @@ class Settings(BaseSettings):
     publish_wait_seconds: Annotated[int, Field(ge=0, le=60)] = 0
     """How long the API waits for the end of a command if the caller does not send `Prefer: wait`:
     it answers with the Video, as the platform's API does; 0: it answers with the command."""
+    media_base_url: (
+        Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+[^?#]*$")] | None
+    ) = None
+    """The prefix of files' paths, where the platform's rows have paths in place of URIs."""
+    cors_origins: (
+        Annotated[
+            str, StringConstraints(pattern=r"^(\*|https?://[^/,\s*]+(,https?://[^/,\s*]+)*)$")
+        ]
+        | None
+    ) = None
+    """Origins whose web pages may call the API, separated by commas; `*` allows every one."""
     log_format: LogFormat = LogFormat.CONSOLE
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
     data_dir: Path | None = None
@@ -148,6 +159,10 @@ class Settings(BaseSettings):
     def outlet_names(self) -> list[OutletName]:
         """Where events go, each once."""
         return [OutletName(name) for name in dict.fromkeys(self.outlets.split(","))]
+
+    def allowed_origins(self) -> list[str]:
+        """The origins in `CORS_ORIGINS`."""
+        return self.cors_origins.split(",") if self.cors_origins else []
 
     def amqp(self) -> str:
         """`AMQP_URL`, or a clear error."""

@@ -285,7 +285,7 @@ def retrieve(
 
 
 def _read(runtime: Runtime, video_id: int, workspace_id: int | None) -> VideoResource:
-    found = read_video(runtime.engine, video_id, workspace_id)
+    found = read_video(runtime.engine, video_id, workspace_id, runtime.settings.media_base_url)
     if found is None:
         raise no_such_video(video_id)
     return found
