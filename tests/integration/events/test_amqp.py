@@ -322,7 +322,7 @@ def test_a_broker_that_refuses_us_is_a_red_check_with_one_line(
         AmqpOutlet(pipeline.engine, url, BASE_URL).relay()
 
 
-def test_a_broker_that_is_away_is_a_red_check_and_one_that_answers_a_green_one(
+def test_an_unreachable_broker_is_a_red_check_and_one_that_answers_a_green_one(
     pipeline: Pipeline, node: Rabbit
 ) -> None:
     assert not amqp_check(pipeline, f"amqp://guest:guest@127.0.0.1:{free_port()}//").ok

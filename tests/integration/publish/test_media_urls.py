@@ -54,7 +54,7 @@ def test_the_video_has_uris(api: Api) -> None:
     assert (found["video"], found["cover_image"]) == (f"{MEDIA}/v/7.mp4", f"{MEDIA}/c/7.png")
 
 
-def test_the_uri_of_the_stored_path_is_no_edit_and_another_one_is_stored_as_a_path(
+def test_the_uri_of_the_stored_path_changes_nothing_and_another_one_is_stored_as_a_path(
     pipeline: Pipeline,
 ) -> None:
     video = store_paths(pipeline)
