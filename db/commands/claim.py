@@ -224,22 +224,22 @@ LATE = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
-class Turn:
-    """Whose turn it is: workspaces up to this one had theirs. The next claim starts after it."""
+class Rotation:
+    """Workspaces take turns: those up to this one had theirs. The next claim starts after it."""
 
     after: int = NOBODY
 
 
-def claim_due(tx: Connection, limit: int, turn: Turn | None = None) -> list[ClaimedCommand]:
+def claim_due(tx: Connection, limit: int, rotation: Rotation | None = None) -> list[ClaimedCommand]:
     """Claim up to `limit` due commands, fairly over workspaces, the oldest first; skip locked ones.
 
-    `turn` is moved on: give it to the next claim.
+    `rotation` is moved on: give it to the next claim.
     """
-    turn = turn or Turn()
-    values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE, "after": turn.after}
+    rotation = rotation or Rotation()
+    values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE, "after": rotation.after}
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         claimed = cursor.execute(CLAIM_DUE, values | {"workspaces": MAX_WORKSPACES}).fetchall()
-    turn.after = claimed[0].next_turn if claimed else NOBODY
+    rotation.after = claimed[0].next_turn if claimed else NOBODY
     return claimed
 
 

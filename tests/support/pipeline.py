@@ -27,6 +27,8 @@ from worker.publish.run import run_due
 from worker.runtime.wake_ups import Waker
 
 BASE_URL = "https://videos.example"
+BASE_URLS = (BASE_URL, None)
+"""Of the pages, and of the media: paths stay paths."""
 
 
 class CommandResult(NamedTuple):

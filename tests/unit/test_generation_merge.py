@@ -339,7 +339,6 @@ def test_a_cloud_event_is_a_report_and_may_have_extensions() -> None:
         {"subject": 7},
         {"subject": "07"},
         {"subject": str(2**63)},
-        {"time": None},
         {"time": "yesterday"},
         {"data": None},
         {"data": {"kind": "completed"}},
@@ -353,7 +352,7 @@ def test_an_invalid_event_is_refused(change: dict[str, Any]) -> None:
         GenerationEvent.model_validate_json(json.dumps({**DOCUMENT, **change}))
 
 
-@pytest.mark.parametrize("missing", sorted(DOCUMENT))
+@pytest.mark.parametrize("missing", sorted(DOCUMENT.keys() - {"time"}))
 def test_an_event_that_lacks_an_attribute_is_refused(missing: str) -> None:
     document = {key: value for key, value in DOCUMENT.items() if key != missing}
     with pytest.raises(ValidationError):

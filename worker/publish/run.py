@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db.commands.claim import Turn, claim_due, claim_these
+from db.commands.claim import Rotation, claim_due, claim_these
 from db.errors import describe_error, is_passing
 from db.session import Connection, transaction
 from db.videos import facts_and_release
@@ -60,11 +60,11 @@ def run_due(
     process may have recorded events): it relays. `wake` is called if there is probably more to do,
     so that other processes help.
     """
-    budget, turn = Budget(), Turn()
+    budget, rotation = Budget(), Rotation()
     done = 0
     while not budget.is_spent:
         urls = (base_url, media_base_url)
-        decisions = publish_batch(engine, urls, partial(claim_due, limit=BATCH, turn=turn))
+        decisions = publish_batch(engine, urls, partial(claim_due, limit=BATCH, rotation=rotation))
         done += sum(decision.finished_at is not None for decision in decisions)
         if any(decision.event for decision in decisions) or not (decisions or done):
             committed()

@@ -14,7 +14,7 @@ from db.commands.inbox import StoredCommand
 from db.session import transaction
 from db.videos import facts_and_release
 from schemas.command import PublishRequest
-from tests.support.pipeline import BASE_URL, Pipeline
+from tests.support.pipeline import BASE_URLS, Pipeline
 from tests.support.platform import column
 from tests.support.requests import request
 from worker.publish.run import decide_all
@@ -184,7 +184,7 @@ def test_a_completion_that_comes_while_a_batch_decides_is_not_missed(pipeline: P
     with transaction(pipeline.engine) as tx:
         claimed = claim.claim_due(tx, 10)
         reporter.start()
-        facts_and_release.write(tx, decide_all(tx, claimed, BASE_URL))
+        facts_and_release.write(tx, decide_all(tx, claimed, BASE_URLS))
     reporter.join()
     assert pipeline.run() == 1
     assert pipeline.command(command.id).state == "published"

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 
 from db.commands import claim
-from db.commands.claim import Turn, claim_due
+from db.commands.claim import Rotation, claim_due
 from db.session import transaction
 from schemas.command import PublishRequest
-from tests.support.pipeline import BASE_URL, Pipeline
+from tests.support.pipeline import BASE_URLS, Pipeline
 from tests.support.requests import request
 from worker.publish import run
 from worker.publish.run import publish_batch
@@ -58,7 +58,7 @@ def claim_once(pipeline: Pipeline, limit: int) -> Counter[int]:
 def test_a_backlog_of_one_workspace_does_not_delay_another(pipeline: Pipeline) -> None:
     fill(pipeline, BUSY, 1000)
     [command] = pipeline.accept(pipeline.video(workspace_id=OTHER)).commands
-    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=run.BATCH))
+    publish_batch(pipeline.engine, BASE_URLS, partial(claim_due, limit=run.BATCH))
     assert pipeline.states(command) == ["published"]
 
 
@@ -67,7 +67,7 @@ def test_a_backlog_that_became_due_a_moment_ago_delays_no_other_workspace(
 ) -> None:
     fill(pipeline, BUSY, 1000, due_since=0.1)
     [command] = pipeline.accept(pipeline.video(workspace_id=OTHER)).commands
-    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=run.BATCH))
+    publish_batch(pipeline.engine, BASE_URLS, partial(claim_due, limit=run.BATCH))
     assert pipeline.states(command) == ["published"]
 
 
@@ -111,10 +111,10 @@ def test_each_of_many_workspaces_has_its_turn(
     monkeypatch.setattr(claim, "MAX_WORKSPACES", seen_at_once)
     for workspace_id in range(1, 13):
         fill(pipeline, workspace_id, 20, due_since=100 - workspace_id)
-    turn, seen = Turn(), set[int]()
+    rotation, seen = Rotation(), set[int]()
     for _ in range(6):
         with transaction(pipeline.engine) as tx:
-            seen |= {command.workspace_id for command in claim_due(tx, 5, turn)}
+            seen |= {command.workspace_id for command in claim_due(tx, 5, rotation)}
             tx.rollback()
     assert seen == set(range(1, 13))
 
@@ -123,7 +123,7 @@ def test_failing_commands_of_one_workspace_do_not_delay_another(pipeline: Pipeli
     pipeline.execute(POISON)
     fill(pipeline, BUSY, 1000)
     [command] = pipeline.accept(pipeline.video(workspace_id=OTHER)).commands
-    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=run.BATCH))
+    publish_batch(pipeline.engine, BASE_URLS, partial(claim_due, limit=run.BATCH))
     assert pipeline.states(command) == ["published"]
     finished = pipeline.command(command.id).finished_at
     assert finished is not None
@@ -146,7 +146,7 @@ def test_commands_that_wait_for_an_older_one_do_not_keep_it_from_being_claimed(
         " fell_due_at = now() - interval '2 min' WHERE id = %s",
         older.id,
     )
-    publish_batch(pipeline.engine, BASE_URL, partial(claim_due, limit=4))
+    publish_batch(pipeline.engine, BASE_URLS, partial(claim_due, limit=4))
     assert pipeline.states(older) == ["published"]
     pipeline.run()
     assert set(pipeline.states(*newer)) == {"unchanged"}
