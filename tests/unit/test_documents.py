@@ -1,6 +1,7 @@
 """The documents: links lead somewhere, and files and functions that they name exist."""
 
 import ast
+import fnmatch
 import re
 from functools import cache
 from pathlib import Path
@@ -72,3 +73,18 @@ def test_every_function_that_a_page_names_is_in_its_file(page: Path) -> None:
         if name not in names_in(ROOT / file)
     ]
     assert missing == []
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    tests = {name for path in (ROOT / "tests").rglob("test_*.py") for name in names_in(path)}
+    named = set(re.findall(r"`([a-z_]*…[a-z_…]*|test_\w+)`", page))
+    assert len(named) > 50
+    missing = [name for name in named if not fnmatch.filter(tests, name.replace("…", "*"))]
+    assert missing == []
+
+
+def test_every_test_file_that_the_faults_name_exists() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    files = re.findall(r"[\w/]*test_\w+\.py", page)
+    assert [file for file in files if not (ROOT / file).exists()] == []
