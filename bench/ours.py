@@ -23,7 +23,7 @@ from worker.runtime.settings import Settings
 from worker.runtime.wake_ups import Waker
 
 PER_CALL = 500
-ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench")
+ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench", workspace_id=None)
 
 # Counts that must each equal the number of videos.
 CHECK = """

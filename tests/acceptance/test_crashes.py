@@ -95,7 +95,12 @@ def enqueue_all(pipeline: Pipeline, videos: list[int], send: Callable[[], None])
     waker = Waker(redis=pipeline.redis, send=lambda _: send())
     for start in range(0, len(videos), PER_CALL):
         requests = [PublishRequest(video_id=v) for v in videos[start : start + PER_CALL]]
-        enqueue(pipeline.engine, waker, requests, Origin(trigger=Trigger.API, correlation_id="c"))
+        enqueue(
+            pipeline.engine,
+            waker,
+            requests,
+            Origin(trigger=Trigger.API, correlation_id="c", workspace_id=None),
+        )
 
 
 def wake(send_task: SendTask) -> None:

@@ -211,7 +211,7 @@ def is_refused(runtime: Runtime) -> bool:
 
 def enqueue_one(pipeline: Pipeline, runtime: Runtime) -> None:
     """Enqueue as the API does."""
-    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    origin = Origin(trigger=Trigger.API, correlation_id="c", workspace_id=None)
     enqueue(runtime.engine, runtime.waker, [PublishRequest(video_id=pipeline.video())], origin)
 
 

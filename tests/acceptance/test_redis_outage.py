@@ -42,7 +42,7 @@ def test_what_was_accepted_without_redis_is_carried_out_once_it_is_back(
     pipeline = Pipeline(engine=engine, redis=valkey.client)
     before, during = pipeline.video(), pipeline.video()
     waker = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)
-    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    origin = Origin(trigger=Trigger.API, correlation_id="c", workspace_id=None)
     enqueue(engine, waker, [PublishRequest(video_id=before)], origin)
     wait_until(lambda: on_stream(valkey) >= 1, "the first event")
     valkey.kill()
@@ -110,7 +110,7 @@ def run(valkey: Valkey, command: str) -> None:
 
 def enqueue_without_redis(pipeline: Pipeline, valkey: Valkey) -> None:
     waker = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)
-    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    origin = Origin(trigger=Trigger.API, correlation_id="c", workspace_id=None)
     enqueue(pipeline.engine, waker, [PublishRequest(video_id=pipeline.video())], origin)
     waker.redis.close()
 

@@ -70,7 +70,7 @@ def enqueue(database_url: str, redis_url: str, video_id: int) -> None:
     from worker.runtime.settings import Settings  # noqa: PLC0415
 
     settings = Settings(database_url=database_url, redis_url=redis_url)
-    origin = Origin(trigger=Trigger.API, correlation_id="foreign")
+    origin = Origin(trigger=Trigger.API, correlation_id="foreign", workspace_id=None)
     with Runtime.open(settings) as runtime:
         enqueue(runtime.engine, runtime.waker, [PublishRequest(video_id=video_id)], origin)
     double.delay(4)

@@ -63,7 +63,12 @@ class Pipeline:
             request if isinstance(request, PublishRequest) else PublishRequest(video_id=request)
             for request in requests
         ]
-        known: dict[str, Any] = {"trigger": Trigger.API, "correlation_id": "c-1", **origin}
+        known: dict[str, Any] = {
+            "trigger": Trigger.API,
+            "correlation_id": "c-1",
+            "workspace_id": None,
+            **origin,
+        }
         return enqueue(self.engine, self.waker, asked, Origin(**known))
 
     def run(self) -> int:

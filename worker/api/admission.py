@@ -39,9 +39,11 @@ class Limits:
 
 
 MIB = 1024 * 1024
-KEY = Limits(owner="This API key", requests=200, body_bytes=16 * MIB, per_second=200, burst=1_000)
+KEY = Limits(
+    owner="This API key", requests=200, body_bytes=16 * MIB, per_second=2_000, burst=10_000
+)
 WORKSPACE = Limits(
-    owner="This workspace", requests=400, body_bytes=32 * MIB, per_second=400, burst=2_000
+    owner="This workspace", requests=400, body_bytes=32 * MIB, per_second=4_000, burst=20_000
 )
 PUBLIC = Limits(owner="This address", requests=400, body_bytes=MIB, per_second=20_000, burst=20_000)
 """A route that needs no key. No rate: a probe must not fail because others call it too."""

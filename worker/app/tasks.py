@@ -143,6 +143,7 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
                 trigger=Trigger.QUEUE,
                 correlation_id=parsed.correlation_id or key,
                 traceparent=parsed.traceparent,
+                workspace_id=None,  # programs that may use the broker are trusted
                 idempotency_scope="queue",
                 idempotency_key=key,
             )

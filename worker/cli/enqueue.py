@@ -106,7 +106,7 @@ def _enqueue(
         to_model(PublishRequest.model_validate, {**fields, "video_id": video_id})
         for video_id in video_ids
     ]
-    origin = Origin(trigger=Trigger.CLI, correlation_id=str(uuid7()))
+    origin = Origin(trigger=Trigger.CLI, correlation_id=str(uuid7()), workspace_id=None)
     with open_runtime() as runtime:
         commands = accept(runtime.engine, runtime.waker, requests, origin).commands
         if wait is not None:

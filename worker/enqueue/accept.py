@@ -43,8 +43,8 @@ class Origin:
     """The caller's name for the whole job, such as `job-4711`; every event and log line has it."""
     traceparent: str | None = None
     """The W3C trace context of the caller."""
-    workspace_id: int | None = None
-    """The workspace that the caller is confined to; None: every workspace."""
+    workspace_id: int | None
+    """The workspace that the caller is confined to. None, every workspace, must be said."""
     idempotency_scope: str = ""
     """The caller that the idempotency key belongs to: keys of other scopes never collide."""
     idempotency_key: str | None = None

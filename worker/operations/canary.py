@@ -48,7 +48,7 @@ def schedule_canary(engine: Engine, waker: Waker, video_id: int | None) -> bool:
         log.info("canary.absent", video_id=video_id)
         return False
     request = _request(video_id, publish=is_draft)
-    origin = Origin(trigger=Trigger.CANARY, correlation_id="canary")
+    origin = Origin(trigger=Trigger.CANARY, correlation_id="canary", workspace_id=None)
     enqueue(engine, waker, [request], origin)
     return True
 

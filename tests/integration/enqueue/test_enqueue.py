@@ -136,7 +136,7 @@ def test_a_command_is_accepted_within_a_second_when_redis_is_down(platform: Engi
     nowhere = Waker(
         redis=open_hint_redis("redis://127.0.0.1:1/0"), send=lambda _: pytest.fail("sent")
     )
-    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    origin = Origin(trigger=Trigger.API, correlation_id="c", workspace_id=None)
     begun = time.monotonic()
     accepted = enqueue(platform, nowhere, [PublishRequest(video_id=video)], origin)
     assert time.monotonic() - begun < 1
@@ -164,6 +164,6 @@ def test_a_wake_up_that_cannot_be_sent_does_not_fail_the_enqueue(pipeline: Pipel
 
     video = pipeline.video()
     waker = replace(pipeline.waker, send=refuse)
-    origin = Origin(trigger=Trigger.API, correlation_id="c")
+    origin = Origin(trigger=Trigger.API, correlation_id="c", workspace_id=None)
     enqueue(pipeline.engine, waker, [PublishRequest(video_id=video)], origin)
     assert commands(pipeline) == 1

@@ -20,8 +20,8 @@ sees only its workspace; a request for anything of another workspace is answered
 **Errors** are problems (RFC 9457): `application/problem+json`, with a `type` for programs, a
 `detail` for people, and `errors` that point at each field.
 
-**Limits.** To each API process, a key may send 200 requests a second (1,000 at once after a pause)
-and have 200 in hand; a workspace twice as many. After `429` or `503`, wait for `Retry-After`
+**Limits.** To each API process, a key may send 2,000 requests a second (10,000 at once after a
+pause) and have 200 in hand; a workspace twice as many. After `429` or `503`, wait for `Retry-After`
 seconds. A body has at most 1 MiB, 50,000 values, 1,000 keys in an object, 10,000 elements in a list
 and 50 levels, and arrives within 30 seconds.
 
