@@ -5,7 +5,15 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from schemas.fields import INT64_MAX, UNSET, WHOLE, Frozen, Id, Name, ShortText
 from schemas.json_schema import INT32_MAX, Schema, all_of, any_of, is_given, none_of
@@ -148,16 +156,23 @@ class PublishBody(VideoFields, PublishOptions):
     title: EchoedTitle = UNSET
     workspace: Id = UNSET
 
-    @model_validator(mode="after")
-    def _has_whole_video(self) -> Self:
-        if self.model_fields_set & VideoInput.model_fields.keys() and (
-            missing := [name for name in _VIDEO_REQUIRED if name not in self.model_fields_set]
-        ):
-            raise ValidationError.from_exception_data(
-                "PublishBody",
-                [{"type": "missing", "loc": (name,), "input": None} for name in missing],
-            )
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _require_whole_video(cls, body: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Name the missing fields together with the wrong ones."""
+        sent: set[str] = set(body) if isinstance(body, dict) else set()  # pyright: ignore[reportUnknownArgumentType]
+        has_video = bool(sent & VideoInput.model_fields.keys())
+        missing = [name for name in _VIDEO_REQUIRED if has_video and name not in sent]
+        errors: list[InitErrorDetails] = [
+            {"type": "missing", "loc": (name,), "input": None} for name in missing
+        ]
+        try:
+            valid = validate(body)
+        except ValidationError as error:
+            raise _join(error, errors) from None
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return valid
 
     def to_video(self) -> VideoInput | None:
         """Return the Video request in the body; None: there are only options."""
@@ -166,6 +181,19 @@ class PublishBody(VideoFields, PublishOptions):
             return None
         fields = {name: getattr(self, name) for name in sent}
         return VideoInput.model_construct(_fields_set=sent, **fields)
+
+
+def _join(error: ValidationError, more: list[InitErrorDetails]) -> ValidationError:
+    """Return one error with all of both."""
+    known: list[InitErrorDetails] = [
+        {
+            "type": PydanticCustomError(each["type"], "{text}", {"text": each["msg"]}),  # pyright: ignore[reportArgumentType] - pydantic's own name
+            "loc": each["loc"],
+            "input": each["input"],
+        }
+        for each in error.errors(include_url=False)
+    ]
+    return ValidationError.from_exception_data(error.title, known + more)
 
 
 _UNPUBLISH_FIELDS = UnpublishOptions.model_fields.keys() | {"video_id", "action"}

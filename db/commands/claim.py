@@ -225,7 +225,7 @@ LATE = timedelta(seconds=1)
 
 @dataclass(slots=True)
 class Rotation:
-    """Workspaces take turns: those up to this one had theirs. The next claim starts after it."""
+    """The last workspace of the claim before. The next claim starts after it."""
 
     after: int = NOBODY
 

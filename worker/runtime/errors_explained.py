@@ -31,6 +31,9 @@ NOT_MIGRATED = (
 )
 
 
+READ_ONLY = "It is a standby, or read-only for now: use the primary, or try again later."
+
+
 class ExplainedError(Exception):
     """An error whose text says what is wrong and what to do; it may have several lines."""
 
@@ -118,6 +121,8 @@ def explain_database_error(error: Exception) -> str:
                 f"DATABASE_URL leads through a connection pooler ({answer}). Set "
                 "DATABASE_THROUGH_POOLER=true, or connect to the server itself."
             )
+        case psycopg.OperationalError() if "session is read-only" in answer:
+            advice = READ_ONLY
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return f"The database cannot be reached: {answer}. Check DATABASE_URL and the server."
         case DuplicateTable() | DuplicateObject():
@@ -129,7 +134,7 @@ def explain_database_error(error: Exception) -> str:
         case InsufficientPrivilege() if answer.startswith("must be owner"):
             advice = "Run this as the owner."
         case ReadOnlySqlTransaction():
-            advice = "It is a standby, or read-only for now: use the primary, or try again later."
+            advice = READ_ONLY
         case InsufficientPrivilege():
             advice = "GRANT that to the user of DATABASE_URL."
         case _:

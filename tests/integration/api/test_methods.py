@@ -54,7 +54,7 @@ def test_head_is_answered_like_get_without_the_body(api: Api, path: str) -> None
 
 
 def test_head_of_the_stream_ends_after_the_headers(platform: Engine, server: Served) -> None:
-    key = create_key(platform, name="reader", scope=Scope.READ, workspace_id=1)
+    key = create_key(platform, name="page", scope=Scope.EVENTS, workspace_id=1)
     head = f"HEAD /api/v1/events/stream?access_token={key} HTTP/1.1\r\nHost: a\r\n\r\n"
     after = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     answer = exchange(server.url, (head + after).encode())

@@ -8,8 +8,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from db.session import connect
+from db.session import connect, transaction
 from tests.support.api import Api, serving
+from tests.support.platform import make_ready_videos
 from worker.api.request_limits import MAX_BODY
 
 JSON = {"Content-Type": "application/json"}
@@ -108,9 +109,10 @@ def test_a_body_of_just_a_mebibyte_is_read(api: Api) -> None:
 
 
 def test_a_thousand_commands_are_accepted_and_one_more_is_not(api: Api) -> None:
-    command = {"video_id": api.video()}
-    assert api.post("/publish-commands", json={"commands": [command] * 1000}).status_code == 202
-    answer = api.post("/publish-commands", json={"commands": [command] * 1001})
+    with transaction(api.engine) as tx:
+        commands = [{"video_id": each} for each in make_ready_videos(tx, 1000)]
+    assert api.post("/publish-commands", json={"commands": commands}).status_code == 202
+    answer = api.post("/publish-commands", json={"commands": [*commands, commands[0]]})
     problem = assert_problem(answer, 422, "invalid-request")
     assert problem["errors"][0]["pointer"] == "/commands"
     assert api.value("SELECT count(*) FROM publisher.publish_command") == 1000

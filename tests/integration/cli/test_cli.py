@@ -119,7 +119,7 @@ def test_a_read_only_database_is_one_line_and_exit_code_1(
     here.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     done = run(*command.split())
     assert done.code == 1
-    assert "read-only transaction. It is a standby" in done.complaint
+    assert "read-only. It is a standby" in done.complaint
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -100,15 +100,15 @@ def test_a_longer_list_names_the_start_of_the_next_page(webhooks: Run) -> None:
         ("http://127.0.0.1:8080/", "WEBHOOKS_ALLOW_PRIVATE"),
         ("https://127.0.0.1/", "WEBHOOKS_ALLOW_PRIVATE"),
         ("http://1.1.1.1/", "must begin with https://"),
-        ("https://[v1.x]/", "usual spelling"),
-        ("nonsense", "must begin with https://"),
+        ("https://[v1.x]/", "invalid IPv6 address"),
+        ("nonsense", "should be a valid URL"),
     ],
 )
 def test_a_url_that_is_not_allowed_is_refused_with_the_rule(
     webhooks: Run, url: str, rule: str
 ) -> None:
     done = webhooks("create", "--workspace", "1", "--url", url)
-    assert done.code == 1
+    assert done.code in (1, 2)  # 2: a usage error
     assert rule in done.complaint
 
 

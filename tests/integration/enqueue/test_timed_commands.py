@@ -447,8 +447,8 @@ def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(pipeline: P
 def test_a_large_backlog_does_not_delay_commands_that_are_due_now(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "MAX_BYTES", 100_000)
-    pipeline.accept(*(request(pipeline.video(), description="wave " * 8_000) for _ in range(9)))
+    monkeypatch.setattr(claim, "MAX_BYTES", 25_000)
+    pipeline.accept(*(request(pipeline.video(), description="wave " * 2_000) for _ in range(9)))
     pipeline.let_pass(hours=1)
     [fresh] = pipeline.accept(pipeline.video()).commands
     with transaction(pipeline.engine) as tx:

@@ -274,8 +274,8 @@ def test_a_batch_of_many_megabytes_goes_through(pipeline: Pipeline) -> None:
 def test_a_batch_is_bounded_by_the_size_of_its_edits(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "MAX_BYTES", 100_000)
-    pipeline.accept(*(request(pipeline.video(), description="wave " * 8_000) for _ in range(9)))
+    monkeypatch.setattr(claim, "MAX_BYTES", 25_000)
+    pipeline.accept(*(request(pipeline.video(), description="wave " * 2_000) for _ in range(9)))
     with transaction(pipeline.engine) as tx:
         assert len(claim.claim_due(tx, 500)) == 3
     assert pipeline.run() == 9
