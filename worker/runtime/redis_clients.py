@@ -29,6 +29,7 @@ class Silence:
     def __init__(self, redis_url: str) -> None:
         self._probe = read_redis_url(redis_url).open(Redis, **_quick())
         self._until: float | None = None
+        self.clients: list[Redis] = []
 
     def begin(self) -> None:
         """Note a time-out."""
@@ -43,6 +44,8 @@ class Silence:
         self.begin()  # other threads do not ask meanwhile
         self._probe.ping()
         self._until = None
+        for client in self.clients:  # idle connections may be to a primary that was replaced
+            client.connection_pool.disconnect(inuse_connections=False)
 
 
 class PromptRedis(Redis):
@@ -55,6 +58,7 @@ class PromptRedis(Redis):
         """Return a client that shares `silence`; None: it has its own."""
         client = read_redis_url(redis_url).open(cls, **options)
         client.silence = silence or Silence(redis_url)
+        client.silence.clients.append(client)
         return client
 
     def execute_command(self, *args: Any, **options: Any) -> Any:

@@ -13,9 +13,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from worker.runtime.sentinel_connections import SentinelConnection, SentinelTlsConnection
 from worker.runtime.server_urls import (
     InvalidUrl,
     Tls,
@@ -32,7 +36,8 @@ PARAMETERS = ("db", "client_name", "max_connections", *SECONDS)
 SENTINEL_PARAMETERS = ("master_name", "sentinel_username", "sentinel_password", "ssl")
 SENTINEL_PORT = 26379
 QUICK = {"socket_connect_timeout": 1, "socket_timeout": 1}
-"""A sentinel that is down must not hold us up: another one is asked."""
+"""A sentinel that is down must not hold us up: another one is asked, without redis-py's ten retries
+of some seconds. Each connection to the primary begins with this question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +60,22 @@ class RedisUrl:
             client: Any = kind.from_url(self.base, **options)
             return client
         asked: Any = Sentinel(self.sentinels, sentinel_kwargs=self.to_sentinel(), **options)
-        return asked.master_for(self.master_name, kind)
+        connection = SentinelTlsConnection if self.tls else SentinelConnection
+        return asked.master_for(self.master_name, kind, connection_class=connection)
 
     def open_async(self, **defaults: Any) -> AsyncRedis:
         """Return a client for asyncio."""
         options = {**defaults, **self.options, **self._tls()}
         if not self.sentinels:
             return AsyncRedis.from_url(self.base, **options)
-        asked = AsyncSentinel(self.sentinels, sentinel_kwargs=self.to_sentinel(), **options)
+        login = self.to_sentinel(AsyncRetry(NoBackoff(), 0))
+        asked = AsyncSentinel(self.sentinels, sentinel_kwargs=login, **options)
         return asked.master_for(self.master_name)
 
-    def to_sentinel(self) -> dict[str, Any]:
+    def to_sentinel(self, retry: Retry | AsyncRetry | None = None) -> dict[str, Any]:
         """Return the keyword arguments of connections to sentinels."""
-        return QUICK | self._tls() | self.sentinel_login
+        none = {"retry": retry or Retry(NoBackoff(), 0)}
+        return QUICK | none | self._tls() | self.sentinel_login
 
     def _tls(self) -> dict[str, Any]:
         """Of a sentinel's URL, the scheme does not say whether to use TLS."""
