@@ -194,7 +194,7 @@ FROM video v LEFT JOIN publisher.video_release r ON r.video_id = v.id WHERE v.id
 
 
 @settings(
-    max_examples=80,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
