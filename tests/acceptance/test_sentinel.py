@@ -42,7 +42,12 @@ def runtime(database_url: str, failover: Failover) -> Generator[Runtime]:
 
 
 @pytest.mark.parametrize(
-    "lose", [Failover.kill_primary, Failover.freeze_primary, Failover.demote_primary]
+    "lose",
+    [
+        Failover.kill_primary,
+        pytest.param(Failover.freeze_primary, marks=pytest.mark.slow),
+        pytest.param(Failover.demote_primary, marks=pytest.mark.slow),
+    ],
 )
 def test_videos_are_published_before_and_after_a_failover(
     engine: Engine,

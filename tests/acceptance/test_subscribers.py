@@ -185,7 +185,17 @@ def nothing(_: Programs) -> None:
     """Only the killing."""
 
 
-@pytest.mark.parametrize("disturb", [nothing, emptied, trimmed, holed, rebuilt, restarted])
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        nothing,
+        emptied,
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in (trimmed, holed, rebuilt, restarted)
+        ),
+    ],
+)
 def test_every_group_has_every_effect_once_and_each_videos_in_order(
     pipeline: Pipeline, programs: Programs, disturb: Callable[[Programs], None]
 ) -> None:
