@@ -116,21 +116,17 @@ def connect(
     """Create an engine. Its sessions have `platform_schema` in their search path.
 
     `database_url` is libpq's (several hosts are allowed) or SQLAlchemy's; its parameters override
-    ours. No connection is opened yet. `through_pooler`: nothing is kept in a session, because each
-    transaction may run in another one. `writes`: a read-only server is refused.
-    `statement_seconds` limits a statement and, from PostgreSQL 17 on, a transaction.
+    ours, and its `options` are added to ours. No connection is opened yet. `through_pooler`:
+    nothing is kept in a session, because each transaction may run in another one. `writes`: a
+    read-only server is refused. `statement_seconds` limits a statement and, from PostgreSQL 17 on,
+    a transaction.
 
     Raises psycopg.ProgrammingError if the URL is not valid.
     """
     given = read_url(database_url)
     settings = {"search_path": f"{platform_schema},public", **_SETTINGS}
     settings["statement_timeout"] = f"{statement_seconds:g}s"
-    ours: dict[str, Any] = {**_KEEPALIVES}
-    if writes:
-        ours["target_session_attrs"] = "read-write"
-    if not through_pooler:
-        ours["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        ours["options"] += f" -c {_MARK}=true"
+    parameters = _to_parameters(given, {} if through_pooler else settings, writes=writes)
     if through_pooler:
         settings["transaction_timeout"] = settings["statement_timeout"]
     family = _Family(
@@ -140,7 +136,7 @@ def connect(
 
     def open_session() -> Session:
         session = Session.connect(
-            **(ours | given), prepare_threshold=None if through_pooler else PREPARE_THRESHOLD
+            **parameters, prepare_threshold=None if through_pooler else PREPARE_THRESHOLD
         )
         session.family, session.opened_at = family, time.monotonic()
         if not through_pooler:
@@ -158,6 +154,19 @@ def connect(
     event.listen(engine, "checkout", _refuse_stale_session)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _to_parameters(
+    given: dict[str, Any], settings: dict[str, str], *, writes: bool
+) -> dict[str, Any]:
+    """Return libpq's parameters. `settings` go with the connection; none: through a pooler."""
+    ours: dict[str, Any] = {**_KEEPALIVES}
+    if writes:
+        ours["target_session_attrs"] = "read-write"
+    if not settings:
+        return ours | given
+    options = [f"-c {name}={value}" for name, value in (settings | {_MARK: "true"}).items()]
+    return ours | given | {"options": " ".join([*options, given.get("options", "")])}
 
 
 def read_url(database_url: str) -> dict[str, Any]:

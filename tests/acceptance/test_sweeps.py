@@ -1,4 +1,4 @@
-"""Beat and the queue: what it sends while no worker runs, and while there is no broker."""
+"""Beat and the queue: what it sends without a worker, and without a broker."""
 
 import json
 from collections.abc import Generator

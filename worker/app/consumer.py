@@ -63,7 +63,7 @@ class Consumer(CeleryConsumer):
 
     def on_unknown_task(self, body: Any, message: Message, exc: Any) -> None:  # noqa: ARG002
         """Refuse a message for a task that does not exist."""
-        self._refuse(message, InvalidMessage(f"There is no task {exc}."))
+        self._refuse(message, InvalidMessage(f"The task {exc} is unknown."))
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Refuse a message that Kombu refuses, such as a compressed one."""

@@ -152,7 +152,7 @@ def _read_arguments(payload: Any) -> tuple[list[Any], dict[str, Any]]:
         args, kwargs, _ = _check_type(payload, list)
     arguments: dict[str, Any] = _check_type(kwargs or {}, dict)
     if "self" in arguments:  # Celery would take it for the task
-        raise InvalidMessage("There is no argument 'self'.")
+        raise InvalidMessage("The argument 'self' is unknown.")
     return _check_type(args or [], list), arguments
 
 

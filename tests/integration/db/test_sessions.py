@@ -240,3 +240,14 @@ def test_of_several_hosts_the_one_that_can_write_is_used(database_url: str) -> N
     with transaction(engine) as tx:
         tx.execute(WRITE)
     engine.dispose()
+
+
+# Parameters of the URL.
+
+
+def test_the_options_of_the_url_are_added_to_ours(database_url: str) -> None:
+    engine = connect(f"{database_url}&options=-c%20work_mem%3D8MB%20-c%20lock_timeout%3D3s")
+    with transaction(engine) as tx:
+        for name, value in (("work_mem", "8MB"), ("lock_timeout", "3s"), ("timezone", "UTC")):
+            assert tx.execute(f"SHOW {name}").fetchone() == (value,)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    engine.dispose()
