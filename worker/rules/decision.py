@@ -60,7 +60,8 @@ def decide(
         return end_command(command, CommandState.REJECTED, now, "video_changed", mismatch)
     if command.action == Action.UNPUBLISH:
         return _unpublish_if_published(command, video, base_url)
-    command = replace(command, edits=to_stored_edits(media_base_url, command.edits))
+    if command.edits:
+        command = replace(command, edits=to_stored_edits(media_base_url, command.edits))
     return _publish_if_ready(command, video, names, (base_url, media_base_url))
 
 

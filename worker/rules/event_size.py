@@ -1,7 +1,9 @@
 """The size of events: none is longer than 64 KiB, whatever is in the platform's row."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from operator import attrgetter
+from typing import Any, get_args, get_type_hints
 
 from pydantic_core import to_json
 
@@ -26,6 +28,20 @@ _OTHER_BYTES = 4 * 1024
 """Of the names, numbers and times, at most."""
 
 
+def _find_texts(kind: type) -> Iterator[str]:
+    """Yield the names of a class's fields that hold a text."""
+    for name, hint in get_type_hints(kind).items():
+        if hint in (str, str | None):
+            yield name
+        elif hint is Person:
+            yield from (f"{name}.{inner}" for inner in _find_texts(Person))
+
+
+_READ_TEXTS: dict[type[EventData], Callable[[EventData], tuple[str | None, ...]]] = {
+    kind: attrgetter(*_find_texts(kind)) for kind in get_args(EventData)
+}
+
+
 def limit_size(data: EventData) -> EventData:
     """Return an event's data, without its longest fields if it is longer than MAX_DATA."""
     if _BYTES_OF_CHARACTER * _count_characters(data) < MAX_DATA - _OTHER_BYTES or _fits(data):
@@ -35,17 +51,11 @@ def limit_size(data: EventData) -> EventData:
     return data if _fits(data) else _cut_texts(data)
 
 
-def _count_characters(data: EventData | Person) -> int:
-    """Return the length of all texts. A count costs a tenth of the JSON."""
-    count = 0
-    for name in data.__slots__:
-        value: Any = getattr(data, name)
-        if isinstance(value, str):
-            count += len(value)
-        elif isinstance(value, list):
-            count += sum(map(len, value)) + len(value)  # pyright: ignore[reportUnknownArgumentType]
-        elif isinstance(value, Person):
-            count += _count_characters(value)
+def _count_characters(data: EventData) -> int:
+    """Return the length of all texts. A count costs an eighth of the JSON."""
+    count = sum(map(len, filter(None, _READ_TEXTS[type(data)](data))))
+    if isinstance(data, VideoPublished):
+        count += sum(map(len, data.tags)) + len(data.tags)
     return count
 
 

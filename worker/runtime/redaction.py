@@ -25,10 +25,14 @@ _SECRETS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_SIGNS = ("auth", "bearer", "token", "pass", "pwd", "sec", "key", "cookie", "://", "pw_")
+"""A text without any of these has no secret. The look for them costs a tenth of the pattern."""
+
 
 def redact(text: str) -> str:
     """The text with `***` in place of API keys, passwords and webhook secrets."""
-    return _SECRETS.sub(_hide, text)
+    lowered = text.lower()
+    return _SECRETS.sub(_hide, text) if any(sign in lowered for sign in _SIGNS) else text
 
 
 def redact_line(_logger: object, _method: str, line: Any) -> Any:
