@@ -10,7 +10,7 @@ from statistics import median, quantiles
 import httpx
 
 from bench import ours
-from bench.processes import ROOT, free_port, python, wait_for
+from bench.processes import ROOT
 from bench.setup import WORKSPACE, Run, Setup
 from bench.subscriber import Arrivals, subscriber
 from schemas.command import PublishRequest
@@ -93,32 +93,13 @@ def _in_python(run: Run) -> Publish:
 def _over_http(run: Run) -> Generator[Publish]:
     """A real API process, and a client that keeps its connection."""
     key = create_key(run.engine, name="bench", scope=Scope.PUBLISH, workspace_id=WORKSPACE)
-    port = free_port()
-    server = [
-        "uvicorn",
-        "worker.api:app",
-        "--port",
-        str(port),
-        "--log-level",
-        "warning",
-        "--ws",
-        "none",
-    ]
-    base = f"http://127.0.0.1:{port}"
+    headers = {"Authorization": f"Bearer {key}"}
     with (
-        python(server, "api", run.environment, run.logs),
-        httpx.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}) as client,
+        ours.api(run) as (_, port),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client,
     ):
-        wait_for(lambda: _healthy(client), "the API")
 
         def publish(video_id: int) -> None:
             client.post(f"/api/v1/videos/{video_id}/publish/").raise_for_status()
 
         yield publish
-
-
-def _healthy(client: httpx.Client) -> bool:
-    try:
-        return client.get("/healthz").is_success
-    except httpx.TransportError:
-        return False

@@ -8,9 +8,10 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+import httpx
 from sqlalchemy import Engine
 
-from bench.processes import python, wait_for
+from bench.processes import free_port, python, wait_for
 from bench.setup import Run
 from db.session import transaction
 from schemas.command import PublishRequest, Trigger
@@ -53,6 +54,23 @@ def worker(run: Run, concurrency: int = 2) -> Generator[int]:
         stack.enter_context(python([*celery, "beat"], "beat", run.environment, run.logs))
         wait_for(lambda: run.redis.exists(HEARTBEAT) == 1, "the worker's heartbeat")
         yield pid
+
+
+@contextmanager
+def api(run: Run) -> Generator[tuple[int, int]]:
+    """An API process that answers; gives its process id and its port."""
+    port = free_port()
+    command = ["uvicorn", "worker.api:app", "--port", str(port), "--log-level", "warning"]
+    with python([*command, "--ws", "none"], "api", run.environment, run.logs) as pid:
+        wait_for(lambda: _is_healthy(port), "the API")
+        yield pid, port
+
+
+def _is_healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz").is_success
+    except httpx.TransportError:
+        return False
 
 
 def make_waker(run: Run) -> Waker:

@@ -22,10 +22,8 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
-import httpx
-
 from bench import ours
-from bench.processes import ROOT, free_port, python, resident, wait_for
+from bench.processes import ROOT, resident
 from bench.setup import WORKSPACE, Run, set_up
 from schemas.command import PublishRequest
 from schemas.values.caller import Scope
@@ -97,7 +95,7 @@ def main() -> int:
 def measure(run: Run, readers: int, events: int) -> Result:
     """Commit and relay one publication at a time, and compare with when each reader had it."""
     key = create_key(run.engine, name="bench", scope=Scope.EVENTS, workspace_id=WORKSPACE)
-    with _api(run) as (pid, port):
+    with ours.api(run) as (pid, port):
         before = resident(pid)["rss"]
         with _readers(port, key, readers, events + WARM_UP) as hearing:
             grown = resident(pid)["rss"] - before
@@ -124,31 +122,6 @@ def _publish(run: Run, video_id: int) -> float:
     enqueue(run.engine, ours.make_waker(run), [PublishRequest(video_id=video_id)], ours.ORIGIN)
     run_due(run.engine, base_url=BASE_URL, wake=lambda: None, committed=after_commit)
     return committed[0]
-
-
-@contextmanager
-def _api(run: Run) -> Generator[tuple[int, int]]:
-    port = free_port()
-    server = [
-        "uvicorn",
-        "worker.api:app",
-        "--port",
-        str(port),
-        "--log-level",
-        "warning",
-        "--ws",
-        "none",
-    ]
-    with python(server, "api", run.environment, run.logs) as pid:
-        wait_for(lambda: _healthy(port), "the API")
-        yield pid, port
-
-
-def _healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz").is_success
-    except httpx.TransportError:
-        return False
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -75,21 +75,20 @@ def _read_zones() -> frozenset[str]:
     )
 
 
-Time = Annotated[
-    AwareDatetime,
-    _require_pattern(INSTANT, "an RFC 3339 time with an offset, such as 2026-12-01T18:00:00Z"),
-    AfterValidator(_check_year),
-    AfterValidator(_to_utc),
-    Described({"pattern": INSTANT}),
-]
+def _read_as_instant(pattern: str) -> tuple[Any, ...]:
+    """Return the annotations of a time of this pattern."""
+    expected = "an RFC 3339 time with an offset, such as 2026-12-01T18:00:00Z"
+    return (
+        _require_pattern(pattern, expected),
+        AfterValidator(_check_year),
+        AfterValidator(_to_utc),
+        Described({"pattern": pattern}),
+    )
+
+
+Time = Annotated[AwareDatetime, *_read_as_instant(INSTANT)]
 """An RFC 3339 time with an offset, in UTC once it is read."""
-ReportTime = Annotated[
-    AwareDatetime,
-    _require_pattern(RFC_3339, "an RFC 3339 time with an offset, such as 2026-11-24T09:00:00Z"),
-    AfterValidator(_check_year),
-    AfterValidator(_to_utc),
-    Described({"pattern": RFC_3339}),
-]
+ReportTime = Annotated[AwareDatetime, *_read_as_instant(RFC_3339)]
 """A time on a pipeline's clock."""
 LocalTime = Annotated[
     NaiveDatetime,

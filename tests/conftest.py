@@ -20,6 +20,7 @@ from tests.support.api import Api, serving
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
+from tests.support.valkey import Valkey
 from worker.local.engines import Engines, engines
 
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
@@ -200,3 +201,12 @@ def api(platform: Engine, redis: Redis, redis_url: str) -> Generator[Api]:
     """The API on a small platform, with keys for several callers."""
     with serving(platform, redis, redis_url) as started:
         yield started
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Generator[Valkey]:
+    """A Valkey of the test's own, which may be killed."""
+    started = Valkey(tmp_path)
+    yield started
+    started.kill()
+    started.client.close()

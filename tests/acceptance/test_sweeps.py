@@ -19,14 +19,6 @@ QUEUE = "publish-worker:celery:publish"
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Generator[Valkey]:
-    started = Valkey(tmp_path)
-    yield started
-    started.kill()
-    started.client.close()
-
-
-@pytest.fixture
 def processes(tmp_path: Path, database_url: str, valkey: Valkey) -> Generator[Celeries]:
     with celeries(tmp_path, database_url, valkey.url) as started:
         yield started

@@ -1,7 +1,6 @@
 """Redis clients: a server that has become a replica is left."""
 
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from redis import Redis
@@ -11,22 +10,13 @@ from tests.support.valkey import Valkey
 from worker.runtime.redis_clients import open_hint_redis, open_redis
 
 
-@pytest.fixture
-def replica(tmp_path: Path) -> Generator[Valkey]:
-    """A server that becomes a replica in the test."""
-    started = Valkey(tmp_path)
-    yield started
-    started.kill()
-    started.client.close()
-
-
 @pytest.mark.parametrize("connect", [open_redis, open_hint_redis])
 def test_a_client_connects_again_where_its_server_has_become_a_replica(
-    replica: Valkey, connect: Callable[[str], Redis]
+    valkey: Valkey, connect: Callable[[str], Redis]
 ) -> None:
-    with connect(replica.url) as client:
+    with connect(valkey.url) as client:
         before = client.client_id()
-        replica.client.replicaof("127.0.0.1", "1")
+        valkey.client.replicaof("127.0.0.1", "1")
         with pytest.raises(ReadOnlyError):
             client.set("a", 1)
         assert client.client_id() != before
@@ -34,9 +24,9 @@ def test_a_client_connects_again_where_its_server_has_become_a_replica(
 
 @pytest.mark.parametrize("connect", [open_redis, open_hint_redis])
 def test_a_client_keeps_its_connection_after_an_error_of_the_command(
-    replica: Valkey, connect: Callable[[str], Redis]
+    valkey: Valkey, connect: Callable[[str], Redis]
 ) -> None:
-    with connect(replica.url) as client:
+    with connect(valkey.url) as client:
         before = client.client_id()
         client.set("a", "text")
         with pytest.raises(Exception, match="not an integer"):

@@ -1,7 +1,6 @@
 """A Redis user with the rights of docs/operations.md, and no others, serves every part."""
 
 import re
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,11 @@ PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 @pytest.fixture
-def restricted_url(tmp_path: Path) -> Generator[str]:
+def restricted_url(valkey: Valkey) -> str:
     """Valkey with the page's user."""
     [line] = re.findall(r"^(ACL SETUSER publish-worker .*)$", PAGE.read_text(), re.MULTILINE)
-    server = Valkey(tmp_path)
-    server.client.execute_command(*line.split())
-    yield server.url.replace("redis://", "redis://publish-worker:PASSWORD@")
-    server.client.close()
-    server.kill()
+    valkey.client.execute_command(*line.split())
+    return valkey.url.replace("redis://", "redis://publish-worker:PASSWORD@")
 
 
 def test_the_user_serves_stream_broker_subscribers_and_health(
