@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from db.commands.inbox import PATIENCE
 from db.session import Connection
-from schemas.command import FailureCause, Retried
+from schemas.inbox import FailureCause, Retried
 
 # Change the times and deadlines of locked commands.
 RESCHEDULE = """

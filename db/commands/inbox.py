@@ -10,7 +10,8 @@ from psycopg.rows import class_row, dict_row
 from pydantic_core import to_json
 
 from db.session import Connection, to_array
-from schemas.command import CommandFilter, CommandOrder, CommandState
+from schemas.command import CommandState
+from schemas.inbox import CommandFilter, CommandOrder
 from schemas.values.page import Page
 
 # Insert commands. A time in the past means now.

@@ -14,10 +14,10 @@ from schemas.command import (
     PublishBody,
     PublishRequest,
     PublishRequests,
-    RetryRequest,
     UnpublishOptions,
 )
 from schemas.generation import GenerationReport
+from schemas.inbox import RetryRequest
 from schemas.times import INSTANT, LOCAL
 from schemas.video import VideoInput
 from schemas.webhook import NewWebhookEndpoint, ReplayRequest, WebhookEndpointChange

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from db.commands.inbox import StoredCommand
-from schemas.command import PublishCommand
+from schemas.inbox import PublishCommand
 from worker.api.links import command_url
 
 

@@ -8,7 +8,8 @@ from uuid import UUID
 import typer
 
 from db.commands.inbox import StoredCommand
-from schemas.command import CommandChange, CommandFilter, CommandOrder, RetryRequest, Trigger
+from schemas.command import CommandChange, Trigger
+from schemas.inbox import CommandFilter, CommandOrder, RetryRequest
 from worker.cli.connect import open_database, open_runtime
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_more, print_rows, to_text

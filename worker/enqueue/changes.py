@@ -15,16 +15,8 @@ from db.commands import changes, claim, inbox
 from db.commands.inbox import StoredCommand
 from db.session import Connection, transaction
 from db.videos import facts_and_release
-from schemas.command import (
-    CommandChange,
-    CommandFilter,
-    CommandOrder,
-    CommandState,
-    FailureCause,
-    Retried,
-    RetryRequest,
-    Trigger,
-)
+from schemas.command import CommandChange, CommandState, Trigger
+from schemas.inbox import CommandFilter, CommandOrder, FailureCause, Retried, RetryRequest
 from schemas.values.decision import Decision
 from schemas.values.page import Page
 from schemas.values.video_facts import ClaimedCommand

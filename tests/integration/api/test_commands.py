@@ -8,7 +8,8 @@ import pytest
 
 from db.commands import inbox
 from db.session import transaction
-from schemas.command import CommandFilter, CommandState
+from schemas.command import CommandState
+from schemas.inbox import CommandFilter
 from tests.support.api import Api
 
 LATER = "2100-01-01T00:00:00Z"

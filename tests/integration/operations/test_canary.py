@@ -5,7 +5,7 @@ import pytest
 from db.commands import inbox
 from db.commands.canary import VIDEO_ID
 from db.session import transaction
-from schemas.command import CommandFilter
+from schemas.inbox import CommandFilter
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from worker.enqueue.changes import list_page

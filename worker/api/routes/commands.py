@@ -5,17 +5,15 @@ from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
 
-from schemas.command import (
-    CommandChange,
+from schemas.command import CommandChange, PublishRequests, Trigger
+from schemas.inbox import (
     CommandFilter,
     CommandOrder,
     FailureCauses,
     PublishCommand,
     PublishCommands,
-    PublishRequests,
     Retried,
     RetryRequest,
-    Trigger,
 )
 from schemas.values.caller import Caller
 from worker.api import problems

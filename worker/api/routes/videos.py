@@ -13,11 +13,11 @@ from schemas.command import (
     Action,
     CommandState,
     PublishBody,
-    PublishCommand,
     PublishOptions,
     PublishRequest,
     UnpublishOptions,
 )
+from schemas.inbox import PublishCommand
 from schemas.plan import PublishPlan
 from schemas.problem import FieldError
 from schemas.video import Video
