@@ -1,7 +1,7 @@
 """No event is longer than 64 KiB, and a publication that was shortened says what it lacks."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from pydantic import TypeAdapter
@@ -59,6 +59,15 @@ def test_many_tags_without_a_name_count_too() -> None:
 )
 def test_a_required_text_is_cut(column: str) -> None:
     assert published(**{column: "\x02" * 1_000_000})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, hint in get_type_hints(VideoPublished).items() if hint in (str, str | None)],
+)
+def test_each_text_of_a_publication_is_counted(name: str) -> None:
+    shortened = limit_size(replace(published(), **{name: "\x02" * 10_000}))
+    assert len(to_json(shortened)) <= MAX_DATA
 
 
 def test_all_columns_at_once() -> None:
