@@ -22,6 +22,7 @@ from tests.support.statements import counted
 from tests.support.waiting import wait_until
 from worker.enqueue.refusals import RequestInvalid
 from worker.publish.run import BATCH
+from worker.runtime import wake_ups
 
 BERLIN = {"time_zone": "Europe/Berlin"}
 SKIPPED = {"publish_at_local": "2099-03-29T02:30", **BERLIN}
@@ -421,8 +422,9 @@ def test_overdue_commands_are_carried_out_oldest_first(pipeline: Pipeline) -> No
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What falls due counts as due right now for a minute, however slow this machine is."""
+    """A minute counts as now, and a wake-up stays on its way, however slow this machine is."""
     monkeypatch.setattr(claim, "LATE", timedelta(minutes=1))
+    monkeypatch.setattr(wake_ups, "KEY_MS", 60_000)
 
 
 def backlog(pipeline: Pipeline, late: int, fresh: int) -> tuple[list[int], list[int]]:
