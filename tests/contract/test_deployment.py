@@ -37,6 +37,7 @@ from worker.operations import health
 from worker.publish.run import BATCH
 from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.settings import Settings, UpSettings
+from worker.runtime.wake_ups import Waker
 
 OURS = ("migrate", "platform", "api", "worker", "beat")
 OWNERS = ("migrate", "platform")
@@ -200,7 +201,7 @@ def heartbeat_check(redis_url: str) -> int:
 @pytest.mark.processes
 def test_worker_and_beat_are_healthy_while_sweeps_run(redis: Redis, redis_url: str) -> None:
     assert heartbeat_check(redis_url) == 1
-    health.leave_heartbeat(redis)
+    health.leave_heartbeat(Waker(redis=redis, send=lambda _: None))
     assert heartbeat_check(redis_url) == 0
     redis.set(health.HEARTBEAT, time.time() - health.STALE_SECONDS - 1)
     assert heartbeat_check(redis_url) == 1

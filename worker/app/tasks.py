@@ -42,7 +42,7 @@ def run_due() -> None:
     """Carry out the commands that are due."""
     runtime = app.runtime
     runtime.waker.note_arrival()
-    leave_heartbeat(runtime.waker.redis)
+    leave_heartbeat(runtime.waker)
     run.run_due(
         runtime.engine,
         base_url=runtime.settings.public_base_url,
@@ -56,7 +56,7 @@ def _after_batch() -> None:
     relay_events()
     runtime = app.runtime
     runtime.waker.wake(FAN_OUT)
-    leave_heartbeat(runtime.waker.redis)
+    leave_heartbeat(runtime.waker)
 
 
 @app.task(shared=False, name=RELAY.task)

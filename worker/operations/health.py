@@ -8,7 +8,6 @@ exists shows nothing. The canary shows that commands are carried out in time (ca
 import time
 from dataclasses import dataclass
 
-import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -24,6 +23,7 @@ from worker.events.redis_stream import check_stream
 from worker.operations import canary
 from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
 from worker.runtime.broker_url import read_broker_url
+from worker.runtime.wake_ups import Waker
 
 HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
@@ -33,9 +33,6 @@ STALE_SECONDS = 10.0
 """Beat sweeps each second, and a batch takes less: after ten seconds something is wrong."""
 LATE_SECONDS = 30.0
 """A command that was due for so long and is not claimed: more become due than are carried out."""
-
-
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +46,12 @@ class Check:
     """What the part answered, for the operator alone."""
 
 
-def leave_heartbeat(redis: Redis) -> None:
+def leave_heartbeat(waker: Waker) -> None:
     """Record that a worker is consuming now. An unreachable Redis is logged, not raised."""
     try:
-        redis.set(HEARTBEAT, f"{time.time():.3f}", ex=HEARTBEAT_SECONDS)
+        waker.redis.set(HEARTBEAT, f"{time.time():.3f}", ex=HEARTBEAT_SECONDS)
     except RedisError as error:
-        log.warning("heartbeat.not_written", error=str(error))
+        waker.outage.note(error)
 
 
 def examine(

@@ -9,21 +9,23 @@ from the table.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.runtime.broker_errors import BROKER_ERRORS
+from worker.runtime.outage import Outage
 
 KEY_MS = 1_000
 """Milliseconds until a coalescing key expires: a lost wake-up delays work by no more than this."""
 EXPIRES_SECONDS = 60.0
 """A wake-up that is older says nothing: the sweep has run since."""
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+def _make_outage() -> Outage:
+    return Outage("wake_ups.unreachable", "wake_ups.reachable", instead="the sweep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +80,16 @@ class Waker:
     redis: Redis
     send: Callable[[WakeUp], None]
     """Sends the Celery message."""
+    outage: Outage = field(default_factory=_make_outage)
 
     def wake(self, wake_up: WakeUp = PUBLISH) -> None:
         """Send a wake-up unless one is on its way. Raises nothing when Redis or broker is down."""
         try:
             if wake_up.key is None or self.redis.set(wake_up.key, 1, nx=True, px=KEY_MS):
                 self.send(wake_up)
+                self.outage.end()
         except BROKER_ERRORS as error:
-            log.warning("wake_up.not_sent", error=str(error), consequence="the sweep wakes Celery")
+            self.outage.note(error)
 
     def note_arrival(self, wake_up: WakeUp = PUBLISH) -> None:
         """Delete the key before looking for work: what is accepted from now on wakes again."""
@@ -94,4 +98,4 @@ class Waker:
         try:
             self.redis.delete(wake_up.key)
         except RedisError as error:
-            log.warning("wake_up.key_kept", error=str(error), consequence="it expires by itself")
+            self.outage.note(error)  # the key expires by itself

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from redis import Redis
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from schemas.command import PublishRequest, Trigger
 from tests.support.pipeline import Pipeline
@@ -156,6 +157,21 @@ def test_a_redis_that_does_not_answer_costs_less_than_a_second(
         assert time.monotonic() - begun < 1
         admin.client_unpause()
     mute.redis.close()
+
+
+def test_an_outage_of_the_broker_is_logged_once_and_its_end_once(pipeline: Pipeline) -> None:
+    down = [True, True, True, False, False]
+
+    def send(_: object) -> None:
+        if down.pop(0):
+            raise ConnectionRefusedError
+
+    waker = replace(pipeline.waker, send=send)
+    with capture_logs() as lines:
+        while down:
+            waker.wake()
+            waker.note_arrival()
+    assert [line["event"] for line in lines] == ["wake_ups.unreachable", "wake_ups.reachable"]
 
 
 def test_a_wake_up_that_cannot_be_sent_does_not_fail_the_enqueue(pipeline: Pipeline) -> None:

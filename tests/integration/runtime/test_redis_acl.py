@@ -46,8 +46,8 @@ def test_the_user_serves_stream_broker_subscribers_and_health(
     waker.note_arrival(PUBLISH)
     waker.wake()
     assert sent == [PUBLISH]
+    leave_heartbeat(waker)
     waker.redis.close()
-    leave_heartbeat(redis)
     checks = {each.name: each for each in examine(platform, redis, restricted_url)}
     assert all(checks[name].ok for name in ("redis", "broker", "worker", "stream")), checks
     redis.close()
