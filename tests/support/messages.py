@@ -61,6 +61,9 @@ def protocol_1(video_id: int, **parts: Any) -> dict[str, Any]:
     return message | parts
 
 
+CHORD: list[Any] = ["group", {"task": "publish.run_due"}, 0.1, None, [[["result", None], None]]]
+"""What Celery's own `celery.chord_unlock` asks for, again and again."""
+
 INVALID: dict[str, list[Any]] = {
     "bodies": [
         envelope(body="x"),
@@ -84,6 +87,11 @@ INVALID: dict[str, list[Any]] = {
         *(envelope({"task": value}) for value in each(None, [1], {}, "", "\ud800", 7)),
         *(envelope(headers) for headers in each(5, [1], "x")),
         envelope({"task": "publish.run_due"}, body=encode([[], {"video_id": 1}, {}])),
+        envelope({"task": "celery.chord_unlock"}, body=encode([CHORD, {}, {}])),
+        *(
+            envelope({"task": f"celery.{name}"}, body=encode([[], {}, {}]))
+            for name in each("backend_cleanup", "map", "group", "chord")
+        ),
     ],
     "properties": [
         *(envelope(properties=properties) for properties in each(5, [1], "x")),

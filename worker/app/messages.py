@@ -26,6 +26,9 @@ YEARS = range(1970, 9000)
 """Celery drops a message whose time does not fit into the local time zone."""
 JSON = "application/json"
 _WITHOUT_ARGUMENTS = frozenset(wake_up.task for wake_up in WAKE_UPS)
+_TASKS = _WITHOUT_ARGUMENTS | {"publish.enqueue"}
+"""Celery has tasks of its own, which would run: `celery.chord_unlock` sends itself again for ever.
+"""
 
 
 class InvalidMessage(ValueError):
@@ -109,6 +112,8 @@ def rewrite_task(message: Any) -> None:
     fields = {**in_body, **message.headers}
     args, kwargs = _read_arguments(payload)
     task = _check_type(fields["task"], str)
+    if task not in _TASKS:
+        raise InvalidMessage(f"The task {task!r} is unknown.")
     if task in _WITHOUT_ARGUMENTS and (args or kwargs):
         raise InvalidMessage(f"{task} has no arguments.")
     message.headers = {
