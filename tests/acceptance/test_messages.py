@@ -88,6 +88,21 @@ def test_a_message_of_protocol_1_returns_to_its_queue_while_the_inbox_takes_noth
     wait_until(lambda: count_published(pipeline) >= 1, "the message to come again")
 
 
+def test_an_unreadable_unacknowledged_message_does_not_end_the_workers(
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
+) -> None:
+    unreadable = [b"x", b"\xff", b"5", b"[]", b"[1, 2]"]
+    for number, item in enumerate(unreadable):
+        pipeline.redis.hset(UNACKNOWLEDGED, str(number), item)  # pyright: ignore[reportArgumentType]
+        pipeline.redis.zadd("publish-worker:celery:unacked_index", {str(number): 0})
+    worker = celery.worker()
+    send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
+    wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
+    assert count_quarantined(pipeline) == len(unreadable)
+    assert not pipeline.redis.zcard("publish-worker:celery:unacked_index")
+    assert worker.is_running
+
+
 def tag(pipeline: Pipeline) -> Any:
     [found] = pipeline.redis.hkeys(UNACKNOWLEDGED)  # pyright: ignore[reportGeneralTypeIssues]
     return found

@@ -59,6 +59,23 @@ class QoS(kombu_redis.QoS):
                 Channel.to_give_back.append(message)
         super().restore_unacked(client)
 
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """Give a message back to its queue; one that cannot be read is quarantined instead.
+
+        Raises RedisError.
+        """
+        try:
+            super().restore_by_tag(tag, client, leftmost)
+        except RedisError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it would end each worker as it starts
+            channel: Any = self.channel
+            with channel.conn_or_acquire(client) as redis:
+                item = redis.hget(self.unacked_key, tag)
+                quarantine_message(item, f"not an unacknowledged message: {error!r}")
+                redis.zrem(self.unacked_index_key, tag)
+                redis.hdel(self.unacked_key, tag)
+
     def ack(self, delivery_tag: Any) -> None:
         """Acknowledge a message. Raises RedisError.
 
