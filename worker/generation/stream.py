@@ -5,7 +5,7 @@ changes nothing (worker.rules.generation_merge). An entry that cannot be applied
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from redis import Redis
@@ -23,6 +23,9 @@ GROUP = "publish-worker"
 FIELD = "event"
 BATCH = 500
 """Entries that one transaction applies."""
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far Redis's clock may be ahead of ours."""
 
 Rejected = tuple[RawEntry, Exception]
 """An entry that cannot be applied, and why."""
@@ -110,12 +113,14 @@ def _apply_entries(
 def _received_at(entry: RawEntry) -> datetime:
     """Return when Redis received an entry: its ID says so, also when it is delivered again.
 
-    Raises ValueError if the ID, which a producer may choose, is not a time.
+    Default: now, for an ID in the future. A producer may choose one, and all later IDs follow it.
     """
+    now = datetime.now(UTC)
     try:
-        return datetime.fromtimestamp(int(entry[0].partition(b"-")[0]) / 1_000, UTC)
-    except (OverflowError, OSError, ValueError) as error:
-        raise ValueError(f"the entry's ID is not a time: {error}") from None
+        received_at = datetime.fromtimestamp(int(entry[0].partition(b"-")[0]) / 1_000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return now
+    return received_at if received_at < now + CLOCKS_DIFFER else now
 
 
 def _quarantine(engine: Engine, entry: RawEntry, error: Exception) -> None:
