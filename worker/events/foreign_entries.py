@@ -71,13 +71,18 @@ def remove_foreign_entries(engine: Engine, redis: Redis, end: int) -> bool:
     `end` is the stream's last position. One process does it; the others return False.
     """
     own = _find_last_own(redis, end)
-    if end <= own:
+    if end < own or not _has_more(redis, own, end):
         return False
     with outlet.try_lock(engine, "stream") as is_locked:
         if is_locked:
             count = _remove(engine, redis, own)
             log.error("relay.foreign_entries", quarantined=count, after=own)
     return is_locked
+
+
+def _has_more(redis: Redis, own: int, end: int) -> bool:
+    """Whether there is anything after the relay's last entry; `<own>-1` has the same position."""
+    return end > own or bool(redis.xrange(STREAM, min=f"({own}-0", count=1))
 
 
 def _remove(engine: Engine, redis: Redis, own: int) -> int:

@@ -24,10 +24,11 @@ from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 from worker.events.stream_entries import FIELD
 from worker.runtime.outage import Outage
 
-# KEYS: the stream, RELAYED. ARGV[1]: the last position seen before reading. Then pairs (position,
-# event). Appends the events that the stream lacks, stops at the first gap, and returns the last
-# position (-1: the stream has changed since it was looked at: it was lost, so the events that were
-# read may leave a gap; or another program has appended to it).
+# KEYS: the stream, RELAYED. ARGV[1]: the last position seen before reading. ARGV[2]: 1 if the
+# outbox has the event there; then RELAYED may be behind, as an earlier version does not note it.
+# Then pairs (position, event). Appends the events that the stream lacks, stops at the first gap,
+# and returns the last position (-1: the stream has changed since it was looked at: it was lost, so
+# the events that were read may leave a gap; or another program has appended to it).
 APPEND = """
 local function last()
     if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -40,8 +41,10 @@ local function last()
 end
 local at = last()
 local relayed = tonumber(redis.call('GET', KEYS[2]) or '')
-if at < tonumber(ARGV[1]) or (relayed and at > relayed) then return -1 end
-for i = 2, #ARGV, 2 do
+local seen = tonumber(ARGV[1])
+if ARGV[2] == '1' and at == seen then relayed = nil end
+if at < seen or (relayed and at > relayed) then return -1 end
+for i = 3, #ARGV, 2 do
     local position = tonumber(ARGV[i])
     if position > at then
         if position ~= at + 1 and at ~= 0 then break end
@@ -120,12 +123,13 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
         end = read_stream_end(redis)
         with transaction(engine) as tx:
             events = outbox.read_after(tx, end.position - 1, BATCH + 1)
-        if not _is_confirmed(end, events) and remove_foreign_entries(engine, redis, end.position):
+        is_confirmed = _is_confirmed(end, events)
+        if not is_confirmed and remove_foreign_entries(engine, redis, end.position):
             continue
         events = _drop_last_appended(end, events)
         if not events:
             return count
-        arguments: list[str | int] = [end.position]
+        arguments: list[str | int] = [end.position, int(is_confirmed)]
         for event in events:
             arguments += (event.position, to_cloud_event(event, base_url))
         reached = int(append(keys=[STREAM, RELAYED], args=arguments))

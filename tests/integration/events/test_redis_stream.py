@@ -248,7 +248,7 @@ def append_one_batch(pipeline: Pipeline) -> None:
         events = outbox.read_after(tx, 0, redis_stream.BATCH)
     arguments = [part for e in events for part in (e.position, to_cloud_event(e, BASE_URL))]
     pipeline.redis.register_script(redis_stream.APPEND)(
-        keys=[STREAM, RELAYED], args=[0, *arguments]
+        keys=[STREAM, RELAYED], args=[0, 1, *arguments]
     )
 
 
@@ -323,6 +323,7 @@ def read_quarantine(pipeline: Pipeline) -> list[str]:
         ("31-0", document(31, "7")),
         ("31-0", "{}"),
         ("99-0", document(99, "7")),
+        ("30-1", document(30, "7")),
         ("*", "forged"),
         ("18446744073709551615-18446744073709551615", "the last ID of all"),
     ],
@@ -342,6 +343,18 @@ def test_a_foreign_entry_is_quarantined_and_the_relay_goes_on(
     redis_stream.check_stream(outboxed.engine, outboxed.redis)
     [body] = read_quarantine(outboxed)
     assert json.loads(body)["fields"] == {"event": event, "more": "\\xff"}
+
+
+@pytest.mark.parametrize("noted", ["0", "-1", "5", "99"])
+def test_the_relay_goes_on_if_an_earlier_version_appended_and_did_not_note_it(
+    outboxed: Pipeline, noted: str
+) -> None:
+    relay(outboxed)
+    outboxed.redis.set(RELAYED, noted)
+    outboxed.publish(outboxed.video())
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 31)
+    assert not read_quarantine(outboxed)
 
 
 def test_many_foreign_entries_are_quarantined_once_by_several_relays(outboxed: Pipeline) -> None:
