@@ -25,6 +25,7 @@ LOOK_BACK = 500
 
 # KEYS: the stream, RELAYED. ARGV: the relay's last position, SUBSCRIBERS, the IDs to remove.
 # A group that has read what is removed is set back; a subscriber of it joins again without a lease.
+# Returns 1 if there is more to remove.
 REMOVE = """
 local own = ARGV[1] == '0' and '0-1' or ARGV[1] .. '-0' -- Redis takes 0-0 for "not given"
 local function to_table(flat)
@@ -33,10 +34,12 @@ local function to_table(flat)
     return found
 end
 local function is_ahead(id) return tonumber(string.match(id, '^%d+')) > tonumber(ARGV[1]) end
-for i = 3, #ARGV do redis.call('XDEL', KEYS[1], ARGV[i]) end
-if #redis.call('XRANGE', KEYS[1], '(' .. own, '+', 'COUNT', 1) > 0 then return 0 end
 local relayed = redis.call('GET', KEYS[2])
-if relayed and string.match(relayed, '^%d+$') and relayed ~= ARGV[1] then return 0 end
+if relayed and string.match(relayed, '^%d+$') and tonumber(relayed) ~= tonumber(ARGV[1]) then
+    return 0 -- a relay has gone on since
+end
+for i = 3, #ARGV do redis.call('XDEL', KEYS[1], ARGV[i]) end
+if #redis.call('XRANGE', KEYS[1], '(' .. own, '+', 'COUNT', 1) > 0 then return 1 end
 redis.call('SET', KEYS[2], ARGV[1])
 local info = to_table(redis.call('XINFO', 'STREAM', KEYS[1]))
 for _, last in ipairs({info['last-generated-id'], own}) do -- first lower the last deleted ID
@@ -55,7 +58,7 @@ for _, flat in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
         end
     end
 end
-return 1
+return 0
 """
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -68,16 +71,18 @@ class EntryNotRelayed(Exception):
 def remove_foreign_entries(engine: Engine, redis: Redis, end: int) -> bool:
     """Quarantine and remove what is above the relay's last entry; return whether there was any.
 
-    `end` is the stream's last position. One process does it; the others return False.
+    `end` is the stream's last position. If it is below the relay's last entry, another program has
+    begun a new stream: all of it is removed. One process does it; the others return False.
     """
     own = _find_last_own(redis, end)
-    if end < own or not _has_more(redis, own, end):
+    if end >= own and not _has_more(redis, own, end):
         return False
     with outlet.try_lock(engine, "stream") as is_locked:
-        if is_locked:
-            count = _remove(engine, redis, own)
-            log.error("relay.foreign_entries", quarantined=count, after=own)
-    return is_locked
+        if not is_locked or _find_last_own(redis, end) != own:
+            return False  # another process removes them, or has done so and gone on
+        count = _remove(engine, redis, own) if end >= own else _remove_all(engine, redis)
+        log.error("relay.foreign_entries", quarantined=count, after=own if end >= own else 0)
+    return True
 
 
 def _has_more(redis: Redis, own: int, end: int) -> bool:
@@ -89,15 +94,26 @@ def _remove(engine: Engine, redis: Redis, own: int) -> int:
     remove = redis.register_script(REMOVE)
     count = 0
     while True:
-        entries: Any = redis.xrange(STREAM, min=f"({own}-0", count=BATCH)
-        for entry_id, fields in entries:
-            body = {"stream": STREAM, "entry": _to_text(entry_id), "fields": _to_texts(fields)}
-            quarantine(engine, body, EntryNotRelayed("another program put this on the stream"))
-        ids = [entry_id for entry_id, _ in entries]
-        remove(keys=[STREAM, RELAYED], args=[own, SUBSCRIBERS, *ids])
+        ids = _quarantine(engine, redis, f"({own}-0")
         count += len(ids)
-        if len(ids) < BATCH:
+        if not remove(keys=[STREAM, RELAYED], args=[own, SUBSCRIBERS, *ids]):
             return count
+
+
+def _remove_all(engine: Engine, redis: Redis) -> int:
+    """Quarantine the first entries, and delete the stream: the relay appends it again."""
+    ids = _quarantine(engine, redis, "-")
+    redis.delete(STREAM, RELAYED)
+    return len(ids)
+
+
+def _quarantine(engine: Engine, redis: Redis, start: str) -> list[bytes]:
+    """Quarantine a batch of entries from `start` on; return their IDs."""
+    entries: Any = redis.xrange(STREAM, min=start, count=BATCH)
+    for entry_id, fields in entries:
+        body = {"stream": STREAM, "entry": _to_text(entry_id), "fields": _to_texts(fields)}
+        quarantine(engine, body, EntryNotRelayed("another program put this on the stream"))
+    return [entry_id for entry_id, _ in entries]
 
 
 def _find_last_own(redis: Redis, end: int) -> int:

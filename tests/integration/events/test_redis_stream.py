@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -10,9 +11,10 @@ from unittest.mock import patch
 import pytest
 from redis import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from db.events import outbox
+from db.events import outbox, outlet
 from db.session import transaction
 from tests.support.frozen import frozen_redis
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
@@ -373,6 +375,39 @@ def test_a_foreign_entry_on_a_new_stream_is_quarantined(outboxed: Pipeline) -> N
     outboxed.redis.xadd(STREAM, {"event": "forged"})
     relay(outboxed)
     assert ids(outboxed.redis) == expected(1, 30)
+
+
+@pytest.mark.parametrize("position", [1, 3, 29])
+def test_a_stream_that_another_program_began_again_is_replaced(
+    outboxed: Pipeline, position: int
+) -> None:
+    relay(outboxed)
+    outboxed.redis.delete(STREAM)
+    outboxed.redis.xadd(STREAM, {"event": document(position, "7")}, id=f"{position}-0")
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 30)
+    assert len(read_quarantine(outboxed)) == 1
+
+
+def test_a_relay_that_is_second_to_remove_an_entry_removes_nothing_else(
+    outboxed: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay(outboxed)
+    outboxed.redis.xadd(STREAM, {"event": "forged"})
+    outboxed.publish(outboxed.video())
+    lock = outlet.try_lock
+
+    @contextmanager
+    def lock_after_another_relay(engine: Engine, name: str) -> Generator[bool]:
+        monkeypatch.setattr(outlet, "try_lock", lock)
+        relay(outboxed)
+        with lock(engine, name) as is_locked:
+            yield is_locked
+
+    monkeypatch.setattr(outlet, "try_lock", lock_after_another_relay)
+    relay(outboxed)
+    assert ids(outboxed.redis) == expected(1, 31)
+    assert len(read_quarantine(outboxed)) == 1
 
 
 def test_a_foreign_entry_after_those_of_an_earlier_version_is_quarantined(
