@@ -27,6 +27,8 @@ PASSING = [
     "OOM command not allowed when used memory > 'maxmemory'.",
     "TRYAGAIN Multiple keys request during rehashing of slot",
     "WRONGPASS invalid username-password pair or user is disabled.",
+    "ERR Protocol error: unauthenticated multibulk length",
+    "ERR Protocol error: unauthenticated bulk length",
     "ERR max number of clients reached",
     "ERR invalid password",
 ]

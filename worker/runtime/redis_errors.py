@@ -24,6 +24,8 @@ _PASSING = (
 
 _NO_RIGHT_IN_SCRIPT = ("ACL failure in script", "The user executing the script can't")
 """What is NOPERM elsewhere: the answers of Valkey and Redis to a command in a script."""
+_NOT_LOGGED_IN = "Protocol error: unauthenticated"
+"""What is NOAUTH elsewhere: the answer to a long command of a client that has not logged in."""
 
 
 def is_passing(error: BaseException) -> bool:
@@ -35,7 +37,8 @@ def is_passing(error: BaseException) -> bool:
         return True
     if not isinstance(error, ResponseError):
         return False
-    return to_code(error) in _PASSING or str(error).startswith(_NO_RIGHT_IN_SCRIPT)
+    has_no_right = str(error).startswith((*_NO_RIGHT_IN_SCRIPT, _NOT_LOGGED_IN))
+    return to_code(error) in _PASSING or has_no_right
 
 
 def needs_new_connection(error: BaseException) -> bool:
