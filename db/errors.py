@@ -52,12 +52,15 @@ def is_away(error: BaseException) -> bool:
     """Whether the database, or this connection, is unreachable; uncommitted work is rolled back.
 
     psycopg's OperationalError is wider: it also covers a row too large for an index, a deadlock and
-    a statement timeout, which the statement causes.
+    a statement timeout, which the statement causes. Its InternalError without a SQLSTATE is an
+    answer that does not belong to the statement, as a pooler gives that has lost its server.
     """
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, psycopg.Error):
         state = cause.sqlstate
-        lost = isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+        lost = isinstance(
+            cause, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError
+        )
         return lost if state is None else state.startswith(_AWAY)
     return isinstance(error, OperationalError | PoolTimeout)
 

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy import Connection as SqlalchemyConnection
 from sqlalchemy.exc import DisconnectionError
 
-from db.errors import SettingsDropped, is_useless_session
+from db.errors import SettingsDropped, is_away, is_useless_session
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -193,7 +193,7 @@ def transaction(engine: Engine) -> Generator[Connection]:
         if is_useless_session(error):
             session.family.replaced_at = time.monotonic()
             pooled.invalidate()
-        elif session.closed or session.broken:
+        elif session.closed or session.broken or is_away(error):
             pooled.invalidate()
         else:
             pooled.rollback()

@@ -1,10 +1,11 @@
-"""What a database's error says to people outside."""
+"""Database errors: which of them pass, and what they say to people outside."""
 
+import psycopg
 import pytest
 from psycopg import errors
 from sqlalchemy.exc import OperationalError
 
-from db.errors import describe_error
+from db.errors import describe_error, is_away
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,19 @@ from db.errors import describe_error
 )
 def test_an_error_is_described_by_its_primary_message(error: Exception, text: str | None) -> None:
     assert describe_error(error) == (text or "ValueError: 1 validation error for Video")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (psycopg.InternalError("received 2 results from command 'COMMIT'"), True),
+        (psycopg.OperationalError("the connection is lost"), True),
+        (errors.AdminShutdown("terminating connection"), True),
+        (errors.InternalError_("a bug of the server"), False),
+        (errors.ProgramLimitExceeded("index row size exceeds the maximum"), False),
+    ],
+)
+def test_an_answer_that_belongs_to_no_statement_is_a_lost_connection(
+    error: Exception, expected: bool
+) -> None:
+    assert is_away(error) is expected
