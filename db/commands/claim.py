@@ -1,5 +1,6 @@
 """The claim in SQL: lock due commands and their videos' rows; or commands by id."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -158,6 +159,11 @@ due AS (SELECT * FROM fair UNION ALL SELECT * FROM late UNION ALL SELECT * FROM 
             ELSE -1 END AS next_turn""",
 )
 
+# Plan the session's statements again. A session keeps its plan of a claim: with few open commands,
+# every partial index costs the same, and one that was chosen then may be read whole for each
+# command of a batch when there are many.
+FORGET_PLANS = "DISCARD PLANS"
+
 # How many seconds the oldest command that can be claimed has been due.
 LATENESS = f"""
 SELECT extract(epoch FROM clock_timestamp() - due_at)::float8
@@ -219,6 +225,9 @@ MAX_WORKSPACES = 1000
 NOBODY = -1
 """Less than the id of every workspace."""
 
+SLOW_SECONDS = 0.2
+"""A claim that takes longer has probably the plan of a time with few open commands."""
+
 LATE = timedelta(seconds=1)
 """Commands that are later than this were delayed by an outage."""
 
@@ -237,8 +246,11 @@ def claim_due(tx: Connection, limit: int, rotation: Rotation | None = None) -> l
     """
     rotation = rotation or Rotation()
     values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE, "after": rotation.after}
+    started = time.monotonic()
     with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
         claimed = cursor.execute(CLAIM_DUE, values | {"workspaces": MAX_WORKSPACES}).fetchall()
+    if time.monotonic() - started > SLOW_SECONDS:
+        tx.execute(FORGET_PLANS)
     rotation.after = claimed[0].next_turn if claimed else NOBODY
     return claimed
 

@@ -1,5 +1,6 @@
 """One workspace's backlog, failing commands or unready videos delay no other workspace."""
 
+import time
 from collections import Counter
 from datetime import timedelta
 from functools import partial
@@ -252,6 +253,22 @@ def test_a_claim_reads_little_of_a_backlog_however_many_workspaces_there_are(
     fill(pipeline, OTHER, 1)
     pipeline.execute("ANALYZE publisher.publish_command")
     assert count_buffers(pipeline) < 15_000
+
+
+def test_a_claim_is_fast_though_its_plan_is_of_a_time_with_few_commands(pipeline: Pipeline) -> None:
+    for _ in range(20):
+        claim_and_commit(pipeline)
+    pipeline.execute(MANY.replace("now() + n * interval '1 s'", "now() - n * interval '1 ms'"), 1)
+    claim_and_commit(pipeline)
+    started = time.monotonic()
+    assert claim_and_commit(pipeline)
+    assert time.monotonic() - started < 1
+
+
+def claim_and_commit(pipeline: Pipeline) -> int:
+    """Claim a batch, and commit: psycopg forgets its prepared statements after a rollback."""
+    with transaction(pipeline.engine) as tx:
+        return len(claim_due(tx, 250))
 
 
 def count_buffers(pipeline: Pipeline) -> int:
