@@ -240,7 +240,7 @@ class VideoEdits(Frozen):
     visibility: Visibility = UNSET
     category: Id | None = None
     subcategory: Id | None = None
-    tags: Annotated[list[Id], Field(max_length=MAX_TAGS)] = UNSET
+    tags: Annotated[list[Id], Field(max_length=MAX_TAGS, fail_fast=True)] = UNSET
     cover_image: Uri | None = None
     thumbnail: Uri | None = None
 
@@ -273,7 +273,10 @@ class VideoFields(Frozen):
     category: Id | None = None
     subcategory: Id | None = None
     tags: Annotated[
-        list[Id], AfterValidator(_list_each_once), Described({"maxItems": MAX_TAGS})
+        list[Id],
+        Field(fail_fast=True),  # thousands of errors would take a second
+        AfterValidator(_list_each_once),
+        Described({"maxItems": MAX_TAGS}),
     ] = UNSET
     cover_image: _EchoedUri | None = None
     thumbnail: _EchoedUri | None = None

@@ -56,7 +56,9 @@ EndpointUrl = Annotated[
     Described({"format": "uri"}),
 ]
 """worker.webhooks.addresses checks it at registration and at each attempt."""
-EventTypes = Annotated[list[EventType], Field(min_length=1), AfterValidator(_each_once)]
+EventTypes = Annotated[
+    list[EventType], Field(min_length=1, fail_fast=True), AfterValidator(_each_once)
+]
 
 
 class NewWebhookEndpoint(Frozen):

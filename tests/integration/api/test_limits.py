@@ -233,6 +233,15 @@ def test_errors_that_are_too_many_are_counted_and_not_listed(api: Api) -> None:
     assert "40000 errors" in error["detail"]
 
 
+@pytest.mark.parametrize("path", ["/videos/1/publish/", "/webhook-endpoints"])
+def test_the_first_wrong_element_of_a_list_is_its_only_error(api: Api, path: str) -> None:
+    field = "tags" if "publish" in path else "event_types"
+    body = {"url": "https://example.com", field: ["x"] * MAX_ITEMS}
+    answer = api.post(path, "admin", json=body)
+    errors = assert_refused(answer, 422, "invalid-request")["errors"]
+    assert [e["pointer"] for e in errors if e["pointer"].startswith(f"/{field}")] == [f"/{field}/0"]
+
+
 def test_a_hundred_errors_are_listed_and_the_others_counted(api: Api) -> None:
     body = {"commands": [{"video": 1}] * 600}
     problem = assert_refused(api.post("/publish-commands", json=body), 422, "invalid-request")
