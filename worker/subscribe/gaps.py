@@ -4,6 +4,8 @@ Positions have no gaps, so a consumer notices what the stream has lost: the next
 next position, a pending entry is gone, or the stream's tip is beyond the last entry.
 """
 
+import time
+
 import structlog
 
 from db.events import outbox
@@ -18,6 +20,9 @@ from worker.subscribe.stream_entry import ForeignEntry, RawEntry, Source, to_ent
 BATCH = 500
 NO_DATABASE = "there is no database_url to read them from the outbox"
 FORGOTTEN = "the outbox no longer has them"
+REPAIR_SECONDS = 2.0
+"""The relay has removed another program's entry by then, and appended what was missing."""
+PAUSE_SECONDS = 0.2
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -30,6 +35,8 @@ class Gaps:
         self._group = membership.group
         self._connections = membership.connections
         self._base_url = base_url
+        self._first, self._noticed_at = 0, 0.0
+        """The gap that the relay may still repair, and when it was noticed."""
 
     async def read_outbox_ends(self) -> tuple[int | None, int | None]:
         """Return the outbox's last and oldest position; (None, None): no `database_url`."""
@@ -67,7 +74,8 @@ class Gaps:
         count = min(BATCH, last - first + 1)
         found = await self._read(first - 1, count)
         if found is None:
-            raise Gap(first, last, NO_DATABASE)
+            await self._wait_for_repair(first, last)
+            return
         events = [event for event in found if event.position <= last]
         if not events or events[0].position != first:
             await self._skip(first, last, following)
@@ -83,6 +91,15 @@ class Gaps:
             return
         member.position = upto
         log.warning("subscriber.gap_filled", group=self._group.name, first=first, last=upto)
+
+    async def _wait_for_repair(self, first: int, last: int) -> None:
+        """Wait a moment for the relay. Raises Gap if it had time enough."""
+        now = time.monotonic()
+        if first != self._first:
+            self._first, self._noticed_at = first, now
+        if now > self._noticed_at + REPAIR_SECONDS:
+            raise Gap(first, last, NO_DATABASE)
+        await self._connections.pause(PAUSE_SECONDS)
 
     async def _skip(self, first: int, last: int, following: list[RawEntry]) -> None:
         """Skip an entry whose position the outbox has not recorded. Raises Gap otherwise."""

@@ -179,7 +179,7 @@ class Subscriber(BaseSubscriber):
     - `redis_url`: where the stream `video.events` is.
     - `group`: the consumer group's name, without a colon.
     - `database_url`: the publisher's database, to fill gaps of the stream. Default: none; a gap
-      then raises Gap.
+      that the relay does not close within two seconds then raises Gap.
     - `partition`: (i, n) reads only the videos with crc32(partitionkey) % n = i, as the group
       `search.0of4`; i counts from 0. Default: all videos.
     - `start_after`: the position after which a new group starts. Default: the oldest event.

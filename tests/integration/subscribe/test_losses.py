@@ -17,9 +17,10 @@ from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.subscribing import add_events, handled, patience, publish_videos
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
-from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber
+from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber, gaps
 from worker.subscribe.connections import BlockingConnections
 from worker.subscribe.dead_letters import read_letters
+from worker.subscribe.gaps import Gaps
 
 LEASE = "publish-worker:subscriber:search:lease"
 MODES: list[dict[str, Any]] = [{}, {"partition": (0, 1)}]
@@ -150,6 +151,40 @@ def test_a_gap_that_the_outbox_has_pruned_too_is_raised(
         assert (caught.value.first, caught.value.last) == (3, 4)
         subscriber.pass_over(caught.value)
         assert handled(subscriber, 2) == [5, 6]
+
+
+def test_without_a_database_a_gap_is_raised(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "REPAIR_SECONDS", 0)
+    add_events(redis, *"abc")
+    redis.xdel("video.events", "2-0")
+    with Subscriber(redis_url, group="search") as subscriber, patience(subscriber):
+        assert handled(subscriber, 1) == [1]
+        with pytest.raises(Gap) as caught:
+            next(subscriber)
+        assert (caught.value.first, caught.value.last) == (2, 2)
+        subscriber.pass_over(caught.value)
+        assert handled(subscriber, 1) == [3]
+
+
+@pytest.mark.parametrize("entry_id", ["9-0", "9007199254740991-0"])
+def test_without_a_database_a_foreign_entry_is_waited_for_until_the_relay_removes_it(
+    pipeline: Pipeline, redis_url: str, entry_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_videos(pipeline, 2)
+    wait = getattr(Gaps, "_wait_for_repair")  # noqa: B009 - the moment in which a relay comes
+
+    async def relay_and_wait(self: Gaps, first: int, last: int) -> None:
+        redis_stream.relay(pipeline.engine, pipeline.redis, BASE_URL)
+        await wait(self, first, last)
+
+    monkeypatch.setattr(Gaps, "_wait_for_repair", relay_and_wait)
+    with Subscriber(redis_url, group="search") as subscriber, patience(subscriber):
+        assert handled(subscriber, 2) == [1, 2]
+        pipeline.publish(pipeline.video())
+        pipeline.redis.xadd("video.events", {"event": "forged"}, id=entry_id)
+        assert handled(subscriber, 1) == [3]
 
 
 def test_a_gap_of_more_than_one_batch_is_filled_in_order(
