@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from schemas.command import Action, CommandState, Trigger
 from schemas.fields import INT64_MAX, WHOLE, Frozen, ShortText
-from schemas.times import ShownLocalTime, Time
+from schemas.times import CursorTime, ShownLocalTime, Time
 
 
 class PublishCommand(Frozen):
@@ -95,7 +95,7 @@ class CommandFilter(Frozen):
     order: CommandOrder = CommandOrder.NEWEST
     before: UUID | None = None
     """The last command of the previous page."""
-    before_due_at: Time | None = None
+    before_due_at: CursorTime | None = None
     """The `due_at` that the previous page showed for it, in the order `due`. Default: its `due_at`
     now; the command must still exist."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50

@@ -30,6 +30,8 @@ _MINUTE = f"{_DATE}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _SECOND = ":[0-5][0-9](?:[.][0-9]+)?"
 _OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 INSTANT = f"^{_MINUTE}(?:{_SECOND})?{_OFFSET}$"
+CURSOR = INSTANT.replace(_DATE, f"(?:{_DATE}|{FIRST_YEAR - 1}-12-31|{LAST_YEAR + 1}-01-01)")
+"""As INSTANT, and what its first and last times are in UTC, as our own links have them."""
 RFC_3339 = f"^{_MINUTE}{_SECOND}{_OFFSET}$"
 """As INSTANT, and the seconds are not optional."""
 LOCAL = f"^{_MINUTE}(?:{_SECOND})?$"
@@ -49,8 +51,11 @@ def _require_pattern(pattern: str, expected: str) -> BeforeValidator:
 
 
 def _check_year(time: datetime) -> datetime:
-    """Reject the first and last years: converting such a time to another zone can overflow."""
-    if not FIRST_YEAR <= time.year <= LAST_YEAR:
+    """Reject the first and last years: converting such a time to another zone can overflow.
+
+    The pattern of a text has checked its year. In UTC it may be the year before or after.
+    """
+    if not FIRST_YEAR - 1 <= time.year <= LAST_YEAR + 1:
         raise ValueError(f"must be {_YEARS}")
     return time
 
@@ -88,6 +93,8 @@ def _read_as_instant(pattern: str) -> tuple[Any, ...]:
 
 Time = Annotated[AwareDatetime, *_read_as_instant(INSTANT)]
 """An RFC 3339 time with an offset, in UTC once it is read."""
+CursorTime = Annotated[AwareDatetime, *_read_as_instant(CURSOR)]
+"""The time in the link of the next page."""
 ReportTime = Annotated[AwareDatetime, *_read_as_instant(RFC_3339)]
 """A time on a pipeline's clock."""
 LocalTime = Annotated[

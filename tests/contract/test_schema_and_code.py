@@ -1,7 +1,9 @@
 """The published schemas and the code agree: what one accepts, the other accepts as well."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -17,7 +19,7 @@ from schemas.command import (
     UnpublishOptions,
 )
 from schemas.generation import GenerationReport
-from schemas.inbox import RetryRequest
+from schemas.inbox import CommandFilter, RetryRequest
 from schemas.times import INSTANT, LOCAL
 from schemas.video import VideoInput
 from schemas.webhook import NewWebhookEndpoint, ReplayRequest, WebhookEndpointChange
@@ -140,6 +142,17 @@ def test_every_time_of_the_pattern_is_accepted(pattern: str, field: str) -> None
         assert is_accepted(PublishBody, {"publish_at": text} if field == "publish_at" else zone)
 
     accept()
+
+
+@pytest.mark.parametrize("text", ["9000-12-31T23:59:59-23:59", "1900-01-01T00:00:00+23:59"])
+def test_a_time_in_another_year_in_utc_is_accepted_wherever_it_goes(text: str) -> None:
+    body = PublishBody.model_validate({"publish_at": text})
+    request = PublishRequest(video_id=7, publish_at=body.publish_at)
+    shown = request.model_dump(mode="json")["publish_at"]
+    wanted = CommandFilter.model_validate(
+        {"order": "due", "before": UUID(int=1)} | {"before_due_at": shown}
+    )
+    assert wanted.before_due_at == request.publish_at == datetime.fromisoformat(text)
 
 
 # Defaults: a client that is generated from the schema sends them.
