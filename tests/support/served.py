@@ -14,6 +14,7 @@ from tests.support.api import borrow_app
 from tests.support.free_port import free_port
 from tests.support.pipeline import BASE_URL
 from tests.support.waiting import wait_until
+from worker.api.admission import Admission
 from worker.api.streaming.tail import Tail
 from worker.runtime.redis_clients import open_redis
 from worker.runtime.runtime import Runtime
@@ -27,6 +28,7 @@ class Served:
 
     url: str
     tail: Tail
+    admission: Admission
 
     @property
     def stream(self) -> str:
@@ -57,7 +59,7 @@ def _serve(app: FastAPI, port: int) -> Generator[Served]:
     thread.start()
     try:
         wait_until(lambda: server.started, "the API to listen")
-        yield Served(f"http://127.0.0.1:{port}", app.state.tail)
+        yield Served(f"http://127.0.0.1:{port}", app.state.tail, app.state.admission)
     finally:
         # In a thread there are no signals; what one would do first, is done here.
         server.servers[0].get_loop().call_soon_threadsafe(app.state.tail.stop)

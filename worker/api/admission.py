@@ -106,6 +106,7 @@ class Turn:
 
     def __init__(self) -> None:
         self._accounts: list[UsageAccount] = []
+        self._slots_of: UsageAccount
         self._body_bytes = 0
         self._works = False
 
@@ -113,6 +114,11 @@ class Turn:
         """Be counted in an account. Raises ApiProblem."""
         account.begin()
         self._accounts.append(account)
+        self._slots_of = account
+
+    def use_slots_of(self, account: UsageAccount) -> None:
+        """Wait for a slot of an account without being counted in it."""
+        self._slots_of = account
 
     def add_body(self, size: int) -> None:
         """Count a part of the body. Raises ApiProblem."""
@@ -129,7 +135,7 @@ class Turn:
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        """Run the block when one of the last account's slots is free. Raises ApiProblem."""
+        """Run the block when one of the slots is free. Raises ApiProblem."""
         await self._start()
         try:
             yield
@@ -144,18 +150,19 @@ class Turn:
         await self._start()
 
     async def _start(self) -> None:
-        last = self._accounts[-1]
+        account = self._slots_of
         try:
             async with asyncio.timeout(TURN_SECONDS):
-                await last.slots.acquire()
+                await account.slots.acquire()
         except TimeoutError:
-            raise last.refuse_wait() from None
+            is_counted = account in self._accounts
+            raise account.refuse_wait() if is_counted else ApiProblem(OVERLOADED) from None
         self._works = True
 
     def _stop(self) -> None:
         if self._works:
             self._works = False
-            self._accounts[-1].slots.release()
+            self._slots_of.slots.release()
 
 
 def current_turn(request: Request) -> Turn:

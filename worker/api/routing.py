@@ -66,9 +66,12 @@ class GuardedRoute(APIRoute):
         admission: Admission = request.app.state.admission
         turn.join(admission.process)
         caller = request.state.caller = await identifier(request) if identifier else None
-        if identifier is not identify_reader:  # EventSource gives up for good after a 429
-            for account in admission.accounts(caller, self.path):
-                turn.join(account)
+        accounts = admission.accounts(caller, self.path)
+        if identifier is identify_reader:  # no rate: EventSource gives up for good after a 429
+            turn.use_slots_of(accounts[-1])
+            return
+        for account in accounts:
+            turn.join(account)
 
 
 class Router(APIRouter):

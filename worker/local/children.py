@@ -67,9 +67,13 @@ def listen(settings: UpSettings) -> socket.socket:
     refused = ""
     for port in ports:
         try:
-            return socket.create_server((settings.api_host, port), family=family)
+            listener = socket.create_server((settings.api_host, port), family=family)
         except OSError as error:
             refused = f"The API cannot listen on {settings.api_host}:{port}: {error.strerror}."
+        else:
+            # uvicorn takes a socket that it is given for one of Unix, and does not set it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return listener
     raise SettingsError(f"{refused} Choose another API_PORT or API_HOST.")
 
 

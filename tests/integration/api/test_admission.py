@@ -1,16 +1,20 @@
 """Admission: what one key or workspace may use, and that the others do not notice."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from db.session import transaction
 from tests.support.api import Api
+from tests.support.served import served
 from tests.support.waiting import wait_until
 from worker.api import admission
 from worker.api.admission import MIB, Admission, Limits, UsageAccount
 from worker.api.problems import ApiProblem
+from worker.operations.api_keys import identify
 
 WAIT = {"Prefer": "wait=20"}
 LOCK = """
@@ -127,6 +131,24 @@ def test_sixty_slow_requests_of_one_workspace_do_not_delay_another(api: Api) -> 
         assert blocked(api) == admission.AT_ONCE
         tx.execute("ROLLBACK")
         assert {each.result().status_code for each in slow} <= {200, 503}
+
+
+def test_streams_that_one_workspace_opens_do_not_delay_those_of_another(
+    api: Api, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "TURN_SECONDS", 0.1)
+
+    def open_stream(key: str) -> int:
+        headers = {"Authorization": f"Bearer {api.secret(key)}"}
+        with httpx.stream("GET", server.stream, headers=headers) as answer:
+            return answer.status_code
+
+    with served(api.engine, redis_url) as server:
+        assert open_stream("read") == 200
+        caller = identify(api.engine, api.secret("read"))
+        server.admission.accounts(caller, "")[-1].slots = asyncio.Semaphore(0)
+        assert open_stream("read") == 503
+        assert open_stream("elsewhere") == 200
 
 
 def test_a_request_whose_turn_does_not_come_is_refused(
