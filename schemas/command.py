@@ -149,7 +149,9 @@ class PublishBody(VideoFields, PublishOptions):
         "dependentRequired": dict.fromkeys(VideoInput.model_fields, _VIDEO_REQUIRED)
     }
 
-    template: dict[str, JsonValue] = UNSET
+    template: dict[str, JsonValue] | None = None
+    """The platform's client sends it; it is not read. null is valid for the sake of clients that
+    send an empty object where it is not."""
     owner: OwnerReference = UNSET
     title: EchoedTitle = UNSET
     workspace: Id = UNSET

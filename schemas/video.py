@@ -272,12 +272,17 @@ class VideoFields(Frozen):
     visibility: Visibility = UNSET
     category: Id | None = None
     subcategory: Id | None = None
-    tags: Annotated[
-        list[Id],
-        Field(fail_fast=True),  # thousands of errors would take a second
-        AfterValidator(_list_each_once),
-        Described({"maxItems": MAX_TAGS}),
-    ] = UNSET
+    tags: (
+        Annotated[
+            list[Id],
+            Field(fail_fast=True),  # thousands of errors would take a second
+            AfterValidator(_list_each_once),
+            Described({"maxItems": MAX_TAGS}),
+        ]
+        | None
+    ) = None
+    """All tags of the video. null: they are kept, because clients in Java send an empty list for a
+    list that was left out if null is not valid."""
     cover_image: _EchoedUri | None = None
     thumbnail: _EchoedUri | None = None
     deleted_at: Time | None = None
@@ -321,6 +326,8 @@ class VideoInput(VideoFields):
     def list_sent(self) -> dict[str, Any]:
         """Return the editorial fields that the caller sent."""
         sent = self.model_fields_set & VideoEdits.model_fields.keys()
+        if self.tags is None:
+            sent -= {"tags"}
         return {name: getattr(self, name) for name in sent}
 
     def find_errors(self) -> dict[str, ErrorDetails]:

@@ -61,7 +61,7 @@ EventTypes = Annotated[
 ]
 
 
-class NewWebhookEndpoint(Frozen):
+class WebhookRegistration(Frozen):
     """An endpoint to register."""
 
     url: EndpointUrl

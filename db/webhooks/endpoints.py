@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from db.session import Connection
 from schemas.values.delivery import Receiver
 from schemas.values.page import Page, to_page
-from schemas.webhook import MAX_ENDPOINTS, EndpointFilter, NewWebhookEndpoint, WebhookEndpoint
+from schemas.webhook import MAX_ENDPOINTS, EndpointFilter, WebhookEndpoint, WebhookRegistration
 
 _COLUMNS = """id, workspace_id, url, description, event_types, state, disabled_reason,
     failing_since, created_at,
@@ -75,7 +75,7 @@ FROM publisher.webhook_endpoint WHERE id = %(id)s
 DELETE = "DELETE FROM publisher.webhook_endpoint WHERE id = %(id)s"
 
 
-def insert(tx: Connection, endpoint_id: UUID, new: NewWebhookEndpoint, **values: Any) -> bool:
+def insert(tx: Connection, endpoint_id: UUID, new: WebhookRegistration, **values: Any) -> bool:
     """Insert an endpoint; False if the workspace has reached its limit.
 
     `values`: workspace_id, secret, and after, the position after which it receives events.

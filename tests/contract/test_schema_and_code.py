@@ -22,7 +22,7 @@ from schemas.generation import GenerationReport
 from schemas.inbox import CommandFilter, RetryRequest
 from schemas.times import INSTANT, LOCAL
 from schemas.video import VideoInput
-from schemas.webhook import NewWebhookEndpoint, ReplayRequest, WebhookEndpointChange
+from schemas.webhook import ReplayRequest, WebhookEndpointChange, WebhookRegistration
 from tests.support.json_bodies import bodies
 from worker.api.application import create_app
 from worker.api.documents.asyncapi import document as asyncapi_document
@@ -32,7 +32,7 @@ REQUESTS: dict[str, type[BaseModel]] = {
     for model in (
         CommandChange,
         GenerationReport,
-        NewWebhookEndpoint,
+        WebhookRegistration,
         PublishBody,
         PublishRequest,
         PublishRequests,
@@ -158,10 +158,16 @@ def test_a_time_in_another_year_in_utc_is_accepted_wherever_it_goes(text: str) -
 # Defaults: a client that is generated from the schema sends them.
 
 
+EMPTY: dict[str, Any] = {"array": [], "object": {}}
+
+
 def add_defaults(
     schema: dict[str, Any], document: dict[str, Any], body: dict[str, Any]
 ) -> dict[str, Any]:
-    """The body with the defaults of the schema, as a generated client fills them in."""
+    """The body with the defaults of the schema, as a generated client fills them in.
+
+    Clients in Java also fill in an empty list or map, where null is not valid.
+    """
     while "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     for choice in schema.get("anyOf", ()):
@@ -171,6 +177,8 @@ def add_defaults(
             body = body | {field: add_defaults(part, document, body[field])}
         elif "default" in part:
             body = {field: part["default"]} | body
+        elif part.get("type") in EMPTY:
+            body = {field: EMPTY[part["type"]]} | body
     return body
 
 
@@ -185,7 +193,7 @@ def add_defaults(
         ("CommandChange", {"publish_before": "2026-12-01T18:00:00Z"}),
         ("RetryRequest", {}),
         ("GenerationReport", {"kind": "completed"}),
-        ("NewWebhookEndpoint", {"url": "https://hooks.example.com/"}),
+        ("WebhookRegistration", {"url": "https://hooks.example.com/"}),
         ("WebhookEndpointChange", {"state": "enabled"}),
         ("ReplayRequest", {"since_position": 5}),
         ("ReplayRequest", {"failed": True}),
@@ -200,6 +208,12 @@ def test_a_body_with_all_defaults_means_the_same(
     assert [video.to_edits().model_fields_set for video in find_videos(given)] == [
         video.to_edits().model_fields_set for video in find_videos(wanted)
     ]
+
+
+def test_tags_that_are_null_are_kept() -> None:
+    video = PublishBody.model_validate(DOCUMENTED | {"tags": None}).to_video()
+    assert video
+    assert "tags" not in video.to_edits().model_fields_set
 
 
 @pytest.mark.parametrize("name", ["PublishBody", "VideoInput", "CommandChange"])

@@ -11,10 +11,10 @@ from schemas.webhook import (
     DeliveryState,
     EndpointFilter,
     EndpointState,
-    NewWebhookEndpoint,
     ReplayRequest,
     WebhookEndpointChange,
     WebhookEndpointWithSecret,
+    WebhookRegistration,
 )
 from worker.cli.connect import find_settings, open_database
 from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
@@ -91,7 +91,7 @@ def create(
         "event_types": event_type or None,
         "description": description,
     }
-    new = to_model(NewWebhookEndpoint.model_validate, fields)
+    new = to_model(WebhookRegistration.model_validate, fields)
     with open_database() as engine:
         created = endpoints.create(engine, new, None, allow_private=_allow_private())
     _print_secret(created, as_json=as_json)

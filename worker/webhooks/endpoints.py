@@ -23,10 +23,10 @@ from schemas.webhook import (
     MAX_ENDPOINTS,
     EndpointFilter,
     EndpointState,
-    NewWebhookEndpoint,
     WebhookEndpoint,
     WebhookEndpointChange,
     WebhookEndpointWithSecret,
+    WebhookRegistration,
 )
 from worker.webhooks.addresses import AddressRefused
 from worker.webhooks.look_ups import LookUpsBusy, check_url
@@ -82,7 +82,7 @@ class EventNotKept(EndpointError):
 
 
 def create(
-    engine: Engine, new: NewWebhookEndpoint, workspace_id: int | None, *, allow_private: bool
+    engine: Engine, new: WebhookRegistration, workspace_id: int | None, *, allow_private: bool
 ) -> WebhookEndpointWithSecret:
     """Create an endpoint, which receives every later event of its types.
 

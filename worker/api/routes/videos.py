@@ -106,6 +106,7 @@ def _enqueue_responses(done: str) -> Responses:
     operation_id="publish-create",
     summary="Publish a video",
     status_code=202,
+    response_model=PublishCommand,
     dependencies=[RequiresJson],
     responses=_enqueue_responses("Published within the time of `Prefer: wait`: the whole Video."),
 )
@@ -123,7 +124,7 @@ async def publish(
     ],
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
-) -> PublishCommand | Video:
+) -> PublishCommand | Response:
     """Accept the command and answer `202`. It is carried out once the video is ready, and not
     before `publish_at`.
 
@@ -151,6 +152,7 @@ async def publish(
     operation_id="unpublish-create",
     summary="Unpublish a video",
     status_code=202,
+    response_model=PublishCommand,
     dependencies=[RequiresJson],
     responses=_enqueue_responses("Unpublished within the time of `Prefer: wait`: the whole Video."),
 )
@@ -168,7 +170,7 @@ async def unpublish(
     ],
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
-) -> PublishCommand | Video:
+) -> PublishCommand | Response:
     """Accept the command and answer `202`. It is carried out at once, or at `unpublish_at`.
 
     The video becomes a draft again. Its URL is reserved for it, and answered with `404` until the
@@ -202,7 +204,7 @@ async def _enqueue(
     runtime: Runtime,
     publish_request: PublishRequest,
     origin: Origin,
-) -> PublishCommand | Video:
+) -> PublishCommand | Response:
     """Enqueue, and answer the command, or the Video if it is done within `Prefer: wait`."""
     accepted = await to_thread.run_sync(
         enqueue, runtime.engine, runtime.waker, [publish_request], origin
@@ -216,9 +218,9 @@ async def _enqueue(
             has_ended = await request.app.state.outcome_watcher.wait(command.id, seconds)
         if has_ended:
             found = await to_thread.run_sync(_read_result, runtime, command.id, origin)
-            response.status_code = 200
-            response.headers["ETag"] = found.etag
-            return found.video
+            headers = {**response.headers, "ETag": found.etag}
+            document = found.video.model_dump_json()
+            return Response(document, 200, headers, media_type="application/json")
         command = await to_thread.run_sync(
             read_command, runtime.engine, command.id, origin.workspace_id
         )

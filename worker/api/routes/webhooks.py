@@ -8,7 +8,6 @@ from fastapi import Body, Path, Query, Response
 from schemas.webhook import (
     DeliveryFilter,
     EndpointFilter,
-    NewWebhookEndpoint,
     Replayed,
     ReplayRequest,
     WebhookDeliveries,
@@ -18,6 +17,7 @@ from schemas.webhook import (
     WebhookEndpointChange,
     WebhookEndpoints,
     WebhookEndpointWithSecret,
+    WebhookRegistration,
     WebhookTest,
 )
 from worker.api import problems
@@ -85,7 +85,7 @@ def create(
     runtime: CurrentRuntime,
     caller: AdminCaller,
     body: Annotated[
-        NewWebhookEndpoint, LimitedErrors, Body(openapi_examples=examples.NEW_ENDPOINT_EXAMPLES)
+        WebhookRegistration, LimitedErrors, Body(openapi_examples=examples.NEW_ENDPOINT_EXAMPLES)
     ],
 ) -> WebhookEndpointWithSecret:
     """Register an endpoint, and return its secret; the secret is not shown again.
