@@ -25,7 +25,7 @@ from worker.events.stream_entries import FIELD
 from worker.runtime.outage import Outage
 
 # KEYS: the stream, RELAYED. ARGV[1]: the last position seen before reading. ARGV[2]: 1 if the
-# outbox has the event there; then RELAYED may be behind, as an earlier version does not note it.
+# outbox has the event there; then RELAYED may be too low: an earlier version does not note it.
 # Then pairs (position, event). Appends the events that the stream lacks, stops at the first gap,
 # and returns the last position (-1: the stream has changed since it was looked at: it was lost, so
 # the events that were read may leave a gap; or another program has appended to it).
