@@ -3,6 +3,8 @@
 postgresql://user:password@host1:5432,host2:5432/database?target_session_attrs=read-write
 """
 
+import re
+
 import psycopg
 from psycopg.conninfo import make_conninfo
 
@@ -11,6 +13,9 @@ from db.session import read_url
 SCHEMES = ("postgresql://", "postgres://", "postgresql+")
 NOWHERE = "/nonexistent"
 """A folder for libpq to look for a socket in: it checks every parameter before it looks."""
+UNREADABLE = "it cannot be read (percent-encode the password)"
+UNKNOWN_PARAMETER = re.compile(r'invalid URI query parameter: "\w+"')
+"""libpq's text for a misspelt parameter. Others of its texts quote the password."""
 REACHED = "connection to server"
 
 
@@ -26,11 +31,12 @@ def check_parameters(database_url: str) -> None:
         given = read_url(database_url)
     except psycopg.ProgrammingError as error:
         text = str(error).strip()
-        if "query parameter" not in text:  # other texts quote the password
-            text = "it cannot be read (percent-encode the password)"
-        raise InvalidDatabaseUrl(text) from None
-    hosts = given.get("host", "").count(",") + 1
-    nowhere = {"host": ",".join([NOWHERE] * hosts), "hostaddr": ""}
+        is_name = UNKNOWN_PARAMETER.fullmatch(text)
+        raise InvalidDatabaseUrl(text if is_name else UNREADABLE) from None
+    hosts, name = given.get("host", ""), given.get("dbname", "")
+    if "@" in hosts.removeprefix("@") + name:  # a part of the password, which errors would show
+        raise InvalidDatabaseUrl(UNREADABLE)
+    nowhere = {"host": ",".join([NOWHERE] * (hosts.count(",") + 1)), "hostaddr": ""}
     answer = _ask_libpq(make_conninfo(**{**given, **nowhere}))
     if not answer.startswith(REACHED):
         raise InvalidDatabaseUrl(answer)

@@ -32,9 +32,14 @@ from worker.runtime.server_urls import (
 Client = TypeVar("Client", bound=Redis)
 SCHEMES = ("redis", "rediss", "unix", "sentinel")
 SECONDS = ("socket_timeout", "socket_connect_timeout", "health_check_interval")
+LEAST = {"db": 0, "max_connections": 1, "health_check_interval": 0}
+TINY, LONGEST = 0.001, 2**31 - 1
+"""A timeout of 0 never waits, so each answer would be too late."""
 PARAMETERS = ("db", "client_name", "max_connections", *SECONDS)
 SENTINEL_PARAMETERS = ("master_name", "sentinel_username", "sentinel_password", "ssl")
 SENTINEL_PORT = 26379
+LONGEST_LABEL = 63
+"""The longest part of a host name, in characters."""
 QUICK = {"socket_connect_timeout": 1, "socket_timeout": 1}
 """A sentinel that is down must not hold us up: another one is asked, without redis-py's ten retries
 of some seconds. Each connection to the primary begins with this question."""
@@ -127,6 +132,8 @@ def _split(url: str) -> SplitResult:
         raise InvalidUrl("its host or port is not valid") from None
     if parts.scheme not in SCHEMES:
         raise InvalidUrl(f"its scheme must be one of {', '.join(SCHEMES)}")
+    if max(map(len, unquote(parts.hostname or "").split("."))) > LONGEST_LABEL:
+        raise InvalidUrl("its host or port is not valid")  # Python raises UnicodeError for it
     return parts
 
 
@@ -141,6 +148,9 @@ def _to_options(parts: SplitResult, path: str, parameters: dict[str, str]) -> di
 
 def _to_number(name: str, text: str) -> int | float:
     try:
-        return float(text) if name in SECONDS else int(text)
+        number = float(text) if name in SECONDS else int(text)
     except ValueError:
         raise InvalidUrl(f"{name} must be a number") from None
+    if not LEAST.get(name, TINY) <= number <= LONGEST:
+        raise InvalidUrl(f"{name} is out of range")
+    return number

@@ -63,6 +63,8 @@ class Tls:
 
 def split_parameters(url: str) -> tuple[str, dict[str, str]]:
     """Return a URL without its parameters, and them. Raises InvalidUrl."""
+    if any(character.isspace() for character in url):
+        raise InvalidUrl("it has a space or the end of a line in it")
     base, _, query = url.partition("?")
     if "#" in url or "@" in query:
         raise InvalidUrl("a `#`, `?`, `/` or `@` in a password must be percent-encoded")
