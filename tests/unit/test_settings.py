@@ -54,3 +54,29 @@ def test_a_public_base_url_may_have_a_port_and_a_path(url: str) -> None:
 def test_a_default_wait_is_between_none_and_a_minute(seconds: float) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate({"publish_wait_seconds": seconds})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "advice"),
+    [
+        ("log_level", "trace", "use DEBUG, INFO, WARNING or ERROR"),
+        ("outlets", "stream,kafka", "use stream, or stream,amqp"),
+        ("cors_origins", "https://a.example/", "use origins without a path"),
+        ("platform_schema", "Pub lic", "use the name of a schema"),
+        ("media_base_url", "https://[v1.x]/", "it must be an http or https URL"),
+        ("media_base_url", "https://me:secret@cdn.example.com", "it must be an http or https URL"),
+        ("stream_keep_days", "inf", "less than or equal"),
+        ("canary_video_id", "99999999999999999999", "less than"),
+    ],
+)
+def test_a_setting_that_is_not_valid_is_refused_with_what_is(
+    setting: str, value: str, advice: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({setting: value})
+    text = explain(refused.value)
+    assert text is not None
+    assert text.startswith(f"{setting.upper()} is not valid: ")
+    assert advice in text
+    assert "^" not in text
+    assert "secret" not in text

@@ -31,6 +31,17 @@ NOT_MIGRATED = (
 )
 
 
+VALID = {
+    "LOG_LEVEL": "use DEBUG, INFO, WARNING or ERROR",
+    "LOG_FORMAT": "use console or json",
+    "OUTLETS": "use stream, or stream,amqp",
+    "PLATFORM_SCHEMA": "use the name of a schema, in lower case",
+    "CORS_ORIGINS": "use origins without a path, such as https://app.example.com, separated by "
+    "commas without spaces, or *",
+}
+"""What a setting may be, where Pydantic's own text would be a regular expression or a list."""
+
+
 READ_ONLY = "It is a standby, or read-only for now: use the primary, or try again later."
 
 
@@ -49,8 +60,7 @@ def explain(error: BaseException) -> str | None:
             return str(error)
         case ValidationError() if error.title in (Settings.__name__, UpSettings.__name__):
             text = "; ".join(
-                f"{'.'.join(map(str, each['loc'])).upper()} is not valid: "
-                + each["msg"].removeprefix("Value error, ")
+                _explain_setting(".".join(map(str, each["loc"])).upper(), each["msg"])
                 for each in error.errors(include_url=False, include_input=False)
             )
         case InvalidUrl() | InvalidDatabaseUrl():
@@ -136,10 +146,17 @@ def explain_database_error(error: Exception) -> str:
         case ReadOnlySqlTransaction():
             advice = READ_ONLY
         case InsufficientPrivilege():
-            advice = "GRANT that to the user of DATABASE_URL."
+            advice = (
+                "Connect as a role that has this right (migrations and keys need the owner of our "
+                "schema), or grant it to the user of DATABASE_URL."
+            )
         case _:
             advice = "Check DATABASE_URL."
     return f"The database refuses: {answer}. {advice}"
+
+
+def _explain_setting(name: str, message: str) -> str:
+    return f"{name} is not valid: {VALID.get(name) or message.removeprefix('Value error, ')}"
 
 
 def _is_of_pooler(error: BaseException, answer: str) -> bool:

@@ -95,9 +95,7 @@ class Settings(BaseSettings):
     publish_wait_seconds: Annotated[int, Field(ge=0, le=60)] = 0
     """How long the API waits for the end of a command if the caller does not send `Prefer: wait`:
     it answers with the Video, as the platform's API does; 0: it answers with the command."""
-    media_base_url: (
-        Annotated[str, StringConstraints(pattern=r"^https?://[^/?#]+[^?#]*$")] | None
-    ) = None
+    media_base_url: Annotated[str, AfterValidator(_check_base_url)] | None = None
     """The prefix of files' paths, where the platform's rows have paths in place of URIs."""
     cors_origins: (
         Annotated[
@@ -110,13 +108,13 @@ class Settings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
     data_dir: Path | None = None
     """Where the embedded engines keep their data."""
-    stream_keep_days: Annotated[float, Field(gt=0)] = 7
+    stream_keep_days: Annotated[float, Field(gt=0, le=36_500)] = 7
     """How long an event stays on the stream."""
-    outbox_keep_days: Annotated[float, Field(gt=0)] = 30
+    outbox_keep_days: Annotated[float, Field(gt=0, le=36_500)] = 30
     """How long an event stays in the outbox, from which a lost stream is rebuilt."""
-    command_keep_days: Annotated[float, Field(gt=0)] = 30
+    command_keep_days: Annotated[float, Field(gt=0, le=36_500)] = 30
     """How long a finished command can be asked for."""
-    canary_video_id: Annotated[int, Field(ge=1)] | None = None
+    canary_video_id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     """A hidden video, in a workspace of its own, that is published and withdrawn in turn, once a
     minute, to see that scheduling works; where the platform's tables are ours, it has one."""
     webhooks_allow_private: bool = False
