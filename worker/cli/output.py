@@ -40,7 +40,7 @@ def exit_on_refusal() -> Generator[None]:
     try:
         yield
     except TyperException as error:
-        if text := error.format_message():  # without one, the help text was printed
+        if text := " ".join(error.format_message().split()):  # else the help text was printed
             complain(f"{to_printable(text)} (see `{_command_of(error)} --help`)")
         raise SystemExit(error.exit_code) from None
     except OSError as error:

@@ -223,6 +223,13 @@ def test_a_database_url_that_is_not_valid_is_refused(run: Run, redis_url: str, u
 
 
 @pytest.mark.usefixtures("here")
+def test_a_missing_option_is_one_line_without_escapes(run: Run) -> None:
+    done = run("keys", "create", "--name", "nightly")
+    assert done.code == 2
+    assert "Choose from: events, read, publish, admin (see" in done.complaint
+
+
+@pytest.mark.usefixtures("here")
 def test_a_setting_that_is_not_valid_is_refused(run: Run) -> None:
     done = run("status", OUTLETS="kafka")
     assert done.code == 1
