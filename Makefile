@@ -62,7 +62,7 @@ endif
 $(STAMP): pyproject.toml requirements-demo.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "Python 3.11 or later is needed, and $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "Installing into .venv (once; half a minute or so) ..."
+	@echo "Installing into .venv (once; one or two minutes) ..."
 	@test '$(filter reinstall,$^)' = '' && test -e $@ || $(PYTHON) -m venv --clear .venv
 	@rm -f $@ $(DEV_STAMP)
 	@$(PIP) --require-hashes -r requirements-demo.lock

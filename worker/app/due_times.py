@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from db.commands import due_times
 from db.errors import DATABASE_ERRORS
 from db.session import Connection
+from worker.runtime.outage import Outage
 
 READ_EVERY_SECONDS = 1.0
 RETRY_SECONDS = 0.5
@@ -36,6 +37,7 @@ class DueTimes:
         """The database's clock minus ours, in seconds."""
         self._connection: Connection | None = None
         self._read_at = time.monotonic()
+        self._outage = Outage("due_times.database_unreachable", "due_times.database_reachable")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="due-times", daemon=True)
 
@@ -82,9 +84,10 @@ class DueTimes:
         while not self._stop.is_set():
             try:
                 with due_times.open_listener(self._engine) as self._connection:
+                    self._outage.end()
                     self._follow(self._connection)
             except DATABASE_ERRORS as error:
-                log.warning("due_times.database_unreachable", error=str(error).strip())
+                self._outage.note(error)
             except Exception:  # a thread has no caller that would log it
                 log.exception("due_times.failed", consequence="they are read again")
             self._connection = None

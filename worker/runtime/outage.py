@@ -24,7 +24,7 @@ class Outage:
         """Log an error, unless this outage has had the same cause before."""
         cause = type(error), to_code(error)
         if cause not in self._causes:
-            log.warning(self._begin, **self._known, error=str(error))
+            log.warning(self._begin, **self._known, error=" ".join(str(error).split()))
         self._causes.add(cause)
 
     def end(self) -> None:
