@@ -34,7 +34,7 @@ def refuse(**settings: str) -> str:
         ("redis://:secret@host/0?socket_timeout=0", "out of range"),
         ("redis://:secret@host/0?socket_connect_timeout=nan", "out of range"),
         ("redis://:secret@host/0?max_connections=0", "out of range"),
-        (" redis://:secret@host/0", "space"),
+        ("redis://:secret@ho st/0", "space"),
         (f"redis://:secret@{'a' * 64}.example/0", "host"),
         ("redis://:secret@host/0?db=1&db=2", "twice"),
         ("redis://:secret@host/videos", "db must be a number"),

@@ -24,7 +24,6 @@ from worker.runtime.settings import Settings
         "https://videos.example.com/#top",
         "https://me:secret@videos.example.com",
         "https://videos example.com",
-        " https://videos.example.com",
     ],
 )
 def test_a_public_base_url_that_is_not_a_web_address_is_refused_in_one_line(url: str) -> None:
@@ -80,3 +79,9 @@ def test_a_setting_that_is_not_valid_is_refused_with_what_is(
     assert advice in text
     assert "^" not in text
     assert "secret" not in text
+
+
+@pytest.mark.parametrize("name", ["database_url", "redis_url", "broker_url", "public_base_url"])
+def test_the_line_feed_at_the_end_of_a_secret_from_a_file_is_removed(name: str) -> None:
+    settings = Settings.model_validate({name: "https://publish.example\n"})
+    assert getattr(settings, name) == "https://publish.example"

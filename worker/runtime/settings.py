@@ -70,7 +70,11 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        frozen=True, env_ignore_empty=True, use_attribute_docstrings=True, extra="ignore"
+        frozen=True,
+        env_ignore_empty=True,
+        use_attribute_docstrings=True,
+        extra="ignore",
+        str_strip_whitespace=True,  # a secret from a file often ends with a line feed
     )
 
     database_url: str | None = Field(default=None, repr=False)
