@@ -5,8 +5,9 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.sentinel import MasterNotFoundError, Sentinel
 
-from worker.runtime.redis_errors import is_passing, needs_new_connection
+from worker.runtime.redis_errors import is_passing, needs_new_connection, to_text
 
 REPLICA = [
     "READONLY You can't write against a read only replica.",
@@ -69,3 +70,10 @@ def test_a_replica_s_answer_needs_a_new_connection(answer: str) -> None:
 @pytest.mark.parametrize("answer", PASSING + CAUSED_BY_THE_COMMAND)
 def test_other_answers_keep_the_connection(answer: str) -> None:
     assert not needs_new_connection(BaseParser.parse_error(answer))
+
+
+def test_an_error_of_sentinels_names_no_client() -> None:
+    with pytest.raises(MasterNotFoundError) as raised:
+        Sentinel([("127.0.0.1", 1)], sentinel_kwargs={"password": "secret"}).discover_master("m")
+    assert "ConnectionPool" in str(raised.value)
+    assert to_text(raised.value) == "No master found for 'm'"

@@ -23,6 +23,7 @@ from worker.events.foreign_entries import RELAYED, STREAM, remove_foreign_entrie
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 from worker.events.stream_entries import FIELD
 from worker.runtime.outage import Outage
+from worker.runtime.redis_errors import to_text
 
 # KEYS: the stream, RELAYED. ARGV[1]: the last position seen before reading. ARGV[2]: 1 if the
 # outbox has the event there; then RELAYED may be too low: an earlier version does not note it.
@@ -97,7 +98,7 @@ class StreamOutlet:
         try:
             count = relay(self._engine, self._redis, self._base_url)
         except RedisError as error:
-            raise OutletUnreachable(str(error)) from error
+            raise OutletUnreachable(to_text(error)) from error
         self.outage.end()
         return count
 

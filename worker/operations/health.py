@@ -23,6 +23,7 @@ from worker.events.redis_stream import check_stream
 from worker.operations import canary
 from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
 from worker.runtime.broker_url import read_broker_url
+from worker.runtime.redis_errors import to_text
 from worker.runtime.wake_ups import Waker
 
 HEARTBEAT = "publish-worker:heartbeat"
@@ -96,7 +97,8 @@ def _check_redis(redis: Redis) -> Check:
     try:
         redis.ping()
     except RedisError as error:
-        return _to_failed("redis", error)
+        detail = type(error).__name__
+        return Check(name="redis", ok=False, detail=detail, error=to_text(error))
     return Check(name="redis", ok=True, detail="Answers.")
 
 

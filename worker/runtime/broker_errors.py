@@ -12,6 +12,8 @@ from amqp.exceptions import AccessRefused, AMQPError, MessageNacked, NotAllowed
 from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
+from worker.runtime.redis_errors import to_text
+
 BROKER_ERRORS = (RedisError, AMQPError, MessageNacked, OperationalError, OSError)
 """What a broker, or the way to it, may raise. Network errors are OSErrors."""
 LONGEST_PAUSE_SECONDS = 60.0
@@ -30,7 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 def explain_broker_error(error: BaseException) -> str:
     """Return in one line what the broker answered, or why it did not; without the password."""
     cause = error.__cause__ or error if isinstance(error, OperationalError) else error
-    answer = " ".join(str(cause).split()).rstrip(".") or type(cause).__name__
+    answer = to_text(cause).rstrip(".") or type(cause).__name__
     verb = "refuses us" if isinstance(cause, _REFUSALS) else "cannot be used"
     return f"The broker {verb}: {answer}. Check BROKER_URL and the broker."
 

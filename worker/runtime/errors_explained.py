@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from db.database_url import InvalidDatabaseUrl
 from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, SettingsDropped
 from worker.runtime.printing import print_note
+from worker.runtime.redis_errors import to_text
 from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import Settings, SettingsError, UpSettings
 
@@ -165,7 +166,7 @@ def _is_of_pooler(error: BaseException, answer: str) -> bool:
 
 def explain_redis_error(error: RedisError) -> str:
     """Return what Redis answered, and what to do."""
-    answer = _join_lines(str(error)).rstrip(".")
+    answer = to_text(error).rstrip(".")
     return f"Redis cannot be used: {answer}. Check REDIS_URL and the server."
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from worker.runtime.redis_errors import to_code
+from worker.runtime.redis_errors import to_code, to_text
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -24,7 +24,7 @@ class Outage:
         """Log an error, unless this outage has had the same cause before."""
         cause = type(error), to_code(error)
         if cause not in self._causes:
-            log.warning(self._begin, **self._known, error=" ".join(str(error).split()))
+            log.warning(self._begin, **self._known, error=to_text(error))
         self._causes.add(cause)
 
     def end(self) -> None:

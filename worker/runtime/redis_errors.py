@@ -3,6 +3,7 @@
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.sentinel import MasterNotFoundError
 
 _REPLICA = ("READONLY", "MASTERDOWN", "UNBLOCKED")
 """The server has become a replica: after a failover, another one is the primary."""
@@ -55,3 +56,9 @@ def to_code(error: BaseException) -> str:
         return ""
     code = error.status_code
     return code or (str(error).partition(" ")[0] if isinstance(error, ResponseError) else "")
+
+
+def to_text(error: BaseException) -> str:
+    """Return what an error says in one line, without redis-py's names of the Sentinels' clients."""
+    text = " ".join(str(error).split())
+    return text.partition(" : ")[0] if isinstance(error, MasterNotFoundError) else text
