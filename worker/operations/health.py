@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from db.commands import claim
 from db.errors import DATABASE_ERRORS, describe_error
-from db.revision import is_migrated
+from db.revision import find_missing_schema, is_migrated
 from db.session import transaction
 from db.videos import facts_and_release
 from worker.events.amqp import check_amqp
@@ -88,8 +88,12 @@ def _check_database(engine: Engine) -> Check:
         with transaction(engine) as tx:
             claim.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
             facts_and_release.read_facts(tx, [])
+            missing = find_missing_schema(tx)
     except DATABASE_ERRORS as error:
         return _to_failed("database", error)
+    if missing:
+        detail = f"The schema {missing} does not exist: check PLATFORM_SCHEMA."
+        return Check(name="database", ok=False, detail=detail)
     return Check(name="database", ok=True, detail="Answers, and is migrated.")
 
 

@@ -4,12 +4,12 @@ import pytest
 
 from db.commands import inbox
 from db.commands.canary import VIDEO_ID
-from db.session import transaction
+from db.session import connect, transaction
 from schemas.inbox import CommandFilter
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from worker.enqueue.changes import list_page
-from worker.operations import canary, punctuality
+from worker.operations import canary, health, punctuality
 
 
 def schedule(pipeline: Pipeline, video_id: int | None = None) -> bool:
@@ -147,3 +147,19 @@ def test_readiness_shows_the_message_of_an_error_without_the_row(
     assert "new row violates a check" in answer.text
     assert "ada@" not in answer.text
     assert "DETAIL" not in answer.text
+
+
+def test_a_platform_schema_that_does_not_exist_is_named(
+    pipeline: Pipeline, database_url: str, redis_url: str
+) -> None:
+    engine = connect(database_url, platform_schema="nosuch")
+    [database] = [
+        check
+        for check in health.examine(engine, pipeline.redis, redis_url)
+        if check.name == "database"
+    ]
+    engine.dispose()
+    assert (database.ok, database.detail) == (
+        False,
+        "The schema nosuch does not exist: check PLATFORM_SCHEMA.",
+    )
