@@ -1,10 +1,10 @@
 """Sessions: the engine, and a transaction on the driver's own connection."""
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar, cast
 from uuid import UUID
 
 import psycopg
@@ -19,7 +19,10 @@ from sqlalchemy.exc import DisconnectionError
 
 from db.errors import SettingsDropped, is_away, is_useless_session
 
+T = TypeVar("T")
 Connection = psycopg.Connection[TupleRow]
+Answer = Callable[[], T]
+"""Of a statement in a pipeline. To be called when the pipeline has ended."""
 
 LOCK_SECONDS = 10
 """Less than half of a statement's time, because the position counter is waited for in two steps:
@@ -56,6 +59,9 @@ _KEEPALIVES = {
 _MARK = "publisher.direct"
 """A setting without effect: where it is missing, a connection pooler has dropped the settings."""
 
+_FAMILY = "publish_worker_family"
+"""The engine's option that holds its `Family`."""
+
 # Apply settings until the end of the transaction.
 SET_LOCALLY = """
 SELECT set_config(name, setting, true)
@@ -75,11 +81,14 @@ FROM current_setting('{_MARK}', true) AS mark
 
 
 @dataclass(kw_only=True)
-class _Family:
+class Family:
     """What the sessions of one engine have in common."""
 
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """libpq's."""
     settings: str = ""
     """JSON; applied in each transaction. Empty: they were sent with the connection."""
+    transaction_limit: str = f"{STATEMENT_SECONDS}s"
     answer_seconds: float = STATEMENT_SECONDS + SILENCE_SECONDS
     replaced_at: float = 0.0
     """By `time.monotonic()`: sessions that were opened before are replaced."""
@@ -88,9 +97,40 @@ class _Family:
 class Session(psycopg.Connection[TupleRow]):
     """psycopg's connection; it gives up on a server that hangs."""
 
-    family = _Family()
+    family = Family()
     opened_at = 0.0
     waits_for_ever = False
+
+    @classmethod
+    def open(cls, family: Family) -> Self:
+        """Connect. Raises what psycopg raises, and SettingsDropped."""
+        threshold = None if family.settings else PREPARE_THRESHOLD
+        session = cls.connect(**family.parameters, prepare_threshold=threshold)
+        session.family, session.opened_at = family, time.monotonic()
+        if not family.settings:
+            _check_settings(session)
+        return session
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it was opened before a failover."""
+        return self.opened_at <= self.family.replaced_at
+
+    def apply_settings(self) -> None:
+        """Begin a transaction with the settings, if they could not be sent with the connection."""
+        if self.family.settings:
+            with self.pipeline():  # in one round trip with BEGIN
+                self.execute(SET_LOCALLY, {"settings": self.family.settings})
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Whether an error leaves this session unusable.
+
+        After an error that shows that it is useless, all that were opened before are stale.
+        """
+        if is_useless_session(error):
+            self.family.replaced_at = time.monotonic()
+            return True
+        return self.closed or self.broken or is_away(error)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for the server. Raises OperationalError, and closes, if it does not answer."""
@@ -129,23 +169,16 @@ def connect(
     parameters = _to_parameters(given, {} if through_pooler else settings, writes=writes)
     if through_pooler:
         settings["transaction_timeout"] = settings["statement_timeout"]
-    family = _Family(
+    family = Family(
+        parameters=parameters,
         settings=to_json(settings).decode() if through_pooler else "",
+        transaction_limit=settings["statement_timeout"],
         answer_seconds=statement_seconds + SILENCE_SECONDS,
     )
-
-    def open_session() -> Session:
-        session = Session.connect(
-            **parameters, prepare_threshold=None if through_pooler else PREPARE_THRESHOLD
-        )
-        session.family, session.opened_at = family, time.monotonic()
-        if not through_pooler:
-            _check_settings(session, settings["statement_timeout"])
-        return session
-
     engine = create_engine(
         _to_url(given),
-        creator=open_session,
+        creator=lambda: Session.open(family),
+        execution_options={_FAMILY: family},
         pool_size=pool_size,
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
@@ -154,6 +187,11 @@ def connect(
     event.listen(engine, "checkout", _refuse_stale_session)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def get_family(engine: Engine) -> Family:
+    """Return what the sessions of an engine have in common."""
+    return engine.get_execution_options()[_FAMILY]
 
 
 def _to_parameters(
@@ -184,16 +222,13 @@ def transaction(engine: Engine) -> Generator[Connection]:
     opened before are replaced.
     """
     pooled = engine.raw_connection()
-    session: Any = pooled.driver_connection
+    session = cast("Session", pooled.driver_connection)
     try:
-        _apply_settings(session)
+        session.apply_settings()
         yield session
         session.commit()
     except BaseException as error:
-        if is_useless_session(error):
-            session.family.replaced_at = time.monotonic()
-            pooled.invalidate()
-        elif session.closed or session.broken or is_away(error):
+        if session.is_lost(error):
             pooled.invalidate()
         else:
             pooled.rollback()
@@ -226,9 +261,17 @@ def is_through_pooler(connection: Connection) -> bool:
     return isinstance(connection, Session) and bool(connection.family.settings)
 
 
-def wait_briefly(tx: Connection) -> None:
-    """Limit lock waits of this transaction to 2 seconds; after that LockNotAvailable is raised."""
-    tx.execute("SET LOCAL lock_timeout = '2s'")
+def commit(tx: Connection) -> None:
+    """Commit as a statement of the pipeline, so that it needs no round trip of its own.
+
+    psycopg's own `commit` would read before everything is sent.
+    """
+    tx.execute("COMMIT", prepare=False)
+
+
+def wait_briefly(tx: Connection, seconds: float = 2) -> None:
+    """Limit lock waits of this transaction; after that LockNotAvailable is raised."""
+    tx.execute("SELECT set_config('lock_timeout', %(limit)s, true)", {"limit": f"{seconds:g}s"})
 
 
 def to_array(ids: Iterable[int | UUID]) -> str:
@@ -236,29 +279,22 @@ def to_array(ids: Iterable[int | UUID]) -> str:
     return "{" + ",".join(map(str, ids)) + "}"
 
 
-def _check_settings(session: Session, transaction_limit: str) -> None:
+def _check_settings(session: Session) -> None:
     """Raise SettingsDropped if something between the server and us drops the settings."""
-    row = session.execute(OPEN, {"limit": transaction_limit}).fetchone()
+    row = session.execute(OPEN, {"limit": session.family.transaction_limit}).fetchone()
     session.commit()
     if not row or not row[0]:
         session.close()
         raise SettingsDropped("a connection pooler drops the settings of sessions")
 
 
-def _apply_settings(session: Session) -> None:
-    if session.family.settings:
-        with session.pipeline():  # in one round trip with BEGIN
-            session.execute(SET_LOCALLY, {"settings": session.family.settings})
-
-
 def _begin(connection: SqlalchemyConnection) -> None:
-    session: Any = connection.connection.driver_connection
-    _apply_settings(session)
+    cast("Session", connection.connection.driver_connection).apply_settings()
 
 
 def _refuse_stale_session(session: Session, *_: object) -> None:
     """Have the pool replace a session that was opened before a failover."""
-    if session.opened_at <= session.family.replaced_at:
+    if session.is_stale:
         raise DisconnectionError
 
 

@@ -9,12 +9,12 @@ from uuid import UUID
 from psycopg.rows import class_row, dict_row
 from pydantic_core import to_json
 
-from db.session import Connection, to_array
+from db.session import Answer, Connection, to_array
 from schemas.command import CommandState
 from schemas.inbox import CommandFilter, CommandOrder
 from schemas.values.page import Page
 
-# Insert commands. A time in the past means now.
+# Insert commands, and return what the database has decided. A time in the past means now.
 INSERT = """
 INSERT INTO publisher.publish_command
     (id, action, video_id, workspace_id, trigger, edits, edits_bytes,
@@ -30,6 +30,7 @@ FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
     publish_before timestamptz, expected_revision int, expected_etag text, counterpart_id uuid,
     correlation_id text, traceparent text
 )
+RETURNING id, state, edits, accepted_at, due_at, due_at <= clock_timestamp(), attempts
 """
 
 _COLUMNS = """id, action, video_id, workspace_id, state, reason, detail, trigger, edits,
@@ -199,9 +200,48 @@ class StateCount:
     oldest_due_seconds: float | None
 
 
-def insert(tx: Connection, commands: Sequence[NewCommand]) -> None:
-    """Insert commands in one statement."""
-    tx.execute(INSERT, {"commands": to_json(commands).decode(), "patience": PATIENCE})
+def insert(tx: Connection, commands: Sequence[NewCommand]) -> Answer[list[StoredCommand]]:
+    """Insert commands in one statement. Its answer has them in the same order."""
+    cursor = tx.cursor(binary=True)
+    cursor.execute(INSERT, {"commands": to_json(commands).decode(), "patience": PATIENCE})
+
+    def read_answer() -> list[StoredCommand]:
+        rows = {row[0]: row for row in cursor}
+        return [_to_stored_command(command, rows[command.id]) for command in commands]
+
+    return read_answer
+
+
+def _to_stored_command(command: NewCommand, row: Sequence[Any]) -> StoredCommand:
+    """Return a new command as it is in the inbox, from the row that its insert returned."""
+    _, state, edits, accepted_at, due_at, is_due, attempts = row
+    return StoredCommand(
+        id=command.id,
+        action=command.action,
+        video_id=command.video_id,
+        workspace_id=command.workspace_id,
+        state=state,
+        reason=None,
+        detail=None,
+        trigger=command.trigger,
+        edits=edits,
+        accepted_at=accepted_at,
+        asked_for=command.asked_for,
+        local_time=command.local_time,
+        time_zone=command.time_zone,
+        fold=command.fold,
+        publish_before=command.publish_before,
+        expected_revision=command.expected_revision,
+        expected_etag=command.expected_etag,
+        counterpart_id=command.counterpart_id,
+        due_at=due_at,
+        is_due=is_due,
+        fell_due_at=None,
+        claimed_at=None,
+        attempts=attempts,
+        finished_at=None,
+        correlation_id=command.correlation_id,
+    )
 
 
 def read(tx: Connection, ids: Iterable[UUID], workspace_id: int | None) -> list[StoredCommand]:

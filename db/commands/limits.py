@@ -1,10 +1,11 @@
 """Limits in SQL: how many open commands videos and workspaces have."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from db.session import Connection, to_array
+from db.session import Answer, Connection, to_array
 
 PER_VIDEO = 100
 """The open commands that a video may have."""
@@ -14,13 +15,15 @@ KEPT_FROM = 1_000
 """A workspace with fewer open commands is counted for each request, which is fast."""
 KEPT_FOR = timedelta(seconds=10)
 
-# The number of open commands of videos and workspaces. The counts of large workspaces are kept for
-# a while: counting a million takes a tenth of a second.
+# The number of open commands of videos, and of the workspaces that they are in. The counts of large
+# workspaces are kept for a while: counting a million takes a tenth of a second.
 COUNT_OPEN = """
-WITH workspace AS (SELECT DISTINCT unnest(%(workspaces)s::bigint[]) AS id),
+WITH workspace AS MATERIALIZED (
+    SELECT DISTINCT workspace_id::bigint AS id FROM video WHERE id = ANY(%(videos)s::bigint[])
+),
 kept AS (
     SELECT workspace_id AS id, commands FROM publisher.open_command_count
-    WHERE workspace_id = ANY(%(workspaces)s::bigint[]) AND counted_at > now() - %(kept_for)s
+    WHERE workspace_id IN (SELECT id FROM workspace) AND counted_at > now() - %(kept_for)s
 ),
 counted AS MATERIALIZED (
     SELECT workspace.id, open.commands FROM workspace CROSS JOIN LATERAL (
@@ -57,21 +60,25 @@ FROM unnest(%(videos)s::bigint[]) AS video(id)
 class OpenCommands:
     """How many open commands there are, by id; not counted beyond the limits."""
 
-    of_video: dict[int, int]
-    of_workspace: dict[int, int]
+    of_video: Counter[int]
+    of_workspace: Counter[int]
 
 
-def count_open(tx: Connection, videos: Iterable[int], workspaces: Iterable[int]) -> OpenCommands:
-    """Count the open commands of these videos and workspaces."""
+def count_open(tx: Connection, videos: Iterable[int]) -> Answer[OpenCommands]:
+    """Count the open commands of these videos, and of the workspaces that they are in."""
     values = {
         "videos": to_array(videos),
-        "workspaces": to_array(workspaces),
         "per_video": PER_VIDEO,
         "per_workspace": PER_WORKSPACE,
         "kept_from": KEPT_FROM,
         "kept_for": KEPT_FOR,
     }
-    found = OpenCommands(of_video={}, of_workspace={})
-    for kind, key, commands in tx.execute(COUNT_OPEN, values):
-        (found.of_video if kind == "video" else found.of_workspace)[key] = commands
-    return found
+    cursor = tx.execute(COUNT_OPEN, values)
+
+    def read_answer() -> OpenCommands:
+        found = OpenCommands(of_video=Counter(), of_workspace=Counter())
+        for kind, key, commands in cursor:
+            (found.of_video if kind == "video" else found.of_workspace)[key] = commands
+        return found
+
+    return read_answer

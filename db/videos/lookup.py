@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.rows import class_row, dict_row
 
-from db.session import Connection, to_array
+from db.session import Answer, Connection, to_array
 from schemas.values.caller import Caller
 from schemas.video import VideoInput
 
@@ -117,31 +117,36 @@ class References:
     tags: set[int]
 
 
-def read_identities(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoIdentity]:
+def read_identities(tx: Connection, video_ids: Iterable[int]) -> Answer[dict[int, VideoIdentity]]:
     """Read the workspace, owner and version of videos, by id. Unknown videos are omitted."""
-    with tx.cursor(row_factory=class_row(VideoIdentity)) as cursor:
-        rows = cursor.execute(READ_IDENTITIES, {"ids": to_array(video_ids)}).fetchall()
-    return {video.id: video for video in rows}
+    cursor = tx.cursor(row_factory=class_row(VideoIdentity))
+    cursor.execute(READ_IDENTITIES, {"ids": to_array(video_ids)})
+    return lambda: {video.id: video for video in cursor}
 
 
-def read_references(tx: Connection, bodies: Iterable[VideoInput]) -> References:
+def read_references(tx: Connection, bodies: Iterable[VideoInput]) -> Answer[References]:
     """Read the categories, subcategories and tags in these bodies that exist."""
     bodies = list(bodies)
-    found = References(categories=set(), subcategories={}, tags=set())
     asked = {
         "categories": to_array({body.category for body in bodies if body.category}),
         "subcategories": to_array({body.subcategory for body in bodies if body.subcategory}),
         "tags": to_array({tag for body in bodies for tag in body.tags or ()}),
     }
-    for kind, key, parent in tx.execute(READ_REFERENCES, asked):
-        match kind:
-            case "category":
-                found.categories.add(key)
-            case "subcategory":
-                found.subcategories[key] = parent
-            case _:
-                found.tags.add(key)
-    return found
+    cursor = tx.execute(READ_REFERENCES, asked)
+
+    def read_answer() -> References:
+        found = References(categories=set(), subcategories={}, tags=set())
+        for kind, key, parent in cursor:
+            match kind:
+                case "category":
+                    found.categories.add(key)
+                case "subcategory":
+                    found.subcategories[key] = parent
+                case _:
+                    found.tags.add(key)
+        return found
+
+    return read_answer
 
 
 def read_resource(tx: Connection, video_id: int, workspace_id: int | None) -> dict[str, Any] | None:

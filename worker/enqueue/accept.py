@@ -1,72 +1,31 @@
 """Enqueue: write publish commands to the inbox in one transaction, and wake Celery."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine
 
-from db.commands import claim, due_times, idempotency, inbox, limits
-from db.commands.inbox import NewCommand, StoredCommand
+from db.commands import due_times, idempotency, inbox
+from db.commands.idempotency import Key
+from db.commands.inbox import StoredCommand
 from db.events import outbox
-from db.session import Connection, transaction
-from db.videos import lookup
-from schemas.command import Action, PublishRequest, Trigger
+from db.session import Connection, commit, transaction
+from schemas.command import PublishRequest, Trigger
 from schemas.events import EventType
-from schemas.fields import MAX_NAME, ShortText
-from worker.enqueue.checks import (
-    refuse_changed_videos,
-    refuse_contradictions,
-    refuse_excess,
-    refuse_unknown_videos,
-)
-from worker.enqueue.new_commands import PlannedCommand, plan_commands
-from worker.enqueue.refusals import EnqueueRefused, KeyReused, TooManyCommands
+from schemas.values.video_facts import ClaimedCommand
+from worker.enqueue.checks import check, find_contradictions
+from worker.enqueue.known import read_known
+from worker.enqueue.new_commands import to_claimed_command, to_new_command
+from worker.enqueue.origin import Origin
+from worker.enqueue.refusals import EnqueueRefused, KeyReused
+from worker.enqueue.submission import Accepted, Submission
 from worker.rules.command_events import build_scheduled_event
 from worker.runtime.wake_ups import Waker
 
-_short_text: TypeAdapter[str | None] = TypeAdapter(ShortText | None)
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where requests come from."""
-
-    trigger: Trigger
-    """Which door they came through; events name it."""
-    correlation_id: str
-    """The caller's name for the whole job, such as `job-4711`; every event and log line has it."""
-    traceparent: str | None = None
-    """The W3C trace context of the caller."""
-    workspace_id: int | None
-    """The workspace that the caller is confined to. None, every workspace, must be said."""
-    idempotency_scope: str = ""
-    """The caller that the idempotency key belongs to: keys of other scopes never collide."""
-    idempotency_key: str | None = None
-    """A second call with this key returns the commands of the first; None: every call is new."""
-
-    def __post_init__(self) -> None:
-        """Raise EnqueueRefused for text that cannot be stored, or is too long."""
-        for name in ("correlation_id", "traceparent", "idempotency_scope", "idempotency_key"):
-            try:
-                _short_text.validate_python(getattr(self, name))
-            except ValidationError:
-                text = f"{name} must be storable text of at most {MAX_NAME} characters."
-                raise EnqueueRefused(text) from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accepted:
-    """The commands in the inbox, in the order of the requests."""
-
-    commands: list[StoredCommand]
-    replayed: bool
-    """Whether an earlier call with the idempotency key enqueued them; this one wrote nothing."""
+Outcome = Accepted | EnqueueRefused
 
 
 def enqueue(
@@ -85,111 +44,174 @@ def enqueue(
     (worker.enqueue.refusals), and what the database raises when it is unreachable; then nothing was
     written.
     """
-    try:
-        with transaction(engine) as tx:
-            accepted = _replay(tx, requests, origin) or _accept(tx, requests, origin)
-    except TooManyCommands as excess:
-        with transaction(engine) as tx:  # keep the count, which was rolled back
-            limits.count_open(tx, (), excess.workspace_ids)
-        raise
-    if not accepted.replayed:
+    submission = Submission(requests=requests, origin=origin)
+    with transaction(engine) as tx:
+        [outcome] = accept_group(tx, [submission])
+    if isinstance(outcome, EnqueueRefused):
+        raise outcome
+    if not outcome.replayed:
         waker.wake()
-        log.info(
-            "commands.accepted",
-            commands=len(accepted.commands),
-            command_id=str(accepted.commands[0].id),
-            correlation_id=origin.correlation_id,
-            trigger=origin.trigger,
-        )
-    return accepted
+        log_accepted([submission], [outcome])
+    return outcome
 
 
-def _replay(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted | None:
-    """Return the commands of an earlier call with this idempotency key; None: there was none."""
-    if origin.idempotency_key is None:
-        return None
-    known = idempotency.recall(tx, scope=origin.idempotency_scope, key=origin.idempotency_key)
-    if known is None:
-        return None
-    digest, command_ids = known
-    if digest != _digest(requests):
-        raise KeyReused("This Idempotency-Key was used for another request.")
-    return Accepted(commands=_read_in_order(tx, command_ids), replayed=True)
+def accept_group(tx: Connection, submissions: Sequence[Submission]) -> list[Outcome]:
+    """Accept or refuse each submission by itself, and commit if any was accepted.
+
+    The outcomes are in the order of the submissions. Each sees those before it as if they had been
+    committed: the same idempotency key is replayed, and the limits count their commands.
+    """
+    group = _Group(tx, submissions)
+    undecided: Sequence[Submission] = submissions
+    while undecided:
+        group.decide(undecided)
+        contended = group.remember_keys()
+        undecided = [each for each in undecided if each.key in contended]
+    group.read_replayed()
+    group.insert()
+    return [group.get_outcome(each) for each in submissions]
 
 
-def _accept(tx: Connection, requests: Sequence[PublishRequest], origin: Origin) -> Accepted:
-    planned = plan_commands(requests)
-    found = lookup.read_identities(tx, [request.video_id for request in requests])
-    refuse_unknown_videos(requests, found, origin.workspace_id)
-    refuse_contradictions(tx, requests, found)
-    refuse_changed_videos(requests, found)
-    refuse_excess(tx, [command.request for command in planned], found)
-    commands = [
-        _to_new_command(planned_command, found[planned_command.request.video_id], origin)
-        for planned_command in planned
+def accept_again(tx: Connection, submissions: Sequence[Submission]) -> list[Outcome]:
+    """Like `accept_group`, after an attempt that may have been committed: that is not repeated."""
+    ids = [command_id for each in submissions for command_id in each.command_ids]
+    rows = {row.id: row for row in inbox.read(tx, ids, None)}
+    kept: dict[Submission, Outcome] = {
+        each: Accepted(commands=_in_order(rows, each.command_ids), replayed=False)
+        for each in submissions
+        if any(command_id in rows for command_id in each.command_ids)
+    }
+    rest = [each for each in submissions if each not in kept]
+    kept.update(zip(rest, accept_group(tx, rest) if rest else (), strict=True))
+    return [kept[each] for each in submissions]
+
+
+def log_accepted(submissions: Sequence[Submission], outcomes: Sequence[Outcome]) -> None:
+    """Log how many commands were accepted; a single one with its id."""
+    accepted = [
+        (each, outcome)
+        for each, outcome in zip(submissions, outcomes, strict=True)
+        if isinstance(outcome, Accepted) and not outcome.replayed
     ]
-    ids = [command.id for command in commands]
-    if origin.idempotency_key is not None and not idempotency.remember(
-        tx,
-        scope=origin.idempotency_scope,
-        key=origin.idempotency_key,
-        digest=_digest(requests),
-        command_ids=ids,
-    ):
-        # Another call with the same key has committed since the key was looked up.
-        return _replay(tx, requests, origin) or _accept(tx, requests, origin)
-    inbox.insert(tx, commands)
-    accepted = Accepted(commands=_read_in_order(tx, ids), replayed=False)
-    _announce(tx, [row for row in accepted.commands if row.due_at > row.accepted_at], origin)
-    return accepted
-
-
-def _announce(tx: Connection, timed: Sequence[StoredCommand], origin: Origin) -> None:
-    """Record that these are scheduled, notify the schedulers, and commit."""
-    if not timed:
+    if not accepted:
         return
-    locked = claim.lock_commands(tx, [row.id for row in timed])
-    events = [
-        build_scheduled_event(command, EventType.SCHEDULED, origin.trigger) for command in locked
-    ]
-    due_times.notify_due(tx, [row.due_at for row in timed])
-    outbox.append(tx, [event for event in events if event])
-
-
-def _to_new_command(
-    planned_command: PlannedCommand, video: lookup.VideoIdentity, origin: Origin
-) -> NewCommand:
-    request, moment = planned_command.request, planned_command.moment
-    publishes = planned_command.action is Action.PUBLISH
-    edits = request.to_edits() if publishes else None
-    expects = planned_command.expects
-    return NewCommand(
-        id=planned_command.id,
-        action=planned_command.action,
-        video_id=request.video_id,
-        workspace_id=video.workspace_id,
-        trigger=origin.trigger,
-        edits=edits.model_dump(mode="json", exclude_unset=True) if edits else None,
-        asked_for=moment.at if moment else None,
-        local_time=moment.local_time if moment else None,
-        time_zone=moment.time_zone if moment else None,
-        fold=moment.fold if moment else None,
-        zone_digest=moment.zone_digest if moment else None,
-        publish_before=request.publish_before if publishes else None,
-        expected_revision=request.expected_revision if expects else None,
-        expected_etag=request.expected_etag if expects else None,
-        counterpart_id=planned_command.counterpart_id,
-        correlation_id=origin.correlation_id,
-        traceparent=origin.traceparent,
+    first, outcome = accepted[0]
+    count = sum(len(outcome.commands) for _, outcome in accepted)
+    single = {
+        "command_id": str(outcome.commands[0].id),
+        "correlation_id": first.origin.correlation_id,
+    }
+    log.info(
+        "commands.accepted",
+        commands=count,
+        requests=len(accepted),
+        trigger=first.origin.trigger,
+        **(single if len(accepted) == 1 else {}),
     )
 
 
-def _digest(requests: Sequence[PublishRequest]) -> bytes:
-    """Return the SHA-256 of the requests, whatever the spelling of their JSON."""
-    bodies = [request.model_dump(mode="json", exclude_unset=True) for request in requests]
-    return sha256(json.dumps(bodies, sort_keys=True).encode()).digest()
+class _Group:
+    """The submissions of one transaction: what is decided about each."""
+
+    def __init__(self, tx: Connection, submissions: Sequence[Submission]) -> None:
+        self._tx = tx
+        self._known = read_known(tx, submissions)
+        self._known.contradictions = find_contradictions(tx, submissions, self._known)
+        self._refusals: dict[Submission, EnqueueRefused] = {}
+        self._replays: dict[Submission, list[UUID]] = {}
+        self._new: list[Submission] = []
+        self._unstored: dict[Key, Submission] = {}
+        self._rows: dict[UUID, StoredCommand] = {}
+
+    def decide(self, submissions: Iterable[Submission]) -> None:
+        """Decide about each: refused, replayed or new. No round trip."""
+        for each in submissions:
+            try:
+                self._decide(each)
+            except EnqueueRefused as refusal:
+                self._refusals[each] = refusal
+
+    def _decide(self, submission: Submission) -> None:
+        key = submission.key
+        first = self._known.keys.get(key) if key else None
+        if first is None:
+            self._replays.pop(submission, None)
+            check(submission, self._known)
+            self._new.append(submission)
+            if key:
+                self._known.keys[key] = submission.to_first_request()
+                self._unstored[key] = submission
+        elif first.digest == submission.digest:
+            self._replays[submission] = first.command_ids
+        else:
+            raise KeyReused("This Idempotency-Key was used for another request.")
+
+    def remember_keys(self) -> set[Key]:
+        """Store the keys of new submissions; return those that need another decision.
+
+        Another transaction has stored these since they were looked up.
+        """
+        if not self._unstored:
+            return set()
+        requests = {key: each.to_first_request() for key, each in self._unstored.items()}
+        contended = idempotency.remember(self._tx, requests)
+        if contended:
+            self._new = [each for each in self._new if each.key not in contended]
+            for key in contended:
+                del self._known.keys[key]
+            self._known.keys.update(idempotency.recall(self._tx, contended)())
+        self._unstored.clear()
+        return contended
+
+    def read_replayed(self) -> None:
+        """Read the commands that are replayed, but those of this group."""
+        new = {command_id for each in self._new for command_id in each.command_ids}
+        ids = {command_id for found in self._replays.values() for command_id in found} - new
+        if ids:
+            self._rows.update((row.id, row) for row in inbox.read(self._tx, ids, None))
+
+    def insert(self) -> None:
+        """Insert the commands of new submissions, with their events, and commit."""
+        commands = [
+            to_new_command(command, self._known.videos[command.request.video_id], each.origin)
+            for each in self._new
+            for command in each.planned
+        ]
+        if not commands:
+            return
+        with self._tx.pipeline():
+            answer = inbox.insert(self._tx, commands)
+            if not any(each.is_timed for each in self._new):
+                commit(self._tx)
+        stored = answer()
+        self._rows.update((row.id, row) for row in stored)
+        self._announce(
+            [
+                to_claimed_command(row, command.traceparent, self._known.videos[row.video_id])
+                for command, row in zip(commands, stored, strict=True)
+                if row.due_at > row.accepted_at
+            ]
+        )
+
+    def _announce(self, timed: Sequence[ClaimedCommand]) -> None:
+        """Record that these are scheduled, notify the schedulers, and commit."""
+        if not timed:
+            return
+        events = [
+            build_scheduled_event(command, EventType.SCHEDULED, Trigger(command.trigger))
+            for command in timed
+        ]
+        due_times.notify_due(self._tx, [command.due_at for command in timed])
+        outbox.append(self._tx, [event for event in events if event])
+
+    def get_outcome(self, submission: Submission) -> Outcome:
+        """Return what was decided, with the rows as they are now."""
+        if refusal := self._refusals.get(submission):
+            return refusal
+        replayed = self._replays.get(submission)
+        ids = submission.command_ids if replayed is None else replayed
+        return Accepted(commands=_in_order(self._rows, ids), replayed=replayed is not None)
 
 
-def _read_in_order(tx: Connection, ids: Sequence[UUID]) -> list[StoredCommand]:
-    rows = {row.id: row for row in inbox.read(tx, ids, None)}
+def _in_order(rows: dict[UUID, StoredCommand], ids: Sequence[UUID]) -> list[StoredCommand]:
     return [rows[each] for each in ids if each in rows]

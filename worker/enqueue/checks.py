@@ -5,43 +5,52 @@ from collections.abc import Mapping, Sequence
 
 from db.commands import limits
 from db.session import Connection
-from db.videos import lookup
 from db.videos.facts_and_release import read_facts
+from db.videos.lookup import References, VideoIdentity
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from schemas.values.video_facts import VideoFacts
 from schemas.video import VideoInput
+from worker.enqueue.known import Contradictions, Known
 from worker.enqueue.refusals import (
     NoSuchVideo,
     RequestInvalid,
     TooManyCommands,
     VideoChanged,
 )
+from worker.enqueue.submission import Submission
 from worker.rules.edits import find_changes
 from worker.rules.etag import compute_etag, is_allowed
 
 
-def refuse_unknown_videos(
-    requests: Sequence[PublishRequest],
-    found: dict[int, lookup.VideoIdentity],
-    workspace_id: int | None,
-) -> None:
-    """Raise NoSuchVideo for videos that do not exist, or lie in another workspace.
+def check(submission: Submission, known: Known) -> None:
+    """Check a submission, and count its commands as open from now on.
 
-    `workspace_id` is the caller's (None: all).
+    Raises RequestInvalid, NoSuchVideo, VideoChanged or TooManyCommands.
     """
+    planned = submission.planned
+    refuse_unknown_videos(submission, known.videos)
+    if contradictions := known.contradictions.get(submission):
+        raise RequestInvalid(contradictions)
+    refuse_changed_videos(submission.requests, known.videos)
+    refuse_excess([command.request for command in planned], known)
+
+
+def refuse_unknown_videos(submission: Submission, found: Mapping[int, VideoIdentity]) -> None:
+    """Raise NoSuchVideo for videos that do not exist, or lie in another workspace."""
+    workspace_id = submission.origin.workspace_id
     unknown = [
         index
-        for index, request in enumerate(requests)
+        for index, request in enumerate(submission.requests)
         if (video := found.get(request.video_id)) is None
         or (workspace_id is not None and video.workspace_id != workspace_id)
     ]
     if unknown:
-        raise NoSuchVideo(unknown, [requests[index].video_id for index in unknown])
+        raise NoSuchVideo(unknown, [submission.requests[index].video_id for index in unknown])
 
 
 def refuse_changed_videos(
-    requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
+    requests: Sequence[PublishRequest], found: Mapping[int, VideoIdentity]
 ) -> None:
     """Raise VideoChanged where a request expects another version than there is now.
 
@@ -56,21 +65,21 @@ def refuse_changed_videos(
         raise VideoChanged(changed, [requests[index].video_id for index in changed])
 
 
-def refuse_excess(
-    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
-) -> None:
+def refuse_excess(requests: Sequence[PublishRequest], known: Known) -> None:
     """Raise TooManyCommands if a video or workspace would have more open commands than allowed.
 
-    `requests` has an entry for each command. Calls at the same moment do not see each other.
+    `requests` has an entry for each command. Transactions at the same moment do not see each other.
     """
     of_video = Counter(request.video_id for request in requests)
-    of_workspace = Counter(found[request.video_id].workspace_id for request in requests)
-    before = limits.count_open(tx, of_video, of_workspace)
+    of_workspace = Counter(known.videos[request.video_id].workspace_id for request in requests)
+    before = known.open_commands
     excess = _find_excess("Video", of_video, before.of_video, limits.PER_VIDEO) or _find_excess(
         "Workspace", of_workspace, before.of_workspace, limits.PER_WORKSPACE
     )
     if excess:
-        raise TooManyCommands(excess, of_workspace)
+        raise TooManyCommands(excess)
+    before.of_video.update(of_video)
+    before.of_workspace.update(of_workspace)
 
 
 def _find_excess(
@@ -87,47 +96,53 @@ def _find_excess(
     )
 
 
-def _is_expected(request: PublishRequest, video: lookup.VideoIdentity) -> bool:
+def _is_expected(request: PublishRequest, video: VideoIdentity) -> bool:
     if request.expected_revision not in (None, video.revision):
         return False
     current = compute_etag(video.id, video.revision, video.updated_at)
     return request.expected_etag is None or is_allowed(request.expected_etag, current)
 
 
-def refuse_contradictions(
-    tx: Connection, requests: Sequence[PublishRequest], found: dict[int, lookup.VideoIdentity]
-) -> None:
-    """Raise RequestInvalid for what does not fit the video, or what no command may carry.
+def find_contradictions(
+    tx: Connection, submissions: Sequence[Submission], known: Known
+) -> Contradictions:
+    """Return what does not fit the video, or what no command may carry.
 
     A value that equals the video's is not an edit: a caller may send back what the API answered.
     """
-    bodies = [(index, request.video) for index, request in enumerate(requests) if request.video]
-    if not bodies:
-        return
-    known = lookup.read_references(tx, [body for _, body in bodies])
-    errors = [
-        (index, error)
-        for index, body in bodies
-        for error in (
-            *_check_owner(body, found[requests[index].video_id]),
-            *_check_references(body, known),
-            *_check_values(body),
-        )
-    ]
-    if errors := _omit_equal(tx, requests, errors):
-        raise RequestInvalid(errors)
+    found: Contradictions = {}
+    for submission in submissions:
+        if errors := _find_errors(submission, known):
+            found[submission] = errors
+    return _omit_equal(tx, found) if found else found
 
 
-def _omit_equal(
-    tx: Connection, requests: Sequence[PublishRequest], errors: list[tuple[int, FieldError]]
-) -> list[tuple[int, FieldError]]:
-    """Return the errors without those about editorial fields that equal the video's."""
-    facts = read_facts(tx, {requests[index].video_id for index, _ in errors}) if errors else {}
+def _find_errors(submission: Submission, known: Known) -> list[tuple[int, FieldError]]:
     return [
         (index, error)
-        for index, error in errors
-        if _is_change(facts[requests[index].video_id], requests[index].video, error)
+        for index, request in enumerate(submission.requests)
+        if request.video and request.video_id in known.videos
+        for error in (
+            *_check_owner(request.video, known.videos[request.video_id]),
+            *_check_references(request.video, known.references),
+            *_check_values(request.video),
+        )
     ]
+
+
+def _omit_equal(tx: Connection, found: Contradictions) -> Contradictions:
+    """Return the errors without those about editorial fields that equal the video's."""
+    facts = read_facts(
+        tx, {each.requests[index].video_id for each, errors in found.items() for index, _ in errors}
+    )
+    return {
+        each: [
+            (index, error)
+            for index, error in errors
+            if _is_change(facts[each.requests[index].video_id], each.requests[index].video, error)
+        ]
+        for each, errors in found.items()
+    }
 
 
 def _is_change(video: VideoFacts, body: VideoInput | None, error: FieldError) -> bool:
@@ -145,7 +160,7 @@ def _check_values(body: VideoInput) -> list[FieldError]:
     ]
 
 
-def _check_owner(body: VideoInput, video: lookup.VideoIdentity) -> list[FieldError]:
+def _check_owner(body: VideoInput, video: VideoIdentity) -> list[FieldError]:
     errors: list[FieldError] = []
     if body.workspace != video.workspace_id:
         detail = "The workspace is not the one that the video is in."
@@ -162,7 +177,7 @@ def _check_owner(body: VideoInput, video: lookup.VideoIdentity) -> list[FieldErr
     return errors
 
 
-def _check_references(body: VideoInput, known: lookup.References) -> list[FieldError]:
+def _check_references(body: VideoInput, known: References) -> list[FieldError]:
     errors: list[FieldError] = []
     sent = body.model_fields_set
     if "category" in sent and body.category and body.category not in known.categories:

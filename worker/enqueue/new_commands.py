@@ -1,4 +1,4 @@
-"""New commands: what a request asks for, with computed times, before any look-up in the database.
+"""New commands: what a request asks for, with computed times, and the row that is inserted.
 
 A publish with an end is two of them, counterparts of each other.
 """
@@ -10,8 +10,12 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from db.commands.inbox import PATIENCE, NewCommand, StoredCommand
+from db.videos.lookup import VideoIdentity
 from schemas.command import Action, CommandChange, PublishRequest
 from schemas.problem import FieldError
+from schemas.values.video_facts import ClaimedCommand
+from worker.enqueue.origin import Origin
 from worker.enqueue.refusals import RequestInvalid
 from worker.rules.local_time import (
     LocalTimeError,
@@ -56,6 +60,67 @@ def plan_commands(requests: Sequence[PublishRequest]) -> list[PlannedCommand]:
     if errors:
         raise RequestInvalid(errors)
     return planned
+
+
+def to_new_command(planned: PlannedCommand, video: VideoIdentity, origin: Origin) -> NewCommand:
+    """Return the row to insert."""
+    request, moment = planned.request, planned.moment
+    publishes = planned.action is Action.PUBLISH
+    edits = request.to_edits() if publishes else None
+    expects = planned.expects
+    return NewCommand(
+        id=planned.id,
+        action=planned.action,
+        video_id=request.video_id,
+        workspace_id=video.workspace_id,
+        trigger=origin.trigger,
+        edits=edits.model_dump(mode="json", exclude_unset=True) if edits else None,
+        asked_for=moment.at if moment else None,
+        local_time=moment.local_time if moment else None,
+        time_zone=moment.time_zone if moment else None,
+        fold=moment.fold if moment else None,
+        zone_digest=moment.zone_digest if moment else None,
+        publish_before=request.publish_before if publishes else None,
+        expected_revision=request.expected_revision if expects else None,
+        expected_etag=request.expected_etag if expects else None,
+        counterpart_id=planned.counterpart_id,
+        correlation_id=origin.correlation_id,
+        traceparent=origin.traceparent,
+    )
+
+
+def to_claimed_command(
+    row: StoredCommand, traceparent: str | None, video: VideoIdentity
+) -> ClaimedCommand:
+    """Return a command of this transaction as if it had been read and locked again."""
+    return ClaimedCommand(
+        id=row.id,
+        action=row.action,
+        video_id=row.video_id,
+        workspace_id=row.workspace_id,
+        state=row.state,
+        trigger=row.trigger,
+        edits=row.edits,
+        accepted_at=row.accepted_at,
+        asked_for=row.asked_for,
+        local_time=row.local_time,
+        time_zone=row.time_zone,
+        fold=row.fold,
+        due_at=row.due_at,
+        publish_before=row.publish_before,
+        patient_until=row.due_at + PATIENCE,
+        expected_revision=row.expected_revision,
+        expected_etag=row.expected_etag,
+        counterpart_id=row.counterpart_id,
+        checks=0,
+        attempts=row.attempts,
+        correlation_id=row.correlation_id,
+        traceparent=traceparent,
+        video_held=False,
+        video_exists=True,
+        was_published=video.revision > 0,
+        now=row.accepted_at,
+    )
 
 
 def to_moments(request: PublishRequest | CommandChange) -> tuple[Moment | None, Moment | None]:

@@ -1,6 +1,6 @@
 """Refusals: why a request was not accepted, or a command not changed. Nothing was written."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from db.commands.inbox import StoredCommand
 from schemas.problem import FieldError
@@ -44,11 +44,6 @@ class VideoChanged(EnqueueRefused):
 
 class TooManyCommands(EnqueueRefused):
     """A video or a workspace would have more open commands than it may have."""
-
-    def __init__(self, detail: str, workspace_ids: Collection[int]) -> None:
-        super().__init__(detail)
-        self.workspace_ids = workspace_ids
-        """The workspaces of all requests."""
 
 
 class KeyReused(EnqueueRefused):

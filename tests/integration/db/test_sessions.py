@@ -98,9 +98,9 @@ def test_a_column_s_new_type_fails_no_statement(
 
     def use_each() -> None:
         with transaction(pipeline.engine) as tx:
-            lookup.read_identities(tx, [video])
+            lookup.read_identities(tx, [video])()
             lookup.read_resource(tx, video, None)
-            lookup.read_references(tx, [body])
+            lookup.read_references(tx, [body])()
             facts_and_release.read_facts(tx, [video])
             generation.lock(tx, [video], None)
             generation.lock_available(tx, [video])
