@@ -1,6 +1,6 @@
 """API keys in SQL: insert, find, list and revoke."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from psycopg.rows import dict_row
@@ -18,6 +18,12 @@ VALUES (%(id)s, %(name)s, %(digest)s, %(scope)s, %(workspace_id)s)
 FIND = """
 SELECT id, scope, workspace_id FROM publisher.api_key
 WHERE digest = %(digest)s AND revoked_at IS NULL
+"""
+
+# The keys with these hashes, unless they are revoked.
+FIND_ALL = """
+SELECT digest, id, scope, workspace_id FROM publisher.api_key
+WHERE digest = ANY(%(digests)s::bytea[]) AND revoked_at IS NULL
 """
 
 # The keys among these that are not revoked.
@@ -63,6 +69,15 @@ def find(tx: Connection, digest: bytes) -> Caller | None:
     """Find a key by its hash. None: unknown or revoked."""
     row = tx.execute(FIND, {"digest": digest}).fetchone()
     return Caller(key_id=row[0], scope=Scope(row[1]), workspace_id=row[2]) if row else None
+
+
+def find_all(tx: Connection, digests: Sequence[bytes]) -> dict[bytes, Caller]:
+    """Find keys by their hashes. Those that are unknown or revoked are omitted."""
+    cursor = tx.cursor(binary=True).execute(FIND_ALL, {"digests": list(digests)})
+    return {
+        digest: Caller(key_id=key_id, scope=Scope(scope), workspace_id=workspace_id)
+        for digest, key_id, scope, workspace_id in cursor
+    }
 
 
 def read_valid(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:

@@ -140,6 +140,13 @@ class Pipeline:
         relay(self.engine, self.redis, BASE_URL)
         return stream(self.redis)
 
+    def end_other_sessions(self) -> None:
+        """End every session of this database but one, as a server that restarts does."""
+        self.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
     @contextmanager
     def holding(self, statement: str, *values: Any) -> Generator[None]:
         """Lock the rows that a statement touches, in another transaction."""

@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import FastAPI
 
+from db.loop_sessions import LoopPool
 from worker.api import exception_handlers
 from worker.api.admission import Admission
+from worker.api.direct_publish import DirectPublish
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
+from worker.api.key_cache import KeyCache
 from worker.api.middleware import Correlation, Cors, HeadAsGet
 from worker.api.prefer_wait import OutcomeWatcher
 from worker.api.request_limits import HeadLimit
@@ -28,7 +31,9 @@ from worker.api.routes import (
 from worker.api.shutdown import call_on_shutdown
 from worker.api.streaming.tail import Tail
 from worker.api.webhook_quotas import WebhookQuotas
+from worker.enqueue.group_commit import SESSIONS, GroupCommit
 from worker.runtime import logs
+from worker.runtime.background_waker import BackgroundWaker
 from worker.runtime.errors_explained import complain, explain
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
@@ -50,6 +55,10 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         app.state.admission = Admission()
         with await to_thread.run_sync(open_runtime or _open) as opened:
             app.state.runtime = opened
+            pool = LoopPool(opened.engine, SESSIONS + 1)  # one more for the look-ups of keys
+            waker = BackgroundWaker(opened.waker)
+            app.state.keys = KeyCache(pool)
+            app.state.group_commit = GroupCommit(pool, waker.wake)
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             app.state.webhook_quotas = WebhookQuotas()
             settings = opened.settings
@@ -59,6 +68,10 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
                 yield
             await tail.close()
             await app.state.outcome_watcher.stop()
+            await app.state.group_commit.close()
+            await app.state.keys.close()
+            await pool.close()
+            await to_thread.run_sync(waker.close)
 
     app = FastAPI(
         title="publish-worker",
@@ -74,6 +87,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     for module in (operations, redirects):
         app.include_router(module.router)
     exception_handlers.install(app)
+    app.add_middleware(DirectPublish)
     app.add_middleware(HeadAsGet)
     app.add_middleware(HeadLimit)
     app.add_middleware(Cors)

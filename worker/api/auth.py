@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from schemas.values.caller import Caller, Scope
+from worker.api.key_cache import KeyCache
 from worker.api.problems import KEY_IN_URL, NOT_AUTHENTICATED, SCOPE_TOO_LOW, ApiProblem
 from worker.operations.api_keys import identify
 from worker.runtime.runtime import Runtime
@@ -60,8 +60,8 @@ async def identify_reader(request: Request) -> Caller:
 
 
 async def _identify(request: Request, secret: str | None) -> Caller:
-    runtime: Runtime = request.app.state.runtime
-    caller = await to_thread.run_sync(identify, runtime.engine, secret) if secret else None
+    keys: KeyCache = request.app.state.keys
+    caller = await keys.identify(secret) if secret else None
     if caller is None:
         raise ApiProblem(NOT_AUTHENTICATED, headers={"WWW-Authenticate": "Bearer"})
     return caller

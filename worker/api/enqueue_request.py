@@ -5,14 +5,16 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Request
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
+from starlette.types import Scope
 
 from schemas.command import Trigger
 from schemas.fields import INT64_MAX, MAX_NAME
 from schemas.problem import FieldError
+from schemas.values.caller import Caller
 from worker.api.auth import PublishCaller
 from worker.api.middleware import correlation_id, traceparent
 from worker.api.problems import NOT_JSON, ApiProblem, invalid_request, no_such_video
-from worker.enqueue.accept import Origin
+from worker.enqueue.origin import Origin
 
 MAX_ERRORS_READ = 5_000
 """Errors of validation whose texts are made: five for each command of a bulk request."""
@@ -30,19 +32,29 @@ IdempotencyKey = Annotated[
 
 
 async def _origin(request: Request, caller: PublishCaller, key: IdempotencyKey = None) -> Origin:
-    if key is not None and not (0 < len(key) <= MAX_NAME and key.isprintable()):
+    if key is not None and not is_valid_key(key):
         detail = f"must have 1 to {MAX_NAME} printable characters"
         raise invalid_request(
             FieldError(pointer="header Idempotency-Key", code="length", detail=detail)
         )
+    return to_origin(request.scope, caller, key)
+
+
+def to_origin(scope: Scope, caller: Caller, key: str | None) -> Origin:
+    """Return where a request comes from; `key` is its idempotency key."""
     return Origin(
         trigger=Trigger.API,
-        correlation_id=correlation_id(request.scope),
-        traceparent=traceparent(request.scope),
+        correlation_id=correlation_id(scope),
+        traceparent=traceparent(scope),
         workspace_id=caller.workspace_id,
         idempotency_scope=str(caller.key_id),
         idempotency_key=key,
     )
+
+
+def is_valid_key(key: str) -> bool:
+    """Whether an idempotency key can be stored."""
+    return 0 < len(key) <= MAX_NAME and key.isprintable()
 
 
 async def _require_json(request: Request) -> None:

@@ -57,6 +57,18 @@ _GENERAL_KINDS: dict[type[Exception], ProblemKind] = {
     ClientDisconnect: problems.MALFORMED_REQUEST,  # the client has left
 }
 """Exceptions whose text is not for callers."""
+HANDLED: tuple[type[Exception], ...] = (
+    ApiProblem,
+    RequestValidationError,
+    HTTPException,
+    RequestInvalid,
+    EndpointInvalid,
+    ReportRefused,
+    *_KINDS,
+    *_GENERAL_KINDS,
+    *DATABASE_ERRORS,
+)
+"""Exceptions that are answered with a problem; any other one is a bug."""
 _HTTP_KINDS = {
     400: problems.MALFORMED_REQUEST,
     404: problems.NO_SUCH_PAGE,
@@ -70,7 +82,7 @@ def install(app: FastAPI) -> None:
     """Answer every exception that leaves a route with a problem."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return to_response(request, _to_problem(request, error))
+        return answer(request, error)
 
     async def handle_bug(request: Request, error: Exception) -> Response:
         response = to_response(request, _to_bug(error))
@@ -78,10 +90,14 @@ def install(app: FastAPI) -> None:
         response.headers[CORRELATION] = correlation_id(request.scope)
         return response
 
-    handled = (ApiProblem, RequestValidationError, HTTPException, RequestInvalid, EndpointInvalid)
-    for kind in (*handled, *_KINDS, *_GENERAL_KINDS, ReportRefused, *DATABASE_ERRORS):
+    for kind in HANDLED:
         app.add_exception_handler(kind, handle)
     app.add_exception_handler(Exception, handle_bug)
+
+
+def answer(request: Request, error: Exception) -> Response:
+    """Answer an exception of `HANDLED` with a problem."""
+    return to_response(request, _to_problem(request, error))
 
 
 def _to_problem(request: Request, error: Exception) -> ApiProblem:

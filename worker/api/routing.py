@@ -4,6 +4,7 @@ It adds each route with and without a trailing slash.
 """
 
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any
 
@@ -12,12 +13,20 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
-from worker.api.admission import Admission, Turn
+from schemas.values.caller import Caller
+from worker.api.admission import Admission, Turn, current_turn
 from worker.api.auth import Identifier, find_identifier, identify_reader
 from worker.api.problems import ApiProblem
 from worker.api.request_limits import check_structure, read_body
 
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedBody:
+    """In the state of a request whose caller was admitted, and whose body was read, before."""
+
+    body: bytes
 
 
 class StrictRequest(Request):
@@ -37,6 +46,22 @@ class StrictRequest(Request):
         return document
 
 
+async def admit(
+    request: Request, turn: Turn, identifier: Identifier | None, route: str
+) -> Caller | None:
+    """Identify the caller, and count the request in its accounts. Raises ApiProblem."""
+    admission: Admission = request.app.state.admission
+    turn.join(admission.process)
+    caller = request.state.caller = await identifier(request) if identifier else None
+    accounts = admission.accounts(caller, route)
+    if identifier is identify_reader:  # no rate: EventSource gives up for good after a 429
+        turn.use_slots_of(accounts[-1])
+        return caller
+    for account in accounts:
+        turn.join(account)
+    return caller
+
+
 class GuardedRoute(APIRoute):
     """A route that checks the limits and the key before it reads the body with `StrictRequest`."""
 
@@ -46,32 +71,27 @@ class GuardedRoute(APIRoute):
         identifier = find_identifier(self.dependant)
 
         async def handle_guarded(request: Request) -> Response:
+            admitted: AdmittedBody | None = getattr(request.state, "admitted", None)
+            if admitted:
+                return await work(request, admitted.body)
             turn = request.state.turn = Turn()
             try:
-                await self._admit(request, turn, identifier)
+                await admit(request, turn, identifier, self.path)
                 body = b"" if request.method in WITHOUT_BODY else await read_body(request, turn)
-                async with turn.working():
+                return await work(request, body)
+            finally:
+                turn.leave()
+
+        async def work(request: Request, body: bytes) -> Response:
+            try:
+                async with current_turn(request).working():
                     return await handle(StrictRequest(request, body))
             except HTTPException as error:  # FastAPI's answer to an error in `json`
                 if isinstance(error.__cause__, ApiProblem):
                     raise error.__cause__ from None
                 raise
-            finally:
-                turn.leave()
 
         return handle_guarded
-
-    async def _admit(self, request: Request, turn: Turn, identifier: Identifier | None) -> None:
-        """Identify the caller, and count the request in its accounts. Raises ApiProblem."""
-        admission: Admission = request.app.state.admission
-        turn.join(admission.process)
-        caller = request.state.caller = await identifier(request) if identifier else None
-        accounts = admission.accounts(caller, self.path)
-        if identifier is identify_reader:  # no rate: EventSource gives up for good after a 429
-            turn.use_slots_of(accounts[-1])
-            return
-        for account in accounts:
-            turn.join(account)
 
 
 class Router(APIRouter):

@@ -44,7 +44,7 @@ def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | N
             tx,
             key_id=uuid7(),
             name=name,
-            digest=_digest(secret),
+            digest=to_digest(secret),
             scope=scope,
             workspace_id=workspace_id,
         )
@@ -54,7 +54,7 @@ def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | N
 def identify(engine: Engine, secret: str) -> Caller | None:
     """Return the caller with this key. None: the key is unknown or revoked."""
     with transaction(engine) as tx:
-        return api_keys.find(tx, _digest(secret))
+        return api_keys.find(tx, to_digest(secret))
 
 
 def find_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
@@ -75,6 +75,6 @@ def revoke_key(engine: Engine, key_id: UUID) -> bool:
         return api_keys.revoke(tx, key_id)
 
 
-def _digest(secret: str) -> bytes:
+def to_digest(secret: str) -> bytes:
     """Hash a secret. A plain hash suffices: the secret has 256 random bits."""
     return sha256(secret.encode(errors="surrogateescape")).digest()

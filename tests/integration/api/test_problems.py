@@ -162,6 +162,7 @@ def test_a_read_only_database_answers_503(api: Api) -> None:
     name = api.value("SELECT current_database()")
     assert api.get("/publish-commands").status_code == 200
     api.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    api.end_other_sessions()
     api.engine.dispose()
     assert_problem(api.post(path), 503, "database-away")
 

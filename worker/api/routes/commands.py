@@ -1,11 +1,13 @@
 """Routes of publish commands: enqueue many, list, read, change, cancel, retry."""
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Body, Path, Query, Response
+from anyio import to_thread
+from fastapi import Body, Path, Query, Request, Response
 
-from schemas.command import CommandChange, PublishRequests, Trigger
+from schemas.command import CommandChange, PublishRequest, PublishRequests, Trigger
 from schemas.inbox import (
     CommandFilter,
     CommandOrder,
@@ -18,7 +20,7 @@ from schemas.inbox import (
 from schemas.values.caller import Caller
 from worker.api import problems
 from worker.api.auth import CurrentRuntime, PublishCaller, ReadCaller, RequiresKey
-from worker.api.command_resource import to_publish_command
+from worker.api.command_resource import to_publish_command, to_publish_commands_json
 from worker.api.documents import commands as examples
 from worker.api.documents.responses import (
     BODY_PROBLEMS,
@@ -32,12 +34,20 @@ from worker.api.links import page_url
 from worker.api.routing import Router
 from worker.enqueue import changes
 from worker.enqueue.accept import enqueue
+from worker.enqueue.group_commit import GroupCommit
+from worker.enqueue.origin import Origin
+from worker.enqueue.submission import Accepted
+from worker.runtime.runtime import Runtime
 
 router = Router(tags=["publish commands"], dependencies=[RequiresKey], responses=KEY_PROBLEMS)
 
 CommandId = Annotated[
     UUID, Path(description="The command's id.", examples=[examples.COMMAND["id"]])
 ]
+MAX_IN_GROUP = 50
+"""Commands of a request that shares a transaction with others. A larger one has a thread and a
+transaction of its own: its commands would hold up the event loop, and with it every other request.
+"""
 CHANGED = success(200, "The command after the change.", examples.COMMAND)
 
 
@@ -46,6 +56,7 @@ CHANGED = success(200, "The command after the change.", examples.COMMAND)
     operation_id="publish-commands-create",
     summary="Publish up to 1,000 videos",
     status_code=202,
+    response_model=PublishCommands,
     dependencies=[RequiresJson],
     responses=failures(*BODY_PROBLEMS, problems.VIDEO_CHANGED, problems.TOO_MANY_COMMANDS)
     | success(
@@ -55,20 +66,29 @@ CHANGED = success(200, "The command after the change.", examples.COMMAND)
         headers=IDEMPOTENCY_REPLAYED,
     ),
 )
-def create(
-    response: Response,
+async def create(
+    request: Request,
     runtime: CurrentRuntime,
     origin: RequestOrigin,
     body: Annotated[PublishRequests, LimitedErrors, Body(openapi_examples=examples.BULK_EXAMPLES)],
-) -> PublishCommands:
+) -> Response:
     """Accept all commands, or none: each error contains the index of its command."""
-    accepted = enqueue(runtime.engine, runtime.waker, body.commands, origin)
-    if accepted.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    base_url = runtime.settings.public_base_url
-    return PublishCommands(
-        commands=[to_publish_command(base_url, row) for row in accepted.commands]
-    )
+    if len(body.commands) > MAX_IN_GROUP:
+        return await to_thread.run_sync(_create_alone, runtime, body.commands, origin)
+    group_commit: GroupCommit = request.app.state.group_commit
+    accepted = await group_commit.accept(body.commands, origin)
+    return _to_response(runtime, accepted)
+
+
+def _create_alone(runtime: Runtime, requests: Sequence[PublishRequest], origin: Origin) -> Response:
+    """Accept many commands in a transaction of their own."""
+    return _to_response(runtime, enqueue(runtime.engine, runtime.waker, requests, origin))
+
+
+def _to_response(runtime: Runtime, accepted: Accepted) -> Response:
+    headers = {"Idempotency-Replayed": "true"} if accepted.replayed else {}
+    document = to_publish_commands_json(runtime.settings.public_base_url, accepted.commands)
+    return Response(document, 202, headers, media_type="application/json")
 
 
 @router.get(

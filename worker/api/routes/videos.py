@@ -1,5 +1,6 @@
 """Routes of videos: publish one, unpublish it, see the plan, read the whole resource."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -24,7 +25,7 @@ from schemas.video import Video
 from worker.api import problems
 from worker.api.admission import current_turn
 from worker.api.auth import CurrentRuntime, ReadCaller, RequiresKey
-from worker.api.command_resource import to_publish_command
+from worker.api.command_resource import to_publish_command_json
 from worker.api.documents import videos as examples
 from worker.api.documents.commands import COMMAND
 from worker.api.documents.responses import (
@@ -43,8 +44,9 @@ from worker.api.prefer_wait import parse_prefer_wait, wants_no_wait
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, no_such_video
 from worker.api.routing import Router
 from worker.api.video_resource import VideoResource, read_video
-from worker.enqueue.accept import Origin, enqueue
 from worker.enqueue.changes import read_command
+from worker.enqueue.group_commit import GroupCommit
+from worker.enqueue.origin import Origin
 from worker.publish.plan import plan
 from worker.runtime.runtime import Runtime
 
@@ -124,7 +126,7 @@ async def publish(
     ],
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
-) -> PublishCommand | Response:
+) -> Response:
     """Accept the command and answer `202`. It is carried out once the video is ready, and not
     before `publish_at`.
 
@@ -143,7 +145,7 @@ async def publish(
     seconds. Without it, the operator's setting `PUBLISH_WAIT_SECONDS` is N; `Prefer: respond-async`
     asks for `202` at once.
     """
-    publish_request = _to_request(body, if_match, video_id, video=body.to_video())
+    publish_request = to_publish_request(body, if_match, video_id)
     return await _enqueue(request, response, runtime, publish_request, origin)
 
 
@@ -170,7 +172,7 @@ async def unpublish(
     ],
     prefer: Prefer = None,  # noqa: ARG001 - read from the request, which may have several
     if_match: IfMatch = None,
-) -> PublishCommand | Response:
+) -> Response:
     """Accept the command and answer `202`. It is carried out at once, or at `unpublish_at`.
 
     The video becomes a draft again. Its URL is reserved for it, and answered with `404` until the
@@ -178,6 +180,11 @@ async def unpublish(
     """
     publish_request = _to_request(body, if_match, video_id, action=Action.UNPUBLISH)
     return await _enqueue(request, response, runtime, publish_request, origin)
+
+
+def to_publish_request(body: PublishBody, if_match: str | None, video_id: int) -> PublishRequest:
+    """Return the request to publish. Raises ApiProblem."""
+    return _to_request(body, if_match, video_id, video=body.to_video())
 
 
 def _to_request(
@@ -204,11 +211,10 @@ async def _enqueue(
     runtime: Runtime,
     publish_request: PublishRequest,
     origin: Origin,
-) -> PublishCommand | Response:
+) -> Response:
     """Enqueue, and answer the command, or the Video if it is done within `Prefer: wait`."""
-    accepted = await to_thread.run_sync(
-        enqueue, runtime.engine, runtime.waker, [publish_request], origin
-    )
+    group_commit: GroupCommit = request.app.state.group_commit
+    accepted = await group_commit.accept([publish_request], origin)
     command = accepted.commands[0]
     if accepted.replayed:
         response.headers["Idempotency-Replayed"] = "true"
@@ -224,9 +230,19 @@ async def _enqueue(
         command = await to_thread.run_sync(
             read_command, runtime.engine, command.id, origin.workspace_id
         )
-    base_url = runtime.settings.public_base_url
-    response.headers["Location"] = command_url(base_url, command.id)
-    return to_publish_command(base_url, command)
+    return to_accepted_response(runtime.settings.public_base_url, command, response.headers)
+
+
+def to_accepted_response(
+    base_url: str, command: StoredCommand, headers: Mapping[str, str]
+) -> Response:
+    """Return the answer to a request whose command was accepted; `headers` are added."""
+    return Response(
+        to_publish_command_json(base_url, command),
+        202,
+        {**headers, "Location": command_url(base_url, command.id)},
+        media_type="application/json",
+    )
 
 
 def _choose_wait(

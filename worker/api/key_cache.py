@@ -1,0 +1,101 @@
+"""API keys of this process's callers, kept for less than a second.
+
+A key that was revoked, or a workspace that it lost, is noticed within `KEPT_SECONDS`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from db import api_keys
+from db.loop_sessions import LoopPool
+from schemas.values.caller import Caller
+from worker.operations.api_keys import to_digest
+
+KEPT_SECONDS = 0.9
+"""Counted from the moment before the look-up began: what was revoked then, is noticed by then."""
+REFRESHED_AFTER = 0.4
+"""Seconds. A key that is used after that is looked up again, while its requests go on."""
+MAX_KEYS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    caller: Caller
+    asked_at: float
+
+
+class KeyCache:
+    """The callers by the digests of their keys. Unknown keys are not kept."""
+
+    def __init__(self, pool: LoopPool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._known: dict[bytes, _Known] = {}
+        self._asked: dict[bytes, asyncio.Future[Caller | None]] = {}
+        self._in_flight: dict[bytes, asyncio.Future[Caller | None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    async def identify(self, secret: str) -> Caller | None:
+        """Return the caller with this key. None: the key is unknown or revoked.
+
+        Raises what the database raises when it is unreachable.
+        """
+        digest = to_digest(secret)
+        known = self._known.get(digest)
+        age = self._clock() - known.asked_at if known else KEPT_SECONDS
+        if known is None or age >= KEPT_SECONDS:
+            return await asyncio.shield(self._ask(digest))
+        if age >= REFRESHED_AFTER and digest not in self._in_flight:
+            self._ask(digest)
+        return known.caller
+
+    async def close(self) -> None:
+        """Wait for the look-up that runs."""
+        if self._looking is not None:
+            await self._looking
+
+    def _ask(self, digest: bytes) -> asyncio.Future[Caller | None]:
+        """Have a key looked up, once however many requests ask for it."""
+        asked = self._asked.get(digest)
+        if asked is None:
+            asked = self._asked[digest] = asyncio.get_running_loop().create_future()
+            asked.add_done_callback(_retrieve)
+            if self._looking is None:
+                self._looking = asyncio.create_task(self._look_up_all())
+        return asked
+
+    async def _look_up_all(self) -> None:
+        """Look up what was asked for: all that waits, in one statement."""
+        while self._asked:
+            self._in_flight, self._asked = self._asked, {}
+            await self._look_up()
+            self._in_flight = {}
+        self._looking = None
+
+    async def _look_up(self) -> None:
+        asked_at = self._clock()
+        try:
+            found = await self._pool.read(api_keys.find_all, list(self._in_flight))
+        except Exception as error:  # noqa: BLE001 - the requests that wait raise it
+            for each in self._in_flight.values():
+                each.set_exception(error)
+            return
+        for digest, waiting in self._in_flight.items():
+            caller = found.get(digest)
+            self._keep(digest, caller, asked_at)
+            waiting.set_result(caller)
+
+    def _keep(self, digest: bytes, caller: Caller | None, asked_at: float) -> None:
+        self._known.pop(digest, None)
+        if caller is not None:
+            self._known[digest] = _Known(caller, asked_at)
+            if len(self._known) > MAX_KEYS:
+                del self._known[next(iter(self._known))]  # the one looked up the longest time ago
+
+
+def _retrieve(asked: "asyncio.Future[Caller | None]") -> None:
+    """Note the error of a refresh that no request waits for as seen."""
+    if not asked.cancelled():
+        asked.exception()
