@@ -6,7 +6,7 @@ in, as SQLAlchemy's asyncio support does, and the event loop goes on.
 
 import asyncio
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -57,25 +57,28 @@ class LoopPool:
         A caller that is cancelled leaves; the transaction is finished all the same. Raises what the
         function raises, and what the database raises when it is unreachable.
         """
+        return await self._start(lambda tx: function(tx, *args, **kwargs), _run_in_transaction)
 
-        def call(tx: Connection) -> T:
-            return function(tx, *args, **kwargs)
+    async def run_statements(
+        self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Like `run`, but each statement is a transaction of its own, without BEGIN and COMMIT.
 
-        task = asyncio.create_task(self._run(call))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        Through a connection pooler it is `run`: there the settings need a transaction.
+        """
+        run = _run_in_transaction if self._family.settings else _run_statements
+        return await self._start(lambda tx: function(tx, *args, **kwargs), run)
 
     async def read(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Like `run`, for a function that only reads: repeated once if its session was lost."""
+        """Like `run_statements`, repeated once if the session was lost: the function only reads."""
         try:
-            return await self.run(function, *args, **kwargs)
+            return await self.run_statements(function, *args, **kwargs)
         except psycopg.Error as error:
             if not is_away(error):
                 raise
-        return await self.run(function, *args, **kwargs)
+        return await self.run_statements(function, *args, **kwargs)
 
     async def close(self) -> None:
         """Wait for the transactions that run, and close every session."""
@@ -83,11 +86,21 @@ class LoopPool:
             await asyncio.wait(self._running)
         self._close_free()
 
-    async def _run(self, call: Callable[[Connection], T]) -> T:
+    async def _start(
+        self, call: Callable[[Connection], T], run: Callable[[LoopSession, Any], T]
+    ) -> T:
+        task = asyncio.create_task(self._run(call, run))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _run(
+        self, call: Callable[[Connection], T], run: Callable[[LoopSession, Any], T]
+    ) -> T:
         async with self._slots:
             session = await self._take()
             try:
-                return await greenlet_spawn(_run_in_transaction, session, call)
+                return await greenlet_spawn(run, session, call)
             finally:
                 self._put_back(session)
 
@@ -113,6 +126,7 @@ class LoopPool:
 
 def _run_in_transaction(session: LoopSession, call: Callable[[Connection], T]) -> T:
     try:
+        session.autocommit = False
         session.apply_settings()
         result = call(session)
         session.commit()
@@ -120,6 +134,15 @@ def _run_in_transaction(session: LoopSession, call: Callable[[Connection], T]) -
         _undo(session, error)
         raise
     return result
+
+
+def _run_statements(session: LoopSession, call: Callable[[Connection], T]) -> T:
+    try:
+        session.autocommit = True
+        return call(session)
+    except BaseException as error:
+        _undo(session, error)
+        raise
 
 
 def _undo(session: LoopSession, error: BaseException) -> None:

@@ -1,26 +1,14 @@
-"""Look-ups in SQL: workspace and owner of videos, references of edits, the Video resource."""
+"""Look-ups in SQL: references of edits, the Video resource, the paths of releases."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 
 from db.session import Answer, Connection, to_array
 from schemas.values.caller import Caller
 from schemas.video import VideoInput
-
-# The workspace, owner and version of these videos.
-READ_IDENTITIES = """
-SELECT v.id::bigint, v.workspace_id::bigint, v.owner_id::bigint,
-       u.username::text AS owner_username, u.email::text AS owner_email,
-       v.updated_at::timestamptz, coalesce(r.revision, 0) AS revision
-FROM video v
-JOIN iam_user u ON u.id = v.owner_id
-LEFT JOIN publisher.video_release r ON r.video_id = v.id
-WHERE v.id = ANY(%(ids)s::bigint[])
-"""
 
 # The categories, subcategories (with their category) and tags among these that exist.
 READ_REFERENCES = """
@@ -95,19 +83,6 @@ WHERE r.short_id = %(short_id)s AND r.withdrawn_at IS NULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoIdentity:
-    """The workspace, owner and version of a video."""
-
-    id: int
-    workspace_id: int
-    owner_id: int
-    owner_username: str
-    owner_email: str
-    updated_at: datetime
-    revision: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class References:
     """The existing categories, subcategories and tags that edits refer to."""
 
@@ -115,13 +90,6 @@ class References:
     subcategories: dict[int, int]
     """Subcategory id to category id."""
     tags: set[int]
-
-
-def read_identities(tx: Connection, video_ids: Iterable[int]) -> Answer[dict[int, VideoIdentity]]:
-    """Read the workspace, owner and version of videos, by id. Unknown videos are omitted."""
-    cursor = tx.cursor(row_factory=class_row(VideoIdentity))
-    cursor.execute(READ_IDENTITIES, {"ids": to_array(video_ids)})
-    return lambda: {video.id: video for video in cursor}
 
 
 def read_references(tx: Connection, bodies: Iterable[VideoInput]) -> Answer[References]:

@@ -34,6 +34,7 @@ _READ = frozenset({b"authorization", b"content-type", b"idempotency-key", b"if-m
 _LEFT_TO_FASTAPI = frozenset({b"prefer"})
 _JSON = ("application/json", "application/json; charset=utf-8")
 MAX_ETAG = 255
+_NO_BODY = PublishBody()
 
 
 class DirectPublish:
@@ -109,7 +110,7 @@ def _parse(body: bytes, video_id: int, headers: dict[bytes, str]) -> PublishRequ
     if video_id < 1:
         return None
     if not body:
-        return to_publish_request(PublishBody(), if_match, video_id)
+        return to_publish_request(_NO_BODY, if_match, video_id)
     if headers.get(b"content-type", "").lower() not in _JSON:
         return None
     try:

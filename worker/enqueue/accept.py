@@ -60,6 +60,9 @@ def accept_group(tx: Connection, submissions: Sequence[Submission]) -> list[Outc
 
     The outcomes are in the order of the submissions. Each sees those before it as if they had been
     committed: the same idempotency key is replayed, and the limits count their commands.
+
+    On a connection with `autocommit` the insert commits by itself; no submission may have a key or
+    a time then.
     """
     group = _Group(tx, submissions)
     undecided: Sequence[Submission] = submissions
@@ -179,11 +182,13 @@ class _Group:
         ]
         if not commands:
             return
-        with self._tx.pipeline():
-            answer = inbox.insert(self._tx, commands)
-            if not any(each.is_timed for each in self._new):
+        if self._tx.autocommit or any(each.is_timed for each in self._new):
+            stored = inbox.insert(self._tx, commands)()
+        else:
+            with self._tx.pipeline():
+                answer = inbox.insert(self._tx, commands)
                 commit(self._tx)
-        stored = answer()
+            stored = answer()
         self._rows.update((row.id, row) for row in stored)
         self._announce(
             [

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from db.commands import limits
 from db.session import Connection
 from db.videos.facts_and_release import read_facts
-from db.videos.lookup import References, VideoIdentity
+from db.videos.identities import VideoIdentity
+from db.videos.lookup import References
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from schemas.values.video_facts import VideoFacts
@@ -72,14 +73,13 @@ def refuse_excess(requests: Sequence[PublishRequest], known: Known) -> None:
     """
     of_video = Counter(request.video_id for request in requests)
     of_workspace = Counter(known.videos[request.video_id].workspace_id for request in requests)
-    before = known.open_commands
-    excess = _find_excess("Video", of_video, before.of_video, limits.PER_VIDEO) or _find_excess(
-        "Workspace", of_workspace, before.of_workspace, limits.PER_WORKSPACE
+    excess = _find_excess("Video", of_video, known.open_of_video, limits.PER_VIDEO) or _find_excess(
+        "Workspace", of_workspace, known.open_of_workspace, limits.PER_WORKSPACE
     )
     if excess:
         raise TooManyCommands(excess)
-    before.of_video.update(of_video)
-    before.of_workspace.update(of_workspace)
+    known.open_of_video.update(of_video)
+    known.open_of_workspace.update(of_workspace)
 
 
 def _find_excess(
@@ -99,8 +99,10 @@ def _find_excess(
 def _is_expected(request: PublishRequest, video: VideoIdentity) -> bool:
     if request.expected_revision not in (None, video.revision):
         return False
+    if request.expected_etag is None:
+        return True
     current = compute_etag(video.id, video.revision, video.updated_at)
-    return request.expected_etag is None or is_allowed(request.expected_etag, current)
+    return is_allowed(request.expected_etag, current)
 
 
 def find_contradictions(

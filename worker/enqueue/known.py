@@ -1,14 +1,16 @@
 """What the database knows about a group of submissions, read in one round trip."""
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from db.commands import idempotency, limits
+from db.commands import idempotency
 from db.commands.idempotency import FirstRequest, Key
-from db.commands.limits import OpenCommands
 from db.session import Connection, wait_briefly
 from db.videos import lookup
-from db.videos.lookup import References, VideoIdentity
+from db.videos.identities import VideoIdentity, read_identities
+from db.videos.lookup import References
 from schemas.problem import FieldError
 from worker.enqueue.submission import Submission
 
@@ -26,7 +28,9 @@ class Known:
 
     videos: dict[int, VideoIdentity]
     references: References
-    open_commands: OpenCommands
+    open_of_video: Counter[int]
+    """How many commands are open, by the id of the video."""
+    open_of_workspace: Counter[int]
     keys: dict[Key, FirstRequest]
     contradictions: Contradictions = field(default_factory=Contradictions)
 
@@ -34,20 +38,24 @@ class Known:
 def read_known(tx: Connection, submissions: Sequence[Submission]) -> Known:
     """Read what the checks of these submissions need."""
     requests = [request for each in submissions for request in each.requests]
-    videos = {request.video_id for request in requests}
     bodies = [request.video for request in requests if request.video]
     keys = {each.key for each in submissions if each.key}
-    with tx.pipeline():
-        if len(submissions) > 1 and any(each.may_wait for each in submissions):
+    is_brief = len(submissions) > 1 and any(each.may_wait for each in submissions)
+    # A single statement has its round trip without a pipeline.
+    with tx.pipeline() if bodies or keys or is_brief else nullcontext():
+        if is_brief:
             wait_briefly(tx, LOCK_SECONDS)
-        identities = lookup.read_identities(tx, videos)
-        open_commands = limits.count_open(tx, videos)
+        identities = read_identities(tx, {request.video_id for request in requests})
         references = lookup.read_references(tx, bodies) if bodies else _no_references
         first_requests = idempotency.recall(tx, keys) if keys else _no_keys
+    videos = identities()
     return Known(
-        videos=identities(),
+        videos=videos,
         references=references(),
-        open_commands=open_commands(),
+        open_of_video=Counter({each.id: each.open_commands for each in videos.values()}),
+        open_of_workspace=Counter(
+            {each.workspace_id: each.workspace_open_commands for each in videos.values()}
+        ),
         keys=first_requests(),
     )
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from db.commands.inbox import PATIENCE, NewCommand, StoredCommand
-from db.videos.lookup import VideoIdentity
+from db.videos.identities import VideoIdentity
 from schemas.command import Action, CommandChange, PublishRequest
 from schemas.problem import FieldError
 from schemas.values.video_facts import ClaimedCommand

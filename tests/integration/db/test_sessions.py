@@ -12,6 +12,7 @@ from db.errors import is_away, is_passing
 from db.events import outbox
 from db.session import connect, transaction
 from db.videos import facts_and_release, generation, lookup
+from db.videos.identities import read_identities
 from schemas.video import VideoInput
 from tests.support.pipeline import Pipeline
 from tests.support.postgres_proxy import Message, postgres_proxy
@@ -98,7 +99,7 @@ def test_a_column_s_new_type_fails_no_statement(
 
     def use_each() -> None:
         with transaction(pipeline.engine) as tx:
-            lookup.read_identities(tx, [video])()
+            read_identities(tx, [video])()
             lookup.read_resource(tx, video, None)
             lookup.read_references(tx, [body])()
             facts_and_release.read_facts(tx, [video])

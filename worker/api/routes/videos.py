@@ -184,6 +184,8 @@ async def unpublish(
 
 def to_publish_request(body: PublishBody, if_match: str | None, video_id: int) -> PublishRequest:
     """Return the request to publish. Raises ApiProblem."""
+    if not body.model_fields_set and if_match is None:  # most requests
+        return PublishRequest(video_id=video_id)
     return _to_request(body, if_match, video_id, video=body.to_video())
 
 
