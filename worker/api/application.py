@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from db.loop_sessions import LoopPool
 from worker.api import exception_handlers
 from worker.api.admission import Admission
-from worker.api.direct_publish import DirectPublish
+from worker.api.direct_publish import PublishApi
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
 from worker.api.key_cache import KeyCache
@@ -73,7 +73,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             await pool.close()
             await to_thread.run_sync(waker.close)
 
-    app = FastAPI(
+    app = PublishApi(
         title="publish-worker",
         version="1.0.0",
         summary="Publishes finished videos exactly once, and emits an event for every change.",
@@ -87,7 +87,6 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     for module in (operations, redirects):
         app.include_router(module.router)
     exception_handlers.install(app)
-    app.add_middleware(DirectPublish)
     app.add_middleware(HeadAsGet)
     app.add_middleware(HeadLimit)
     app.add_middleware(Cors)

@@ -60,7 +60,11 @@ async def identify_reader(request: Request) -> Caller:
 
 
 async def _identify(request: Request, secret: str | None) -> Caller:
-    keys: KeyCache = request.app.state.keys
+    return await identify_secret(request.app.state.keys, secret)
+
+
+async def identify_secret(keys: KeyCache, secret: str | None) -> Caller:
+    """The caller with this key. Raises ApiProblem."""
     caller = await keys.identify(secret) if secret else None
     if caller is None:
         raise ApiProblem(NOT_AUTHENTICATED, headers={"WWW-Authenticate": "Bearer"})

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Path, Request
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
-from starlette.types import Scope
 
 from schemas.command import Trigger
 from schemas.fields import INT64_MAX, MAX_NAME
@@ -37,15 +36,17 @@ async def _origin(request: Request, caller: PublishCaller, key: IdempotencyKey =
         raise invalid_request(
             FieldError(pointer="header Idempotency-Key", code="length", detail=detail)
         )
-    return to_origin(request.scope, caller, key)
+    return to_origin(caller, key, correlation_id(request.scope), traceparent(request.scope))
 
 
-def to_origin(scope: Scope, caller: Caller, key: str | None) -> Origin:
+def to_origin(
+    caller: Caller, key: str | None, correlation_id: str, traceparent: str | None
+) -> Origin:
     """Return where a request comes from; `key` is its idempotency key."""
     return Origin(
         trigger=Trigger.API,
-        correlation_id=correlation_id(scope),
-        traceparent=traceparent(scope),
+        correlation_id=correlation_id,
+        traceparent=traceparent,
         workspace_id=caller.workspace_id,
         idempotency_scope=str(caller.key_id),
         idempotency_key=key,

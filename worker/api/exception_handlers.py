@@ -85,7 +85,7 @@ def install(app: FastAPI) -> None:
         return answer(request, error)
 
     async def handle_bug(request: Request, error: Exception) -> Response:
-        response = to_response(request, _to_bug(error))
+        response = answer_bug(request, error)
         # The framework sends this answer outside of our middleware.
         response.headers[CORRELATION] = correlation_id(request.scope)
         return response
@@ -98,6 +98,11 @@ def install(app: FastAPI) -> None:
 def answer(request: Request, error: Exception) -> Response:
     """Answer an exception of `HANDLED` with a problem."""
     return to_response(request, _to_problem(request, error))
+
+
+def answer_bug(request: Request, error: Exception) -> Response:
+    """Answer any other exception."""
+    return to_response(request, _to_bug(error))
 
 
 def _to_problem(request: Request, error: Exception) -> ApiProblem:

@@ -4,11 +4,11 @@ import re
 import time
 from collections.abc import MutableMapping
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils import uuid4
 
 from worker.api.problems import shorten
 
@@ -32,8 +32,33 @@ def correlation_id(scope: MutableMapping[str, Any]) -> str:
 
 def traceparent(scope: MutableMapping[str, Any]) -> str | None:
     """The caller's W3C trace context; None if it sent none, or an invalid one."""
-    value = _header(scope, "traceparent")
+    return check_traceparent(_header(scope, "traceparent"))
+
+
+def check_traceparent(value: str | None) -> str | None:
+    """Return a W3C trace context if it is valid."""
     return value if value and _TRACEPARENT.fullmatch(value) else None
+
+
+def begin(scope: MutableMapping[str, Any], given: str | None) -> str:
+    """Return the request's correlation id, by default a new one, and bind it to the log."""
+    identifier = given if given and _VALID_ID.fullmatch(given) else str(uuid4())
+    scope.setdefault("state", {})["correlation_id"] = identifier
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(correlation_id=identifier)
+    return identifier
+
+
+def log_handled(scope: MutableMapping[str, Any], status: int, started: float) -> None:
+    """Log a request that was answered; it began at `started` by `time.perf_counter()`."""
+    write = log.debug if scope["path"].startswith(_PROBES) else log.info
+    write(
+        "request.handled",
+        method=scope["method"],
+        path=shorten(scope["path"]),
+        status=status,
+        ms=round(1000 * (time.perf_counter() - started), 1),
+    )
 
 
 class Cors:
@@ -70,11 +95,7 @@ class Correlation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = _header(scope, CORRELATION)
-        identifier = given if given and _VALID_ID.fullmatch(given) else str(uuid4())
-        scope.setdefault("state", {})["correlation_id"] = identifier
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(correlation_id=identifier)
+        identifier = begin(scope, _header(scope, CORRELATION))
         started, status = time.perf_counter(), 500
 
         async def answer(message: Message) -> None:
@@ -90,14 +111,7 @@ class Correlation:
         try:
             await self._app(scope, receive, answer)
         finally:
-            write = log.debug if scope["path"].startswith(_PROBES) else log.info
-            write(
-                "request.handled",
-                method=scope["method"],
-                path=shorten(scope["path"]),
-                status=status,
-                ms=round(1000 * (time.perf_counter() - started), 1),
-            )
+            log_handled(scope, status, started)
 
 
 class HeadAsGet:

@@ -60,14 +60,15 @@ class HeadLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        refusal = _check_head(scope) if scope["type"] == "http" else None
+        refusal = check_head(scope) if scope["type"] == "http" else None
         if refusal is None:
             await self._app(scope, receive, send)
         else:
             await to_response(Request(scope), ApiProblem(refusal))(scope, receive, send)
 
 
-def _check_head(scope: Scope) -> ProblemKind | None:
+def check_head(scope: Scope) -> ProblemKind | None:
+    """Return the problem of a head that is too large. None: it is not."""
     query: bytes = scope["query_string"]
     uri_size = len(scope.get("raw_path") or scope["path"]) + len(query)
     if uri_size > MAX_URI or query.count(b"&") >= MAX_PARAMETERS:

@@ -13,7 +13,6 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
-from schemas.values.caller import Caller
 from worker.api.admission import Admission, Turn, current_turn
 from worker.api.auth import Identifier, find_identifier, identify_reader
 from worker.api.problems import ApiProblem
@@ -46,22 +45,6 @@ class StrictRequest(Request):
         return document
 
 
-async def admit(
-    request: Request, turn: Turn, identifier: Identifier | None, route: str
-) -> Caller | None:
-    """Identify the caller, and count the request in its accounts. Raises ApiProblem."""
-    admission: Admission = request.app.state.admission
-    turn.join(admission.process)
-    caller = request.state.caller = await identifier(request) if identifier else None
-    accounts = admission.accounts(caller, route)
-    if identifier is identify_reader:  # no rate: EventSource gives up for good after a 429
-        turn.use_slots_of(accounts[-1])
-        return caller
-    for account in accounts:
-        turn.join(account)
-    return caller
-
-
 class GuardedRoute(APIRoute):
     """A route that checks the limits and the key before it reads the body with `StrictRequest`."""
 
@@ -76,7 +59,7 @@ class GuardedRoute(APIRoute):
                 return await work(request, admitted.body)
             turn = request.state.turn = Turn()
             try:
-                await admit(request, turn, identifier, self.path)
+                await self._admit(request, turn, identifier)
                 body = b"" if request.method in WITHOUT_BODY else await read_body(request, turn)
                 return await work(request, body)
             finally:
@@ -92,6 +75,18 @@ class GuardedRoute(APIRoute):
                 raise
 
         return handle_guarded
+
+    async def _admit(self, request: Request, turn: Turn, identifier: Identifier | None) -> None:
+        """Identify the caller, and count the request in its accounts. Raises ApiProblem."""
+        admission: Admission = request.app.state.admission
+        turn.join(admission.process)
+        caller = request.state.caller = await identifier(request) if identifier else None
+        accounts = admission.accounts(caller, self.path)
+        if identifier is identify_reader:  # no rate: EventSource gives up for good after a 429
+            turn.use_slots_of(accounts[-1])
+            return
+        for account in accounts:
+            turn.join(account)
 
 
 class Router(APIRouter):

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from tests.support.api import Api, serving
 from tests.support.platform import column
+from tests.support.waiting import wait_until
 
 BODY: dict[str, Any] = {
     "template": {"id": 1},
@@ -32,7 +33,7 @@ def test_an_accepted_command_can_be_read(api: Api, slash: str) -> None:
 
 def test_a_command_that_was_accepted_wakes_celery(api: Api) -> None:
     api.post(f"/videos/{api.video()}/publish/")
-    assert api.wake_ups == [1]
+    wait_until(lambda: api.wake_ups == [1], "the wake-up")
 
 
 @pytest.mark.parametrize("content", [b"", b"null"])
