@@ -35,9 +35,9 @@ def use(engine: Engine, act: Callable[[LoopPool], Awaitable[Any]], size: int = 2
 
 def execute(tx: Connection, *statements: str) -> Any:
     """Execute statements; return the value of the last one, if it has one."""
-    cursor: Any = None
+    cursor = tx.cursor()
     for statement in statements:
-        cursor = tx.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        cursor.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
     row = cursor.fetchone() if cursor.description else None
     return row and row[0]
 
