@@ -75,6 +75,11 @@ def is_useless_session(error: BaseException) -> bool:
     return state in (_READ_ONLY, *_MIXED_UP) or _is_plan_outdated(error)
 
 
+def is_lost_session(error: BaseException) -> bool:
+    """Whether another session may succeed at once."""
+    return is_away(error) or is_useless_session(error)
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the error is not caused by a row. Time, a migration or a GRANT may resolve it."""
     passing = (
@@ -87,7 +92,7 @@ def is_passing(error: BaseException) -> bool:
         errors.UndefinedFunction,
         errors.UndefinedTable,
     )
-    return is_away(error) or is_useless_session(error) or isinstance(error, passing)
+    return is_lost_session(error) or isinstance(error, passing)
 
 
 def _is_plan_outdated(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from psycopg.waiting import wait_async
 from sqlalchemy import Engine
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
-from db.errors import is_away
+from db.errors import is_lost_session
 from db.session import Connection, Session, get_family
 
 P = ParamSpec("P")
@@ -76,7 +76,7 @@ class LoopPool:
         try:
             return await self.run_statements(function, *args, **kwargs)
         except psycopg.Error as error:
-            if not is_away(error):
+            if not is_lost_session(error):
                 raise
         return await self.run_statements(function, *args, **kwargs)
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import structlog
 from psycopg.errors import UniqueViolation
 
-from db.errors import is_away
+from db.errors import is_away, is_lost_session
 from db.loop_sessions import LoopPool
 from schemas.command import PublishRequest
 from worker.enqueue.accept import Outcome, accept_again, accept_group, log_accepted
@@ -89,7 +90,7 @@ class GroupCommit:
         try:
             await self._accept(group, accept_group)
         except Exception as error:  # noqa: BLE001 - each submission is retried, and gets its error
-            if len(group) == 1 and not is_away(error):
+            if len(group) == 1 and not is_lost_session(error):
                 group[0].answer(error)
                 return
             task = asyncio.create_task(self._retry(group, error))
@@ -112,7 +113,7 @@ class GroupCommit:
     async def _retry(self, group: Sequence[_Waiting], error: Exception) -> None:
         """Retry the whole group if its session was lost; then each submission alone, once."""
         log.warning("group.retried", submissions=len(group), error=str(error))
-        if is_away(error):
+        if is_lost_session(error):
             try:
                 await self._accept(group, accept_again)
             except Exception as again:  # noqa: BLE001 - as above
@@ -157,7 +158,8 @@ class _Lane:
         """Let a submission be part of the next group."""
         self._waiting.append(waiting)
         if not self.tasks:
-            task = asyncio.create_task(self._commit_all())
+            # In an empty context: what the first caller bound to the log is not the group's.
+            task = asyncio.create_task(self._commit_all(), context=Context())
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 

@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import psycopg
 import pytest
+import structlog
 from psycopg import errors
 from structlog.testing import capture_logs
 
@@ -290,10 +291,14 @@ def test_one_wake_up_and_one_log_line_for_each_transaction(pipeline: Pipeline) -
         await door.accept_all(door.accept(999_999))
         return door.wake_ups
 
-    with capture_logs() as lines:
+    with (
+        structlog.contextvars.bound_contextvars(correlation_id="of-the-first-caller"),
+        capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines,
+    ):
         assert use(pipeline, act) == [1]
     [line] = [line for line in lines if line["event"] == "commands.accepted"]
     assert (line["commands"], line["requests"]) == (5, 5)
+    assert "correlation_id" not in line
 
 
 @contextmanager
@@ -337,6 +342,21 @@ def test_lost_sessions_are_replaced_and_each_command_is_accepted_once(pipeline: 
 
     assert all(isinstance(each, Accepted) for each in use(pipeline, act))
     assert pipeline.value(COUNT) == 5
+
+
+def test_a_plan_that_a_migration_has_outdated_is_not_the_callers_error(pipeline: Pipeline) -> None:
+    videos = [pipeline.video() for _ in range(10)]
+
+    async def act(door: Door) -> None:
+        for video in videos[:9]:
+            await door.accept(video)
+        await asyncio.to_thread(
+            pipeline.execute, "ALTER TABLE iam_user ALTER COLUMN username TYPE varchar(500)"
+        )
+        await door.accept(videos[9])
+
+    use(pipeline, act)
+    assert pipeline.value(COUNT) == 10
 
 
 def test_a_commit_whose_answer_is_lost_is_not_repeated(pipeline: Pipeline) -> None:
