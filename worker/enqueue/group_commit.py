@@ -152,12 +152,14 @@ class _Lane:
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
         self._waiting: deque[_Waiting] = deque()
+        self._is_committing = False
         self.tasks: set[asyncio.Task[None]] = set()
 
     def add(self, waiting: _Waiting) -> None:
         """Let a submission be part of the next group."""
         self._waiting.append(waiting)
-        if not self.tasks:
+        if not self._is_committing:
+            self._is_committing = True
             # In an empty context: what the first caller bound to the log is not the group's.
             task = asyncio.create_task(self._commit_all(), context=Context())
             self.tasks.add(task)
@@ -166,6 +168,8 @@ class _Lane:
     async def _commit_all(self) -> None:
         while group := self._take():
             await self._commit(group)
+        # Here, and not when the task is seen to be done: a caller may come in between.
+        self._is_committing = False
 
     def _take(self) -> list[_Waiting]:
         """Take those that wait, up to the size of a group, and drop those whose caller has left."""

@@ -149,6 +149,17 @@ def test_requests_that_arrive_during_a_transaction_share_the_next_one(pipeline: 
     assert (pipeline.value(COUNT), pipeline.value(TRANSACTIONS)) == (9, 2)
 
 
+def test_a_caller_may_submit_again_as_soon_as_it_is_answered(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+
+    async def act(door: Door) -> None:
+        for _ in range(20):
+            await asyncio.wait_for(door.accept(video), 20)
+
+    use(pipeline, act)
+    assert pipeline.value(COUNT) == 20
+
+
 def test_an_answer_has_the_commands_as_the_inbox_has_them(pipeline: Pipeline) -> None:
     window = PublishRequest.model_validate(
         {
