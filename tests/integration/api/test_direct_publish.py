@@ -54,7 +54,7 @@ HEADERS = st.fixed_dictionaries(
                 "application/x+json",
             ]
         ),
-        "Idempotency-Key": st.sampled_from(["", "k" * 256, "\x07", "é"]),
+        "Idempotency-Key": st.sampled_from(["", "k" * 256, "\x07"]),
         "If-Match": st.sampled_from(['"x"', "", "*", "x" * 256]),
         "Prefer": st.sampled_from(["respond-async", "wait=0", "x"]),
         "X-Correlation-Id": st.sampled_from(["job-1", "ü", "x" * 200]),
