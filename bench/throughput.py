@@ -1,93 +1,159 @@
-"""Throughput: from the first enqueue to the last event on the stream, engines included."""
+"""Throughput: from the first enqueue to the last event on the stream, engines included.
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median
-
-from bench import ours
-from bench.peers import textbook
-from bench.processes import python, wait_for
-from bench.setup import Run, Setup
-from db.session import transaction
-
-WARM_UP = 100
-"""Videos published before the clock starts, by both: connections, imports, plans."""
-GOAL = 15.0
-
-CHECK = """
-SELECT (SELECT count(*) FROM video WHERE NOT is_draft AND id = ANY(%(ids)s)),
-       (SELECT count(*) FROM publisher.video_release WHERE video_id = ANY(%(ids)s)),
-       (SELECT count(DISTINCT video_id) FROM textbook_outbox)
+All contenders publish videos of the same data set, and take turns: other work on the machine
+affects all of them.
 """
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from bench import contest, limit
+from bench.contenders import CONTENDERS, LIMIT, OURS, TEXTBOOK, Contender
+from bench.contest import Outcome
+from bench.progress import Progress
+from bench.setup import Setup
+
+GOAL_TEXTBOOK = 30.0
+GOAL_BEST = 15.0
+GOAL_LIMIT = 0.7
+GOAL_CPU = 130.0
+"""Microseconds per publish, in all processes and engines."""
+GOAL_WAL = 3_584.0
+"""Bytes per publish, without full-page images."""
+QUICK = (LIMIT, OURS, "noop", "pgqueuer", "dramatiq", TEXTBOOK)
+"""The contenders of a quick run."""
+MISSING = "not installed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """All runs of one contender."""
+
+    contender: str
+    title: str
+    same_work: bool
+    videos: int
+    runs: list[Outcome]
+    missing: bool = False
+
+    @property
+    def failure(self) -> str:
+        """Why its figures do not count: one wrong run is enough. Empty: they count."""
+        if self.missing:
+            return MISSING
+        return next((run.failure for run in self.runs if run.failure), "")
+
+    @property
+    def rates(self) -> list[float]:
+        """Publishes a second, run by run; none if they do not count."""
+        return [] if self.failure else [run.rate for run in self.runs]
+
+    @property
+    def rate(self) -> float | None:
+        """The median. None: its figures do not count."""
+        return median(self.rates) if self.rates else None
+
+    def cost(self, name: str) -> float | None:
+        """The median over the runs of a cost of `Outcome`."""
+        values = [getattr(run, name) for run in self.runs if not run.failure]
+        return median(values) if values and None not in values else None
+
+    def of_kind(self, name: str, kind: str) -> float | None:
+        """The median over the runs of a cost by kind of process: `cpu`, `peak_mib`."""
+        values = [getattr(run, name).get(kind) for run in self.runs if not run.failure]
+        return median(values) if values and None not in values else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Publishes a second, run by run, and the peer's beside them."""
+    """The results of all contenders."""
 
-    commands: int
-    peer_commands: int
-    ours: list[float]
-    peer: list[float]
+    results: dict[str, Result]
 
-    @property
-    def ratio(self) -> float:
-        """Our median over the peer's."""
-        return median(self.ours) / median(self.peer)
+    def ratio(self, other: str) -> float | None:
+        """Our median over another's. None: one of them has no figure."""
+        mine, theirs = self._rate(OURS), self._rate(other)
+        return mine / theirs if mine and theirs else None
 
     @property
-    def met(self) -> bool:
-        """Whether the goal is reached."""
-        return self.ratio >= GOAL
+    def best(self) -> str | None:
+        """The fastest of the others with a figure."""
+        rivals = {
+            name: result.rate
+            for name, result in self.results.items()
+            if CONTENDERS[name].rival and result.rate
+        }
+        return max(rivals, key=lambda name: rivals[name]) if rivals else None
+
+    def _rate(self, name: str) -> float | None:
+        return self.results[name].rate if name in self.results else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, for the file of numbers."""
+        ratios = {"textbook": self.ratio(TEXTBOOK), "limit": self.ratio(LIMIT)}
+        if self.best:
+            ratios[f"best of the others: {self.best}"] = self.ratio(self.best)
+        return {
+            "ratios": ratios,
+            "results": {
+                name: asdict(result)
+                | {"rate": result.rate, "rates": result.rates, "failure": result.failure}
+                for name, result in self.results.items()
+            },
+        }
 
 
-def measure(setup: Setup, *, runs: int, commands: int, peer_commands: int) -> Throughput:
-    """Alternate between both, so that other work on the machine affects both."""
-    mine: list[float] = []
-    theirs: list[float] = []
-    for _ in range(runs):
-        with setup.run() as run:
-            mine.append(_ours(run, run.video_ids[: WARM_UP + commands]))
-        with setup.run() as run:
-            theirs.append(_textbook(run, run.video_ids[: WARM_UP + peer_commands]))
-    return Throughput(commands=commands, peer_commands=peer_commands, ours=mine, peer=theirs)
+def measure(
+    setup: Setup,
+    progress: Progress,
+    *,
+    runs: int,
+    videos: int,
+    names: Sequence[str] = tuple(CONTENDERS),
+) -> Throughput:
+    """Measure these contenders in turn, this number of times."""
+    chosen = {name: CONTENDERS[name] for name in names}
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
+    for number in range(1, runs + 1):
+        for name, contender in chosen.items():
+            what = f"throughput: {contender.title}, run {number} of {runs}"
+            if not contender.is_installed():
+                progress.begin(f"{what}: {MISSING}")
+                continue
+            progress.begin(what)
+            outcome = _carry_out(setup, contender, videos)
+            outcomes[name].append(outcome)
+            progress.end(describe(outcome))
+    return Throughput(results=_collect(chosen, outcomes, videos))
 
 
-def _ours(run: Run, video_ids: Sequence[int]) -> float:
-    waking = ours.make_waker(run)
-    with ours.worker(run):
-        ours.enqueue_all(run.engine, waking, video_ids[:WARM_UP])
-        ours.wait_for_position(run, WARM_UP)
-        started = time.perf_counter()
-        ours.enqueue_all(run.engine, waking, video_ids[WARM_UP:])
-        ours.wait_for_position(run, len(video_ids))
-        seconds = time.perf_counter() - started
-    ours.check(run, video_ids)
-    return (len(video_ids) - WARM_UP) / seconds
+def _carry_out(setup: Setup, contender: Contender, videos: int) -> Outcome:
+    count = int(videos * contender.share)
+    if contender.name == LIMIT:
+        return limit.carry_out(setup, count)
+    return contest.carry_out(setup, contender, count)
 
 
-def _textbook(run: Run, video_ids: Sequence[int]) -> float:
-    with transaction(run.engine) as tx:
-        tx.execute(textbook.OUTBOX)
-    # Two processes, and none of the chatter between workers, which ours goes without too.
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    command = ["celery", "-A", "bench.peers.textbook", "worker", "-c", "2", "-O", "fair", *quiet]
-    broker_url = run.environment["BROKER_URL"]
-    with python(command, "textbook", run.environment, run.logs):
-        textbook.send_all(broker_url, video_ids[:WARM_UP])
-        wait_for(lambda: run.redis.xlen(textbook.STREAM) >= WARM_UP, "the peer's warm-up")
-        started = time.perf_counter()
-        textbook.send_all(broker_url, video_ids[WARM_UP:])
-        wanted = len(video_ids)
-        wait_for(lambda: run.redis.xlen(textbook.STREAM) >= wanted, f"{wanted} events", 300)
-        seconds = time.perf_counter() - started
-    _check_textbook(run, video_ids)
-    return (len(video_ids) - WARM_UP) / seconds
+def _collect(
+    chosen: Mapping[str, Contender], outcomes: Mapping[str, list[Outcome]], videos: int
+) -> dict[str, Result]:
+    return {
+        name: Result(
+            contender=name,
+            title=contender.title_with_version(),
+            same_work=contender.same_work,
+            videos=int(videos * contender.share),
+            runs=outcomes[name],
+            missing=not contender.is_installed(),
+        )
+        for name, contender in chosen.items()
+    }
 
 
-def _check_textbook(run: Run, video_ids: Sequence[int]) -> None:
-    with transaction(run.engine) as tx:
-        counts = tx.execute(CHECK, {"ids": list(video_ids)}).fetchone()
-    if counts != (len(video_ids),) * 3:
-        raise ours.Incorrect(f"the peer: expected {len(video_ids)} of each, found {counts}")
+def describe(outcome: Outcome) -> str:
+    """One line for the terminal."""
+    if outcome.failure:
+        return f"does not count: {outcome.failure.splitlines()[0]}"
+    return f"{outcome.rate:,.0f}/s, {outcome.cpu['all']:,.0f} µs of CPU, {outcome.wal:,.0f} B of WAL"

@@ -1,0 +1,112 @@
+"""The contenders of the throughput measurement: what they are called and how they are found."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from bench.peers.work import Send
+
+OURS = "this-project"
+TEXTBOOK = "textbook"
+LIMIT = "limit"
+
+
+class Peer(Protocol):
+    """What each module in bench/peers defines."""
+
+    WORKERS: Sequence[Sequence[str]]
+    """The arguments of `python -m` for each command that starts workers."""
+    prepare: Callable[[], None]
+    """Make the tables, before the workers start."""
+    open_sender: Callable[[], Send]
+    """Connect a producer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One row of the table."""
+
+    name: str
+    title: str
+    module: str = ""
+    """In bench/peers. Empty: the limit, which is replayed and has no workers."""
+    package: str = ""
+    """The distribution that it needs beyond this project's own."""
+    share: float = 0.1
+    """The part of the videos that it publishes: slow ones need fewer."""
+    same_work: bool = True
+    """Whether it publishes at all; else its figure is no peer's."""
+    rival: bool = False
+    """Whether it counts for `the best of the others`."""
+
+    def is_installed(self) -> bool:
+        """Whether its package is here."""
+        return not self.package or _has_distribution(self.package)
+
+    def title_with_version(self) -> str:
+        """Its title and the version of its package."""
+        known = self.package or {"textbook": "celery", "orm": "celery", "noop": "celery"}.get(
+            self.name, ""
+        )
+        return f"{self.title} {_version(known)}".strip()
+
+    def load(self) -> Peer:
+        """Import its module. Needs the environment of a run."""
+        return cast(Peer, importlib.import_module(f"bench.peers.{self.module}"))
+
+
+def _has_distribution(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _version(name: str) -> str:
+    return importlib.metadata.version(name) if name and _has_distribution(name) else ""
+
+
+CONTENDERS = {
+    each.name: each
+    for each in (
+        Contender(name=LIMIT, title="the limit: our SQL without Python", share=1),
+        Contender(
+            name=OURS, title="this project, 500 in a call", module="this_project", share=1
+        ),
+        Contender(
+            name="this-project-single",
+            title="this project, one call each",
+            module="this_project_single",
+            share=0.2,
+        ),
+        Contender(
+            name="noop",
+            title="Celery, a task that does nothing",
+            module="noop",
+            same_work=False,
+        ),
+        Contender(name="awa", title="awa-pg", module="awa", package="awa-pg", rival=True),
+        Contender(
+            name="pgqueuer", title="PgQueuer", module="pgqueuer", package="pgqueuer", rival=True
+        ),
+        Contender(
+            name="taskiq", title="Taskiq", module="taskiq", package="taskiq-redis", rival=True
+        ),
+        Contender(
+            name="dramatiq", title="Dramatiq", module="dramatiq", package="dramatiq", rival=True
+        ),
+        Contender(
+            name="procrastinate",
+            title="Procrastinate",
+            module="procrastinate",
+            package="procrastinate",
+            rival=True,
+        ),
+        Contender(name=TEXTBOOK, title="Celery, textbook, tuned", module="textbook"),
+        Contender(name="orm", title="Celery, ORM and delay()", module="orm"),
+    )
+}
