@@ -1,9 +1,11 @@
 """`make bench`: measure, print a table with the goals, and write the numbers as JSON.
 
-    make bench                                  all of it: about four minutes on two cores
-    make bench ARGS="--quick"                   a fifth of the work, to see that it runs
+    make bench                                  all of it: about twenty minutes on two cores
+    make bench-quick                            two minutes, to see that every part runs
     make bench ARGS="--only throughput --runs 5"
+    make bench ARGS="--only throughput --contender pgqueuer --contender this-project"
 
+Tables for docs/benchmarks.md are written beside the numbers; charts, with --charts, into a folder.
 Exits with 1 when a goal is missed; with --quick, which is too short for that, always with 0.
 """
 
@@ -13,17 +15,20 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bench import generation, latency, memory, outage, punctuality, throughput
+from bench import generation, growth, latency, memory, outage, punctuality, tables, throughput
+from bench.contenders import CONTENDERS
+from bench.progress import Progress
 from bench.report import (
     Row,
     generation_row,
+    growth_rows,
     latency_row,
     memory_row,
     outage_rows,
@@ -36,7 +41,23 @@ from worker.runtime import logs
 from worker.runtime.settings import LogFormat
 
 OUTPUT = Path("build/bench.json")
-Part = Callable[[Setup, int, bool], tuple[list[Row], Any]]
+TABLES = "benchmarks-tables.md"
+CHARTS = Path("docs/benchmarks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a part is asked for, and where it shows its progress and leaves its tables."""
+
+    runs: int
+    quick: bool
+    contenders: tuple[str, ...]
+    charts: Path | None
+    progress: Progress
+    tables: list[str] = field(default_factory=list[str])
+
+
+Part = Callable[[Setup, Work], tuple[list[Row], Any]]
 
 
 def main() -> int:
@@ -44,63 +65,96 @@ def main() -> int:
     asked = _arguments()
     logs.configure(LogFormat.JSON, "WARNING")
     console = Console()
+    work = Work(
+        runs=asked.runs or (1 if asked.quick else 3),
+        quick=asked.quick,
+        contenders=tuple(asked.contender or (throughput.QUICK if asked.quick else CONTENDERS)),
+        charts=asked.charts,
+        progress=Progress(console),
+    )
     rows: list[Row] = []
     numbers: dict[str, Any] = {}
-    with set_up(videos=4_100 if asked.quick else 20_100) as ready:
-        for name, part in PARTS.items():
-            if asked.only in (None, name):
-                console.print(f"measuring {name} …", style="dim")
-                part_rows, numbers[name] = part(ready, asked.runs, asked.quick)
-                rows += part_rows
+    work.progress.begin("engines and sample data")
+    with set_up(videos=4_300 if asked.quick else 20_300) as ready:
+        for name in [asked.only] if asked.only else PARTS:
+            work.progress.begin(name)
+            part_rows, numbers[name] = PARTS[name](ready, work)
+            rows += part_rows
     show(console, rows)
     _write_numbers(asked.output, numbers)
+    _write_tables(asked.output.with_name(TABLES), work.tables)
     console.print(f"numbers: {asked.output}", style="dim")
     return int(not asked.quick and not all(row.met for row in rows))
 
 
-def _throughput(ready: Setup, runs: int, quick: bool) -> tuple[list[Row], Any]:
-    commands, peer_commands = (4_000, 400) if quick else (20_000, 2_000)
-    result = throughput.measure(ready, runs=runs, commands=commands, peer_commands=peer_commands)
-    return throughput_rows(result), asdict(result) | {"ratio": result.ratio}
+def _throughput(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    result = throughput.measure(
+        ready,
+        work.progress,
+        runs=work.runs,
+        videos=4_000 if work.quick else 20_000,
+        names=work.contenders,
+    )
+    work.tables.append(tables.throughput_tables(result))
+    if work.charts:
+        tables.throughput_charts(result, work.charts)
+    return throughput_rows(result), result.to_json()
 
 
-def _latency(ready: Setup, _runs: int, quick: bool) -> tuple[list[Row], Any]:
-    results = latency.measure(ready, requests=50 if quick else 200)
+def _growth(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    backlogs = (1_000, 5_000) if work.quick else (10_000, 100_000, 300_000)
+    result = growth.measure(
+        ready,
+        work.progress,
+        runs=1 if work.quick else 2,
+        videos=10_000 if work.quick else 800_000,
+        backlogs=backlogs,
+    )
+    work.tables.append(tables.growth_table(result))
+    if work.charts:
+        tables.growth_chart(result, work.charts)
+    ratios = {"by_videos": result.by_videos, "by_backlog": result.by_backlog}
+    return growth_rows(result), asdict(result) | ratios
+
+
+def _latency(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    results = latency.measure(ready, requests=30 if work.quick else 200)
     return [latency_row(result) for result in results], [asdict(result) for result in results]
 
 
-def _memory(ready: Setup, _runs: int, quick: bool) -> tuple[list[Row], Any]:
-    rounds, commands = (4, 2_000) if quick else (10, 10_000)
+def _memory(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    rounds, commands = (4, 1_000) if work.quick else (10, 10_000)
     result = memory.measure(ready, rounds=rounds, commands=commands)
     return [memory_row(result)], asdict(result) | {"growth": result.growth}
 
 
-def _punctuality(ready: Setup, runs: int, quick: bool) -> tuple[list[Row], Any]:
-    if quick:
+def _punctuality(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    if work.quick:
         scenarios = punctuality.measure(
-            ready, runs=1, commands=1_000, seconds=8, alone=20, far=50_000
+            ready, runs=1, commands=500, seconds=4, alone=10, far=20_000
         )
     else:
         scenarios = punctuality.measure(
-            ready, runs=runs, commands=10_000, seconds=60, alone=100, far=1_000_000
+            ready, runs=1, commands=10_000, seconds=60, alone=100, far=1_000_000
         )
     return [row for scenario in scenarios for row in punctuality_rows(scenario)], [
         asdict(scenario) for scenario in scenarios
     ]
 
 
-def _generation(ready: Setup, _runs: int, quick: bool) -> tuple[list[Row], Any]:
-    result = generation.measure(ready, videos=20 if quick else 100)
+def _generation(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    result = generation.measure(ready, videos=20 if work.quick else 100)
     return [generation_row(result)], asdict(result)
 
 
-def _outage(ready: Setup, runs: int, quick: bool) -> tuple[list[Row], Any]:
-    result = outage.measure(ready, runs=1 if quick else runs, overdue=1_000 if quick else 5_000)
+def _outage(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    result = outage.measure(ready, runs=work.runs, overdue=1_000 if work.quick else 5_000)
     return outage_rows(result), asdict(result)
 
 
 PARTS: dict[str, Part] = {
     "throughput": _throughput,
+    "growth": _growth,
     "latency": _latency,
     "memory": _memory,
     "punctuality": _punctuality,
@@ -112,13 +166,27 @@ PARTS: dict[str, Part] = {
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--quick", action="store_true", help="a fifth of the work")
+    parser.add_argument("--quick", action="store_true", help="two minutes, no verdict")
     parser.add_argument("--only", choices=PARTS, help="run one measurement")
-    parser.add_argument("--runs", type=int, default=3, help="runs of each measurement (default: 3)")
+    parser.add_argument("--runs", type=int, help="runs of each measurement (default: 3; quick: 1)")
+    parser.add_argument(
+        "--contender",
+        action="append",
+        choices=CONTENDERS,
+        help="one contender of the throughput; may be repeated (default: all; quick: a few)",
+    )
+    parser.add_argument(
+        "--charts", type=Path, help=f"folder for the charts; `make bench` has {CHARTS}"
+    )
     parser.add_argument(
         "--output", type=Path, default=OUTPUT, help=f"file for the numbers (default: {OUTPUT})"
     )
     return parser.parse_args()
+
+
+def _write_tables(output: Path, parts: list[str]) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text("\n".join(parts))
 
 
 def _write_numbers(output: Path, numbers: dict[str, Any]) -> None:
@@ -127,6 +195,7 @@ def _write_numbers(output: Path, numbers: dict[str, Any]) -> None:
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg(),
+        "settings": "fsync, synchronous_commit and AOF (everysec) on; two worker processes each",
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(conditions | numbers, indent=2) + "\n")

@@ -44,9 +44,11 @@ SELECT (SELECT count(*) FROM video WHERE NOT is_draft AND id = ANY(%(ids)s)) AS 
 def check(run: Run, video_ids: Sequence[int], traces: Traces) -> None:
     """Raise Incorrect, with the counts, if a publish is lost or doubled."""
     ids = {"ids": to_array(video_ids)}
+    counts: dict[str, int] = {}
     with transaction(run.engine) as tx:
-        counts = dict(zip(("published", "releases"), tx.execute(COUNTS, ids).fetchone() or (), strict=True))
-        row = tx.execute(f"SELECT count(*), count(DISTINCT video_id) {traces.outbox}", ids).fetchone()
+        counts["published"], counts["releases"] = tx.execute(COUNTS, ids).fetchone() or (0, 0)
+        statement = f"SELECT count(*), count(DISTINCT video_id) {traces.outbox}"
+        row = tx.execute(statement, ids).fetchone()
         counts["outbox rows"], counts["videos in the outbox"] = row or (0, 0)
     if traces.stream:
         entries: Any = run.redis.xrange(traces.stream)

@@ -1,8 +1,7 @@
-"""The contenders of the throughput measurement: what they are called and how they are found."""
+"""The contenders of the throughput measurement: names, modules, packages."""
 
 import importlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -38,7 +37,7 @@ class Contender:
     share: float = 0.1
     """The part of the videos that it publishes: slow ones need fewer."""
     same_work: bool = True
-    """Whether it publishes at all; else its figure is no peer's."""
+    """Whether it publishes at all; else its figure is not comparable."""
     rival: bool = False
     """Whether it counts for `the best of the others`."""
 
@@ -74,9 +73,7 @@ CONTENDERS = {
     each.name: each
     for each in (
         Contender(name=LIMIT, title="the limit: our SQL without Python", share=1),
-        Contender(
-            name=OURS, title="this project, 500 in a call", module="this_project", share=1
-        ),
+        Contender(name=OURS, title="this project, 500 in a call", module="this_project", share=1),
         Contender(
             name="this-project-single",
             title="this project, one call each",
@@ -89,20 +86,28 @@ CONTENDERS = {
             module="noop",
             same_work=False,
         ),
-        Contender(name="awa", title="awa-pg", module="awa", package="awa-pg", rival=True),
+        Contender(name="awa", title="awa-pg", module="awa_peer", package="awa-pg", rival=True),
         Contender(
-            name="pgqueuer", title="PgQueuer", module="pgqueuer", package="pgqueuer", rival=True
+            name="pgqueuer",
+            title="PgQueuer",
+            module="pgqueuer_peer",
+            package="pgqueuer",
+            rival=True,
         ),
         Contender(
-            name="taskiq", title="Taskiq", module="taskiq", package="taskiq-redis", rival=True
+            name="taskiq", title="Taskiq", module="taskiq_peer", package="taskiq-redis", rival=True
         ),
         Contender(
-            name="dramatiq", title="Dramatiq", module="dramatiq", package="dramatiq", rival=True
+            name="dramatiq",
+            title="Dramatiq",
+            module="dramatiq_peer",
+            package="dramatiq",
+            rival=True,
         ),
         Contender(
             name="procrastinate",
             title="Procrastinate",
-            module="procrastinate",
+            module="procrastinate_peer",
             package="procrastinate",
             rival=True,
         ),

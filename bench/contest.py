@@ -125,9 +125,7 @@ def carry_out(setup: Setup, contender: Contender, videos: int) -> Outcome:
         return Outcome(failure=f"{error} {notes}".strip())
 
 
-def _carry_out(
-    setup: Setup, run: Run, contender: Contender, video_ids: Sequence[int]
-) -> Outcome:
+def _carry_out(setup: Setup, run: Run, contender: Contender, video_ids: Sequence[int]) -> Outcome:
     data = setup.home / "data"
     warm_up, measured = video_ids[:WARM_UP], video_ids[WARM_UP:]
     count = _counter(run, contender)

@@ -17,7 +17,7 @@ from worker.local.engines.directories import find_package
 
 TICK = os.sysconf("SC_CLK_TCK")
 BUSY = 0.15
-"""A share of one core. Below it, in all processes together, a run has come to rest."""
+"""A share of one core. Below it, in all processes together, a run is at rest."""
 LOOK_SECONDS = 0.25
 
 WAL_AT = "SELECT pg_current_wal_insert_lsn()::text"
@@ -158,7 +158,9 @@ def measure_wal(engine: Engine, data: Path, start: str, end: str) -> Wal:
     return Wal(total=total, records=float(found[1]) if found else None)
 
 
-def per_publish(seconds: Mapping[str, float], before: Mapping[str, float], n: int) -> dict[str, float]:
+def per_publish(
+    seconds: Mapping[str, float], before: Mapping[str, float], n: int
+) -> dict[str, float]:
     """Microseconds of CPU time per publish, by kind, and their sum."""
     micros = {kind: 1e6 * (seconds[kind] - before.get(kind, 0.0)) / n for kind in seconds}
     return micros | {"all": sum(micros.values())}

@@ -107,8 +107,8 @@ class _Recorder:
         """Stands for Connection.commit."""
         if real:
             self._commit(connection)
-        for cursor, transaction, place in self._pending:
-            transaction[place] = replace(transaction[place], rows=cursor.rowcount)
+        for cursor, statements, place in self._pending:
+            statements[place] = replace(statements[place], rows=cursor.rowcount)
         self._pending.clear()
         self._open.pop(id(connection), None)
 
@@ -176,9 +176,7 @@ def record_run(run: Run, video_ids: Sequence[int]) -> Recording:
         time.sleep(LATE_SECONDS)
         while run_due(run.engine, base_url=base_url, wake=lambda: None, committed=copy_events):
             pass
-        return Recording(
-            videos=len(video_ids), enqueue=enqueued, publish=recorder.take()
-        )
+        return Recording(videos=len(video_ids), enqueue=enqueued, publish=recorder.take())
 
 
 def replay_run(run: Run, file: Path) -> Replay:

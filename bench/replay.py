@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from psycopg import pq
+from psycopg.pq.abc import PGresult
 
 from bench.limit import LATE_SECONDS, Recording, Replay, Statement, Transaction
 
@@ -36,7 +37,7 @@ class Connection:
                 self._names[key] = f"replay_{len(self._names)}".encode()
                 self._link.prepare(self._names[key], statement.text, statement.types)
 
-    def simple(self, text: bytes) -> pq.PGresult:
+    def simple(self, text: bytes) -> PGresult:
         """Run a simple query."""
         return _checked(self._link.exec_(text))
 
@@ -48,7 +49,7 @@ class Connection:
         result = _checked(
             self._link.exec_prepared(
                 self._names[statement.text, tuple(statement.types)],
-                statement.values,
+                statement.values,  # pyright: ignore[reportArgumentType] - None is NULL
                 statement.formats,
                 BINARY,
             )
@@ -56,7 +57,7 @@ class Connection:
         return result.ntuples or result.command_tuples or 0
 
 
-def _checked(result: pq.PGresult) -> pq.PGresult:
+def _checked(result: PGresult) -> PGresult:
     if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
         raise RuntimeError(result.get_error_message())
     return result

@@ -8,10 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import generation, outage
+from bench.contenders import LIMIT, OURS, TEXTBOOK
+from bench.growth import GOAL_BACKLOG, GOAL_VIDEOS, Growth
 from bench.latency import GOAL_MS, Latency
 from bench.memory import GOAL_MIB, GROWTH_MIB, Memory
 from bench.punctuality import GOAL_IDLE_MS, GOAL_READ, GOAL_SPREAD_MS, Lateness, Scenario
-from bench.throughput import GOAL, Throughput
+from bench.throughput import (
+    GOAL_BEST,
+    GOAL_CPU,
+    GOAL_LIMIT,
+    GOAL_TEXTBOOK,
+    GOAL_WAL,
+    Result,
+    Throughput,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,18 +36,55 @@ class Row:
 
 
 def throughput_rows(result: Throughput) -> list[Row]:
-    """Ours, the peer's, and the ratio, which decides."""
+    """Each contender's rate, the ratios, which decide, and what a publish of ours costs."""
+    rows = [_rate(each) for each in result.results.values()]
+    rows.append(_ratio(result, TEXTBOOK, "tuned textbook Celery", GOAL_TEXTBOOK))
+    if result.best:
+        title = f"the best of the others, {result.results[result.best].title}"
+        rows.append(_ratio(result, result.best, title, GOAL_BEST))
+    rows.append(_ratio(result, LIMIT, "our SQL without Python", GOAL_LIMIT))
+    if mine := result.results.get(OURS):
+        rows += [
+            _cost(
+                "CPU time per publish, all processes", mine.of_kind("cpu", "all"), GOAL_CPU, "µs"
+            ),
+            _cost("WAL per publish, without page images", mine.cost("wal_records"), GOAL_WAL, "B"),
+        ]
+    return [row for row in rows if row.value]
+
+
+def growth_rows(result: Growth) -> list[Row]:
+    """Two ratios."""
+    most = f"{result.sizes[-1][0]:,}"
     return [
-        _rate(f"publishes a second, {result.commands:,} commands", result.ours),
-        _rate(f"textbook Celery worker, {result.peer_commands:,} commands", result.peer),
-        Row(
-            what="ratio",
-            value=f"{result.ratio:.1f}-fold",
-            spread="",
-            goal=f"≥ {GOAL:.0f}-fold",
-            met=result.met,
-        ),
+        _growth(f"rate with {most} videos, of that with few", result.by_videos, GOAL_VIDEOS),
+        _growth("rate of the largest backlog, of the smallest", result.by_backlog, GOAL_BACKLOG),
     ]
+
+
+def _growth(what: str, ratio: float, goal: float) -> Row:
+    return Row(what=what, value=f"{ratio:.2f}", spread="", goal=f"≥ {goal:.2f}", met=ratio >= goal)
+
+
+def _ratio(result: Throughput, other: str, title: str, goal: float) -> Row:
+    ratio = result.ratio(other)
+    return Row(
+        what=f"beside {title}",
+        value=f"{ratio:.2f}-fold" if ratio else "",
+        spread="",
+        goal=f"≥ {goal:g}-fold",
+        met=bool(ratio and ratio >= goal),
+    )
+
+
+def _cost(what: str, value: float | None, goal: float, unit: str) -> Row:
+    return Row(
+        what=what,
+        value=f"{value:,.0f} {unit}" if value is not None else "",
+        spread="",
+        goal=f"≤ {goal:,.0f} {unit}",
+        met=value is not None and value <= goal,
+    )
 
 
 def latency_row(result: Latency) -> Row:
@@ -147,6 +194,16 @@ def show(console: Console, rows: Sequence[Row]) -> None:
     console.print(table)
 
 
-def _rate(what: str, rates: Sequence[float]) -> Row:
-    spread = f"{min(rates):,.0f} to {max(rates):,.0f} in {len(rates)} runs"
-    return Row(what=what, value=f"{median(rates):,.0f} /s", spread=spread, goal="", met=True)
+def _rate(result: Result) -> Row:
+    if result.failure:
+        text = "not installed" if result.missing else "does not count"
+        spread = "" if result.missing else result.failure.splitlines()[0][:90]
+        return Row(what=result.title, value=text, spread=spread, goal="", met=True)
+    rates = result.rates
+    return Row(
+        what=result.title if result.same_work else f"{result.title} (not the same work)",
+        value=f"{result.rate:,.0f} /s",
+        spread=f"{min(rates):,.0f} to {max(rates):,.0f} in {len(rates)} runs of {result.videos:,}",
+        goal="",
+        met=True,
+    )

@@ -1,6 +1,6 @@
 """Throughput: from the first enqueue to the last event on the stream, engines included.
 
-All contenders publish videos of the same data set, and take turns: other work on the machine
+All contenders publish videos of the same data set, one after another: other work on the machine
 affects all of them.
 """
 
@@ -156,4 +156,6 @@ def describe(outcome: Outcome) -> str:
     """One line for the terminal."""
     if outcome.failure:
         return f"does not count: {outcome.failure.splitlines()[0]}"
-    return f"{outcome.rate:,.0f}/s, {outcome.cpu['all']:,.0f} µs of CPU, {outcome.wal:,.0f} B of WAL"
+    return (
+        f"{outcome.rate:,.0f}/s, {outcome.cpu['all']:,.0f} µs of CPU, {outcome.wal:,.0f} B of WAL"
+    )

@@ -30,9 +30,7 @@ from schemas.command import CommandState
 from schemas.values.video_facts import VideoFacts
 
 app = Celery("orm", broker=os.environ.get("BROKER_URL"))
-app.conf.update(
-    task_default_queue="orm", broker_transport_options={"global_keyprefix": "orm:"}
-)
+app.conf.update(task_default_queue="orm", broker_transport_options={"global_keyprefix": "orm:"})
 WORKERS = [["celery", "-A", "bench.peers.orm", "worker", "-c", "2"]]
 prepare = work.create_outbox
 
@@ -49,8 +47,8 @@ class Base(DeclarativeBase):
 VIDEO_TAG = Table(
     "video_tag",
     Base.metadata,
-    Column("video_id", ForeignKey("video.id"), primary_key=True),
-    Column("tag_id", ForeignKey("tag.id"), primary_key=True),
+    Column[int]("video_id", ForeignKey("video.id"), primary_key=True),
+    Column[int]("tag_id", ForeignKey("tag.id"), primary_key=True),
 )
 
 
@@ -211,13 +209,13 @@ def publish(session: Session, video: Video) -> bytes | None:
         return None
     release = decision.release
     video.is_draft, video.updated_at = False, facts.now
-    video.release = video.release or Release(
+    stored = video.release or Release(
         short_id=release.short_id, first_published_at=release.first_published_at
     )
-    video.release.custom_url = release.custom_url
-    video.release.metrics = to_jsonable_python(release.metrics)
-    video.release.revision = release.revision
-    video.release.published_at = release.published_at
+    stored.custom_url = release.custom_url
+    stored.metrics = to_jsonable_python(release.metrics)
+    stored.revision, stored.published_at = release.revision, release.published_at
+    video.release = stored
     data = to_jsonable_python(decision.event.data)
     session.add(Outbox(event_id=decision.event.id, video_id=video.id, data=data))
     return work.to_cloud_event(decision.event.id, video.id, work.to_json(data))

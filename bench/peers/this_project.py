@@ -1,6 +1,7 @@
 """This project as it runs in production: worker, beat, and a producer that enqueues 500 a call."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from bench.peers import work
 from db.session import connect
@@ -13,7 +14,10 @@ from worker.runtime.wake_ups import Waker
 
 PER_CALL = 500
 ORIGIN = Origin(trigger=Trigger.PIPELINE, correlation_id="bench", workspace_id=None)
-WORKERS = [["celery", "-A", "worker.app", "worker", "-c", "2"], ["celery", "-A", "worker.app", "beat"]]
+WORKERS = [
+    ["celery", "-A", "worker.app", "worker", "-c", "2"],
+    ["celery", "-A", "worker.app", "beat"],
+]
 
 
 def prepare() -> None:
@@ -26,14 +30,15 @@ def open_sender(per_call: int = PER_CALL) -> work.Send:
     engine = connect(work.database_url())
     producer = make_producer(settings)
 
-    def send_message(*arguments: object) -> None:
-        send_wake_up(producer, *arguments)
-
-    waker = Waker(redis=open_hint_redis(str(settings.redis_url)), send=send_message)
+    waker = Waker(
+        redis=open_hint_redis(str(settings.redis_url)), send=partial(send_wake_up, producer)
+    )
 
     def send(video_ids: Sequence[int]) -> None:
         for first in range(0, len(video_ids), per_call):
-            requests = [PublishRequest(video_id=each) for each in video_ids[first : first + per_call]]
+            requests = [
+                PublishRequest(video_id=each) for each in video_ids[first : first + per_call]
+            ]
             enqueue(engine, waker, requests, ORIGIN)
 
     return send

@@ -200,5 +200,3 @@ def to_cloud_event(event_id: UUID, video_id: int, data: bytes) -> bytes:
         "subject": str(video_id),
     }
     return to_json(head)[:-1] + b',"data":' + data + b"}"
-
-

@@ -1,4 +1,4 @@
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 # The package is in the extra `bench`, not in the development lock.
 """Procrastinate: a queue in Postgres; asynchronous tasks, jobs deferred 500 at a time.
 
@@ -16,7 +16,7 @@ PER_CALL = 500
 CONCURRENCY = work.CONNECTIONS
 
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=work.database_url()))
-_WORKER = ["procrastinate", "--app", "bench.peers.procrastinate.app", "worker"]
+_WORKER = ["procrastinate", "--app", "bench.peers.procrastinate_peer.app", "worker"]
 WORKERS = [[*_WORKER, "--concurrency", str(CONCURRENCY), "--name", str(n)] for n in (1, 2)]
 this_process = cache(work.AsyncWorker)
 

@@ -1,4 +1,4 @@
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 # The package is in the extra `bench`, not in the development lock.
 """awa-pg: a queue in Postgres with a core in Rust and handlers in Python.
 
@@ -11,14 +11,14 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from awa import AsyncClient, Client
+from awa import AsyncClient, Client, Job
 
 from bench.peers import work
 
 QUEUE = "publish"
 PER_CALL = 500
 HANDLERS = work.CONNECTIONS
-WORKERS = [["bench.peers.awa"]] * 2
+WORKERS = [["bench.peers.awa_peer"]] * 2
 
 
 @dataclass
@@ -56,7 +56,7 @@ async def main() -> None:
     client, worker, stop = AsyncClient(database_url()), work.AsyncWorker(), asyncio.Event()
 
     @client.task(PublishVideo, queue=QUEUE)
-    async def publish_video(job) -> None:
+    async def publish_video(job: Job) -> None:
         await worker.publish(job.args.video_id)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -1,4 +1,4 @@
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 # The package is in the extra `bench`, not in the development lock.
 """Taskiq on a Redis stream with acknowledgements: two processes, asynchronous tasks.
 
@@ -18,7 +18,7 @@ AT_ONCE = 50
 """Messages that the producer sends at the same time, over as many connections."""
 
 broker = RedisStreamBroker(url=os.environ["REDIS_URL"], consumer_id="0")
-WORKERS = [["taskiq", "worker", "bench.peers.taskiq:broker", "--workers", "2"]]
+WORKERS = [["taskiq", "worker", "bench.peers.taskiq_peer:broker", "--workers", "2"]]
 prepare = work.create_outbox
 this_process = cache(work.AsyncWorker)
 

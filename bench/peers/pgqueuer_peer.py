@@ -1,4 +1,4 @@
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 # The package is in the extra `bench`, not in the development lock.
 """PgQueuer with psycopg: a queue in Postgres; two processes, batches of 100, 500 jobs a call."""
 
@@ -17,11 +17,11 @@ from bench.peers import work
 PER_CALL = 500
 ENTRYPOINT = "publish_video"
 BATCH = 100
-WORKERS = [["bench.peers.pgqueuer"]] * 2
+WORKERS = [["bench.peers.pgqueuer_peer"]] * 2
 
 
 async def main() -> None:
-    """Run a worker until SIGTERM. (`pgq run` of 1.6.0 fails on its own log level.)"""
+    """Run a worker until SIGTERM: `pgq run` of 1.6.0 fails on its own log level."""
     connection = await psycopg.AsyncConnection.connect(work.database_url(), autocommit=True)
     consumer = PgQueuer(PsycopgDriver(connection))
     worker = work.AsyncWorker()

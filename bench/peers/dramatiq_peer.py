@@ -1,6 +1,6 @@
-# pyright: basic, reportMissingImports=false
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
 # The package is in the extra `bench`, not in the development lock.
-"""Dramatiq on Redis: two processes with eight threads each, which are its defaults for two cores."""
+"""Dramatiq on Redis: two processes with eight threads each, its defaults for two cores."""
 
 import os
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from bench.peers import work
 
 broker = RedisBroker(url=os.environ["REDIS_URL"])
 dramatiq.set_broker(broker)
-WORKERS = [["dramatiq", "bench.peers.dramatiq", "--processes", "2", "--threads", "8"]]
+WORKERS = [["dramatiq", "bench.peers.dramatiq_peer", "--processes", "2", "--threads", "8"]]
 prepare = work.create_outbox
 
 

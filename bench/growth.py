@@ -1,0 +1,156 @@
+"""Growth: how fast a backlog drains, by its size and by the number of videos.
+
+A backlog is enqueued while no worker runs; then worker and beat start. The rate is taken between
+the first event on the stream and the last, so the start of the processes does not count.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench import costs, ours
+from bench.costs import Tree
+from bench.many_videos import make_videos, vacuum
+from bench.processes import wait_for
+from bench.progress import Progress
+from bench.setup import Run, Setup
+from worker.events.redis_stream import STREAM
+
+GOAL_BACKLOG = 0.95
+GOAL_VIDEOS = 0.9
+SECONDS_PER_COMMAND = 0.005
+"""A drain that takes longer than this for each command has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drain:
+    """One backlog."""
+
+    videos: int
+    """In the database."""
+    commands: int
+    """In the backlog, spread evenly over the videos."""
+    rate: float
+    """Publishes a second."""
+    enqueue_rate: float
+    """Commands a second that one producer enqueued, 500 in a call."""
+    cpu: float
+    """Microseconds per publish in worker, beat and engines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """Drains of several backlogs."""
+
+    drains: list[Drain]
+
+    def rate(self, *, videos: int, commands: int) -> float:
+        """The median rate of the drains of this size."""
+        return median(
+            each.rate for each in self.drains if (each.videos, each.commands) == (videos, commands)
+        )
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Each pair of videos and commands, in order."""
+        return sorted({(each.videos, each.commands) for each in self.drains})
+
+    @property
+    def smallest(self) -> tuple[int, int]:
+        """The pair that others are compared to."""
+        return self.sizes[0]
+
+    @property
+    def by_videos(self) -> float:
+        """The rate with the most videos over the rate with the fewest, for the same backlog."""
+        fewest, commands = self.smallest
+        most = self.sizes[-1][0]
+        return self.rate(videos=most, commands=commands) / self.rate(
+            videos=fewest, commands=commands
+        )
+
+    @property
+    def by_backlog(self) -> float:
+        """The rate of the largest backlog over that of the smallest, with the same videos."""
+        most = self.sizes[-1][0]
+        backlogs = [commands for videos, commands in self.sizes if videos == most]
+        return self.rate(videos=most, commands=backlogs[-1]) / self.rate(
+            videos=most, commands=backlogs[0]
+        )
+
+
+def measure(
+    setup: Setup, progress: Progress, *, runs: int, videos: int, backlogs: Sequence[int]
+) -> Growth:
+    """Drain the smallest backlog with few videos, then each one with `videos`.
+
+    `backlogs`: in ascending order; all of them together need no more than `videos`.
+    """
+    drains: list[Drain] = []
+    for number in range(1, runs + 1):
+        with setup.run() as run:
+            few = len(run.video_ids)
+            progress.begin(f"growth: {backlogs[0]:,} of {few:,} videos, run {number} of {runs}")
+            drains.append(_drain(setup, run, _spread(run.video_ids, backlogs[0]), few))
+            progress.end(_describe(drains[-1]))
+    with setup.run() as run:
+        progress.begin(f"growth: {videos:,} videos are made")
+        ids = make_videos(run.engine, run.video_ids, videos)
+        for number in range(1, runs + 1):
+            wanted = backlogs if number == 1 else backlogs[:1]
+            for backlog in wanted:
+                progress.begin(f"growth: {backlog:,} of {videos:,} videos, run {number} of {runs}")
+                chosen = _spread(ids, backlog)
+                drains.append(_drain(setup, run, chosen, videos))
+                progress.end(_describe(drains[-1]))
+                ids = sorted(set(ids).difference(chosen))
+    return Growth(drains=drains)
+
+
+def _spread(video_ids: Sequence[int], count: int) -> Sequence[int]:
+    return video_ids[:: len(video_ids) // count][:count]
+
+
+def _drain(setup: Setup, run: Run, video_ids: Sequence[int], videos: int) -> Drain:
+    backlog = len(video_ids)
+    started = time.perf_counter()
+    ours.enqueue_all(run.engine, ours.make_waker(run), video_ids)
+    enqueue_rate = backlog / (time.perf_counter() - started)
+    vacuum(run.engine)  # with a checkpoint; in production both happen while a backlog grows
+    seen = _added(run)
+    with ours.worker(run) as pid:
+        trees = [Tree(kind="worker", pid=pid), *costs.engine_trees(setup.home / "data")]
+        first, started, cpu = _first_events(run, seen, trees)
+        wait_for(
+            lambda: _added(run) >= seen + backlog,
+            f"{backlog:,} events",
+            60 + backlog * SECONDS_PER_COMMAND,
+        )
+        seconds = time.perf_counter() - started
+        cpu = sum(costs.measure_cpu(trees).values()) - cpu
+    run.redis.xtrim(STREAM, maxlen=1, approximate=False)  # a million events need gigabytes
+    n = seen + backlog - first
+    return Drain(
+        videos=videos,
+        commands=backlog,
+        rate=n / seconds,
+        enqueue_rate=enqueue_rate,
+        cpu=1e6 * cpu / n,
+    )
+
+
+def _first_events(run: Run, seen: int, trees: Sequence[Tree]) -> tuple[int, float, float]:
+    """Wait for the first events; return how many there are, the time, and the CPU seconds."""
+    wait_for(lambda: _added(run) > seen, "the first event")
+    added, now = _added(run), time.perf_counter()
+    return added, now, sum(costs.measure_cpu(trees).values())
+
+
+def _added(run: Run) -> int:
+    """Count the events that were ever appended."""
+    return int(run.redis.xinfo_stream(STREAM)["entries-added"]) if run.redis.exists(STREAM) else 0
+
+
+def _describe(drain: Drain) -> str:
+    return f"{drain.rate:,.0f}/s, {drain.cpu:,.0f} µs of CPU; enqueued {drain.enqueue_rate:,.0f}/s"
