@@ -37,11 +37,13 @@ from bench.report import (
     throughput_rows,
 )
 from bench.setup import Setup, set_up
+from db.session import transaction
 from worker.runtime import logs
 from worker.runtime.settings import LogFormat
 
 OUTPUT = Path("build/bench.json")
 TABLES = "benchmarks-tables.md"
+SETTINGS = "fsync, synchronous_commit and AOF (everysec) on, two worker processes each"
 CHARTS = Path("docs/benchmarks")
 
 
@@ -76,13 +78,14 @@ def main() -> int:
     numbers: dict[str, Any] = {}
     work.progress.begin("engines and sample data")
     with set_up(videos=4_300 if asked.quick else 20_300) as ready:
+        conditions = _read_conditions(ready)
         for name in [asked.only] if asked.only else PARTS:
             work.progress.begin(name)
             part_rows, numbers[name] = PARTS[name](ready, work)
             rows += part_rows
     show(console, rows)
-    _write_numbers(asked.output, numbers)
-    _write_tables(asked.output.with_name(TABLES), work.tables)
+    _write_numbers(asked.output, conditions | numbers)
+    _write_tables(asked.output.with_name(TABLES), [_describe(conditions), *work.tables])
     console.print(f"numbers: {asked.output}", style="dim")
     return int(not asked.quick and not all(row.met for row in rows))
 
@@ -190,15 +193,33 @@ def _write_tables(output: Path, parts: list[str]) -> None:
 
 
 def _write_numbers(output: Path, numbers: dict[str, Any]) -> None:
-    conditions = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "settings": "fsync, synchronous_commit and AOF (everysec) on; two worker processes each",
-    }
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(conditions | numbers, indent=2) + "\n")
+    output.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+def _read_conditions(ready: Setup) -> dict[str, Any]:
+    """When, where and with what it is measured."""
+    with ready.run() as run, transaction(run.engine) as tx:
+        postgres = (tx.execute("SHOW server_version").fetchone() or ("",))[0]
+        valkey: Any = run.redis.info("server")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30),
+        "load_average": os.getloadavg(),
+        "python": platform.python_version(),
+        "postgresql": postgres,
+        "valkey": valkey.get("valkey_version", valkey.get("redis_version")),
+        "settings": SETTINGS,
+    }
+
+
+def _describe(conditions: dict[str, Any]) -> str:
+    return (
+        "{at:.10}: {cores} cores, {memory_gib} GiB, load {load_average[0]:.1f} before; Python "
+        "{python}, PostgreSQL {postgresql}, Valkey {valkey}; {settings}.\n"
+    ).format(**conditions)
 
 
 if __name__ == "__main__":
