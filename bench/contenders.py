@@ -30,10 +30,11 @@ class Contender:
 
     name: str
     title: str
+    """`{}` is the place of the version of its package."""
     module: str = ""
     """In bench/peers. Empty: the limit, which is replayed and has no workers."""
     package: str = ""
-    """The distribution that it needs beyond this project's own."""
+    """The distribution that it measures."""
     share: float = 0.1
     """The part of the videos that it publishes: slow ones need fewer."""
     same_work: bool = True
@@ -47,10 +48,7 @@ class Contender:
 
     def title_with_version(self) -> str:
         """Its title and the version of its package."""
-        known = self.package or {"textbook": "celery", "orm": "celery", "noop": "celery"}.get(
-            self.name, ""
-        )
-        return f"{self.title} {_version(known)}".strip()
+        return self.title.replace("{}", _version(self.package)).replace("  ", " ")
 
     def load(self) -> Peer:
         """Import its module. Needs the environment of a run."""
@@ -82,36 +80,37 @@ CONTENDERS = {
         ),
         Contender(
             name="noop",
-            title="Celery, a task that does nothing",
+            title="Celery {}, empty task",
+            package="celery",
             module="noop",
             same_work=False,
         ),
-        Contender(name="awa", title="awa-pg", module="awa_peer", package="awa-pg", rival=True),
+        Contender(name="awa", title="awa-pg {}", module="awa_peer", package="awa-pg", rival=True),
         Contender(
             name="pgqueuer",
-            title="PgQueuer",
+            title="PgQueuer {}",
             module="pgqueuer_peer",
             package="pgqueuer",
             rival=True,
         ),
         Contender(
-            name="taskiq", title="Taskiq", module="taskiq_peer", package="taskiq-redis", rival=True
+            name="taskiq", title="Taskiq {}", module="taskiq_peer", package="taskiq", rival=True
         ),
         Contender(
             name="dramatiq",
-            title="Dramatiq",
+            title="Dramatiq {}",
             module="dramatiq_peer",
             package="dramatiq",
             rival=True,
         ),
         Contender(
             name="procrastinate",
-            title="Procrastinate",
+            title="Procrastinate {}",
             module="procrastinate_peer",
             package="procrastinate",
             rival=True,
         ),
-        Contender(name=TEXTBOOK, title="Celery, textbook, tuned", module="textbook"),
-        Contender(name="orm", title="Celery, ORM and delay()", module="orm"),
+        Contender(name=TEXTBOOK, title="Celery {}, tuned", package="celery", module="textbook"),
+        Contender(name="orm", title="Celery {}, ORM, delay()", package="celery", module="orm"),
     )
 }

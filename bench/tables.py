@@ -115,7 +115,7 @@ def throughput_charts(measured: Throughput, folder: Path) -> list[Path]:
                 figure=_number(each.of_kind("cpu", "all")),
                 strong=each.contender == OURS,
             )
-            for each in counted
+            for each in sorted(counted, key=lambda each: each.of_kind("cpu", "all") or 0)
         ],
     )
     return [

@@ -22,7 +22,7 @@ GOAL_CPU = 130.0
 """Microseconds per publish, in all processes and engines."""
 GOAL_WAL = 3_584.0
 """Bytes per publish, without full-page images."""
-QUICK = (LIMIT, OURS, "noop", "pgqueuer", "dramatiq", TEXTBOOK)
+QUICK = (LIMIT, OURS, "pgqueuer", TEXTBOOK)
 """The contenders of a quick run."""
 MISSING = "not installed"
 
@@ -118,7 +118,7 @@ def measure(
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
     for number in range(1, runs + 1):
         for name, contender in chosen.items():
-            what = f"throughput: {contender.title}, run {number} of {runs}"
+            what = f"throughput: {contender.title_with_version()}, run {number} of {runs}"
             if not contender.is_installed():
                 progress.begin(f"{what}: {MISSING}")
                 continue
