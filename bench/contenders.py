@@ -76,7 +76,6 @@ CONTENDERS = {
             name="this-project-single",
             title="this project, one call each",
             module="this_project_single",
-            share=0.2,
         ),
         Contender(
             name="noop",
