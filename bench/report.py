@@ -203,7 +203,7 @@ def _rate(result: Result) -> Row:
     return Row(
         what=result.title if result.same_work else f"{result.title} (not the same work)",
         value=f"{result.rate:,.0f} /s",
-        spread=f"{min(rates):,.0f} to {max(rates):,.0f} in {len(rates)} runs of {result.videos:,}",
+        spread=f"{min(rates):,.0f} to {max(rates):,.0f}, {len(rates)} x {result.videos:,} videos",
         goal="",
         met=True,
     )

@@ -169,7 +169,7 @@ def _spread(result: Result) -> str:
     if result.failure:
         return "" if result.missing else result.failure.splitlines()[0].replace("|", "/")
     low, high, runs = min(result.rates), max(result.rates), len(result.rates)
-    return f"{low:,.0f} to {high:,.0f} in {runs} runs of {result.videos:,} videos"
+    return f"{low:,.0f} to {high:,.0f} in {runs} run{'s'[: runs > 1]} of {result.videos:,} videos"
 
 
 def _ratio(mine: float | None, other: Result) -> str:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Sequence
 
 import psycopg
+import uvloop
 from pgqueuer import PgQueuer
 from pgqueuer.db import PsycopgDriver
 from pgqueuer.models import Job
@@ -21,7 +22,7 @@ WORKERS = [["bench.peers.pgqueuer_peer"]] * 2
 
 
 async def main() -> None:
-    """Run a worker until SIGTERM: `pgq run` of 1.6.0 fails on its own log level."""
+    """Run a worker until SIGTERM, on uvloop as `pgq run`, whose 1.6.0 fails on its log level."""
     connection = await psycopg.AsyncConnection.connect(work.database_url(), autocommit=True)
     consumer = PgQueuer(PsycopgDriver(connection))
     worker = work.AsyncWorker()
@@ -65,4 +66,4 @@ def open_sender() -> work.Send:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())
