@@ -17,7 +17,7 @@ from uuid import UUID
 from bench import ours
 from bench.processes import wait_for
 from bench.setup import WORKSPACE, Run, Setup
-from db.commands.claim import CLAIM_DUE, LATE, MAX_BYTES
+from db.commands.claim import CLAIM_DUE, LATE, MAX_BYTES, MAX_WORKSPACES, NOBODY
 from db.session import to_array, transaction
 from worker.publish.run import BATCH
 
@@ -222,7 +222,8 @@ def _plan_ahead(run: Run, count: int) -> None:
 
 def _explain(run: Run) -> Claim:
     """Claim as the worker does, and undo it."""
-    values = {"limit": BATCH, "bytes": MAX_BYTES, "late": LATE}
+    values = {"limit": BATCH, "bytes": MAX_BYTES, "late": LATE, "after": NOBODY}
+    values |= {"workspaces": MAX_WORKSPACES}
     statement: Any = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM_DUE}"
     with transaction(run.engine) as tx:
         row: Any = tx.execute(statement, values).fetchone()
