@@ -1,0 +1,146 @@
+"""What a batch costs the database: the number of its statements, and what they scan."""
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from db.events.feed import scan
+from db.session import transaction
+from tests.support.pipeline import BASE_URL, Pipeline
+from tests.support.plans import Plan, executed, record_plans
+from tests.support.platform import make_ready_videos
+from worker.events.redis_stream import relay
+
+FEW, MANY = 10, 190
+"""Both fit into one batch, and neither fills it: a full one is followed by another claim."""
+ROWS = 20_000
+LARGE = {"publish_command", "video", "section", "video_engagement", "outbox_event", "video_release"}
+
+# A platform and an outbox that have been in use for a while: published videos with sections and
+# engagement, their commands and their events.
+FILL = f"""
+INSERT INTO video (title, status, internal_status, video, template_id, owner_id, workspace_id,
+                   is_draft)
+SELECT 'Lecture ' || n, 'completed', 'completed', 'https://cdn.example.com/' || n, 1, 1, 1, false
+FROM generate_series(1, {ROWS}) n;
+INSERT INTO section (video_id, title, content, "order", duration, is_active)
+SELECT id, 'Section', '{{}}', 1, 10, true FROM video;
+INSERT INTO video_engagement (video_id, day, views, unique_viewers, plays, completed_plays)
+SELECT id, current_date, 1, 1, 1, 1 FROM video;
+INSERT INTO publisher.video_release
+    (video_id, short_id, custom_url, metrics, revision, first_published_at, published_at)
+SELECT id, 's' || id, 'research/' || id, '{{}}', 1, now(), now() FROM video WHERE NOT is_draft
+ON CONFLICT DO NOTHING;
+INSERT INTO publisher.publish_command
+    (id, video_id, workspace_id, trigger, correlation_id, due_at, state, finished_at)
+SELECT gen_random_uuid(), id, 1, 'api', 'c-1', now() - interval '1 day', 'published', now()
+FROM video;
+INSERT INTO publisher.outbox_event
+    (position, id, type, video_id, subject, workspace_id, occurred_at, revision, command_id,
+     correlation_id, data)
+SELECT one.position + n, gen_random_uuid(), one.type, one.video_id, one.subject, 1, now(), 1,
+       one.command_id, 'c-1', one.data
+FROM publisher.outbox_event one, generate_series(1, {ROWS}) n
+WHERE one.position = (SELECT max(position) FROM publisher.outbox_event);
+UPDATE publisher.event_position SET position = (SELECT max(position) FROM publisher.outbox_event);
+ANALYZE
+"""
+
+
+@pytest.fixture
+def recorded(pipeline: Pipeline, admin: psycopg.Connection) -> Pipeline:
+    """A pipeline whose statements are recorded, and that has published and relayed once."""
+    record_plans(pipeline.engine, admin)
+    publish(pipeline, 1)
+    relay_all(pipeline)
+    return pipeline
+
+
+@pytest.fixture
+def large(pipeline: Pipeline, admin: psycopg.Connection) -> Pipeline:
+    """The same with many rows in every table that grows."""
+    publish(pipeline, 1)
+    pipeline.execute(FILL)
+    relay_all(pipeline)
+    record_plans(pipeline.engine, admin)
+    return pipeline
+
+
+def make_videos(pipeline: Pipeline, count: int) -> list[int]:
+    with transaction(pipeline.engine) as tx:
+        return make_ready_videos(tx, count)
+
+
+def publish(pipeline: Pipeline, count: int) -> None:
+    pipeline.accept(*make_videos(pipeline, count))
+    assert pipeline.run() == count
+
+
+def relay_all(pipeline: Pipeline) -> int:
+    return relay(pipeline.engine, pipeline.redis, BASE_URL)
+
+
+def read_feed(pipeline: Pipeline, after: int | None) -> None:
+    with transaction(pipeline.engine) as tx:
+        assert scan(
+            tx,
+            after=after,
+            positions=1_000,
+            limit=100,
+            workspace_id=1,
+            types=["video.published"],
+            video_id=None,
+        ).events
+
+
+def plans_of(pipeline: Pipeline, action: Callable[[], object]) -> list[Plan]:
+    with executed(pipeline.engine) as plans:
+        action()
+    return plans
+
+
+def count_statements(pipeline: Pipeline, videos: int) -> dict[str, int]:
+    """How many statements enqueue, publish and relay execute for a number of videos."""
+    ids = make_videos(pipeline, videos)
+    return {
+        "enqueue": len(plans_of(pipeline, lambda: pipeline.accept(*ids))),
+        "publish": len(plans_of(pipeline, pipeline.run)),
+        "relay": len(plans_of(pipeline, lambda: relay_all(pipeline))),
+    }
+
+
+def full_scans(plans: list[Plan]) -> list[str]:
+    """The large tables that a plan reads from end to end, with its statement."""
+    return [
+        f"{table}: {plan.text}"
+        for plan in plans
+        for table, kind in plan.scans()
+        if table in LARGE and kind == "Seq Scan"
+    ]
+
+
+def tables_read(plans: list[Plan]) -> set[str]:
+    return {table for plan in plans for table, _ in plan.scans()}
+
+
+def test_a_large_batch_costs_as_many_statements_as_a_small_one(recorded: Pipeline) -> None:
+    few = count_statements(recorded, FEW)
+    assert min(few.values()) > 0
+    assert count_statements(recorded, MANY) == few
+
+
+@pytest.mark.parametrize("videos", [1, MANY])
+def test_no_large_table_is_read_from_end_to_end(large: Pipeline, videos: int) -> None:
+    ids = make_videos(large, videos)
+    expected = {
+        (lambda: large.accept(*ids)): {"video"},
+        large.run: {"publish_command", "video", "section", "video_engagement", "video_release"},
+        (lambda: relay_all(large)): {"outbox_event"},
+        (lambda: read_feed(large, after=None)): {"outbox_event"},
+        (lambda: read_feed(large, after=ROWS - 100)): {"outbox_event"},
+    }
+    for action, tables in expected.items():
+        plans = plans_of(large, action)
+        assert tables_read(plans) >= tables
+        assert full_scans(plans) == []

@@ -1,0 +1,94 @@
+"""Every statement that PostgreSQL executes, with the plan that it used, from `auto_explain`.
+
+It sees statements however they are sent (pipelines, prepared and asynchronous ones, triggers), and
+needs none of their names. Utility statements such as COMMIT and SET have no plan and are left out.
+"""
+
+import json
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Engine
+
+from db.session import transaction
+
+SETTINGS = {
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_format": "json",
+    "auto_explain.log_nested_statements": "on",
+}
+START = " plan:"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One execution of a statement."""
+
+    text: str
+    root: dict[str, Any]
+
+    def scans(self) -> Iterator[tuple[str, str]]:
+        """Give each scan of a table: the table, and the kind of scan."""
+        for node in _nodes(self.root):
+            if "Relation Name" in node and "Scan" in node["Node Type"]:
+                yield node["Relation Name"], node["Node Type"]
+
+
+@contextmanager
+def executed(engine: Engine) -> Generator[list[Plan]]:
+    """Collect what is executed in this database; the list is filled at the end.
+
+    `record_plans` must have been called before.
+    """
+    with transaction(engine) as tx:
+        row = tx.execute("SHOW data_directory").fetchone()
+    assert row
+    log = Path(row[0]).parent / "postgres.log"
+    start = log.stat().st_size
+    plans: list[Plan] = []
+    yield plans
+    with log.open("rb") as file:
+        file.seek(start)
+        plans += _parse(file.read().decode(errors="replace"))
+
+
+def record_plans(engine: Engine, admin: psycopg.Connection) -> None:
+    """Let the server log the plan of each statement in this database."""
+    assert engine.url.database
+    database = sql.Identifier(engine.url.database)
+    for name, value in SETTINGS.items():
+        setting = sql.SQL(".").join(map(sql.Identifier, name.split(".")))
+        admin.execute(sql.SQL("ALTER DATABASE {} SET {} = {}").format(database, setting, value))
+    engine.dispose()  # sessions that are open already do not log
+
+
+def _parse(text: str) -> Iterator[Plan]:
+    """Read the plans: lines that continue an entry of the log begin with a tab."""
+    lines = iter(text.splitlines())
+    document: list[str] | None = None
+    for line in lines:
+        if document is not None and line.startswith("\t"):
+            document.append(line)
+            continue
+        if document:
+            yield _to_plan(document)
+        document = [] if line.endswith(START) else None
+    if document:
+        yield _to_plan(document)
+
+
+def _to_plan(lines: list[str]) -> Plan:
+    found = json.loads("\n".join(lines))
+    return Plan(text=found["Query Text"], root=found["Plan"])
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for each in node.get("Plans", ()):
+        yield from _nodes(each)
