@@ -1,0 +1,300 @@
+"""How late timed publications are, and those of Celery `eta`, APScheduler and Procrastinate.
+
+    python -m bench.lateness [--only ours] [--seconds 60]
+
+All are due at random moments within a minute and scheduled beforehand. Lateness runs from the
+moment asked for to the commit of the publish, by PostgreSQL's own commit timestamp. The peers do
+the textbook worker's work (bench/peers/textbook.py) in two processes. They get fewer publications
+where they cannot keep up with as many. APScheduler and Procrastinate are left out where they are
+not installed.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.util import find_spec
+from statistics import median, quantiles
+from typing import Any
+
+from rich.console import Console
+
+from bench import ours, punctuality
+from bench.peers import textbook
+from bench.processes import ROOT, python, wait_for
+from bench.report import Row, show
+from bench.setup import WORKSPACE, Run, Setup, set_up
+from db.sample_data import multiply_ready
+from db.session import transaction
+from worker.runtime import logs
+from worker.runtime.settings import LogFormat
+
+GOALS_MS = {10_000: 10.0, 60_000: 50.0}
+"""The 99th percentile of ours, by publications in a minute."""
+KEEPS_UP_MS = 10_000.0
+"""A contender whose 99th percentile is above this does not keep up."""
+WARM_UP = 100
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+# From due to committed, in milliseconds, of what the textbook's function wrote.
+MEASURE = """
+SELECT 1000 * (extract(epoch FROM pg_xact_commit_timestamp(o.xmin)) - due)::float8
+FROM textbook_outbox o
+JOIN jsonb_to_recordset(%(jobs)s::jsonb) AS job (video_id bigint, due float8) USING (video_id)
+"""
+
+Jobs = Sequence[tuple[int, float]]
+"""Videos, and when they are due, in seconds since 1970."""
+Schedule = Callable[[Jobs], None]
+Peer = Callable[[Run], AbstractContextManager[Schedule]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Late:
+    """One contender's lateness, in milliseconds."""
+
+    name: str
+    commands: int
+    p50: float
+    p99: float
+    largest: float
+    lost: int
+    """Publications that were not made until long after the last was due."""
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether it carries out as much as falls due."""
+        return not self.lost and self.p99 <= KEEPS_UP_MS
+
+
+def measure_ours(setup: Setup, *, commands: int, seconds: float) -> Late:
+    """Schedule through `enqueue`, with worker and beat running."""
+    with setup.run() as run, ours.worker(run):
+        ids = _videos(run, WARM_UP + commands)
+        punctuality.await_published(run, ours.accept(run, ((each, None) for each in ids[:WARM_UP])))
+        jobs = _plan(ids[WARM_UP:], seconds, lead=5 + commands / 1_500)
+        moments = ((each, datetime.fromtimestamp(due, UTC)) for each, due in jobs)
+        accepted = ours.accept(run, moments)
+        _check_lead(jobs)
+        _sleep_until_the_last(jobs)
+        punctuality.await_published(run, accepted)
+        times = [late for late, _, _ in punctuality.times(run, accepted)]
+    return _late("publish-worker", times, commands)
+
+
+def _peer(
+    setup: Setup, *, name: str, start: Peer, commands: int, seconds: float, patience: float = 60
+) -> Late:
+    """Schedule with a peer; what is not published `patience` seconds after the last is lost."""
+    with setup.run() as run:
+        with transaction(run.engine) as tx:
+            tx.execute(textbook.OUTBOX)
+        ids = run.video_ids[: WARM_UP + commands]
+        with start(run) as schedule:
+            schedule([(each, time.time()) for each in ids[:WARM_UP]])
+            wait_for(lambda: run.redis.xlen(textbook.STREAM) >= WARM_UP, f"the warm-up of {name}")
+            jobs = _plan(ids[WARM_UP:], seconds, lead=5 + commands / 150)
+            schedule(jobs)
+            _check_lead(jobs)
+            _sleep_until_the_last(jobs)
+            deadline = time.monotonic() + patience
+            while len(times := _times(run, jobs)) < commands and time.monotonic() < deadline:
+                time.sleep(0.5)
+    return _late(name, times, commands)
+
+
+@contextmanager
+def _celery(run: Run) -> Generator[Schedule]:
+    """Messages with `eta`: the worker fetches them all, and keeps them in its memory."""
+    command = ["celery", "-A", "bench.peers.textbook", "worker", "-c", "2", "-O", "fair", *QUIET]
+    with python(command, "textbook", run.environment, run.logs):
+        yield partial(_send_eta, run)
+
+
+def _send_eta(run: Run, jobs: Jobs) -> None:
+    textbook.app.conf.update(broker_url=run.environment["BROKER_URL"])
+    with textbook.app.producer_or_acquire() as producer:
+        for video_id, due in jobs:
+            eta = datetime.fromtimestamp(due, UTC)
+            textbook.publish_video.apply_async((video_id,), eta=eta, producer=producer)
+
+
+@contextmanager
+def _procrastinate(run: Run, polling_seconds: float) -> Generator[Schedule]:
+    """Two worker processes, one job at a time in each."""
+    from bench.peers import procrastinate_schedule as peer  # noqa: PLC0415 - may not be installed
+
+    url = run.environment["DATABASE_URL"]
+    peer.create_tables(url)
+    arguments = ["procrastinate", "--app", "bench.peers.procrastinate_schedule.app", "worker"]
+    polling = ["--fetch-job-polling-interval", str(polling_seconds)]
+    with ExitStack() as stack:
+        for number in range(2):
+            name = f"procrastinate-{number}"
+            stack.enter_context(python([*arguments, *polling], name, run.environment, run.logs))
+        yield partial(peer.schedule_all, url)
+
+
+@contextmanager
+def _apscheduler(run: Run) -> Generator[Schedule]:
+    """A scheduler process for each group of jobs: they can only be added in its own."""
+    with ExitStack() as stack:
+
+        def schedule(jobs: Jobs) -> None:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bench.peers.apscheduler_dates"],
+                cwd=ROOT,
+                env=os.environ | run.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            assert process.stdin
+            assert process.stdout
+            json.dump(jobs, process.stdin)
+            process.stdin.close()
+            if process.stdout.readline() != "added\n":
+                raise RuntimeError("APScheduler did not add the jobs")
+
+        yield schedule
+
+
+def peers(counts: dict[str, int]) -> list[tuple[str, Peer, int]]:
+    """Return the peers that are installed, each with the number of its publications."""
+    found: list[tuple[str, Peer, int]] = [("Celery eta", _celery, counts["celery"])]
+    if find_spec("apscheduler"):
+        found.append(("APScheduler 3", _apscheduler, counts["apscheduler"]))
+    if find_spec("procrastinate"):
+        for seconds in (5.0, 0.1):
+            name = f"Procrastinate, polling every {seconds:g} s"
+            peer = partial(_procrastinate, polling_seconds=seconds)
+            found.append((name, peer, counts["procrastinate"]))
+    return found
+
+
+COUNTS = {"celery": 10_000, "apscheduler": 2_000, "procrastinate": 2_000}
+
+
+def measure(
+    setup: Setup, *, ours_counts: Sequence[int], counts: dict[str, int], seconds: float
+) -> list[Late]:
+    """Ours with each number of publications, then the peers."""
+    results = [measure_ours(setup, commands=count, seconds=seconds) for count in ours_counts]
+    results += [
+        _peer(setup, name=name, start=start, commands=count, seconds=seconds)
+        for name, start, count in peers(counts)
+    ]
+    return results
+
+
+def _videos(run: Run, count: int) -> list[int]:
+    """Return this number of ready drafts; more are copied if there are too few."""
+    missing = count - len(run.video_ids)
+    if missing <= 0:
+        return run.video_ids[:count]
+    with transaction(run.engine) as tx:
+        tx.execute("SET LOCAL statement_timeout = 0")
+        tx.execute("SET LOCAL transaction_timeout = 0")
+        more = multiply_ready(tx, workspace_id=WORKSPACE, count=missing)
+    with transaction(run.engine) as tx:
+        tx.autocommit = True
+        tx.execute("VACUUM ANALYZE")
+        tx.autocommit = False
+    return [*run.video_ids, *more]
+
+
+def _plan(video_ids: Sequence[int], seconds: float, lead: float) -> list[tuple[int, float]]:
+    start = time.time() + lead
+    return [(each, start + random.uniform(0, seconds)) for each in video_ids]  # noqa: S311
+
+
+def _check_lead(jobs: Jobs) -> None:
+    if time.time() > min(due for _, due in jobs):
+        raise ours.Incorrect("scheduling was not over when the first publication fell due")
+
+
+def _sleep_until_the_last(jobs: Jobs) -> None:
+    time.sleep(max(0.0, max(due for _, due in jobs) - time.time()))
+
+
+def _times(run: Run, jobs: Jobs) -> list[float]:
+    rows = json.dumps([{"video_id": video_id, "due": due} for video_id, due in jobs])
+    with transaction(run.engine) as tx:
+        return [row[0] for row in tx.execute(MEASURE, {"jobs": rows}).fetchall()]
+
+
+def _late(name: str, times: Sequence[float], commands: int) -> Late:
+    return Late(
+        name=name,
+        commands=commands,
+        p50=median(times),
+        p99=quantiles(times, n=100, method="inclusive")[98],
+        largest=max(times),
+        lost=commands - len(times),
+    )
+
+
+def lateness_rows(results: Sequence[Late], seconds: float) -> list[Row]:
+    """Each contender's lateness; ours with its goal."""
+    return [_row(result, seconds) for result in results]
+
+
+def _row(late: Late, seconds: float) -> Row:
+    goal = GOALS_MS.get(late.commands) if late.name == "publish-worker" and seconds >= 60 else None
+    verdict = "" if late.keeps_up else "; does not keep up"
+    lost = f", {late.lost:,} not published" if late.lost else ""
+    return Row(
+        what=f"{late.name}: {late.commands:,} due within {seconds:g} s, p99",
+        value=f"{late.p99:,.1f} ms",
+        spread=f"p50 {late.p50:,.1f}, max {late.largest:,.0f} ms{lost}{verdict}",
+        goal=f"≤ {goal:.0f} ms" if goal else "",
+        met=goal is None or late.p99 <= goal,
+    )
+
+
+def part(setup: Setup, _runs: int, quick: bool) -> tuple[list[Row], Any]:
+    """Measure as a part of `make bench`."""
+    if quick:
+        few = dict.fromkeys(COUNTS, 200)
+        results, seconds = measure(setup, ours_counts=[1_000], counts=few, seconds=6), 6.0
+    else:
+        seconds = 60.0
+        results = measure(setup, ours_counts=list(GOALS_MS), counts=COUNTS, seconds=seconds)
+    return lateness_rows(results, seconds), [asdict(result) for result in results]
+
+
+def main() -> int:
+    """Measure, show; 0 when the goals are met."""
+    parser = argparse.ArgumentParser(prog="python -m bench.lateness", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--commands", type=int, nargs="*", default=list(GOALS_MS), help="ours")
+    parser.add_argument("--peers", type=int, help="publications of each peer; 0: no peers")
+    asked = parser.parse_args()
+    few: int | None = asked.peers
+    counts = COUNTS if few is None else dict.fromkeys(COUNTS, few)
+    logs.configure(LogFormat.JSON, "WARNING")
+    with set_up(videos=20_100) as ready:
+        results = [
+            measure_ours(ready, commands=each, seconds=asked.seconds) for each in asked.commands
+        ]
+        if few != 0:
+            results += measure(ready, ours_counts=[], counts=counts, seconds=asked.seconds)
+    rows = lateness_rows(results, asked.seconds)
+    show(Console(width=200), rows)
+    return int(not all(row.met for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
