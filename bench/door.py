@@ -82,14 +82,15 @@ def measure(setup: Setup, *, runs: int, requests: int) -> Doors:
     """Alternate between both, so that other work on the machine affects both."""
     doors = Doors(ours=[], peer=[], bulk={100: [], 1_000: []})
     for _ in range(runs):
-        doors.ours.append(_singles(setup, our_stack, requests))
-        doors.peer.append(_singles(setup, textbook_stack, requests))
+        doors.ours.append(singles(setup, our_stack, requests))
+        doors.peer.append(singles(setup, textbook_stack, requests))
         for size, results in doors.bulk.items():
             results.append(_bulk(setup, size, requests))
     return doors
 
 
-def _singles(setup: Setup, start: StartStack, requests: int) -> Door:
+def singles(setup: Setup, start: StartStack, requests: int) -> Door:
+    """Measure one request for each video, on one system."""
     with setup.run() as run, start(setup, run) as stack:
         ids = run.video_ids[: WARM_UP + requests]
         singles = [stack.publish(video_id) for video_id in ids]
@@ -223,7 +224,7 @@ def compare_routes(setup: Setup, runs: int, requests: int) -> list[Row]:
     doors: dict[str, list[Door]] = {name: [] for name in fastapi_delay.ROUTES}
     for _ in range(runs):
         for name, path in fastapi_delay.ROUTES.items():
-            doors[name].append(_singles(setup, partial(textbook_stack, path=path), requests))
+            doors[name].append(singles(setup, partial(textbook_stack, path=path), requests))
     return [_row(f"FastAPI, {name}", results) for name, results in doors.items()]
 
 
