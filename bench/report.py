@@ -99,12 +99,14 @@ def latency_row(result: Latency) -> Row:
 
 
 def memory_row(result: Memory) -> Row:
-    """The pool process at the end, and its growth."""
+    """The pool process at the end, and its growth; then those of the others."""
     last = result.samples[-1]
+    grown = result.others_growth
+    others = "".join(f"; {kind} {last.others[kind]:.0f} ({grown[kind]:+.1f})" for kind in grown)
     return Row(
         what=f"worker process after {last.published:,} publishes",
         value=f"{last.rss:.0f} MiB",
-        spread=f"PSS {last.pss:.0f}, second half {result.growth:+.1f} MiB",
+        spread=f"PSS {last.pss:.0f}, second half {result.growth:+.1f} MiB{others}",
         goal=f"< {GOAL_MIB:.0f}, growth < {GROWTH_MIB:.0f} MiB",
         met=result.met,
     )
