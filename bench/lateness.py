@@ -28,7 +28,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import ours, punctuality
-from bench.peers import textbook
+from bench.peers import textbook, work
 from bench.processes import ROOT, python, wait_for
 from bench.report import Row, show
 from bench.setup import WORKSPACE, Run, Setup, set_up
@@ -47,7 +47,7 @@ QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 # From due to committed, in milliseconds, of what the textbook's function wrote.
 MEASURE = """
 SELECT 1000 * (extract(epoch FROM pg_xact_commit_timestamp(o.xmin)) - due)::float8
-FROM textbook_outbox o
+FROM peer_outbox o
 JOIN jsonb_to_recordset(%(jobs)s::jsonb) AS job (video_id bigint, due float8) USING (video_id)
 """
 
@@ -96,11 +96,11 @@ def _peer(
     """Schedule with a peer; what is not published `patience` seconds after the last is lost."""
     with setup.run() as run:
         with transaction(run.engine) as tx:
-            tx.execute(textbook.OUTBOX)
+            tx.execute(work.OUTBOX)
         ids = run.video_ids[: WARM_UP + commands]
         with start(run) as schedule:
             schedule([(each, time.time()) for each in ids[:WARM_UP]])
-            wait_for(lambda: run.redis.xlen(textbook.STREAM) >= WARM_UP, f"the warm-up of {name}")
+            wait_for(lambda: run.redis.xlen(work.STREAM) >= WARM_UP, f"the warm-up of {name}")
             jobs = _plan(ids[WARM_UP:], seconds, lead=5 + commands / 150)
             schedule(jobs)
             _check_lead(jobs)

@@ -13,7 +13,7 @@ import httpx
 
 from bench import ours
 from bench.cpu import engine_pids
-from bench.peers import fastapi_delay, textbook
+from bench.peers import fastapi_delay, work
 from bench.processes import free_port, python, wait_for
 from bench.setup import WORKSPACE, Run, Setup
 from db.session import transaction
@@ -75,7 +75,7 @@ def textbook_stack(
 ) -> Generator[Stack]:
     """Start FastAPI, whose route calls `delay()`, and the textbook worker."""
     with transaction(run.engine) as tx:
-        tx.execute(textbook.OUTBOX)
+        tx.execute(work.OUTBOX)
     key, port = secrets.token_urlsafe(32), free_port()
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = ["celery", "-A", "bench.peers.textbook", "worker", "-c", "2", "-O", "fair", *quiet]
@@ -92,7 +92,7 @@ def textbook_stack(
             port=port,
             key=key,
             path=path,
-            stream=textbook.STREAM,
+            stream=work.STREAM,
             pids={"API": api, "worker": worker} | engine_pids(setup.home),
             run=run,
         )

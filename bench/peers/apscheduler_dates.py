@@ -1,3 +1,5 @@
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
+# The package is in the extra `bench`, not in the development lock.
 """The peer APScheduler 3: one scheduler process, jobs in PostgreSQL, two processes that run them.
 
     python -m bench.peers.apscheduler_dates < jobs.json
@@ -15,9 +17,9 @@ import sys
 from datetime import UTC, datetime
 from threading import Event
 
-from apscheduler.executors.pool import ProcessPoolExecutor  # pyright: ignore[reportMissingTypeStubs]
-from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore  # pyright: ignore[reportMissingTypeStubs]
-from apscheduler.schedulers.background import BackgroundScheduler  # pyright: ignore[reportMissingTypeStubs]
+from apscheduler.executors.pool import ProcessPoolExecutor
+from apscheduler.jobstores.sqlalchemy import SQLAlchemyJobStore
+from apscheduler.schedulers.background import BackgroundScheduler
 
 from bench.peers import textbook
 

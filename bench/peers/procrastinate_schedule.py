@@ -1,3 +1,5 @@
+# pyright: basic, reportMissingImports=false, reportMissingModuleSource=false
+# The package is in the extra `bench`, not in the development lock.
 """The peer Procrastinate: jobs with `schedule_at`, and workers that run the textbook's function.
 
     procrastinate --app bench.peers.procrastinate_schedule.app worker
