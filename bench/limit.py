@@ -164,7 +164,7 @@ def record_run(run: Run, video_ids: Sequence[int]) -> Recording:
     """Publish these videos in this process and return the statements."""
     waker = ours.make_waker(run)
 
-    def copy_events() -> None:
+    def copy_events(_: object) -> None:
         relay(run.engine, run.redis, base_url)
 
     base_url = run.environment["PUBLIC_BASE_URL"]

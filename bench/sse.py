@@ -115,7 +115,7 @@ def _publish(run: Run, video_id: int) -> float:
     time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - a pause is not a secret
     committed: list[float] = []
 
-    def after_commit() -> None:
+    def after_commit(_: object) -> None:
         committed.append(time.monotonic())
         relay(run.engine, run.redis, BASE_URL)
 

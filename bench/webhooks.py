@@ -97,7 +97,7 @@ def _publish(run: Run, events: int) -> None:
         run.engine,
         base_url="https://videos.example",
         wake=lambda: None,
-        committed=lambda: None,
+        committed=lambda _: None,
     )
 
 

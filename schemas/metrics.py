@@ -7,7 +7,7 @@ from schemas.fields import documented
 
 
 @documented
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Metrics:
     """Computed from the sections, the script and the daily engagement sums."""
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from psycopg.rows import class_row
-
+from db.rows import to_values
 from db.session import Connection, to_array, wait_briefly
 from schemas.values.video_facts import ClaimedCommand
 
-_CLAIMED = """id, action, video_id, workspace_id, state, trigger, edits, accepted_at, asked_for,
-       local_time, time_zone, fold, due_at, fell_due_at, publish_before, patient_until,
-       expected_revision, expected_etag, counterpart_id, checks, attempts, correlation_id,
-       traceparent"""
+_ALWAYS = """id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, patient_until,
+       checks, attempts, correlation_id, traceparent"""
+_SOMETIMES = """action, asked_for, local_time, time_zone, fold, fell_due_at, publish_before,
+       expected_revision, expected_etag, counterpart_id"""
+_CLAIMED = f"{_ALWAYS}, {_SOMETIMES}"
 
 _WAS_PUBLISHED = """EXISTS (
            SELECT FROM publisher.video_release r WHERE r.video_id = {command}.video_id
@@ -81,12 +81,13 @@ held AS (
     WHERE v.id IN (SELECT video_id FROM taken)
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT {_CLAIMED},
+SELECT {_ALWAYS},
        video_id IN (SELECT id FROM held) AS video_held,
        EXISTS (SELECT FROM video v WHERE v.id = taken.video_id) AS video_exists,
+       clock_timestamp() AS now,
+       {_SOMETIMES},
        {_WAS_PUBLISHED.format(command="taken")},
-       {_COUNTERPART.format(command="taken")},
-       clock_timestamp() AS now{{more}}
+       {_COUNTERPART.format(command="taken")}{{more}}
 FROM taken
 ORDER BY {_PLACE.format(command="taken")}
 """
@@ -188,10 +189,10 @@ CLAIM_THESE = _CLAIM.format(
 
 # Lock commands that have not ended. This waits for other transactions.
 LOCK = f"""
-SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
+SELECT {_ALWAYS}, true AS video_held, true AS video_exists, clock_timestamp() AS now,
+       {_SOMETIMES},
        {_WAS_PUBLISHED.format(command="c")},
-       {_COUNTERPART.format(command="c")},
-       clock_timestamp() AS now
+       {_COUNTERPART.format(command="c")}
 FROM publisher.publish_command c
 WHERE id = ANY(%(ids)s::uuid[]) AND {_OPEN}
 ORDER BY id
@@ -206,10 +207,10 @@ WHERE state = 'scheduled' AND time_zone IS NOT NULL
 
 # Lock scheduled commands whose instants were computed with these rules.
 LOCK_OUTDATED = f"""
-SELECT {_CLAIMED}, true AS video_held, true AS video_exists,
+SELECT {_ALWAYS}, true AS video_held, true AS video_exists, clock_timestamp() AS now,
+       {_SOMETIMES},
        {_WAS_PUBLISHED.format(command="c")},
-       {_COUNTERPART.format(command="c")},
-       clock_timestamp() AS now
+       {_COUNTERPART.format(command="c")}
 FROM publisher.publish_command c
 WHERE state = 'scheduled' AND time_zone = %(zone)s AND zone_digest = %(digest)s
 LIMIT %(limit)s
@@ -247,7 +248,7 @@ def claim_due(tx: Connection, limit: int, rotation: Rotation | None = None) -> l
     rotation = rotation or Rotation()
     values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE, "after": rotation.after}
     started = time.monotonic()
-    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
+    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
         claimed = cursor.execute(CLAIM_DUE, values | {"workspaces": MAX_WORKSPACES}).fetchall()
     if time.monotonic() - started > SLOW_SECONDS:
         tx.execute(FORGET_PLANS)
@@ -263,7 +264,7 @@ def read_lateness(tx: Connection) -> float:
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """Claim those of these commands that have not ended and are not locked."""
-    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
+    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
         values = {"ids": to_array(ids), "limit": len(ids), "bytes": MAX_BYTES}
         return cursor.execute(CLAIM_THESE, values).fetchall()
 
@@ -275,7 +276,7 @@ def lock_commands(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     them for as long as it likes.
     """
     wait_briefly(tx)
-    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
+    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
         return cursor.execute(LOCK, {"ids": to_array(ids)}).fetchall()
 
 
@@ -286,6 +287,6 @@ def read_zones(tx: Connection) -> list[tuple[str, str]]:
 
 def lock_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[ClaimedCommand]:
     """Lock scheduled commands of a zone whose instants were computed with these rules."""
-    with tx.cursor(row_factory=class_row(ClaimedCommand), binary=True) as cursor:
+    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
         values = {"zone": zone, "digest": digest, "limit": limit}
         return cursor.execute(LOCK_OUTDATED, values).fetchall()

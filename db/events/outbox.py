@@ -1,24 +1,27 @@
 """The outbox in SQL: record events in the order of positions, read and prune them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
+from json.encoder import encode_basestring_ascii as quote
 from uuid import UUID
 
 from psycopg import ClientCursor
-from psycopg.rows import class_row
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 
+from db.rows import to_values
 from db.session import Connection
+from schemas.events import EVENT_DATA, EventData, EventType
 from schemas.values.decision import NewEvent
 
 # Hand the events to the transaction. Within APPEND they would be a literal, which takes five times
 # as long to write and to scan.
 HAND_OVER = "SELECT set_config('publisher.events', %(events)s, true) IS NULL"
 
-# Record these events, and commit. This locks the counter row, so it comes last. Both statements are
-# one message: the server needs nothing more from a client that stops here. Positions have no gaps
-# and become visible in order.
+# Record these events, read their last position and the id of the event before them, and commit.
+# This locks the counter row, so it comes last. The statements are one message: the server needs
+# nothing more from a client that stops here. Positions have no gaps and become visible in order.
 APPEND = """
 WITH counter AS (
     UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
@@ -37,6 +40,10 @@ FROM counter,
      )) WITH ORDINALITY AS event
          (id, type, video_id, subject, workspace_id, occurred_at, revision, command_id,
           correlation_id, traceparent, data, nth);
+SELECT position, (
+    SELECT id FROM publisher.outbox_event WHERE position = counter.position - %(count)s
+)
+FROM publisher.event_position AS counter;
 COMMIT
 """
 
@@ -75,7 +82,7 @@ DELETE FROM publisher.outbox_event WHERE position IN (
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class RecordedEvent:
     """An outbox row; `data` is JSON text."""
 
@@ -93,16 +100,75 @@ class RecordedEvent:
     data: str
 
 
-def append(tx: Connection, events: Sequence[NewEvent]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """Events that one transaction recorded, in order, without gaps."""
+
+    previous_id: UUID | None
+    """The id of the event before the first one. None: there is none, or it was deleted."""
+    events: list[RecordedEvent]
+
+
+def append(tx: Connection, events: Sequence[NewEvent]) -> Recorded | None:
     """Record events and commit. Without events, nothing is done."""
-    if events:
-        tx.execute(HAND_OVER, {"events": to_json(events).decode()})
-        ClientCursor(tx).execute(APPEND, {"count": len(events)})
+    if not events:
+        return None
+    texts = [_get_writer(event.type)(event.data).decode() for event in events]
+    rows = ",".join([_to_row(event, data) for event, data in zip(events, texts, strict=True)])
+    tx.execute(HAND_OVER, {"events": f"[{rows}]"})
+    cursor = ClientCursor(tx)
+    cursor.execute(APPEND, {"count": len(events)})
+    cursor.nextset()
+    [(last, previous_id)] = cursor.fetchall()
+    first = last - len(events) + 1
+    recorded = [
+        _to_recorded(position, event, data)
+        for position, (event, data) in enumerate(zip(events, texts, strict=True), first)
+    ]
+    return Recorded(previous_id=previous_id, events=recorded)
+
+
+@cache
+def _get_writer(kind: EventType) -> Callable[[EventData], bytes]:
+    """Return what writes the data of a type as JSON, in half the time of `to_json`."""
+    return TypeAdapter(EVENT_DATA[kind]).dump_json
+
+
+def _to_row(event: NewEvent, data: str) -> str:
+    """Return a row of HAND_OVER; by hand, because `data` is JSON already."""
+    return (
+        f'{{"id":"{event.id}","type":"{event.type}","video_id":{event.video_id or "null"}'
+        f',"subject":{_quote(event.subject)},"workspace_id":{event.workspace_id}'
+        f',"occurred_at":"{event.occurred_at.isoformat()}","revision":{event.revision or "null"}'
+        f',"command_id":{_quote(event.command_id)}'
+        f',"correlation_id":{_quote(event.correlation_id)}'
+        f',"traceparent":{_quote(event.traceparent)},"data":{data}}}'
+    )
+
+
+def _quote(value: str | UUID | None) -> str:
+    return "null" if value is None else quote(str(value))
+
+
+def _to_recorded(position: int, event: NewEvent, data: str) -> RecordedEvent:
+    return RecordedEvent(
+        position,
+        event.id,
+        event.type,
+        event.subject or str(event.video_id),
+        event.workspace_id,
+        event.occurred_at,
+        event.revision,
+        event.command_id,
+        event.correlation_id,
+        event.traceparent,
+        data,
+    )
 
 
 def read_after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]:
     """Return up to `limit` events after `position`, in order."""
-    with tx.cursor(row_factory=class_row(RecordedEvent), binary=True) as cursor:
+    with tx.cursor(row_factory=to_values(RecordedEvent), binary=True) as cursor:
         return cursor.execute(AFTER, {"after": position, "limit": limit}).fetchall()
 
 

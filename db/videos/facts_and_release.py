@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from psycopg.rows import class_row
 from pydantic_core import to_json
 
 from db.commands import due_times
 from db.events import outbox
+from db.events.outbox import Recorded
+from db.rows import to_values
 from db.session import Connection, to_array
 from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision
 from schemas.values.video_facts import Names, VideoFacts
@@ -213,7 +214,7 @@ def read_facts(tx: Connection, video_ids: Iterable[int]) -> dict[int, VideoFacts
 
     Planning these joins takes longer than reading a video, so the generic plan is reused.
     """
-    with tx.cursor(row_factory=class_row(VideoFacts), binary=True) as cursor:
+    with tx.cursor(row_factory=to_values(VideoFacts), binary=True) as cursor:
         with tx.pipeline():
             tx.execute(KEEP_PLANS)
             cursor.execute(READ_FACTS, {"ids": to_array(video_ids)})
@@ -239,7 +240,7 @@ def read_names(
     return names
 
 
-def write(tx: Connection, decisions: Sequence[Decision]) -> None:
+def write(tx: Connection, decisions: Sequence[Decision]) -> Recorded | None:
     """Write all decisions in one round trip, then record their events and commit in another."""
     releases = {d.video_id: d.release for d in decisions if d.release}
     edits = _merge_edits(decisions)
@@ -259,7 +260,7 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> None:
         tx.execute(WRITE, document)
         _postpone_followers(tx, [d for d in decisions if d.waits_until])
         due_times.notify_due(tx, [d.due_at for d in decisions if d.finished_at is None])
-    outbox.append(tx, [decision.event for decision in decisions if decision.event])
+    return outbox.append(tx, [decision.event for decision in decisions if decision.event])
 
 
 def _postpone_followers(tx: Connection, waiting: Sequence[Decision]) -> None:

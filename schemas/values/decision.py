@@ -1,4 +1,7 @@
-"""Decisions: the next state of each claimed command, and the rows to write for it."""
+"""Decisions: the next state of each claimed command, and the rows to write for it.
+
+Not frozen, like facts: to create a frozen one takes three times as long.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +22,7 @@ FOLLOWS_AFTER = timedelta(seconds=1)
 """How long after the first of a video's waiting commands the others are due again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Release:
     """A video's new release."""
 
@@ -34,7 +37,7 @@ class Release:
     """None: the video is public."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewEvent:
     """An event to record. The database assigns its position."""
 
@@ -52,7 +55,7 @@ class NewEvent:
     data: EventData
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Decision:
     """The next state of one command, and the changes to write."""
 

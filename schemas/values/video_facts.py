@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class VideoFacts:
     """One video, read while its row is locked."""
 
@@ -78,30 +78,19 @@ class VideoFacts:
     """The database's clock at the read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class ClaimedCommand:
     """A command that this transaction has locked."""
 
     id: UUID
-    action: str = "publish"
     video_id: int
     workspace_id: int
     state: str
     trigger: str
     edits: dict[str, Any] | None
     accepted_at: datetime
-    asked_for: datetime | None = None
-    local_time: datetime | None = None
-    time_zone: str | None = None
-    fold: int | None = None
     due_at: datetime
-    fell_due_at: datetime | None = None
-    """When it first became due, if it was postponed since."""
-    publish_before: datetime | None = None
     patient_until: datetime
-    expected_revision: int | None = None
-    expected_etag: str | None = None
-    counterpart_id: UUID | None = None
     checks: int
     attempts: int
     correlation_id: str
@@ -109,13 +98,24 @@ class ClaimedCommand:
     video_held: bool
     """False: another transaction has locked the video's row."""
     video_exists: bool
+    now: datetime
+    """The database's clock at the claim."""
+    action: str = "publish"
+    asked_for: datetime | None = None
+    local_time: datetime | None = None
+    time_zone: str | None = None
+    fold: int | None = None
+    fell_due_at: datetime | None = None
+    """When it first became due, if it was postponed since."""
+    publish_before: datetime | None = None
+    expected_revision: int | None = None
+    expected_etag: str | None = None
+    counterpart_id: UUID | None = None
     was_published: bool = False
     """Whether the video has ever been published."""
     counterpart_at: datetime | None = None
     """The requested time of the other command of the window. None if that one was cancelled."""
     counterpart_state: str | None = None
-    now: datetime
-    """The database's clock at the claim."""
     next_turn: int = -1
     """The workspace after which the next claim starts. -1: the first one."""
 

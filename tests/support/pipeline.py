@@ -73,7 +73,9 @@ class Pipeline:
 
     def run(self) -> int:
         """Carry out what is due; return how many commands ended."""
-        return run_due(self.engine, base_url=BASE_URL, wake=self.waker.wake, committed=lambda: None)
+        return run_due(
+            self.engine, base_url=BASE_URL, wake=self.waker.wake, committed=lambda _: None
+        )
 
     def publish(self, *requests: PublishRequest | int, **origin: Any) -> list[StoredCommand]:
         """Enqueue and carry out; return what became of the commands."""

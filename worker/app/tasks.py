@@ -10,6 +10,7 @@ from celery.exceptions import Reject
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from db.errors import is_passing
+from db.events.outbox import Recorded
 from schemas.command import QueueMessage, Trigger
 from schemas.fields import MAX_NAME
 from worker.app import app
@@ -52,8 +53,8 @@ def run_due() -> None:
     )
 
 
-def _after_batch() -> None:
-    relay_events()
+def _after_batch(recorded: Recorded | None) -> None:
+    relay_all(app.outlets, recorded)
     runtime = app.runtime
     runtime.waker.wake(FAN_OUT)
     leave_heartbeat(runtime.waker)

@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
 from db.events import outbox, outlet
-from db.events.outbox import RecordedEvent
+from db.events.outbox import Recorded, RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
@@ -61,7 +61,7 @@ class AmqpOutlet:
         with transaction(self._engine) as tx:
             return outlet.read_position(tx, self.name)
 
-    def relay(self) -> int:
+    def relay(self, recorded: Recorded | None = None) -> int:  # noqa: ARG002 - it reads the outbox
         """Relay every event that has not been relayed yet; return their number."""
         if time.monotonic() < self._retry_at:
             return 0

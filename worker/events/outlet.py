@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from db.events.outbox import Recorded
 from worker.runtime.outage import Outage
 
 BATCH = 1_000
@@ -29,9 +30,10 @@ class Outlet(Protocol):
     outage: Outage
     """Ended by a relay that reached the outlet."""
 
-    def relay(self) -> int:
+    def relay(self, recorded: Recorded | None = None) -> int:
         """Relay every event that has not been relayed yet; return their number.
 
+        `recorded` are events that this process recorded just now.
         Any number of processes may call it at once. No transaction is open during network calls.
         Raises OutletUnreachable and OutletOutOfSync.
         """

@@ -9,6 +9,7 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
+from db.events.outbox import Recorded
 from worker.events.amqp import AmqpOutlet
 from worker.events.outlet import Outlet, OutletOutOfSync, OutletUnreachable
 from worker.events.redis_stream import StreamOutlet
@@ -31,14 +32,16 @@ def build_outlets(engine: Engine, redis: Redis, settings: Settings) -> list[Outl
     return [build(name) for name in settings.outlet_names()]
 
 
-def relay_all(outlets: Iterable[Outlet]) -> None:
+def relay_all(outlets: Iterable[Outlet], recorded: Recorded | None = None) -> None:
     """Relay to each outlet; log one that fails and go on: publishing depends on none of them.
+
+    `recorded` is what this process has recorded just now: an outlet need not read it again.
 
     The sweep relays the rest later. An outage is logged once for each cause.
     """
     for outlet in outlets:
         try:
-            outlet.relay()
+            outlet.relay(recorded)
         except OutletUnreachable as error:
             outlet.outage.note(error.__cause__ or error)
         except OutletOutOfSync as error:

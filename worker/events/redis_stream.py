@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
 from db.events import outbox
-from db.events.outbox import RecordedEvent
+from db.events.outbox import Recorded, RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
 from worker.events.foreign_entries import RELAYED, STREAM, remove_foreign_entries
@@ -57,6 +57,25 @@ redis.call('SET', KEYS[2], string.format('%.0f', at))
 return at
 """
 
+# KEYS: the stream, RELAYED. ARGV[1]: the position of the first event, ARGV[2]: the id of the event
+# before it. Then pairs (position, event). Appends them if the event before them is the last entry,
+# and nothing but a relay has appended it. Returns 1, also if all of them are there; else 0.
+APPEND_NEXT = """
+local entry = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local relayed = tonumber(redis.call('GET', KEYS[2]) or '')
+if not entry or not relayed then return 0 end
+local at = tonumber(string.match(entry[1], '^(%d+)-0$'))
+if at ~= relayed then return 0 end
+if at >= tonumber(ARGV[#ARGV - 1]) then return 1 end
+if at ~= tonumber(ARGV[1]) - 1 then return 0 end
+if not string.find(entry[2][2], '"id": "' .. ARGV[2] .. '"', 1, true) then return 0 end
+for i = 3, #ARGV, 2 do
+    redis.call('XADD', KEYS[1], ARGV[i] .. '-0', 'event', ARGV[i + 1])
+end
+redis.call('SET', KEYS[2], ARGV[#ARGV - 1])
+return 1
+"""
+
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
@@ -93,10 +112,13 @@ class StreamOutlet:
         self._base_url = base_url
         self.outage = Outage("relay.unreachable", "relay.reachable", outlet=self.name)
 
-    def relay(self) -> int:
+    def relay(self, recorded: Recorded | None = None) -> int:
         """Append every event that the stream lacks; return their number."""
         try:
-            count = relay(self._engine, self._redis, self._base_url)
+            if recorded and append_next(self._redis, recorded, self._base_url):
+                count = len(recorded.events)
+            else:
+                count = relay(self._engine, self._redis, self._base_url)
         except RedisError as error:
             raise OutletUnreachable(to_text(error)) from error
         self.outage.end()
@@ -142,6 +164,20 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
         count += len(events)
         if len(events) < BATCH:
             return count
+
+
+def append_next(redis: Redis, recorded: Recorded, base_url: str) -> bool:
+    """Append events that were just recorded, without reading the outbox, if they come next.
+
+    False: something else is at the stream's end, and `relay` has to look. Raises RedisError.
+    """
+    if recorded.previous_id is None:
+        return False
+    arguments: list[str | int] = [recorded.events[0].position, str(recorded.previous_id)]
+    for event in recorded.events:
+        arguments += (event.position, to_cloud_event(event, base_url))
+    append = redis.register_script(APPEND_NEXT)
+    return bool(append(keys=[STREAM, RELAYED], args=arguments))
 
 
 def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:

@@ -5,6 +5,8 @@ clean-up: the rows are still due. A batch that fails is bisected until the faili
 it backs off, and after its last attempt it is `failed`.
 """
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,6 +18,7 @@ from sqlalchemy import Engine
 
 from db.commands.claim import Rotation, claim_due, claim_these
 from db.errors import describe_error, is_passing
+from db.events.outbox import Recorded
 from db.session import Connection, transaction
 from db.videos import facts_and_release
 from schemas.command import CommandState
@@ -34,7 +37,12 @@ MOST_FAILED = 10
 
 Claim = Callable[[Connection], list[ClaimedCommand]]
 
-log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
+
+def _drop(_: Recorded) -> None:
+    """Leave the events to another relay."""
+
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger(__name__)
 
 
 class BatchFailed(Exception):
@@ -52,22 +60,23 @@ def run_due(
     base_url: str,
     media_base_url: str | None = None,
     wake: Callable[[], None],
-    committed: Callable[[], None],
+    committed: Callable[[Recorded | None], None],
 ) -> int:
     """Carry out due commands until none is left or the budget is spent; return how many ended.
 
-    `committed` is called after each batch that recorded events, and if nothing was due (another
-    process may have recorded events): it relays. `wake` is called if there is probably more to do,
-    so that other processes help.
+    `committed` is called with the events of each transaction that recorded some, and with None if
+    nothing was due (another process may have recorded events): it relays. `wake` is called if there
+    is probably more to do, so that other processes help.
     """
     budget, rotation = Budget(), Rotation()
     done = 0
     while not budget.is_spent:
         urls = (base_url, media_base_url)
-        decisions = publish_batch(engine, urls, partial(claim_due, limit=BATCH, rotation=rotation))
+        take = partial(claim_due, limit=BATCH, rotation=rotation)
+        decisions = publish_batch(engine, urls, take, committed)
         done += sum(decision.finished_at is not None for decision in decisions)
-        if any(decision.event for decision in decisions) or not (decisions or done):
-            committed()
+        if not (decisions or done):
+            committed(None)
         if not decisions:
             return done
         if len(decisions) >= NEARLY_FULL:
@@ -76,16 +85,19 @@ def run_due(
     return done
 
 
-def publish_batch(engine: Engine, base_urls: BaseUrls, take: Claim) -> list[Decision]:
+def publish_batch(
+    engine: Engine, base_urls: BaseUrls, take: Claim, committed: Callable[[Recorded], None] = _drop
+) -> list[Decision]:
     """Carry out what `take` claims in one transaction; bisect the batch if a command fails.
 
-    After a few failing commands the rest stays due, to be claimed with what is due by then.
+    `committed` is called with the events of each transaction. After a few failing commands the rest
+    stays due, to be claimed with what is due by then.
     """
     decisions: list[Decision] = []
     parts, failed = [take], 0
     while parts and failed < MOST_FAILED:
         try:
-            done = _publish_together(engine, base_urls, parts.pop())
+            done = _publish_together(engine, base_urls, parts.pop(), committed)
         except BatchFailed as failure:
             if len(failure.commands) > 1:
                 log.warning(
@@ -93,27 +105,31 @@ def publish_batch(engine: Engine, base_urls: BaseUrls, take: Claim) -> list[Deci
                 )
                 parts += [partial(claim_these, ids=ids) for ids in _bisect(failure.commands)]
                 continue
-            done = _decide_failed_attempt(engine, failure.commands[0].id, failure.error)
+            done = _decide_failed_attempt(engine, failure.commands[0].id, failure.error, committed)
             failed += 1
         decisions += done
     return decisions
 
 
-def _publish_together(engine: Engine, base_urls: BaseUrls, take: Claim) -> list[Decision]:
+def _publish_together(
+    engine: Engine, base_urls: BaseUrls, take: Claim, committed: Callable[[Recorded], None]
+) -> list[Decision]:
+    started = time.monotonic()
     with transaction(engine) as tx:
         commands = take(tx)
         if not commands:
             return []
         try:
             decisions = decide_all(tx, commands, base_urls)
-            facts_and_release.write(tx, decisions)
+            recorded = facts_and_release.write(tx, decisions)
         except Exception as error:
             if is_passing(error):
                 raise
             # Any error, a bug in a rule included, must affect only the command that causes it.
             raise BatchFailed(commands, error) from error
-    for decision in decisions:
-        log_outcome(decision)
+    if recorded:
+        committed(recorded)
+    _log_batch(decisions, time.monotonic() - started)
     return decisions
 
 
@@ -161,15 +177,20 @@ def _read_names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
     )
 
 
-def _decide_failed_attempt(engine: Engine, command_id: UUID, error: Exception) -> list[Decision]:
+def _decide_failed_attempt(
+    engine: Engine, command_id: UUID, error: Exception, committed: Callable[[Recorded], None]
+) -> list[Decision]:
     """Postpone a failing command, or end it as `failed` after its last attempt."""
+    recorded = None
     with transaction(engine) as tx:
         decisions = [
             decide_after_failure(command, describe_error(error))
             for command in claim_these(tx, [command_id])
         ]
         if decisions:
-            facts_and_release.write(tx, decisions)
+            recorded = facts_and_release.write(tx, decisions)
+    if recorded:
+        committed(recorded)
     for decision in decisions:
         log.error(
             "command.attempt_failed",
@@ -183,8 +204,30 @@ def _decide_failed_attempt(engine: Engine, command_id: UUID, error: Exception) -
     return decisions
 
 
+def _log_batch(decisions: Sequence[Decision], seconds: float) -> None:
+    """Log how many commands were published, and each other outcome in a line of its own."""
+    published = [each for each in decisions if each.state is CommandState.PUBLISHED]
+    if published:
+        latest = min(published, key=lambda each: each.fell_due_at or each.due_at)
+        due_since, ended = latest.fell_due_at or latest.due_at, latest.finished_at or latest.due_at
+        log.info(
+            "batch.published",
+            commands=len(published),
+            ms=round(1000 * seconds, 1),
+            latest_ms=round(1000 * (ended - due_since).total_seconds(), 1),
+            latest_command_id=str(latest.command_id),
+        )
+    is_debug = log.is_enabled_for(logging.DEBUG)
+    for decision in decisions:
+        if is_debug or decision.state is not CommandState.PUBLISHED:
+            log_outcome(decision)
+
+
 def log_outcome(decision: Decision) -> None:
-    """Log what became of a command; that it still waits, only the first time."""
+    """Log what became of a command: at level debug if it was published.
+
+    That it still waits, only the first time.
+    """
     known = {
         "command_id": str(decision.command_id),
         "video_id": decision.video_id,
@@ -192,7 +235,8 @@ def log_outcome(decision: Decision) -> None:
         "reason": decision.reason,
     }
     if decision.finished_at is not None:
-        log.info("command.ended", state=decision.state, **known)
+        write = log.debug if decision.state is CommandState.PUBLISHED else log.info
+        write("command.ended", state=decision.state, **known)
     elif decision.state is CommandState.WAITING:
         write = log.info if decision.checks == 1 else log.debug
         write("command.waits", until=decision.due_at.isoformat(), **known)

@@ -117,10 +117,10 @@ def decide_after_failure(command: ClaimedCommand, detail: str) -> Decision:
     if attempts >= MAX_ATTEMPTS:
         failed = end_command(command, CommandState.FAILED, command.now, "error", detail)
         return replace(failed, attempts=attempts)
-    return replace(
-        _start_decision(
-            command, CommandState(command.state), command.now + compute_backoff(attempts)
-        ),
+    return _make_decision(
+        command,
+        CommandState(command.state),
+        command.now + compute_backoff(attempts),
         reason="error",
         detail=detail,
         attempts=attempts,
@@ -158,8 +158,10 @@ def end_command(
 
     `trigger` ended it; None: whatever triggered the command.
     """
-    return replace(
-        _start_decision(command, state, command.due_at),
+    return _make_decision(
+        command,
+        state,
+        command.due_at,
         reason=reason,
         detail=detail,
         finished_at=now,
@@ -211,8 +213,10 @@ def _unpublish(command: ClaimedCommand, video: VideoFacts, base_url: str) -> Dec
         published_at=video.published_at or video.now,
         withdrawn_at=video.now,
     )
-    return replace(
-        _start_decision(command, CommandState.UNPUBLISHED, command.due_at),
+    return _make_decision(
+        command,
+        CommandState.UNPUBLISHED,
+        command.due_at,
         finished_at=video.now,
         release=release,
         event=command_events.build_unpublished_event(command, video, release, base_url),
@@ -223,8 +227,10 @@ def _publish(
     command: ClaimedCommand, video: VideoFacts, changes: dict[str, Any], base_urls: BaseUrls
 ) -> Decision:
     release = build_release(video)
-    return replace(
-        _start_decision(command, CommandState.PUBLISHED, command.due_at),
+    return _make_decision(
+        command,
+        CommandState.PUBLISHED,
+        command.due_at,
         finished_at=video.now,
         changes=changes or None,
         release=release,
@@ -233,8 +239,10 @@ def _publish(
 
 
 def _leave_unchanged(command: ClaimedCommand, now: datetime, reason: str, detail: str) -> Decision:
-    return replace(
-        _start_decision(command, CommandState.UNCHANGED, command.due_at),
+    return _make_decision(
+        command,
+        CommandState.UNCHANGED,
+        command.due_at,
         reason=reason,
         detail=detail,
         finished_at=now,
@@ -248,8 +256,10 @@ def _wait(command: ClaimedCommand, assessed: Readiness, now: datetime) -> Decisi
         return _expire(command, now, "generation_overdue", detail)
     checks = command.checks + 1
     latest = get_deadline(command) or command.patient_until
-    return replace(
-        _start_decision(command, CommandState.WAITING, min(now + compute_backoff(checks), latest)),
+    return _make_decision(
+        command,
+        CommandState.WAITING,
+        min(now + compute_backoff(checks), latest),
         checks=checks,
         reason=assessed.reason,
         detail=assessed.detail,
@@ -265,8 +275,10 @@ def _follow(decision: Decision, first: Decision) -> Decision:
 
 
 def _postpone(command: ClaimedCommand, now: datetime) -> Decision:
-    return replace(
-        _start_decision(command, CommandState(command.state), now + LOCKED_PAUSE),
+    return _make_decision(
+        command,
+        CommandState(command.state),
+        now + LOCKED_PAUSE,
         reason="video_held",
         detail="Another transaction holds the video's row.",
         fell_due_at=None
@@ -275,18 +287,20 @@ def _postpone(command: ClaimedCommand, now: datetime) -> Decision:
     )
 
 
-def _start_decision(command: ClaimedCommand, state: CommandState, due_at: datetime) -> Decision:
-    return Decision(
-        command_id=command.id,
-        video_id=command.video_id,
-        correlation_id=command.correlation_id,
-        state=state,
-        reason=None,
-        detail=None,
-        due_at=due_at,
-        checks=command.checks,
-        attempts=command.attempts,
-        fell_due_at=command_events.get_due_since(command),
-        claimed_at=command.now,
-        finished_at=None,
-    )
+def _make_decision(
+    command: ClaimedCommand, state: CommandState, due_at: datetime, **more: Any
+) -> Decision:
+    """Return a decision with what it has from the command, and `more` of its fields."""
+    values: dict[str, Any] = {
+        "command_id": command.id,
+        "video_id": command.video_id,
+        "correlation_id": command.correlation_id,
+        "reason": None,
+        "detail": None,
+        "checks": command.checks,
+        "attempts": command.attempts,
+        "fell_due_at": command_events.get_due_since(command),
+        "claimed_at": command.now,
+        "finished_at": None,
+    }
+    return Decision(state=state, due_at=due_at, **(values | more))

@@ -36,7 +36,7 @@ def publish(pipeline: Pipeline, video: int, **fields: object) -> None:
         base_url=BASE_URL,
         media_base_url=MEDIA,
         wake=lambda: None,
-        committed=lambda: None,
+        committed=lambda _: None,
     )
 
 

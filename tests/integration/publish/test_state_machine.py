@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.events import outbox
+from db.events.outbox import Recorded
 from db.session import Connection, transaction
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
 from schemas.values.decision import NewEvent
@@ -72,14 +73,13 @@ class Crash:
     """Takes the place of the last statement of a transaction, and fails as often as it is told."""
 
     pipeline: Pipeline
-    append: Callable[[Connection, list[NewEvent]], None]
+    append: Callable[[Connection, list[NewEvent]], Recorded | None]
     kind: str = ""
     times: int = 0
 
-    def __call__(self, tx: Connection, events: list[NewEvent]) -> None:
+    def __call__(self, tx: Connection, events: list[NewEvent]) -> Recorded | None:
         if self.times <= 0:
-            self.append(tx, events)
-            return
+            return self.append(tx, events)
         self.times -= 1
         if self.kind == "bug":
             raise Bug
@@ -87,7 +87,7 @@ class Crash:
             raise psycopg.OperationalError("the connection is lost")
         with transaction(self.pipeline.engine) as other:
             other.execute("SELECT pg_terminate_backend(%s, 1000)", (tx.info.backend_pid,))
-        self.append(tx, events)
+        return self.append(tx, events)
 
 
 @dataclass
