@@ -1,4 +1,4 @@
-"""The two complete systems that serve HTTP: ours, and FastAPI with textbook Celery behind it.
+"""The two complete systems that serve HTTP: ours, and FastAPI with textbook Celery.
 
 Both have one API process under uvicorn, a worker with two processes, the same engines, and a stream
 of events. A stack says where to send requests and whose CPU time to count.

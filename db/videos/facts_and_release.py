@@ -10,6 +10,7 @@ from db.events import outbox
 from db.events.outbox import Recorded
 from db.rows import to_values
 from db.session import Connection, to_array
+from schemas.command import CommandState
 from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision
 from schemas.values.video_facts import Names, VideoFacts
 
@@ -118,9 +119,10 @@ WHERE NOT EXISTS (
 )
 """
 
-# Update `is_draft`, the releases, and each command's outcome or due time. A publication also ends
-# later scheduled publish commands without edits as `unchanged`, unless an unpublish command is due
-# before them. Commands that other transactions have locked end as `unchanged` when they are due.
+# Update `is_draft`, the releases, and each command's outcome or due time. Of a command that is
+# published only the id is sent: the rest follows from its row. A publication also ends later
+# scheduled publish commands without edits as `unchanged`, unless an unpublish command is due before
+# them. Commands that other transactions have locked end as `unchanged` when they are due.
 WRITE = """
 WITH changed AS (
     SELECT * FROM jsonb_to_recordset(%(releases)s::jsonb) AS (
@@ -129,10 +131,13 @@ WITH changed AS (
     )
 ),
 decided AS (
-    SELECT * FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
+    SELECT *, false AS is_published FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
         id uuid, state text, reason text, detail text, due_at timestamptz,
         checks int, attempts int, fell_due_at timestamptz, claimed_at timestamptz, ended boolean
     )
+    UNION ALL
+    SELECT id, 'published', NULL, NULL, NULL, NULL, NULL, NULL, %(claimed_at)s, true, true
+    FROM unnest(%(published)s::uuid[]) AS published (id)
 ),
 flipped AS (
     UPDATE video v SET is_draft = changed.withdrawn_at IS NOT NULL,
@@ -172,8 +177,11 @@ spared AS (
     FROM pointless WHERE c.id = pointless.id
 )
 UPDATE publisher.publish_command c SET
-    state = d.state, reason = d.reason, detail = d.detail, due_at = d.due_at,
-    checks = d.checks, attempts = d.attempts, fell_due_at = d.fell_due_at,
+    state = d.state, reason = d.reason, detail = d.detail,
+    due_at = coalesce(d.due_at, c.due_at),
+    checks = coalesce(d.checks, c.checks), attempts = coalesce(d.attempts, c.attempts),
+    fell_due_at = CASE WHEN d.is_published THEN coalesce(c.fell_due_at, c.due_at)
+                       ELSE d.fell_due_at END,
     claimed_at = d.claimed_at, finished_at = CASE WHEN d.ended THEN clock_timestamp() END
 FROM decided d
 WHERE c.id = d.id
@@ -244,10 +252,14 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> Recorded | None:
     """Write all decisions in one round trip, then record their events and commit in another."""
     releases = {d.video_id: d.release for d in decisions if d.release}
     edits = _merge_edits(decisions)
+    published = [d for d in decisions if d.state is CommandState.PUBLISHED]
+    others = [_to_command(d) for d in decisions if d.state is not CommandState.PUBLISHED]
     reason, detail = ALREADY_PUBLISHED
     document = {
         "releases": to_json(list(releases.values())).decode(),
-        "commands": to_json([_to_command(decision) for decision in decisions]).decode(),
+        "commands": to_json(others).decode(),
+        "published": to_array(d.command_id for d in published),
+        "claimed_at": published[0].claimed_at if published else None,
         "unchanged_reason": reason,
         "unchanged_detail": detail,
     }

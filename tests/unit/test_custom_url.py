@@ -1,11 +1,13 @@
 """custom_url: valid for any title, stable, unique by the video, bounded in length."""
 
 import re
+from hashlib import sha256
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from slugify import slugify
 
 from worker.rules import custom_url
 
@@ -87,3 +89,29 @@ def test_a_path_without_a_short_id_is_answered_with_404(path: str) -> None:
 
 def test_the_base_url_is_the_prefix() -> None:
     assert custom_url.to_absolute_url("https://v.example/", "a/b") == "https://v.example/a/b"
+
+
+mixed = st.text("aB9 ,.'&;#-_·éßÜ漢あ한1,2\u0301\u2019\uff06\uff0c\x00", max_size=90)
+
+
+@settings(max_examples=500)
+@given(titles | mixed)
+@example("1,000 o\u2019clock's — it\u2019s 5\uff06lt; · take 12")
+def test_the_slug_is_the_one_that_slugify_makes(title: str) -> None:
+    wanted = slugify(
+        title,
+        max_length=custom_url.SLUG_LENGTH,
+        word_boundary=True,
+        save_order=True,
+        backend=custom_url.TRANSLITERATION,
+    )
+    assert custom_url.to_slug(title) == (wanted or custom_url.EMPTY_SLUG)
+
+
+@given(uids)
+def test_the_short_id_is_the_first_65_bits_of_the_digest(uid: UUID) -> None:
+    bits = int.from_bytes(sha256(uid.bytes).digest()) >> (256 - 65)
+    number = 0
+    for character in custom_url.compute_short_id(uid):
+        number = 32 * number + "0123456789abcdefghjkmnpqrstvwxyz".index(character)
+    assert number == bits
