@@ -78,7 +78,7 @@ def _reachable() -> Generator[None]:
 
 
 def _admit(setup: Setup) -> None:
-    """Let both engines accept sessions from the second host, and from nobody else."""
+    """Let both engines accept sessions from the second host, and from no other host."""
     rules = setup.home / "data" / "postgres" / "pg_hba.conf"
     rule = f"host all all {FAR}/32 trust\n"
     if rule not in rules.read_text():

@@ -1,4 +1,4 @@
-"""A second host on this machine, at a distance: a network namespace behind a link that is slow.
+"""A second host on this machine, at a distance: a network namespace at the end of a slow link.
 
 The link is a pair of TUN devices; a process carries each packet from one to the other after a fixed
 time. (`tc netem` does the same in the kernel, which not every kernel has.) It needs root, `ip` and

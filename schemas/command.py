@@ -304,8 +304,15 @@ class CommandChange(PublicationTime):
         return self
 
 
+_CHECKED_TIMES = frozenset(
+    ("publish_at", "publish_at_local", "unpublish_at", "unpublish_at_local", "time_zone", "fold")
+)
+
+
 def _check_times(times: WithdrawalTime) -> None:
     """Reject a time that is given twice, and a local time without a time zone."""
+    if times.model_fields_set.isdisjoint(_CHECKED_TIMES):
+        return
     has_local = False
     for name in ("publish_at", "unpublish_at"):
         if getattr(times, f"{name}_local", None) is not None:

@@ -4,8 +4,8 @@
 
     procrastinate --app bench.peers.procrastinate_schedule.app worker
 
-A worker is told of new jobs (LISTEN), but not of one whose time has come: for those it polls, every
-five seconds by default.
+A worker is notified of new jobs (LISTEN), but not of one whose time has come: for those it polls,
+every five seconds by default.
 """
 
 import os

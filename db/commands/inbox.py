@@ -135,7 +135,7 @@ PATIENCE = timedelta(hours=24)
 """How long a command without a deadline waits for generation."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewCommand:
     """A command to insert."""
 
@@ -158,7 +158,7 @@ class NewCommand:
     traceparent: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class StoredCommand:
     """A command in the inbox."""
 

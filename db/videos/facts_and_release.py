@@ -49,8 +49,8 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT count(*) AS count, coalesce(sum(s.duration), 0)::bigint AS seconds,
            min(s.created_at)::timestamptz AS first_at, max(s.updated_at)::timestamptz AS last_at,
-           CASE WHEN v.generated_script IS NULL
-                THEN jsonb_agg(s.content ORDER BY s."order") END AS contents
+           jsonb_agg(s.content ORDER BY s."order")
+               FILTER (WHERE v.generated_script IS NULL) AS contents
     FROM section s
     WHERE s.video_id = v.id AND s.is_active AND s.deleted_at IS NULL
 ) sections

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row
-
 from db.commands import limits
+from db.rows import to_values
 from db.session import Answer, Connection, to_array
 
 # The workspace, owner, version and open commands of these videos, and the open commands of their
@@ -58,7 +57,7 @@ LEFT JOIN counted ON counted.id = identity.workspace_id
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class VideoIdentity:
     """The workspace, owner and version of a video, and how many commands are open."""
 
@@ -75,7 +74,7 @@ class VideoIdentity:
 
 def read_identities(tx: Connection, video_ids: Iterable[int]) -> Answer[dict[int, VideoIdentity]]:
     """Read the identities of videos, by id. Unknown videos are omitted."""
-    cursor = tx.cursor(row_factory=class_row(VideoIdentity), binary=True)
+    cursor = tx.cursor(row_factory=to_values(VideoIdentity), binary=True)
     values = {
         "ids": to_array(video_ids),
         "per_video": limits.PER_VIDEO,

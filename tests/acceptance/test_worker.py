@@ -123,8 +123,9 @@ def test_an_invalid_message_is_quarantined_and_the_worker_goes_on(
 
 
 def test_every_log_line_is_json_and_one_id_leads_through_them(
-    pipeline: Pipeline, celery: Celeries, send_task: SendTask
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")  # each published command has a line of its own
     worker = celery.worker()
     kwargs = {"video_id": pipeline.video(), "correlation_id": "c-7"}
     send_task("publish.enqueue", kwargs=kwargs)

@@ -35,8 +35,7 @@ def build_outlets(engine: Engine, redis: Redis, settings: Settings) -> list[Outl
 def relay_all(outlets: Iterable[Outlet], recorded: Recorded | None = None) -> None:
     """Relay to each outlet; log one that fails and go on: publishing depends on none of them.
 
-    `recorded` is what this process has recorded just now: an outlet need not read it again.
-
+    `recorded` are events of this process, just committed: an outlet need not read them again.
     The sweep relays the rest later. An outage is logged once for each cause.
     """
     for outlet in outlets:

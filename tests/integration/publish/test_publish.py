@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from db.commands import claim
 from db.session import transaction
@@ -321,3 +322,12 @@ def test_an_event_is_short_whatever_the_platform_has_written(pipeline: Pipeline)
     entries: Any = pipeline.redis.xrange("video.events")
     assert len(entries[0][1][b"event"]) < 64 * 1024
     assert pipeline.value("SELECT length(description) FROM video WHERE id = %s", video) == 1_250_000
+
+
+def test_a_batch_is_one_log_line_and_each_other_outcome_has_its_own(pipeline: Pipeline) -> None:
+    pipeline.accept(pipeline.video(), pipeline.video(), pipeline.video(status="failed"))
+    with capture_logs() as logs:
+        pipeline.run()
+    lines = [(line["event"], line.get("commands"), line.get("state")) for line in logs]
+    assert ("batch.published", 2, None) in lines
+    assert ("command.ended", None, "rejected") in lines
