@@ -11,13 +11,17 @@ from psycopg import ClientCursor
 from pydantic import TypeAdapter
 
 from db.rows import to_values
-from db.session import Connection
+from db.session import Connection, to_text_array
 from schemas.events import EVENT_DATA, EventData, EventType
 from schemas.values.decision import NewEvent
 
 # Hand the events to the transaction. Within APPEND they would be a literal, which takes five times
 # as long to write and to scan.
-HAND_OVER = "SELECT set_config('publisher.events', %(events)s, true) IS NULL"
+# Their data are apart: within the JSON they would be parsed three times.
+HAND_OVER = """
+SELECT set_config('publisher.events', %(events)s, true) IS NULL,
+       set_config('publisher.event_data', %(data)s, true) IS NULL
+"""
 
 # Record these events, read their last position and the id of the event before them, and commit.
 # This locks the counter row, so it comes last. The statements are one message: the server needs
@@ -31,13 +35,13 @@ INSERT INTO publisher.outbox_event
      correlation_id, traceparent, data)
 SELECT counter.position - %(count)s + event.nth, event.id, event.type, event.video_id,
        event.subject, event.workspace_id, event.occurred_at, event.revision, event.command_id,
-       event.correlation_id, event.traceparent, event.data
+       event.correlation_id, event.traceparent, event.data::json
 FROM counter,
      ROWS FROM (json_to_recordset(current_setting('publisher.events')::json) AS (
          id uuid, type text, video_id bigint, subject text, workspace_id bigint,
          occurred_at timestamptz,
-         revision int, command_id uuid, correlation_id text, traceparent text, data json
-     )) WITH ORDINALITY AS event
+         revision int, command_id uuid, correlation_id text, traceparent text
+     ), unnest(current_setting('publisher.event_data')::text[])) WITH ORDINALITY AS event
          (id, type, video_id, subject, workspace_id, occurred_at, revision, command_id,
           correlation_id, traceparent, data, nth);
 SELECT position, (
@@ -114,8 +118,8 @@ def append(tx: Connection, events: Sequence[NewEvent]) -> Recorded | None:
     if not events:
         return None
     texts = [_get_writer(event.type)(event.data).decode() for event in events]
-    rows = ",".join([_to_row(event, data) for event, data in zip(events, texts, strict=True)])
-    tx.execute(HAND_OVER, {"events": f"[{rows}]"})
+    rows = ",".join([_to_row(event) for event in events])
+    tx.execute(HAND_OVER, {"events": f"[{rows}]", "data": to_text_array(texts)})
     cursor = ClientCursor(tx)
     cursor.execute(APPEND, {"count": len(events)})
     cursor.nextset()
@@ -134,15 +138,15 @@ def _get_writer(kind: EventType) -> Callable[[EventData], bytes]:
     return TypeAdapter(EVENT_DATA[kind]).dump_json
 
 
-def _to_row(event: NewEvent, data: str) -> str:
-    """Return a row of HAND_OVER; by hand, because `data` is JSON already."""
+def _to_row(event: NewEvent) -> str:
+    """Return an event without its data as JSON; by hand, in a third of the time."""
     return (
         f'{{"id":"{event.id}","type":"{event.type}","video_id":{event.video_id or "null"}'
         f',"subject":{_quote(event.subject)},"workspace_id":{event.workspace_id}'
         f',"occurred_at":"{event.occurred_at.isoformat()}","revision":{event.revision or "null"}'
         f',"command_id":{_quote(event.command_id)}'
         f',"correlation_id":{_quote(event.correlation_id)}'
-        f',"traceparent":{_quote(event.traceparent)},"data":{data}}}'
+        f',"traceparent":{_quote(event.traceparent)}}}'
     )
 
 
