@@ -99,19 +99,22 @@ def measure(setup: Setup, *, runs: int, seconds: float, most: int) -> OpenLoop:
     """Measure both systems in turn; `most` requests in one measurement."""
     result = OpenLoop(capacities=[], points=[])
     for number in range(runs):
-        found = [_capacity(setup, start, most // 4) for start in (our_stack, textbook_stack)]
+        found = [measure_capacity(setup, start, most // 4) for start in (our_stack, textbook_stack)]
         result.capacities.extend(found)
         mine, peer = (each.per_second for each in found)
         for share in (None, *SHARES):
             for start, capacity in ((our_stack, mine), (textbook_stack, peer)):
                 rate = capacity * share if share else LOW_RATE
-                result.points.append(_point(setup, start, rate, share, seconds, most, number))
+                result.points.append(
+                    measure_point(setup, start, rate, share, seconds, most, number)
+                )
         same = peer * SHARES[-1]
-        result.points.append(_point(setup, our_stack, same, None, seconds, most, number))
+        result.points.append(measure_point(setup, our_stack, same, None, seconds, most, number))
     return result
 
 
-def _capacity(setup: Setup, start: StartStack, count: int) -> Capacity:
+def measure_capacity(setup: Setup, start: StartStack, count: int) -> Capacity:
+    """Send as fast as it is answered, and wait for the last event."""
     with setup.run() as run, start(setup, run) as stack:
         _warm_up(stack)
         ids = run.video_ids[WARM_UP : WARM_UP + count]
@@ -125,7 +128,7 @@ def _capacity(setup: Setup, start: StartStack, count: int) -> Capacity:
         )
 
 
-def _point(
+def measure_point(
     setup: Setup,
     start: StartStack,
     rate: float,
@@ -134,6 +137,7 @@ def _point(
     most: int,
     seed: int,
 ) -> Point:
+    """Send at random times, `rate` a second on average; at most `most` requests."""
     count = max(20, min(most, round(rate * seconds)))
     with setup.run() as run, start(setup, run) as stack:
         _warm_up(stack)
