@@ -147,7 +147,7 @@ def measure_services(setup: Setup) -> Services:
 def _batch(run: Run) -> None:
     """Carry out what is due, and relay, as a pool process does."""
 
-    def committed() -> None:
+    def committed(_: object) -> None:
         relay(run.engine, run.redis, BASE_URL)
 
     run_due(run.engine, base_url=BASE_URL, wake=lambda: None, committed=committed)

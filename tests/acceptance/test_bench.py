@@ -33,7 +33,12 @@ def setup() -> Generator[Setup]:
         os.environ.update(before)
 
 
-@pytest.mark.parametrize("name", ["this-project", "this-project-single", "textbook", "orm", "noop"])
+SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("this-project-single", "orm", "noop")
+]
+
+
+@pytest.mark.parametrize("name", ["this-project", "textbook", *SLOW])
 def test_contender_publishes_each_video_once(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
