@@ -22,7 +22,21 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import generation, growth, latency, memory, outage, punctuality, tables, throughput
+from bench import (
+    door,
+    generation,
+    growth,
+    latency,
+    lateness,
+    memory,
+    notify,
+    open_loop,
+    outage,
+    punctuality,
+    queueing,
+    tables,
+    throughput,
+)
 from bench.contenders import CONTENDERS
 from bench.progress import Progress
 from bench.report import (
@@ -155,8 +169,33 @@ def _outage(ready: Setup, work: Work) -> tuple[list[Row], Any]:
     return outage_rows(result), asdict(result)
 
 
+def _door(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    return door.part(ready, work.runs, work.quick)
+
+
+def _open_loop(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    return open_loop.part(ready, work.runs, work.quick)
+
+
+def _lateness(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    return lateness.part(ready, work.runs, work.quick)
+
+
+def _notify(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    return notify.part(ready, work.runs, work.quick)
+
+
+def _queueing(ready: Setup, work: Work) -> tuple[list[Row], Any]:
+    return queueing.part(ready, work.runs, work.quick)
+
+
 PARTS: dict[str, Part] = {
     "throughput": _throughput,
+    "door": _door,
+    "open-loop": _open_loop,
+    "lateness": _lateness,
+    "notify": _notify,
+    "queueing": _queueing,
     "growth": _growth,
     "latency": _latency,
     "memory": _memory,

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -157,9 +158,10 @@ def _apscheduler(run: Run) -> Generator[Schedule]:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                start_new_session=True,
             )
             stack.callback(process.wait)
-            stack.callback(process.terminate)
+            stack.callback(os.killpg, process.pid, signal.SIGTERM)  # its pool outlives it
             assert process.stdin
             assert process.stdout
             json.dump(jobs, process.stdin)

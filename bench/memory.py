@@ -94,8 +94,8 @@ def measure(setup: Setup, *, rounds: int, commands: int) -> Memory:
 def _publish(run: Run, job: Job, position: int) -> None:
     with transaction(run.engine) as tx:
         tx.execute(WITHDRAW)
-    if set(send(job).statuses) != {202}:
-        raise ours.Incorrect("a request was not accepted")
+    if (statuses := set(send(job).statuses)) != {202}:
+        raise ours.Incorrect(f"after {position:,} publishes requests were answered with {statuses}")
     ours.wait_for_position(run, position)
 
 

@@ -32,7 +32,8 @@ from bench.open_loop import LOW_RATE, SHARES, Capacity, Point, measure_capacity,
 from bench.report import Row, show
 from bench.setup import Run, Setup, set_up
 from bench.stacks import our_stack
-from worker.events.redis_stream import relay
+from db.events.outbox import Recorded
+from worker.events.redis_stream import StreamOutlet
 from worker.publish.run import BATCH, run_due
 from worker.runtime import logs
 from worker.runtime.settings import LogFormat
@@ -146,9 +147,10 @@ def measure_services(setup: Setup) -> Services:
 
 def _batch(run: Run) -> None:
     """Carry out what is due, and relay, as a pool process does."""
+    outlet = StreamOutlet(run.engine, run.redis, BASE_URL)
 
-    def committed(_: object) -> None:
-        relay(run.engine, run.redis, BASE_URL)
+    def committed(recorded: Recorded | None) -> None:
+        outlet.relay(recorded)
 
     run_due(run.engine, base_url=BASE_URL, wake=lambda: None, committed=committed)
 
