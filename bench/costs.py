@@ -134,7 +134,7 @@ class Wal:
 
     total: float
     records: float | None
-    """Without full-page images, which a checkpoint causes. None: it is no longer there."""
+    """Without full-page images, which a checkpoint causes. None: the log was recycled."""
 
 
 def wal_position(engine: Engine) -> str:

@@ -16,8 +16,8 @@ from schemas.events import EVENT_DATA, EventData, EventType
 from schemas.values.decision import NewEvent
 
 # Hand the events to the transaction. Within APPEND they would be a literal, which takes five times
-# as long to write and to scan.
-# Their data are apart: within the JSON they would be parsed three times.
+# as long to write and to scan. Their data are apart: within the JSON they would be parsed three
+# times.
 HAND_OVER = """
 SELECT set_config('publisher.events', %(events)s, true) IS NULL,
        set_config('publisher.event_data', %(data)s, true) IS NULL
@@ -141,9 +141,9 @@ def _get_writer(kind: EventType) -> Callable[[EventData], bytes]:
 def _to_row(event: NewEvent) -> str:
     """Return an event without its data as JSON; by hand, in a third of the time."""
     return (
-        f'{{"id":"{event.id}","type":"{event.type}","video_id":{event.video_id or "null"}'
+        f'{{"id":"{event.id}","type":"{event.type}","video_id":{_to_number(event.video_id)}'
         f',"subject":{_quote(event.subject)},"workspace_id":{event.workspace_id}'
-        f',"occurred_at":"{event.occurred_at.isoformat()}","revision":{event.revision or "null"}'
+        f',"occurred_at":"{event.occurred_at.isoformat()}","revision":{_to_number(event.revision)}'
         f',"command_id":{_quote(event.command_id)}'
         f',"correlation_id":{_quote(event.correlation_id)}'
         f',"traceparent":{_quote(event.traceparent)}}}'
@@ -152,6 +152,10 @@ def _to_row(event: NewEvent) -> str:
 
 def _quote(value: str | UUID | None) -> str:
     return "null" if value is None else quote(str(value))
+
+
+def _to_number(value: int | None) -> int | str:
+    return "null" if value is None else value
 
 
 def _to_recorded(position: int, event: NewEvent, data: str) -> RecordedEvent:

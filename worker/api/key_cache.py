@@ -6,6 +6,7 @@ A key that was revoked, or a workspace that it lost, is noticed within `KEPT_SEC
 import asyncio
 import time
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 
 from db import api_keys
@@ -63,7 +64,8 @@ class KeyCache:
             asked = self._asked[digest] = asyncio.get_running_loop().create_future()
             asked.add_done_callback(_retrieve)
             if self._looking is None:
-                self._looking = asyncio.create_task(self._look_up_all())
+                # In an empty context: the first caller's correlation id is not the look-up's.
+                self._looking = asyncio.create_task(self._look_up_all(), context=Context())
         return asked
 
     async def _look_up_all(self) -> None:

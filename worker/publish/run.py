@@ -127,9 +127,9 @@ def _publish_together(
                 raise
             # Any error, a bug in a rule included, must affect only the command that causes it.
             raise BatchFailed(commands, error) from error
+    _log_batch(decisions, time.monotonic() - started)
     if recorded:
         committed(recorded)
-    _log_batch(decisions, time.monotonic() - started)
     return decisions
 
 
