@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from db.session import Connection, is_through_pooler
 
 CHANNEL = "publisher_due"
-"""db/tables/triggers.py notifies this channel too."""
+"""db/tables/triggers.py notifies this channel too, with an empty payload: now."""
 HORIZON = timedelta(seconds=3)
 """Due times are read this far ahead, each second; only earlier ones need a notification."""
 

@@ -1,7 +1,7 @@
-"""The trigger on videos: the end of generation makes waiting commands due.
+"""The triggers: the end of generation makes waiting commands due, and notifies the schedulers.
 
-`db.migrate` creates the function with our tables, and the trigger with the platform's.
-docs/adopting.md has the trigger for other platforms.
+`db.migrate` creates the functions and the trigger on commands with our tables, and the trigger on
+videos with the platform's. docs/adopting.md has that one for other platforms.
 """
 
 # Runs with the rights of our role, whichever role changes the video. Commands that a batch has
@@ -19,9 +19,6 @@ BEGIN
         WHERE video_id = NEW.id AND state = 'waiting'
         FOR UPDATE SKIP LOCKED
     );
-    IF FOUND THEN
-        PERFORM pg_notify('publisher_due', '');
-    END IF;
     RETURN NULL;
 EXCEPTION WHEN serialization_failure THEN
     -- In a stricter isolation level, another transaction has changed the command since the
@@ -29,6 +26,32 @@ EXCEPTION WHEN serialization_failure THEN
     RETURN NULL;
 END
 $$
+"""
+
+# A transaction that notifies holds a lock of the whole database until its commit is on disk, so
+# such commits would follow each other one by one. At most one notifies at a time: the schedulers
+# look once more shortly after it (worker/app/due_times.py).
+NOTIFY_DUE = """
+CREATE OR REPLACE FUNCTION publisher.notify_due() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF pg_try_advisory_xact_lock(7305112027) THEN
+        PERFORM pg_notify('publisher_due', '');
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+# Deferred, so that the advisory lock is held during the commit only, however long the platform's
+# transaction is. Only `video_changed` makes a command due that waits.
+ON_WAIT_ENDED = """
+CREATE CONSTRAINT TRIGGER publisher_wait_ended
+AFTER UPDATE OF due_at ON publisher.publish_command
+DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW
+WHEN (NEW.state = 'waiting' AND NEW.fell_due_at IS NULL)
+EXECUTE FUNCTION publisher.notify_due()
 """
 
 ON_VIDEO_CHANGED = """

@@ -7,6 +7,7 @@ It serves punctuality only: a due command that it misses, the sweep finds.
 import threading
 import time
 from heapq import heappop, heappush
+from math import inf
 
 import structlog
 from sqlalchemy import Engine
@@ -19,6 +20,9 @@ from worker.runtime.outage import Outage
 READ_EVERY_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 """Pause after the database was unreachable."""
+TRAILING_SECONDS = 0.05
+"""So long after a notification of the end of generation, Celery is woken once more: transactions
+that commit at about the same time do not notify (db/tables/triggers.py)."""
 SILENT_SECONDS = 10.0
 """A read that takes longer gets no answer: its connection is cut off, and replaced."""
 
@@ -37,6 +41,8 @@ class DueTimes:
         """The database's clock minus ours, in seconds."""
         self._connection: Connection | None = None
         self._read_at = time.monotonic()
+        self._trailing = inf
+        """When to wake Celery once more, by `time.monotonic()`."""
         self._outage = Outage("due_times.database_unreachable", "due_times.database_reachable")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="due-times", daemon=True)
@@ -97,9 +103,19 @@ class DueTimes:
         while not self._stop.is_set():
             self._replace(due_times.read_upcoming(connection))
             self._read_at = time.monotonic()
-            again = time.monotonic() + READ_EVERY_SECONDS
-            while (left := again - time.monotonic()) > 0 and not self._stop.is_set():
-                self._add(due_times.wait_for_notification(connection, left))
+            self._receive(connection, until=time.monotonic() + READ_EVERY_SECONDS)
+
+    def _receive(self, connection: Connection, until: float) -> None:
+        """Add notified times until then."""
+        while (now := time.monotonic()) < until and not self._stop.is_set():
+            if self._trailing <= now:
+                self._trailing = inf
+                self._add([None])
+            left = min(until, self._trailing) - now
+            notified = due_times.wait_for_notification(connection, left)
+            self._add(notified)
+            if None in notified:
+                self._trailing = time.monotonic() + TRAILING_SECONDS
 
     def _replace(self, upcoming: due_times.Upcoming) -> None:
         """Replace the coming times: cancelled and moved ones disappear.

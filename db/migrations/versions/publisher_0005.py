@@ -35,11 +35,11 @@ $$
 
 def upgrade() -> None:
     """Rename it; an operator may have dropped it or made the new one already."""
-    if _holds(IS_THERE, NEW) and not _holds(IS_CALLED, NEW):
+    if holds(IS_THERE, NEW) and not holds(IS_CALLED, NEW):
         op.execute(f"DROP FUNCTION publisher.{NEW}()")
     _rename(OLD, NEW)
     op.execute(BODY)
-    if _holds(IS_THERE, OLD):  # triggers call both
+    if holds(IS_THERE, OLD):  # triggers call both
         op.execute(BODY.replace(NEW, OLD))
 
 
@@ -48,9 +48,10 @@ def downgrade() -> None:
 
 
 def _rename(old: str, new: str) -> None:
-    if _holds(IS_THERE, old) and not _holds(IS_THERE, new):
+    if holds(IS_THERE, old) and not holds(IS_THERE, new):
         op.execute(f"ALTER FUNCTION publisher.{old}() RENAME TO {new}")
 
 
-def _holds(query: str, name: str) -> bool:
+def holds(query: str, name: str) -> bool:
+    """Whether one of the queries above, with this name, is true."""
     return bool(op.get_bind().exec_driver_sql(query.format(name=name)).scalar())

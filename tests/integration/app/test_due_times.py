@@ -73,6 +73,30 @@ def test_the_end_of_generation_ends_a_wait(pipeline: Pipeline, coming: DueTimes)
     assert pipeline.run() == 1
 
 
+def test_the_end_of_generation_ends_two_waits(pipeline: Pipeline, coming: DueTimes) -> None:
+    """The second one is for transactions that committed at the same time, and did not notify."""
+    pipeline.execute("SELECT pg_notify('publisher_due', '')")
+    assert coming.wait(FAR)
+    assert coming.wait(FAR)
+    assert not coming.wait(0)
+
+
+def test_the_end_of_generation_ends_a_wait_while_another_transaction_notifies(
+    pipeline: Pipeline, coming: DueTimes
+) -> None:
+    first, second = pipeline.video(status="in_progress"), pipeline.video(status="in_progress")
+    pipeline.publish(first, second)
+    complete = "UPDATE video SET status = 'completed' WHERE id = %s"
+    with transaction(pipeline.engine) as tx:
+        tx.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as at the commit
+        tx.execute(complete, (first,))
+        pipeline.execute(complete, second)
+    done = 0
+    while done < 2:
+        assert coming.wait(FAR)
+        done += pipeline.run()
+
+
 def test_a_cancelled_command_ends_no_wait(pipeline: Pipeline, coming: DueTimes) -> None:
     pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(1_500)))
     pipeline.execute("DELETE FROM publisher.publish_command")
@@ -96,6 +120,7 @@ def test_an_unreadable_notification_does_not_end_the_thread(
 ) -> None:
     pipeline.execute("SELECT pg_notify('publisher_due', %s)", nonsense)
     assert coming.wait(FAR)  # no time means now
+    assert coming.wait(FAR)  # and once more
     pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(400)))
     assert coming.wait(FAR)
     assert pipeline.run() == 1

@@ -83,6 +83,32 @@ def test_schedulers_are_notified_once_the_completion_is_committed(pipeline: Pipe
         assert due_times.wait_for_notification(connection, 10) == [None]
 
 
+def test_one_transaction_at_a_time_notifies(pipeline: Pipeline) -> None:
+    """A transaction that notifies holds a lock of the whole database until it is on disk."""
+    commands = [waiting(pipeline) for _ in range(3)]
+    with due_times.open_listener(pipeline.engine) as connection:
+        with transaction(pipeline.engine) as tx:
+            tx.execute("SET CONSTRAINTS ALL IMMEDIATE")  # as at the commit
+            tx.execute(COMPLETED, (commands[0].video_id,))
+            for other in commands[1:]:
+                pipeline.execute(COMPLETED, other.video_id)
+        assert due_times.wait_for_notification(connection, 10) == [None]
+        assert due_times.wait_for_notification(connection, 0) == []
+    assert pipeline.run() == 3
+
+
+def test_a_long_transaction_of_the_pipeline_does_not_keep_others_from_notifying(
+    pipeline: Pipeline,
+) -> None:
+    long, short = waiting(pipeline), waiting(pipeline)
+    with (
+        due_times.open_listener(pipeline.engine) as connection,
+        pipeline.holding(COMPLETED, long.video_id),
+    ):
+        pipeline.execute(COMPLETED, short.video_id)
+        assert due_times.wait_for_notification(connection, 10) == [None]
+
+
 def test_nothing_is_published_while_the_pipelines_transaction_is_open(pipeline: Pipeline) -> None:
     command = waiting(pipeline)
     with pipeline.holding(COMPLETED, command.video_id):
