@@ -15,7 +15,15 @@ from worker.events.redis_stream import relay
 FEW, MANY = 10, 190
 """Both fit into one batch, and neither fills it: a full one is followed by another claim."""
 ROWS = 20_000
-LARGE = {"publish_command", "video", "section", "video_engagement", "outbox_event", "video_release"}
+LARGE = {
+    "outbox_event",
+    "publish_command",
+    "section",
+    "video",
+    "video_engagement",
+    "video_release",
+    "video_tag",
+}
 
 # A platform and an outbox that have been in use for a while: published videos with sections and
 # engagement, their commands and their events.
@@ -28,6 +36,7 @@ INSERT INTO section (video_id, title, content, "order", duration, is_active)
 SELECT id, 'Section', '{{}}', 1, 10, true FROM video;
 INSERT INTO video_engagement (video_id, day, views, unique_viewers, plays, completed_plays)
 SELECT id, current_date, 1, 1, 1, 1 FROM video;
+INSERT INTO video_tag (video_id, tag_id) SELECT id, 1 FROM video ON CONFLICT DO NOTHING;
 INSERT INTO publisher.video_release
     (video_id, short_id, custom_url, metrics, revision, first_published_at, published_at)
 SELECT id, 's' || id, 'research/' || id, '{{}}', 1, now(), now() FROM video WHERE NOT is_draft
