@@ -279,12 +279,6 @@ def to_array(ids: Iterable[int | UUID]) -> str:
     return "{" + ",".join(map(str, ids)) + "}"
 
 
-def to_text_array(texts: Iterable[str]) -> str:
-    """Format texts as a Postgres array."""
-    quoted = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts]
-    return "{" + ",".join(quoted) + "}"
-
-
 def _check_settings(session: Session) -> None:
     """Raise SettingsDropped if something between the server and us drops the settings."""
     row = session.execute(OPEN, {"limit": session.family.transaction_limit}).fetchone()

@@ -14,7 +14,16 @@ from uuid import UUID
 from celery import Celery
 from pydantic_core import to_jsonable_python
 from redis import Redis
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, Table, create_engine
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Table,
+    Uuid,
+    create_engine,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -139,7 +148,7 @@ class Generation(Base):
 class Outbox(Base):
     __tablename__ = work.OUTBOX_TABLE
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    event_id: Mapped[UUID]
+    event_id: Mapped[str] = mapped_column(Uuid(as_uuid=False))
     video_id: Mapped[int]
     data: Mapped[dict[str, Any]]
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 from psycopg.rows import TupleRow, class_row
@@ -191,7 +191,7 @@ def decide_as_ours(facts: VideoFacts, workspace_id: int, now: datetime) -> Decis
     return decide(command, facts, names, os.environ["PUBLIC_BASE_URL"])
 
 
-def to_cloud_event(event_id: UUID, video_id: int, data: bytes) -> bytes:
+def to_cloud_event(event_id: str, video_id: int, data: bytes) -> bytes:
     """Assemble the event as JSON."""
     head = {
         "specversion": "1.0",

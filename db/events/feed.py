@@ -25,7 +25,7 @@ FROM start LEFT JOIN LATERAL (
            sum(octet_length(data)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING)
              - octet_length(data) AS bytes_before
     FROM (
-        SELECT position, id, type, coalesce(subject, video_id::text) AS subject, workspace_id,
+        SELECT position, id::text, type, coalesce(subject, video_id::text) AS subject, workspace_id,
                occurred_at, revision, command_id, correlation_id, traceparent, data::text AS data
         FROM publisher.outbox_event
         WHERE position > start.after AND position <= start.after + %(scan)s

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from schemas.command import Action, CommandState, Trigger
 from schemas.events import (
@@ -171,7 +171,7 @@ def _build_event(
     if command.trigger == Trigger.CANARY:
         return None
     return NewEvent(
-        id=uuid7(),
+        id=str(uuid7()),
         type=kind,
         video_id=command.video_id,
         workspace_id=command.workspace_id,

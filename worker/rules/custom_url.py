@@ -33,7 +33,6 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base32: no i, l, o or u, which people misread."""
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 """Two characters at a time: half the steps."""
-_SHIFTS = tuple(range(5 * (SHORT_ID_LENGTH - 2), -1, -10))
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d)")
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
@@ -71,9 +70,12 @@ def _to_ascii(text: str) -> str:
 
 def compute_short_id(uid: UUID) -> str:
     """Return the first 65 bits of the SHA-256 of the uid's sixteen bytes, in base32."""
-    digest = int.from_bytes(sha256(uid.bytes).digest())
-    bits = digest >> (256 - 5 * SHORT_ID_LENGTH)
-    return "".join([_PAIRS[(bits >> shift) & 1023] for shift in _SHIFTS]) + _ALPHABET[bits & 31]
+    bits = int.from_bytes(sha256(uid.bytes).digest()[:9]) >> 7  # of 72
+    return (  # without a loop, in half the time
+        f"{_PAIRS[bits >> 55]}{_PAIRS[bits >> 45 & 1023]}{_PAIRS[bits >> 35 & 1023]}"
+        f"{_PAIRS[bits >> 25 & 1023]}{_PAIRS[bits >> 15 & 1023]}{_PAIRS[bits >> 5 & 1023]}"
+        f"{_ALPHABET[bits & 31]}"
+    )
 
 
 def find_short_id(path: str) -> str | None:

@@ -171,8 +171,10 @@ def end_command(
 
 def get_deadline(command: ClaimedCommand) -> datetime | None:
     """Return `publish_before` or the end of its window, whichever is earlier; None: no deadline."""
-    ends_at = command.counterpart_at if command.action == Action.PUBLISH else None
-    return min(filter(None, (command.publish_before, ends_at)), default=None)
+    before, ends_at = command.publish_before, command.counterpart_at
+    if ends_at is None or command.action != Action.PUBLISH:
+        return before
+    return ends_at if before is None else min(before, ends_at)
 
 
 def _find_mismatch(command: ClaimedCommand, video: VideoFacts) -> str | None:

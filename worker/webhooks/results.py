@@ -7,7 +7,7 @@ import structlog
 from psycopg import errors
 from sqlalchemy import Engine
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from db.errors import DATABASE_ERRORS, is_passing
 from db.events import outbox
@@ -126,7 +126,7 @@ def _is_retryable(error: BaseException) -> bool:
 
 def _build_event(disabled: EndpointDisabled) -> NewEvent:
     return NewEvent(
-        id=uuid7(),
+        id=str(uuid7()),
         type=EventType.ENDPOINT_DISABLED,
         video_id=None,
         subject=str(disabled.endpoint_id),

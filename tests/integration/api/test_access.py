@@ -156,7 +156,7 @@ def record_disabled_endpoint(api: Api) -> None:
         disabled_at=now,
     )
     event = NewEvent(
-        id=endpoint_id,
+        id=str(endpoint_id),
         type=EventType.ENDPOINT_DISABLED,
         video_id=None,
         subject=str(endpoint_id),
