@@ -7,7 +7,7 @@ serves both, on its own and in an <img>.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
+from math import floor, log10
 
 WIDTH = 760
 LABEL = 250
@@ -17,7 +17,8 @@ VALUE = 120
 BAR = 20
 ROW = 32
 TOP = 66
-BOTTOM = 40
+BOTTOM = 58
+"""Pixels for the numbers and the name of the axis."""
 COLOURS = (
     *(("#2563a8", "#6ea8e6"), ("#8a94a0", "#7d8794"), ("#c2571a", "#f0945a")),
     *(("#2f7d4f", "#67c08b"), ("#7a4fa3", "#b690dd")),
@@ -66,6 +67,9 @@ class Chart:
 
     title: str
     units: str
+    """A line under the title."""
+    axis: str
+    """What the axis counts."""
     bars: Sequence[Bar]
     legend: Sequence[str] = field(default_factory=tuple[str, ...])
     """The names of the parts."""
@@ -74,7 +78,8 @@ class Chart:
 def to_svg(chart: Chart) -> str:
     """Draw a chart."""
     top = TOP + (24 if chart.legend else 0)
-    height = top + ROW * len(chart.bars) + BOTTOM - 16
+    bottom = top + ROW * len(chart.bars)
+    height = bottom + BOTTOM
     longest = max((_reach(bar) for bar in chart.bars), default=1) or 1
     scale = (WIDTH - LABEL - VALUE) / longest
     rows = [_row(bar, top + ROW * n, scale) for n, bar in enumerate(chart.bars)]
@@ -83,7 +88,6 @@ def to_svg(chart: Chart) -> str:
         f'width="{WIDTH}" height="{height}" role="img" aria-label="{escape(chart.title)}">'
     )
     style = f"{STYLE}{_colours(0)}  @media (prefers-color-scheme: dark) {{{DARK}{_colours(1)}  }}\n"
-    bottom = top + ROW * len(chart.bars)
     drawn = (
         head,
         f"<style>{style}</style>",
@@ -91,6 +95,7 @@ def to_svg(chart: Chart) -> str:
         f'<text class="title" x="20" y="32">{escape(chart.title)}</text>',
         f'<text class="quiet" x="20" y="51">{escape(chart.units)}</text>',
         *_legend(chart.legend),
+        *_axis(longest, scale, top, bottom, chart.axis),
         *rows,
         f'<line class="axis" x1="{LABEL}" x2="{LABEL}" y1="{top - 4}" y2="{bottom}"/>',
         "</svg>\n",
@@ -115,6 +120,31 @@ def _legend(names: Sequence[str]) -> list[str]:
         drawn.append(f'<text class="quiet" x="{x + 17:.0f}" y="73">{escape(name)}</text>')
         x += 34 + 6.6 * len(name)
     return drawn
+
+
+def _axis(longest: float, scale: float, top: float, bottom: float, name: str) -> list[str]:
+    """Draw a line with its number at each step, and what is counted."""
+    step = _step(longest)
+    drawn: list[str] = []
+    for n in range(int(longest / step) + 1):
+        x = LABEL + n * step * scale
+        drawn.append(f'<path class="axis" d="M{x:.1f} {top - 4}V{bottom}"/>')
+        drawn.append(
+            f'<text class="quiet" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">'
+            f"{n * step:,g}</text>"
+        )
+    middle = (LABEL + WIDTH - VALUE) / 2
+    drawn.append(
+        f'<text class="quiet" x="{middle:.0f}" y="{bottom + 38}" text-anchor="middle">'
+        f"{escape(name)}</text>"
+    )
+    return drawn
+
+
+def _step(longest: float) -> float:
+    """Return a round number that fits three to six times."""
+    power = 10 ** floor(log10(longest))
+    return next(part * power for part in (0.2, 0.5, 1, 2) if longest / (part * power) <= 6)
 
 
 def _row(bar: Bar, y: float, scale: float) -> str:
@@ -147,11 +177,3 @@ def _row(bar: Bar, y: float, scale: float) -> str:
 def _whisker(low: float, high: float, y: float) -> str:
     ends = "".join(f"M{x:.1f} {y - 4}V{y + 4}" for x in (low, high))
     return f'<path class="spread" d="M{low:.1f} {y}H{high:.1f}{ends}"/>'
-
-
-def write(folder: Path, name: str, chart: Chart) -> Path:
-    """Write a chart into a folder; return the file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name}.svg"
-    file.write_text(to_svg(chart))
-    return file

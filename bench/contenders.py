@@ -46,9 +46,15 @@ class Contender:
         """Whether its package is here."""
         return not self.package or _has_distribution(self.package)
 
+    def version(self) -> str:
+        """The version of its package; empty where there is none."""
+        return (
+            importlib.metadata.version(self.package) if self.package and self.is_installed() else ""
+        )
+
     def title_with_version(self) -> str:
         """Its title and the version of its package."""
-        return self.title.replace("{}", _version(self.package)).replace("  ", " ")
+        return self.title.replace("{}", self.version()).replace("  ", " ")
 
     def load(self) -> Peer:
         """Import its module. Needs the environment of a run."""
@@ -61,10 +67,6 @@ def _has_distribution(name: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _version(name: str) -> str:
-    return importlib.metadata.version(name) if name and _has_distribution(name) else ""
 
 
 CONTENDERS = {

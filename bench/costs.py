@@ -5,8 +5,9 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -90,6 +91,29 @@ def measure_cpu(trees: Sequence[Tree]) -> dict[str, float]:
     return seconds
 
 
+@dataclass(kw_only=True)
+class CpuTime:
+    """CPU seconds of a period, by kind of process."""
+
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    elapsed: float = 0.0
+    """The length of the period on the clock, in seconds."""
+
+    def micros_per(self, count: int) -> dict[str, float]:
+        """Return the microseconds for each of `count` requests or publishes, and `all`."""
+        return per_publish(self.seconds, {}, count)
+
+
+@contextmanager
+def cpu_time(trees: Sequence[Tree]) -> Generator[CpuTime]:
+    """Measure these processes while the context lasts."""
+    used = CpuTime()
+    before, started = measure_cpu(trees), time.perf_counter()
+    yield used
+    used.elapsed = time.perf_counter() - started
+    used.seconds = {kind: now - before[kind] for kind, now in measure_cpu(trees).items()}
+
+
 def wait_for_rest(trees: Sequence[Tree], seconds: float = 6) -> None:
     """Wait until the processes use hardly any CPU time, or at most this long."""
     deadline = time.monotonic() + seconds
@@ -164,7 +188,3 @@ def per_publish(
     """Microseconds of CPU time per publish, by kind, and their sum."""
     micros = {kind: 1e6 * (seconds[kind] - before.get(kind, 0.0)) / n for kind in seconds}
     return micros | {"all": sum(micros.values())}
-
-
-Progress = Callable[[str], None]
-"""Shows what is being measured."""

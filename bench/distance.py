@@ -1,19 +1,17 @@
 """The engines on another host, 2 ms away: API, worker and beat here, PostgreSQL and Valkey there.
 
-    python -m bench.distance [--commands 6000] [--requests 2000]        as root
-
-Two network namespaces, joined by a link that takes a millisecond each way (bench/slow_link.py), and
-by the same link without delay. Measured over both: publishes a second in bulk, and HTTP requests a
-second with their latency. The two cores of the machine still carry everything, the link included.
+Needs root. Two network namespaces, joined by a link that takes a millisecond each way
+(bench/slow_link.py), and by the same link without delay. Measured over both: publishes a second in
+bulk, and HTTP requests a second with their latency. The two cores of the machine still carry
+everything, the link included.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,12 +20,12 @@ from unittest.mock import patch
 
 import psycopg
 from redis import Redis
-from rich.console import Console
 
 from bench import door, ours
-from bench.cpu import cpu_time
+from bench.costs import cpu_time
+from bench.part import Work
 from bench.processes import ROOT
-from bench.report import Row, show
+from bench.report import Report, Table, figure
 from bench.setup import Setup, environment, set_up
 from bench.slow_link import FAR, NEAR, Link, near_address, slow_link
 from bench.stacks import our_stack, wait_for_events
@@ -54,15 +52,15 @@ class Distance:
     """Milliseconds."""
 
 
-def measure(*, commands: int, requests: int) -> list[Distance]:
+def measure(*, one_way_ms: Sequence[float], commands: int, requests: int) -> list[Distance]:
     """Measure over each link, in turn, with the same engines."""
     with (
         near_address(),
         _reachable(),
-        set_up(videos=max(commands, requests) + door.WARM_UP + 1_000) as setup,
+        set_up(videos=commands + requests + 2 * door.WARM_UP) as setup,
     ):
         results: list[Distance] = []
-        for milliseconds in ONE_WAY_MS:
+        for milliseconds in one_way_ms:
             with slow_link(milliseconds) as link:
                 _admit(setup)
                 results.append(_on(link, setup, milliseconds, commands, requests))
@@ -104,7 +102,7 @@ def _on(link: Link, setup: Setup, milliseconds: float, commands: int, requests: 
         "requests": requests,
     }
     done = subprocess.run(
-        link.command("-m", "bench.distance", "--inside"),
+        link.command("-m", "bench.distance"),
         cwd=ROOT,
         env=os.environ | environment(database_url, redis_url),
         input=json.dumps(job),
@@ -125,13 +123,15 @@ def _inside(job: dict[str, Any]) -> Distance:
         waking, ids = ours.make_waker(run), run.video_ids
         ours.enqueue_all(run.engine, waking, ids[: door.WARM_UP])
         wait_for_events(stack, door.WARM_UP)
-        with cpu_time(stack.pids) as used:
+        with cpu_time(stack.trees) as used:
             started = time.perf_counter()
             bulk = ids[door.WARM_UP : door.WARM_UP + job["commands"]]
             ours.enqueue_all(run.engine, waking, bulk)
             wait_for_events(stack, door.WARM_UP + len(bulk))
             seconds = time.perf_counter() - started
-    http = door.singles(setup, our_stack, job["requests"])
+        done = door.WARM_UP + len(bulk)
+        singles = ids[done : done + door.WARM_UP + job["requests"]]
+        http = door.singles_on(stack, singles, before=done)
     return Distance(
         one_way_ms=job["one_way_ms"],
         ping_ms=_ping(job["database_url"]),
@@ -154,53 +154,51 @@ def _ping(database_url: str) -> float:
     return 1_000 * min(times)
 
 
-def distance_rows(results: list[Distance]) -> list[Row]:
-    """Each link's figures, and how much is left of those without delay."""
-    rows: list[Row] = []
-    for result in results:
-        where = f"engines {2 * result.one_way_ms:g} ms away"
-        bulk = result.publishes_per_second / results[0].publishes_per_second
-        http = result.requests_per_second / results[0].requests_per_second
-        cpu = result.publish_cpu_micros["sum"]
-        rows += [
-            _row(
-                f"publishes a second, {where}",
-                result.publishes_per_second,
-                f"{bulk:.2f} of the first; SELECT 1 takes {result.ping_ms:.2f} ms;"
-                f" {cpu:.0f} µs CPU each",
-            ),
-            _row(
-                f"HTTP requests a second, {where}",
-                result.requests_per_second,
-                f"{http:.2f} of the first; p50 {result.request_p50:.1f},"
-                f" p99 {result.request_p99:.1f} ms",
-            ),
-        ]
-    return rows
-
-
-def _row(what: str, rate: float, spread: str) -> Row:
-    return Row(what=what, value=f"{rate:,.0f} /s", spread=spread, goal="", met=True)
-
-
-def main() -> int:
-    """Measure and show."""
-    parser = argparse.ArgumentParser(prog="python -m bench.distance", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--commands", type=int, default=6_000)
-    parser.add_argument("--requests", type=int, default=2_000)
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    logs.configure(LogFormat.JSON, "WARNING")
-    if asked.inside:
-        print(json.dumps(asdict(_inside(json.load(sys.stdin)))))
-        return 0
-    show(
-        Console(width=200),
-        distance_rows(measure(commands=asked.commands, requests=asked.requests)),
+def _table(results: Sequence[Distance]) -> Table:
+    first = results[0]
+    return Table(
+        title="Engines on another host",
+        note="The first link has no delay; the second takes a millisecond each way. CPU is in µs "
+        "per publish.",
+        head=(
+            *("SELECT 1 takes", "publishes a second", "of the first", "CPU"),
+            *("HTTP requests a second", "of the first", "p50, ms", "p99, ms"),
+        ),
+        rows=[
+            (
+                f"{each.ping_ms:.2f} ms",
+                figure(each.publishes_per_second),
+                f"{each.publishes_per_second / first.publishes_per_second:.2f}",
+                figure(each.publish_cpu_micros["all"]),
+                figure(each.requests_per_second),
+                f"{each.requests_per_second / first.requests_per_second:.2f}",
+                figure(each.request_p50),
+                figure(each.request_p99),
+            )
+            for each in results
+        ],
     )
-    return 0
+
+
+def part(_setup: Setup, work: Work) -> Report:
+    """Measure as a part of `make bench`, on engines of its own."""
+    if os.geteuid() or not Path("/dev/net/tun").exists():
+        work.progress.end("left out: it needs root and /dev/net/tun")
+        return Report()
+    commands, requests = work.choose(quick=(300, 100), whole=(6_000, 1_500))
+    results = measure(
+        one_way_ms=work.choose(quick=ONE_WAY_MS[-1:], whole=ONE_WAY_MS),
+        commands=commands,
+        requests=requests,
+    )
+    return Report(tables=[_table(results)], numbers=[asdict(each) for each in results])
+
+
+def main() -> None:
+    """Measure on the second host: the job is read, the result is written as JSON."""
+    logs.configure(LogFormat.JSON, "WARNING")
+    print(json.dumps(asdict(_inside(json.load(sys.stdin)))))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

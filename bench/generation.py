@@ -3,13 +3,15 @@
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median, quantiles
 
 import psycopg
 
 from bench import ours
+from bench.part import Work
 from bench.processes import wait_for
+from bench.report import Report, at_most, figure
 from bench.setup import Run, Setup
 from bench.subscriber import Arrivals, subscriber
 from db.session import to_array, transaction
@@ -51,11 +53,6 @@ class Generation:
         """The percentile `number` (1 to 99), from just before the commit."""
         return quantiles(self.before, n=100, method="inclusive")[number - 1]
 
-    @property
-    def met(self) -> bool:
-        """Whether the goal is reached."""
-        return self.median <= GOAL_MS
-
 
 def measure(setup: Setup, *, videos: int) -> Generation:
     """All videos wait from the start; generation ends for one at a time."""
@@ -91,3 +88,11 @@ def _waiting(run: Run, ids: Sequence[int]) -> int:
     with transaction(run.engine) as tx:
         row = tx.execute(COUNT_WAITING, {"ids": to_array(ids)}).fetchone()
     return row[0] if row else 0
+
+
+def part(setup: Setup, work: Work) -> Report:
+    """Measure as a part of `make bench`."""
+    result = measure(setup, videos=work.choose(quick=10, whole=60, long=100))
+    late = f"p95 {figure(result.percentile(95))}, p99 {figure(result.percentile(99))} ms"
+    goal = at_most("end of generation to the event", result.median, GOAL_MS, " ms", late)
+    return Report(goals=[goal], numbers=asdict(result))

@@ -6,14 +6,17 @@ the first event on the stream and the last, so the start of the processes does n
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import asdict, dataclass
+from statistics import mean, median
 
 from bench import costs, ours
+from bench.charts import Bar, Chart
 from bench.costs import Tree
 from bench.many_videos import make_videos, vacuum
+from bench.part import Work
 from bench.processes import wait_for
 from bench.progress import Progress
+from bench.report import Report, Row, Table, at_least
 from bench.setup import Run, Setup
 from worker.events.redis_stream import STREAM
 
@@ -74,10 +77,15 @@ class Growth:
     def by_backlog(self) -> float:
         """The rate of the largest backlog over that of the smallest, with the same videos."""
         most = self.sizes[-1][0]
-        backlogs = [commands for videos, commands in self.sizes if videos == most]
-        return self.rate(videos=most, commands=backlogs[-1]) / self.rate(
-            videos=most, commands=backlogs[0]
+        return self.rate(videos=most, commands=self.backlogs[-1]) / self.rate(
+            videos=most, commands=self.backlogs[0]
         )
+
+    @property
+    def backlogs(self) -> list[int]:
+        """The sizes of the backlogs with the most videos, in order."""
+        most = self.sizes[-1][0]
+        return [commands for videos, commands in self.sizes if videos == most]
 
 
 def measure(
@@ -154,3 +162,82 @@ def _added(run: Run) -> int:
 
 def _describe(drain: Drain) -> str:
     return f"{drain.rate:,.0f}/s, {drain.cpu:,.0f} µs of CPU; enqueued {drain.enqueue_rate:,.0f}/s"
+
+
+def _goals(measured: Growth) -> list[Row]:
+    few, many = measured.smallest[0], measured.sizes[-1][0]
+    small, large = measured.backlogs[0], measured.backlogs[-1]
+    return [
+        at_least(f"rate with {many:,} videos, over {few:,}", measured.by_videos, GOAL_VIDEOS),
+        at_least(f"rate of {large:,} waiting, over {small:,}", measured.by_backlog, GOAL_BACKLOG),
+    ]
+
+
+def growth_table(measured: Growth) -> Table:
+    """The drain rate by backlog and by videos."""
+    return Table(
+        title="Growth",
+        note="How fast a backlog drains. CPU is in µs per publish, of worker, beat and engines.",
+        head=(
+            *("videos", "backlog", "publishes a second", "ratio to the first", "CPU"),
+            "enqueued a second",
+        ),
+        rows=[_row(measured, *size) for size in measured.sizes],
+    )
+
+
+def _row(measured: Growth, videos: int, commands: int) -> Sequence[str]:
+    rate = measured.rate(videos=videos, commands=commands)
+    first = measured.rate(videos=measured.smallest[0], commands=measured.smallest[1])
+    drains = [
+        each for each in measured.drains if (each.videos, each.commands) == (videos, commands)
+    ]
+    return (
+        f"{videos:,}",
+        f"{commands:,}",
+        f"{rate:,.0f}",
+        f"{rate / first:.2f}",
+        f"{mean(each.cpu for each in drains):,.0f}",
+        f"{mean(each.enqueue_rate for each in drains):,.0f}",
+    )
+
+
+def growth_chart(measured: Growth) -> Chart:
+    """The drain rates."""
+    rates = {size: measured.rate(videos=size[0], commands=size[1]) for size in measured.sizes}
+    return Chart(
+        title="How fast a backlog drains",
+        units="By the size of the backlog and the number of videos. Longer is better.",
+        axis="publishes a second",
+        bars=[
+            Bar(
+                label=f"{commands:,} commands",
+                note=f"{videos:,} videos",
+                parts=[rate],
+                figure=f"{rate:,.0f}",
+            )
+            for (videos, commands), rate in rates.items()
+        ],
+    )
+
+
+def part(setup: Setup, work: Work) -> Report:
+    """Measure as a part of `make bench`."""
+    result = measure(
+        setup,
+        work.progress,
+        runs=work.choose(quick=1, whole=2),
+        videos=work.choose(quick=8_000, whole=800_000, long=10_000_000),
+        backlogs=work.choose(
+            quick=(500, 2_000),
+            whole=(1_000, 10_000, 300_000),
+            long=(1_000, 10_000, 100_000, 300_000, 1_000_000),
+        ),
+    )
+    ratios = {"by_videos": result.by_videos, "by_backlog": result.by_backlog}
+    return Report(
+        goals=_goals(result),
+        tables=[growth_table(result)],
+        charts={"growth": growth_chart(result)},
+        numbers=asdict(result) | ratios,
+    )

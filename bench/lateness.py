@@ -1,7 +1,5 @@
 """How late timed publications are, and those of Celery `eta`, APScheduler and Procrastinate.
 
-    python -m bench.lateness [--only ours] [--seconds 60]
-
 All are due at random moments within a minute and scheduled beforehand. Lateness runs from the
 moment asked for to the commit of the publish, by PostgreSQL's own commit timestamp. The peers do
 the textbook worker's work (bench/peers/textbook.py) in two processes. They get fewer publications
@@ -9,7 +7,6 @@ where they cannot keep up with as many. APScheduler and Procrastinate are left o
 not installed.
 """
 
-import argparse
 import json
 import os
 import random
@@ -24,25 +21,24 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from statistics import median, quantiles
-from typing import Any
-
-from rich.console import Console
 
 from bench import ours, punctuality
+from bench.part import Work
 from bench.peers import textbook, work
 from bench.processes import ROOT, python, wait_for
-from bench.report import Row, show
-from bench.setup import WORKSPACE, Run, Setup, set_up
+from bench.progress import Progress
+from bench.report import Report, Row, Table, at_most, figure
+from bench.setup import WORKSPACE, Run, Setup
 from db.sample_data import multiply_ready
 from db.session import transaction
-from worker.runtime import logs
-from worker.runtime.settings import LogFormat
 
 GOALS_MS = {10_000: 10.0, 60_000: 50.0}
 """The 99th percentile of ours, by publications in a minute."""
 KEEPS_UP_MS = 10_000.0
 """A contender whose 99th percentile is above this does not keep up."""
 WARM_UP = 100
+ENQUEUED_PER_SECOND = 2_500
+"""At least; the first publication falls due after this time and three seconds."""
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 # From due to committed, in milliseconds, of what the textbook's function wrote.
@@ -64,6 +60,8 @@ class Late:
 
     name: str
     commands: int
+    seconds: float
+    """In which they fall due."""
     p50: float
     p99: float
     largest: float
@@ -81,14 +79,14 @@ def measure_ours(setup: Setup, *, commands: int, seconds: float) -> Late:
     with setup.run() as run, ours.worker(run):
         ids = _videos(run, WARM_UP + commands)
         punctuality.await_published(run, ours.accept(run, ((each, None) for each in ids[:WARM_UP])))
-        jobs = _plan(ids[WARM_UP:], seconds, lead=5 + commands / 1_500)
+        jobs = _plan(ids[WARM_UP:], seconds, lead=3 + commands / ENQUEUED_PER_SECOND)
         moments = ((each, datetime.fromtimestamp(due, UTC)) for each, due in jobs)
         accepted = ours.accept(run, moments)
         _check_lead(jobs)
         _sleep_until_the_last(jobs)
         punctuality.await_published(run, accepted)
         times = [late for late, _, _ in punctuality.times(run, accepted)]
-    return _late("publish-worker", times, commands)
+    return _late("publish-worker", times, commands, seconds)
 
 
 def _peer(
@@ -102,14 +100,14 @@ def _peer(
         with start(run) as schedule:
             schedule([(each, time.time()) for each in ids[:WARM_UP]])
             wait_for(lambda: run.redis.xlen(work.STREAM) >= WARM_UP, f"the warm-up of {name}")
-            jobs = _plan(ids[WARM_UP:], seconds, lead=5 + commands / 150)
+            jobs = _plan(ids[WARM_UP:], seconds, lead=3 + commands / 150)
             schedule(jobs)
             _check_lead(jobs)
             _sleep_until_the_last(jobs)
             deadline = time.monotonic() + patience
             while len(times := _times(run, jobs)) < commands and time.monotonic() < deadline:
                 time.sleep(0.5)
-    return _late(name, times, commands)
+    return _late(name, times, commands, seconds)
 
 
 @contextmanager
@@ -185,18 +183,31 @@ def peers(counts: dict[str, int]) -> list[tuple[str, Peer, int]]:
     return found
 
 
-COUNTS = {"celery": 10_000, "apscheduler": 2_000, "procrastinate": 2_000}
+A_MINUTE = {"celery": 10_000, "apscheduler": 2_000, "procrastinate": 2_000}
+"""The publications of the peers, which carry out fewer."""
 
 
 def measure(
-    setup: Setup, *, ours_counts: Sequence[int], counts: dict[str, int], seconds: float
+    setup: Setup,
+    progress: Progress,
+    *,
+    ours_counts: Sequence[int],
+    seconds: float,
+    peers_seconds: float,
+    most_peers: int,
 ) -> list[Late]:
-    """Ours with each number of publications, then the peers."""
-    results = [measure_ours(setup, commands=count, seconds=seconds) for count in ours_counts]
-    results += [
-        _peer(setup, name=name, start=start, commands=count, seconds=seconds)
-        for name, start, count in peers(counts)
-    ]
+    """Ours with each number of publications, then the peers, for a shorter time at their rates."""
+    results: list[Late] = []
+    for count in ours_counts:
+        progress.begin(f"lateness: {count:,} publications of ours within {seconds:.0f} s")
+        results.append(measure_ours(setup, commands=count, seconds=seconds))
+        progress.end(f"p99 {results[-1].p99:.1f} ms")
+    counts = {name: int(count * peers_seconds / 60) for name, count in A_MINUTE.items()}
+    for name, start, count in peers(counts)[:most_peers]:
+        progress.begin(f"lateness: {count:,} of {name} within {peers_seconds:.0f} s")
+        done = _peer(setup, name=name, start=start, commands=count, seconds=peers_seconds)
+        results.append(done)
+        progress.end(f"p99 {done.p99:.1f} ms")
     return results
 
 
@@ -236,10 +247,11 @@ def _times(run: Run, jobs: Jobs) -> list[float]:
         return [row[0] for row in tx.execute(MEASURE, {"jobs": rows}).fetchall()]
 
 
-def _late(name: str, times: Sequence[float], commands: int) -> Late:
+def _late(name: str, times: Sequence[float], commands: int, seconds: float) -> Late:
     return Late(
         name=name,
         commands=commands,
+        seconds=seconds,
         p50=median(times),
         p99=quantiles(times, n=100, method="inclusive")[98],
         largest=max(times),
@@ -247,56 +259,48 @@ def _late(name: str, times: Sequence[float], commands: int) -> Late:
     )
 
 
-def lateness_rows(results: Sequence[Late], seconds: float) -> list[Row]:
-    """Each contender's lateness; ours with its goal."""
-    return [_row(result, seconds) for result in results]
+def _goals(results: Sequence[Late]) -> list[Row]:
+    return [
+        at_most(
+            f"lateness p99, {late.commands:,} due within a minute",
+            late.p99,
+            GOALS_MS[late.commands],
+            " ms",
+            f"p50 {figure(late.p50)}, max {figure(late.largest)} ms",
+        )
+        for late in results
+        if late.commands in GOALS_MS and late.name == "publish-worker"
+    ]
 
 
-def _row(late: Late, seconds: float) -> Row:
-    goal = GOALS_MS.get(late.commands) if late.name == "publish-worker" and seconds >= 60 else None
-    verdict = "" if late.keeps_up else "; does not keep up"
-    lost = f", {late.lost:,} not published" if late.lost else ""
-    return Row(
-        what=f"{late.name}: {late.commands:,} due within {seconds:g} s, p99",
-        value=f"{late.p99:,.1f} ms",
-        spread=f"p50 {late.p50:,.1f}, max {late.largest:,.0f} ms{lost}{verdict}",
-        goal=f"≤ {goal:.0f} ms" if goal else "",
-        met=goal is None or late.p99 <= goal,
+def _table(results: Sequence[Late]) -> Table:
+    return Table(
+        title="Lateness of timed publications",
+        note="From the moment asked for to the commit, in ms.",
+        head=("", "publications", "within, s", "p50", "p99", "max", "lost", "keeps up"),
+        rows=[
+            (
+                late.name,
+                f"{late.commands:,}",
+                f"{late.seconds:g}",
+                *(figure(each) for each in (late.p50, late.p99, late.largest)),
+                f"{late.lost:,}",
+                "yes" if late.keeps_up else "no",
+            )
+            for late in results
+        ],
     )
 
 
-def part(setup: Setup, _runs: int, quick: bool) -> tuple[list[Row], Any]:
+def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
-    if quick:
-        few = dict.fromkeys(COUNTS, 200)
-        results, seconds = measure(setup, ours_counts=[1_000], counts=few, seconds=6), 6.0
-    else:
-        seconds = 60.0
-        results = measure(setup, ours_counts=list(GOALS_MS), counts=COUNTS, seconds=seconds)
-    return lateness_rows(results, seconds), [asdict(result) for result in results]
-
-
-def main() -> int:
-    """Measure, show; 0 when the goals are met."""
-    parser = argparse.ArgumentParser(prog="python -m bench.lateness", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--commands", type=int, nargs="*", default=list(GOALS_MS), help="ours")
-    parser.add_argument("--peers", type=int, help="publications of each peer; 0: no peers")
-    asked = parser.parse_args()
-    few: int | None = asked.peers
-    counts = COUNTS if few is None else dict.fromkeys(COUNTS, few)
-    logs.configure(LogFormat.JSON, "WARNING")
-    with set_up(videos=20_100) as ready:
-        results = [
-            measure_ours(ready, commands=each, seconds=asked.seconds) for each in asked.commands
-        ]
-        if few != 0:
-            results += measure(ready, ours_counts=[], counts=counts, seconds=asked.seconds)
-    rows = lateness_rows(results, asked.seconds)
-    show(Console(width=200), rows)
-    return int(not all(row.met for row in rows))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    results = measure(
+        setup,
+        work.progress,
+        ours_counts=work.choose(quick=[300], whole=list(GOALS_MS)),
+        seconds=work.choose(quick=2.0, whole=60.0),
+        peers_seconds=work.choose(quick=1.0, whole=10.0, long=60.0),
+        most_peers=work.choose(quick=1, whole=len(A_MINUTE) + 1),
+    )
+    numbers = [asdict(result) for result in results]
+    return Report(goals=_goals(results), tables=[_table(results)], numbers=numbers)

@@ -1,27 +1,24 @@
 """Memory: how much each process uses after a number of publishes, and whether it grows.
 
-    python -m bench.memory --publishes 1000000
-
 Everything is enqueued over HTTP, a thousand commands a request, so that the API works too.
 """
 
-import argparse
-import json
 import os
-import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench import ours
+from bench.door import to_bulk
 from bench.http_load import Job, send
+from bench.part import Work
 from bench.processes import children, resident
-from bench.setup import WORKSPACE, Run, Setup, set_up
+from bench.progress import Progress
+from bench.report import Report, Row, Table, at_most, figure
+from bench.setup import WORKSPACE, Run, Setup
 from db.session import transaction
 from schemas.values.caller import Scope
 from worker.operations.api_keys import create_key
-from worker.runtime import logs
-from worker.runtime.settings import LogFormat
 
 GOAL_MIB = 150.0
 GROWTH_MIB = 5.0
@@ -29,8 +26,6 @@ GROWTH_MIB = 5.0
 WITHDRAW = "UPDATE video SET is_draft = true WHERE NOT is_draft"
 """As an editor would in the platform: so the same videos can be published again."""
 PER_REQUEST = 1_000
-ROUND = 10_000
-"""Videos, and publishes between two samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +56,8 @@ class Memory:
         first, last = self.samples[len(self.samples) // 2 - 1].others, self.samples[-1].others
         return {kind: last[kind] - first[kind] for kind in last}
 
-    @property
-    def met(self) -> bool:
-        """Whether the goal is reached, by every process."""
-        last = self.samples[-1]
-        growth = [self.growth, *self.others_growth.values()]
-        return max(last.rss, *last.others.values()) < GOAL_MIB and max(growth) < GROWTH_MIB
 
-
-def measure(setup: Setup, *, rounds: int, commands: int) -> Memory:
+def measure(setup: Setup, progress: Progress, *, rounds: int, commands: int) -> Memory:
     """Publish the same videos in rounds, withdrawn in between by others."""
     with setup.run() as run, ExitStack() as stack:
         worker = stack.enter_context(ours.worker(run, concurrency=1))
@@ -81,11 +69,12 @@ def measure(setup: Setup, *, rounds: int, commands: int) -> Memory:
         requests = _to_requests(run.video_ids[:commands])
         job = Job(port=port, key=key, connections=1, requests=requests)
         samples: list[Sample] = []
-        for number in range(1, rounds + 1):
-            _publish(run, job, number * commands)
+        for done in range(commands, (rounds + 1) * commands, commands):
+            _publish(run, job, done)
             others = {kind: resident(pid)["rss"] for kind, pid in pids.items()}
-            sample = Sample(published=number * commands, **resident(child), others=others)
-            samples.append(sample)
+            samples.append(Sample(published=done, **resident(child), others=others))
+            if len(samples) % max(1, rounds // 10) == 0:
+                progress.end(f"memory: {done:,} publishes, {samples[-1].rss:.0f} MiB")
         if children(worker) != [child]:
             raise ours.Incorrect("the pool process was replaced on the way")
     return Memory(samples=samples)
@@ -101,37 +90,44 @@ def _publish(run: Run, job: Job, position: int) -> None:
 
 def _to_requests(video_ids: list[int]) -> list[tuple[str, str]]:
     return [
-        _to_bulk(video_ids[at : at + PER_REQUEST]) for at in range(0, len(video_ids), PER_REQUEST)
+        to_bulk(video_ids[at : at + PER_REQUEST]) for at in range(0, len(video_ids), PER_REQUEST)
     ]
-
-
-def _to_bulk(video_ids: list[int]) -> tuple[str, str]:
-    commands = [{"video_id": video_id} for video_id in video_ids]
-    return "/api/v1/publish-commands", json.dumps({"commands": commands})
 
 
 def _is_beat(pid: int) -> bool:
     return b"\0beat" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def main() -> int:
-    """Measure, and show a line for each tenth; 0 when the goal is met."""
-    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--publishes", type=int, default=1_000_000)
-    asked = parser.parse_args()
-    logs.configure(LogFormat.JSON, "WARNING")
-    rounds = max(2, asked.publishes // ROUND)
-    with set_up(videos=ROUND) as ready:
-        result = measure(ready, rounds=rounds, commands=ROUND)
-    step = max(1, rounds // 10)
-    for sample in result.samples[step - 1 :: step]:
-        others = ", ".join(f"{kind} {mib:.1f}" for kind, mib in sample.others.items())
-        print(f"{sample.published:>10,} publishes: pool process {sample.rss:.1f} MiB, {others}")
-    grown = ", ".join(f"{kind} {mib:+.1f}" for kind, mib in result.others_growth.items())
-    print(f"growth in the second half: pool process {result.growth:+.1f} MiB, {grown}")
-    return int(not result.met)
+def _goals(result: Memory) -> list[Row]:
+    last = result.samples[-1]
+    sizes = {"pool process": last.rss} | last.others
+    growth = {"pool process": result.growth} | result.others_growth
+    largest, growing = max(sizes, key=sizes.__getitem__), max(growth, key=growth.__getitem__)
+    what = f"largest process after {last.published:,} publishes"
+    return [
+        at_most(what, sizes[largest], GOAL_MIB, " MiB", largest),
+        at_most("… growth over the second half", growth[growing], GROWTH_MIB, " MiB", growing),
+    ]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _table(result: Memory) -> Table:
+    """Every tenth of the samples."""
+    kinds = tuple(result.samples[-1].others)
+    step = max(1, len(result.samples) // 10)
+    return Table(
+        title="Memory",
+        note="RSS in MiB of each kind of process; one pool process does all of the work.",
+        head=("publishes", "pool process", *kinds),
+        rows=[
+            (f"{each.published:,}", figure(each.rss), *(figure(each.others[k]) for k in kinds))
+            for each in result.samples[step - 1 :: step]
+        ],
+    )
+
+
+def part(setup: Setup, work: Work) -> Report:
+    """Measure as a part of `make bench`."""
+    rounds, commands = work.choose(quick=(2, 500), whole=(6, 10_000), long=(100, 10_000))
+    result = measure(setup, work.progress, rounds=rounds, commands=commands)
+    numbers = asdict(result) | {"growth": result.growth}
+    return Report(goals=_goals(result), tables=[_table(result)], numbers=numbers)

@@ -1,7 +1,5 @@
 """What NOTIFY costs the platform: writers that complete generation.
 
-    python -m bench.notify [--rounds 5] [--seconds 6]
-
 The triggers run inside the *platform's* transactions. A transaction that notifies takes a lock of
 the whole database at its commit and holds it until the commit is on disk. Sixteen writers (pgbench,
 so that the client costs little) complete the generation of videos that have a waiting command,
@@ -12,9 +10,7 @@ while one session listens, as beat does, with these functions in turn:
     each notifies    a copy of it without the advisory lock
 """
 
-import argparse
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Generator, Sequence
@@ -22,20 +18,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
 
 import psycopg
-from rich.console import Console
 
 from bench import ours
-from bench.report import Row, show
-from bench.setup import Run, Setup, set_up
+from bench.part import Work
+from bench.report import Report, Row, Table, figure, spread
+from bench.setup import Run, Setup
 from db.commands.due_times import LISTEN
 from db.session import transaction
 from db.tables.triggers import NOTIFY_DUE
 from worker.local.engines.directories import find_package
-from worker.runtime import logs
-from worker.runtime.settings import LogFormat
 
 WRITERS = 16
 VIDEOS_EACH = 100
@@ -145,51 +138,50 @@ def _listener(run: Run) -> Generator[list[str]]:
             thread.join()
 
 
-def notify_rows(results: Sequence[Writing]) -> list[Row]:
-    """Each function, and how much slower than without NOTIFY it is."""
-    rows: list[Row] = []
-    without = _middle(results, "no notify", "per_second")
+def _slower(results: Sequence[Writing], function: str) -> float:
+    """Return which part of the transactions is missing."""
+    rate, without = (_middle(results, name, "per_second") for name in (function, "no notify"))
+    return 1 - rate / without
+
+
+def _goal(results: Sequence[Writing]) -> Row:
+    cost = _slower(results, "one at a time")
+    rates = [each.per_second for each in results if each.function == "one at a time"]
+    return Row(
+        what=f"NOTIFY, {WRITERS} writers of the platform",
+        value=f"{cost:.0%} slower",
+        spread=f"{spread(rates)}, a second",
+        goal=f"< {SHOWS:.0%} slower",
+        met=cost < SHOWS,
+    )
+
+
+def _table(results: Sequence[Writing]) -> Table:
+    rows: list[Sequence[str]] = []
     for name in FUNCTIONS:
-        rate = _middle(results, name, "per_second")
-        cost = 1 - rate / without
-        p50, p99 = _middle(results, name, "p50"), _middle(results, name, "p99")
         rates = [each.per_second for each in results if each.function == name]
-        rows.append(
-            Row(
-                what=f"{WRITERS} writers complete generation, {name}",
-                value=f"{rate:,.0f} /s",
-                spread=f"{min(rates):,.0f} to {max(rates):,.0f}; p50 {p50:.1f}, p99 {p99:.1f} ms;"
-                f" {cost:+.0%} slower; {_middle(results, name, 'notifications'):,.0f} received",
-                goal=f"< {SHOWS:.0%} slower" if name == "one at a time" else "",
-                met=cost < SHOWS,
-            )
-        )
-    return rows
+        times = (figure(_middle(results, name, what)) for what in ("p50", "p99"))
+        received = f"{_middle(results, name, 'notifications'):,.0f}"
+        slower = f"{_slower(results, name):.0%}"
+        rows.append((name, figure(median(rates)), spread(rates), *times, slower, received))
+    return Table(
+        title="NOTIFY in the platform's transactions",
+        note=f"{WRITERS} writers complete the generation of videos.",
+        head=(
+            *("trigger", "transactions a second", "spread", "p50, ms", "p99, ms", "slower"),
+            "received",
+        ),
+        rows=rows,
+    )
 
 
 def _middle(results: Sequence[Writing], function: str, what: str) -> float:
     return median(getattr(each, what) for each in results if each.function == function)
 
 
-def part(setup: Setup, runs: int, quick: bool) -> tuple[list[Row], Any]:
+def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
-    results = measure(setup, rounds=1 if quick else runs, seconds=2 if quick else 6)
-    return notify_rows(results), [asdict(each) for each in results]
-
-
-def main() -> int:
-    """Measure, show; 0 when NOTIFY does not show."""
-    parser = argparse.ArgumentParser(prog="python -m bench.notify", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=6)
-    asked = parser.parse_args()
-    logs.configure(LogFormat.JSON, "WARNING")
-    with set_up(videos=WRITERS * VIDEOS_EACH) as ready:
-        rows = notify_rows(measure(ready, rounds=asked.rounds, seconds=asked.seconds))
-    show(Console(width=200), rows)
-    return int(not all(row.met for row in rows if row.goal))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    rounds = work.choose(quick=1, whole=2, long=work.runs)
+    results = measure(setup, rounds=rounds, seconds=work.choose(quick=1, whole=4, long=6))
+    numbers = [asdict(each) for each in results]
+    return Report(goals=[_goal(results)], tables=[_table(results)], numbers=numbers)

@@ -1,7 +1,5 @@
 """From the request to the event in a subscriber's hands, at a fixed rate: ours and textbook Celery.
 
-    python -m bench.open_loop [--runs 3] [--seconds 20]
-
 Open loop: requests are sent at their scheduled times, whether or not earlier ones have been
 answered, and latency counts from the scheduled time (bench/http_load.py). Arrivals are random
 (Poisson), the same for both systems. Each system's capacity is measured first, from the first
@@ -9,27 +7,20 @@ request to the last event; then come 20 requests a second, and 50 % and 80 % of 
 Ours is also measured at 80 % of the peer's: the same work in the same time.
 """
 
-import argparse
 import os
 import random
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from statistics import median, quantiles
-from typing import Any
 
-from rich.console import Console
-
-from bench import ours
-from bench.cpu import cpu_time
-from bench.http_load import Answered, Job, send
-from bench.report import Row, show
-from bench.setup import Setup, set_up
+from bench.costs import cpu_time
+from bench.part import Work
+from bench.progress import Progress
+from bench.report import Report, Row, Table, at_most, figure, middle, ratios, spread
+from bench.setup import Setup
 from bench.stacks import Stack, StartStack, our_stack, textbook_stack
 from bench.stream_reader import stream_reader
-from worker.runtime import logs
-from worker.runtime.settings import LogFormat
 
 LOW_RATE = 20.0
 SHARES = (0.5, 0.8)
@@ -38,6 +29,7 @@ CONNECTIONS = 64
 CLOSED_CONNECTIONS = 16
 WARM_UP = 200
 GOAL = 1.0
+CAPACITY_REQUESTS = 3_000
 DRAIN_SECONDS = 120.0
 CORES = os.cpu_count() or 1
 
@@ -50,6 +42,8 @@ class Capacity:
     per_second: float
     cpu_micros: dict[str, float]
     """CPU per publish by kind of process."""
+    client_micros: float
+    """CPU of the client, for each request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,30 +79,43 @@ class OpenLoop:
     capacities: list[Capacity]
     points: list[Point]
 
-    @property
-    def ratio(self) -> float:
-        """Our 99th percentile over the peer's at the low rate."""
-        ours_p99, peer = (
-            median(p.p99 for p in self.points if p.name == name and p.rate == LOW_RATE)
-            for name in names(self.points)
-        )
-        return ours_p99 / peer
+    def tails(self, name: str) -> list[float]:
+        """Return a system's 99th percentiles at the low rate, run by run."""
+        return [p.p99 for p in self.points if p.name == name and p.rate == LOW_RATE]
 
 
-def measure(setup: Setup, *, runs: int, seconds: float, most: int) -> OpenLoop:
-    """Measure both systems in turn; `most` requests in one measurement."""
+def measure(
+    setup: Setup,
+    progress: Progress,
+    *,
+    runs: int,
+    seconds: float,
+    most: int,
+    shares: Sequence[float],
+) -> OpenLoop:
+    """Measure both systems in turn, at these shares of their capacities.
+
+    `most`: requests in one measurement.
+    """
     result = OpenLoop(capacities=[], points=[])
     for number in range(runs):
-        found = [measure_capacity(setup, start, most // 4) for start in (our_stack, textbook_stack)]
+        progress.begin(f"open-loop: capacities, run {number + 1} of {runs}")
+        count = min(CAPACITY_REQUESTS, most // 4)
+        found = [measure_capacity(setup, start, count) for start in (our_stack, textbook_stack)]
         result.capacities.extend(found)
+        progress.end(", ".join(f"{each.name} {each.per_second:,.0f}/s" for each in found))
         mine, peer = (each.per_second for each in found)
-        for share in (None, *SHARES):
+        for share in (None, *shares):
+            what = f"{share:.0%} of the capacity" if share else f"{LOW_RATE:.0f} requests a second"
+            progress.begin(f"open-loop: {what}, each for {seconds:.0f} s")
             for start, capacity in ((our_stack, mine), (textbook_stack, peer)):
                 rate = capacity * share if share else LOW_RATE
                 result.points.append(
                     measure_point(setup, start, rate, share, seconds, most, number)
                 )
-        same = peer * SHARES[-1]
+        if not shares:
+            continue
+        same = peer * shares[-1]
         result.points.append(measure_point(setup, our_stack, same, None, seconds, most, number))
     return result
 
@@ -118,13 +125,14 @@ def measure_capacity(setup: Setup, start: StartStack, count: int) -> Capacity:
     with setup.run() as run, start(setup, run) as stack:
         _warm_up(stack)
         ids = run.video_ids[WARM_UP : WARM_UP + count]
-        with stream_reader(run, stack.stream, count) as reader, cpu_time(stack.pids) as used:
-            answered = _send(stack, ids, None, CLOSED_CONNECTIONS)
+        with stream_reader(run, stack.stream, count) as reader, cpu_time(stack.trees) as used:
+            answered = stack.send(_singles(stack, ids), CLOSED_CONNECTIONS)
             arrivals = reader.arrivals(DRAIN_SECONDS)
         return Capacity(
             name=stack.name,
             per_second=count / (max(arrivals.values()) - min(answered.scheduled)),
             cpu_micros=used.micros_per(count),
+            client_micros=1e6 * answered.cpu_seconds / count,
         )
 
 
@@ -142,8 +150,9 @@ def measure_point(
     with setup.run() as run, start(setup, run) as stack:
         _warm_up(stack)
         ids = run.video_ids[WARM_UP : WARM_UP + count]
-        with stream_reader(run, stack.stream, count) as reader, cpu_time(stack.pids) as used:
-            answered = _send(stack, ids, poisson(rate, count, seed), CONNECTIONS)
+        with stream_reader(run, stack.stream, count) as reader, cpu_time(stack.trees) as used:
+            offsets = poisson(rate, count, seed)
+            answered = stack.send(_singles(stack, ids), CONNECTIONS, offsets)
             arrivals = reader.arrivals(DRAIN_SECONDS)
     late = [1_000 * (arrivals[each] - at) for each, at in zip(ids, answered.scheduled, strict=True)]
     lag = [1_000 * (b - a) for a, b in zip(answered.scheduled, answered.sent, strict=True)]
@@ -173,25 +182,12 @@ def poisson(rate: float, count: int, seed: int) -> list[float]:
 def _warm_up(stack: Stack) -> None:
     ids = stack.run.video_ids[:WARM_UP]
     with stream_reader(stack.run, stack.stream, WARM_UP) as reader:
-        _send(stack, ids, None, CLOSED_CONNECTIONS)
+        stack.send(_singles(stack, ids), CLOSED_CONNECTIONS)
         reader.arrivals(DRAIN_SECONDS)
 
 
-def _send(
-    stack: Stack, ids: Sequence[int], offsets: list[float] | None, connections: int
-) -> Answered:
-    answered = send(
-        Job(
-            port=stack.port,
-            key=stack.key,
-            connections=connections,
-            requests=[stack.publish(video_id) for video_id in ids],
-            offsets=offsets,
-        )
-    )
-    if refused := [status for status in answered.statuses if status != 202]:
-        raise ours.Incorrect(f"{len(refused)} requests were answered with {set(refused)}")
-    return answered
+def _singles(stack: Stack, ids: Sequence[int]) -> list[tuple[str, str]]:
+    return [stack.publish(video_id) for video_id in ids]
 
 
 def _percentile(values: Sequence[float], number: int) -> float:
@@ -203,75 +199,70 @@ def names(points: Sequence[Point]) -> list[str]:
     return list(dict.fromkeys(point.name for point in points))
 
 
-def open_loop_rows(result: OpenLoop) -> list[Row]:
-    """Capacities, each system at each share of it, and the ratio at the low rate."""
-    rows: list[Row] = []
+def _goal(result: OpenLoop) -> Row:
+    mine, peer = (result.tails(name) for name in names(result.points))
+    what = f"event p99 at {LOW_RATE:.0f} requests a second, ours over theirs"
+    return at_most(what, median(mine) / median(peer), GOAL, "", ratios(mine, peer))
+
+
+def _tables(result: OpenLoop) -> list[Table]:
+    rows = [
+        _row(what, [point for point in chosen if point.name == name])
+        for what, chosen in _groups(result.points)
+        for name in names(chosen)
+    ]
+    capacities: list[Sequence[str]] = []
     for name in names(result.points):
         rates = [each.per_second for each in result.capacities if each.name == name]
-        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
-        rows.append(_row(f"{name}: request to event, capacity", f"{median(rates):,.0f} /s", spread))
-    for rate_name, chosen in _groups(result.points):
-        rows += [
-            _point_row(rate_name, [point for point in chosen if point.name == name])
-            for name in names(chosen)
-        ]
-    met = result.ratio <= GOAL
-    what = f"p99 at {LOW_RATE:.0f} a second, ours over the peer's"
-    rows.append(Row(what=what, value=f"{result.ratio:.2f}", spread="", goal=f"≤ {GOAL}", met=met))
-    return rows
+        capacities.append((name, figure(median(rates)), spread(rates)))
+    return [
+        Table(
+            title="HTTP, from the first request to the last event",
+            head=("", "publishes a second", "spread"),
+            rows=capacities,
+        ),
+        Table(
+            title="Open loop: from the scheduled request to the event",
+            note="Requests are sent at random times, whether or not earlier ones have been "
+            "answered. Times are in ms, CPU in µs per publish.",
+            head=(
+                *("", "requests a second", "event p50", "p95", "p99", "max"),
+                *("answer p50", "p99", "CPU", "of all cores"),
+            ),
+            rows=rows,
+        ),
+    ]
 
 
 def _groups(points: Sequence[Point]) -> list[tuple[str, list[Point]]]:
-    shares = {f"{share:.0%} of its capacity": share for share in SHARES}
+    shares = {f"at {share:.0%} of its capacity": share for share in SHARES}
     found = [(name, [p for p in points if p.share == share]) for name, share in shares.items()]
     low = [p for p in points if p.rate == LOW_RATE]
     same = [p for p in points if p.share is None and p.rate != LOW_RATE]
-    return [(f"{LOW_RATE:.0f} a second", low), *found, ("80% of the peer's capacity", same)]
+    groups = [("at a low rate", low), *found, ("at 80% of the peer's", same)]
+    return [(name, chosen) for name, chosen in groups if chosen]
 
 
-def _point_row(what: str, points: Sequence[Point]) -> Row:
-    def middle(name: str) -> float:
-        return median(getattr(point, name) for point in points)
-
-    return _row(
-        f"{points[0].name}, {what} ({middle('rate'):,.0f}/s)",
-        f"{middle('p50'):.1f} ms",
-        f"p95 {middle('p95'):.1f}, p99 {middle('p99'):.1f}, max {middle('largest'):.0f} ms;"
-        f" answer p50 {middle('answer_p50'):.1f}, p99 {middle('answer_p99'):.1f};"
-        f" sent late p99 {middle('sent_late_p99'):.1f};"
-        f" CPU {median(p.cpu_micros['sum'] for p in points):,.0f} µs each,"
-        f" {middle('utilisation'):.0%} of all cores",
+def _row(what: str, points: Sequence[Point]) -> Sequence[str]:
+    times = ("p50", "p95", "p99", "largest", "answer_p50", "answer_p99")
+    return (
+        f"{points[0].name}, {what}",
+        figure(middle(points, "rate")),
+        *(figure(middle(points, name)) for name in times),
+        figure(median(point.cpu_micros["all"] for point in points)),
+        f"{middle(points, 'utilisation'):.0%}",
     )
 
 
-def _row(what: str, value: str, spread: str) -> Row:
-    return Row(what=what, value=value, spread=spread, goal="", met=True)
-
-
-def part(setup: Setup, runs: int, quick: bool) -> tuple[list[Row], Any]:
+def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
-    most = len(setup.video_ids) - WARM_UP
-    seconds, most = (5.0, min(2_000, most)) if quick else (20.0, most)
-    result = measure(setup, runs=1 if quick else runs, seconds=seconds, most=most)
-    return open_loop_rows(result), asdict(result) | {"ratio": result.ratio}
-
-
-def main() -> int:
-    """Measure, show; 0 when the goal is met."""
-    parser = argparse.ArgumentParser(prog="python -m bench.open_loop", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--videos", type=int, default=20_100, help="most requests in one go")
-    asked = parser.parse_args()
-    logs.configure(LogFormat.JSON, "WARNING")
-    with set_up(videos=asked.videos) as ready:
-        most = asked.videos - WARM_UP
-        result = measure(ready, runs=asked.runs, seconds=asked.seconds, most=most)
-    rows = open_loop_rows(result)
-    show(Console(width=200), rows)
-    return int(not all(row.met for row in rows))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    result = measure(
+        setup,
+        work.progress,
+        runs=work.choose(quick=1, whole=1, long=work.runs),
+        seconds=work.choose(quick=2.0, whole=10.0, long=20.0),
+        shares=work.choose(quick=(), whole=SHARES),
+        most=min(work.choose(quick=600, whole=20_000), len(setup.video_ids) - WARM_UP),
+    )
+    work.found["open-loop"] = result
+    return Report(goals=[_goal(result)], tables=_tables(result), numbers=asdict(result))

@@ -4,14 +4,16 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from statistics import median
 from uuid import UUID
 
 from bench import ours
+from bench.part import Work
 from bench.punctuality import await_published, times
+from bench.report import Report, at_most, spread
 from bench.setup import Run, Setup
 
 GOAL_SECONDS = 3.0
@@ -49,7 +51,7 @@ class Outages:
     @property
     def latest(self) -> float:
         """How late the latest was of what fell due meanwhile; the median of the rounds."""
-        return median(max(each.meanwhile) for each in self.rounds)
+        return median(max(each.meanwhile, default=0.0) for each in self.rounds)
 
 
 def measure(setup: Setup, *, runs: int, overdue: int) -> Outages:
@@ -96,3 +98,18 @@ def _producer(run: Run, video_ids: list[int]) -> Generator[list[UUID]]:
     finally:
         stop.set()
         thread.join()
+
+
+def part(setup: Setup, work: Work) -> Report:
+    """Measure as a part of `make bench`."""
+    overdue = work.choose(quick=500, whole=5_000)
+    result = measure(setup, runs=work.choose(quick=1, whole=2, long=work.runs), overdue=overdue)
+    seconds = spread([each.seconds for each in result.rounds])
+    latest = spread([max(each.meanwhile, default=0.0) for each in result.rounds])
+    goals = [
+        at_most(
+            f"{overdue:,} overdue, until published", result.seconds, GOAL_SECONDS, " s", seconds
+        ),
+        at_most("… the latest of what is due then", result.latest, GOAL_FRESH_MS, " ms", latest),
+    ]
+    return Report(goals=goals, numbers=asdict(result))

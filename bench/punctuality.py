@@ -7,7 +7,7 @@ the table that fall due months later.
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, islice
 from statistics import median, quantiles
@@ -15,7 +15,10 @@ from typing import Any
 from uuid import UUID
 
 from bench import ours
+from bench.part import Work
 from bench.processes import wait_for
+from bench.progress import Progress
+from bench.report import Report, Row, at_most, figure
 from bench.setup import WORKSPACE, Run, Setup
 from db.commands.claim import CLAIM_DUE, LATE, MAX_BYTES, MAX_WORKSPACES, NOBODY
 from db.session import to_array, transaction
@@ -29,8 +32,10 @@ GOAL_READ = 20
 """Rows that a claim may read beyond those that it takes."""
 LOOKED_UP = 3
 """Rows of its video that a claim may look up for each command that it takes, itself included."""
-LEAD = timedelta(seconds=10)
-"""From before the first call that enqueues until the first command falls due."""
+LEAD = timedelta(seconds=3)
+"""From before the first call that enqueues until the first command falls due; for each thousand
+commands it is longer by `LEAD_PER_THOUSAND`."""
+LEAD_PER_THOUSAND = timedelta(seconds=0.6)
 PAUSE_SECONDS = (0.1, 0.4)
 """Between two lone commands, at random, so that they meet the sweeps at every phase."""
 
@@ -96,23 +101,13 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """Rounds beside `far` commands that are due much later."""
+    """Timed commands beside `far` others that are due much later."""
 
     far: int
-    spread: list[Lateness]
-    idle: list[Lateness]
+    spread: Lateness
+    idle: Lateness
     claims: list[Claim]
-    """Per round two: of a full batch before it, and of nothing after it."""
-
-    @property
-    def spread_p99(self) -> float:
-        """The median of the rounds."""
-        return median(each.p99 for each in self.spread)
-
-    @property
-    def idle_median(self) -> float:
-        """The median of the rounds."""
-        return median(each.median for each in self.idle)
+    """Of a full batch before the timed commands, and of nothing after them."""
 
     @property
     def excess(self) -> int:
@@ -124,13 +119,21 @@ class Scenario:
 
 
 def measure(
-    setup: Setup, *, runs: int, commands: int, seconds: float, alone: int, far: int
+    setup: Setup,
+    progress: Progress,
+    *,
+    commands: int,
+    seconds: float,
+    alone: int,
+    far: Sequence[int],
 ) -> list[Scenario]:
-    """Measure each of `runs` rounds on a fresh database: without, and with others far away."""
-    return [
-        _scenario(setup, runs=runs, commands=commands, seconds=seconds, alone=alone, far=count)
-        for count in (0, far)
-    ]
+    """Measure beside each number of others that are due much later, on a new database."""
+    results: list[Scenario] = []
+    for count in far:
+        progress.begin(f"punctuality: {count:,} commands are due much later")
+        found = _scenario(setup, commands=commands, seconds=seconds, alone=alone, far=count)
+        results.append(found)
+    return results
 
 
 def lateness(run: Run, ids: Sequence[UUID]) -> Lateness:
@@ -168,22 +171,17 @@ def await_published(run: Run, ids: Sequence[UUID], seconds: float = 120) -> None
     wait_for(done, f"{len(ids)} publications", seconds)
 
 
-def _scenario(
-    setup: Setup, *, runs: int, commands: int, seconds: float, alone: int, far: int
-) -> Scenario:
-    scenario = Scenario(far=far, spread=[], idle=[], claims=[])
-    for _ in range(runs):
-        with setup.run() as run:
-            _plan_ahead(run, far)
-            videos = iter(run.video_ids)
-            first = ours.accept(run, ((each, None) for each in islice(videos, BATCH)))
-            scenario.claims.append(_explain(run))
-            with ours.worker(run):
-                await_published(run, first)
-                scenario.idle.append(_idle(run, list(islice(videos, alone))))
-                scenario.spread.append(_spread(run, list(islice(videos, commands)), seconds))
-            scenario.claims.append(_explain(run))
-    return scenario
+def _scenario(setup: Setup, *, commands: int, seconds: float, alone: int, far: int) -> Scenario:
+    with setup.run() as run:
+        _plan_ahead(run, far)
+        videos = iter(run.video_ids)
+        first = ours.accept(run, ((each, None) for each in islice(videos, BATCH)))
+        before = _explain(run)
+        with ours.worker(run):
+            await_published(run, first)
+            idle = _idle(run, list(islice(videos, alone)))
+            spread = _spread(run, list(islice(videos, commands)), seconds)
+        return Scenario(far=far, spread=spread, idle=idle, claims=[before, _explain(run)])
 
 
 def _idle(run: Run, video_ids: Sequence[int]) -> Lateness:
@@ -198,12 +196,13 @@ def _spread(run: Run, video_ids: Sequence[int], seconds: float) -> Lateness:
 
 
 def _timed(run: Run, video_ids: Sequence[int], offsets: Sequence[float]) -> Lateness:
-    start = datetime.now(UTC) + LEAD
+    start = datetime.now(UTC) + LEAD + LEAD_PER_THOUSAND * len(video_ids) / 1_000
     moments = (start + timedelta(seconds=offset) for offset in offsets)
     ids = ours.accept(run, zip(video_ids, moments, strict=True))
     if datetime.now(UTC) > start:
         raise ours.Incorrect("enqueuing was not over when the first command fell due")
-    time.sleep(max(offsets) + LEAD.total_seconds())
+    end = start + timedelta(seconds=max(offsets))
+    time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()))
     await_published(run, ids)
     return lateness(run, ids)
 
@@ -253,3 +252,33 @@ def _rows_read(node: dict[str, Any]) -> int:
         return 0
     seen = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
     return round(node["Actual Loops"] * sum(node.get(each, 0) for each in seen))
+
+
+def _goals(scenario: Scenario) -> list[Row]:
+    beside = f", {scenario.far:,} due later" if scenario.far else ""
+    idle, many = scenario.idle, scenario.spread
+    pages = f"at most {max(each.pages for each in scenario.claims):,} pages"
+    return [
+        at_most(f"lateness, one{beside}", idle.median, GOAL_IDLE_MS, " ms", _tail(idle)),
+        at_most(f"lateness p99, many{beside}", many.p99, GOAL_SPREAD_MS, " ms", _tail(many)),
+        at_most(f"extra rows read by a claim{beside}", scenario.excess, GOAL_READ, "", pages),
+    ]
+
+
+def _tail(late: Lateness) -> str:
+    return f"p50 {figure(late.median)}, p99 {figure(late.p99)}, max {figure(late.largest)} ms"
+
+
+def part(setup: Setup, work: Work) -> Report:
+    """Measure as a part of `make bench`."""
+    commands, seconds = work.choose(quick=(200, 2), whole=(2_000, 12), long=(10_000, 60))
+    scenarios = measure(
+        setup,
+        work.progress,
+        commands=commands,
+        seconds=seconds,
+        alone=work.choose(quick=5, whole=50, long=100),
+        far=work.choose(quick=(10_000,), whole=(0, 200_000), long=(0, 1_000_000)),
+    )
+    goals = [row for scenario in scenarios for row in _goals(scenario)]
+    return Report(goals=goals, numbers=[asdict(each) for each in scenarios])

@@ -1,7 +1,5 @@
 """A queueing model of the system, with parameters from measurements, and how well it predicts.
 
-    python -m bench.queueing [--seconds 15] [--commands 10000]
-
 The model, for docs/scaling.md. A batch of n commands takes a + b·n seconds (of the clock, and of
 CPU); a and b are fitted to batches that this process carries out itself. Then:
 
@@ -14,37 +12,37 @@ CPU); a and b are fitted to batches that this process carries out itself. Then:
 What is predicted is measured next to it: 1 and 2 pool processes, and three rates over HTTP.
 """
 
-import argparse
-import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import linear_regression, median
-from typing import Any
-
-from rich.console import Console
 
 from bench import ours
-from bench.cpu import cpu_time, engine_pids
-from bench.open_loop import LOW_RATE, SHARES, Capacity, Point, measure_capacity, measure_point
-from bench.report import Row, show
-from bench.setup import Run, Setup, set_up
+from bench.costs import cpu_time, engine_trees
+from bench.open_loop import (
+    LOW_RATE,
+    SHARES,
+    Capacity,
+    OpenLoop,
+    Point,
+    measure_capacity,
+    measure_point,
+)
+from bench.part import Work
+from bench.report import Report, Table, figure
+from bench.setup import Run, Setup
 from bench.stacks import our_stack
 from db.events.outbox import Recorded
 from worker.events.redis_stream import StreamOutlet
 from worker.publish.run import BATCH, run_due
-from worker.runtime import logs
-from worker.runtime.settings import LogFormat
 
 SIZES = (1, 10, 50, 100, 150)
 """Commands in a batch. Below the size after which a worker claims again."""
-REPEATS = 12
 WARM_UP = 200
 CORES = os.cpu_count() or 1
 BASE_URL = "https://videos.example.com"
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,29 +116,33 @@ def stretch(used: float) -> float:
     return 1 / (1 - min(used, 0.999) ** CORES)
 
 
-def measure_services(setup: Setup) -> Services:
+def measure_services(setup: Setup, repeats: int) -> Services:
     """Carry out batches of several sizes in this process, and fit a line to each cost."""
     with setup.run() as run:
         videos = iter(run.video_ids)
-        pids = {"here": os.getpid()} | engine_pids(setup.home)
+        engines = engine_trees(setup.home / "data")
         samples: list[tuple[int, float, float]] = []
         ours.accept(run, ((next(videos), None) for _ in range(20)))
         _batch(run)
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             for size in SIZES:
                 ids = [next(videos) for _ in range(size)]
                 ours.accept(run, ((each, None) for each in ids))
-                with cpu_time(pids) as used:
+                own = time.process_time()
+                with cpu_time(engines) as used:
                     _batch(run)
-                samples.append((size, used.elapsed, sum(used.seconds.values())))
-        with cpu_time(pids) as enqueuing:
-            count = len(ours.accept(run, ((each, None) for each in list(videos)[:2_000])))
-    with setup.run() as run, our_stack(setup, run) as stack, cpu_time(stack.pids) as idle:
+                cpu = time.process_time() - own + sum(used.seconds.values())
+                samples.append((size, used.elapsed, cpu))
+        own, rest = time.process_time(), list(videos)[:1_000]
+        with cpu_time(engines) as used:
+            ours.accept(run, ((each, None) for each in rest))
+        enqueue_cpu = time.process_time() - own + sum(used.seconds.values())
+    with setup.run() as run, our_stack(setup, run) as stack, cpu_time(stack.trees) as idle:
         time.sleep(IDLE_SECONDS)
     return Services(
         clock=_fit([(size, seconds) for size, seconds, _ in samples], median),
         cpu=_fit([(size, cpu) for size, _, cpu in samples], _mean),
-        enqueue_cpu=sum(enqueuing.seconds.values()) / count,
+        enqueue_cpu=enqueue_cpu / len(rest),
         idle_cpu=sum(idle.seconds.values()) / idle.elapsed,
     )
 
@@ -189,8 +191,8 @@ def predict(
         model = min(processes * BATCH / services.clock.of(BATCH), CORES / cpu)
         what = f"bulk, {processes} pool process{'es'[: 2 * (processes > 1)]}"
         found.append(Prediction(what=what, unit="/s", model=model, measured=rate))
-    request_cpu = most.cpu_micros["API"] / 1e6
-    model = capacity(services, request_cpu)
+    request_cpu = most.cpu_micros["API"] / 1e6 + services.enqueue_cpu
+    model = capacity(services, request_cpu + most.client_micros / 1e6)
     found.append(
         Prediction(what="HTTP, capacity", unit="/s", model=model, measured=most.per_second)
     )
@@ -217,67 +219,62 @@ def predict(
     return found
 
 
-def measure(
-    setup: Setup, *, seconds: float, commands: int, most: int
-) -> tuple[Services, list[Prediction]]:
-    """Measure the parameters, then what the model predicts."""
-    services = measure_services(setup)
+def measure(setup: Setup, work: Work) -> tuple[Services, list[Prediction]]:
+    """Measure the parameters, then what the model predicts, unless the open loop has done so."""
+    services = measure_services(setup, work.choose(quick=3, whole=12))
+    commands = work.choose(quick=500, whole=10_000)
     rates = {processes: measure_rate(setup, processes, commands) for processes in (1, 2)}
-    found = measure_capacity(setup, our_stack, most // 4)
-    points = [
-        measure_point(setup, our_stack, rate, None, seconds, most, 1)
-        for rate in (LOW_RATE, *(found.per_second * share for share in SHARES))
-    ]
-    return services, predict(services, rates, found, points)
-
-
-def queueing_rows(services: Services, predictions: Sequence[Prediction]) -> list[Row]:
-    """The parameters, then each prediction beside its measurement."""
-    clock, cpu = services.clock, services.cpu
-    parameters = (
-        f"clock {1e3 * clock.fixed:.2f} ms + {1e6 * clock.item:.0f} µs a command;"
-        f" CPU {1e3 * cpu.fixed:.2f} ms + {1e6 * cpu.item:.0f} µs a command;"
-        f" enqueue {1e6 * services.enqueue_cpu:.0f} µs CPU; idle {services.idle_cpu:.1%} of a core"
+    measured: OpenLoop | None = work.found.get("open-loop")
+    if measured is None:
+        measured = _measure_http(setup, work.choose(quick=2.0, whole=10.0))
+    mine = measured.capacities[0]
+    points = sorted(
+        (each for each in measured.points if each.name == mine.name), key=lambda each: each.rate
     )
-    rows = [Row(what="one batch", value="", spread=parameters, goal="", met=True)]
-    return rows + [
-        Row(
-            what=each.what,
-            value=f"{each.measured:,.1f} {each.unit}",
-            spread=f"model {each.model:,.1f} {each.unit}, {each.error:+.0%}",
-            goal="",
-            met=True,
-        )
-        for each in predictions
+    return services, predict(services, rates, mine, points)
+
+
+def _measure_http(setup: Setup, seconds: float) -> OpenLoop:
+    most = len(setup.video_ids) - WARM_UP
+    found = measure_capacity(setup, our_stack, min(2_000, most))
+    rates = (LOW_RATE, *(found.per_second * share for share in SHARES))
+    points = [measure_point(setup, our_stack, each, None, seconds, most, 1) for each in rates]
+    return OpenLoop(capacities=[found], points=points)
+
+
+def _tables(services: Services, predictions: Sequence[Prediction]) -> list[Table]:
+    lines = {"one batch, on the clock": services.clock, "one batch, CPU": services.cpu}
+    return [
+        Table(
+            title="Queueing model: what it starts from",
+            head=("", "fixed", "for each command"),
+            rows=[
+                *(
+                    (name, f"{figure(1e3 * line.fixed)} ms", f"{figure(1e6 * line.item)} µs")
+                    for name, line in lines.items()
+                ),
+                ("enqueue, CPU", "", f"{figure(1e6 * services.enqueue_cpu)} µs"),
+                ("idle, CPU", f"{services.idle_cpu:.1%} of a core", ""),
+            ],
+        ),
+        Table(
+            title="Queueing model: what it predicts",
+            head=("", "measured", "model", "error"),
+            rows=[
+                (
+                    each.what,
+                    f"{figure(each.measured)} {each.unit}",
+                    f"{figure(each.model)} {each.unit}",
+                    f"{each.error:+.0%}",
+                )
+                for each in predictions
+            ],
+        ),
     ]
 
 
-def part(setup: Setup, _runs: int, quick: bool) -> tuple[list[Row], Any]:
+def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
-    seconds, commands = (4.0, 2_000) if quick else (15.0, 10_000)
-    most = len(setup.video_ids) - WARM_UP
-    services, predictions = measure(setup, seconds=seconds, commands=commands, most=most)
+    services, predictions = measure(setup, work)
     numbers = {"services": asdict(services), "points": [asdict(each) for each in predictions]}
-    return queueing_rows(services, predictions), numbers
-
-
-def main() -> int:
-    """Measure, show, and print the parameters."""
-    parser = argparse.ArgumentParser(prog="python -m bench.queueing", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--commands", type=int, default=10_000)
-    asked = parser.parse_args()
-    logs.configure(LogFormat.JSON, "WARNING")
-    needed = max(asked.commands, sum(SIZES) * REPEATS + 2_020) + WARM_UP
-    with set_up(videos=needed) as ready:
-        services, predictions = measure(
-            ready, seconds=asked.seconds, commands=asked.commands, most=needed - WARM_UP
-        )
-    show(Console(width=200), queueing_rows(services, predictions))
-    print(json.dumps(asdict(services)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Report(tables=_tables(services, predictions), numbers=numbers)

@@ -1,211 +1,129 @@
-"""The table: each measurement in a row, with its spread and its goal."""
+"""What a part of the benchmark reports: goals, tables and charts, for a terminal and for a page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
-from bench import generation, outage
-from bench.contenders import LIMIT, OURS, TEXTBOOK
-from bench.growth import GOAL_BACKLOG, GOAL_VIDEOS, Growth
-from bench.latency import GOAL_MS, Latency
-from bench.memory import GOAL_MIB, GROWTH_MIB, Memory
-from bench.punctuality import GOAL_IDLE_MS, GOAL_READ, GOAL_SPREAD_MS, Lateness, Scenario
-from bench.throughput import (
-    GOAL_BEST,
-    GOAL_CPU,
-    GOAL_LIMIT,
-    GOAL_TEXTBOOK,
-    GOAL_WAL,
-    Result,
-    Throughput,
-)
+from bench.charts import Chart
+
+HEADINGS = ("measured", "median", "spread", "goal", "reached")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A line of the table."""
+    """A figure with its goal: a line of the first table."""
 
     what: str
     value: str
     spread: str
     goal: str
+    """Empty: no goal."""
     met: bool
 
 
-def throughput_rows(result: Throughput) -> list[Row]:
-    """Each contender's rate, the ratios, which decide, and what a publish of ours costs."""
-    rows = [_rate(each) for each in result.results.values()]
-    rows.append(_ratio(result, TEXTBOOK, "tuned textbook Celery", GOAL_TEXTBOOK))
-    if result.best:
-        title = f"the best of the others, {result.results[result.best].title}"
-        rows.append(_ratio(result, result.best, title, GOAL_BEST))
-    rows.append(_ratio(result, LIMIT, "our SQL without Python", GOAL_LIMIT))
-    if mine := result.results.get(OURS):
-        rows += [
-            _cost(
-                "CPU time per publish, all processes", mine.of_kind("cpu", "all"), GOAL_CPU, "µs"
-            ),
-            _cost("WAL per publish, without page images", mine.cost("wal_records"), GOAL_WAL, "B"),
-        ]
-    return [row for row in rows if row.value]
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of a part. The first column names the row, the others hold short figures."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+    """A sentence under the title."""
 
 
-def growth_rows(result: Growth) -> list[Row]:
-    """Two ratios."""
-    most = f"{result.sizes[-1][0]:,}"
-    return [
-        _growth(f"rate with {most} videos, of that with few", result.by_videos, GOAL_VIDEOS),
-        _growth("rate of the largest backlog, of the smallest", result.by_backlog, GOAL_BACKLOG),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The results of one part."""
+
+    goals: Sequence[Row] = ()
+    tables: Sequence[Table] = ()
+    charts: dict[str, Chart] = field(default_factory=dict[str, Chart])
+    """By the name of the file."""
+    numbers: Any = None
+    """Everything measured, for the file of numbers."""
+    failures: Sequence[str] = ()
+    """Figures that do not count, with the reason."""
 
 
-def _growth(what: str, ratio: float, goal: float) -> Row:
-    return Row(what=what, value=f"{ratio:.2f}", spread="", goal=f"≥ {goal:.2f}", met=ratio >= goal)
-
-
-def _ratio(result: Throughput, other: str, title: str, goal: float) -> Row:
-    ratio = result.ratio(other)
-    return Row(
-        what=f"beside {title}",
-        value=f"{ratio:.2f}-fold" if ratio else "",
-        spread="",
-        goal=f"≥ {goal:g}-fold",
-        met=bool(ratio and ratio >= goal),
+def goals_table(rows: Sequence[Row]) -> Table:
+    """All goals, with what was measured."""
+    return Table(
+        title="Goals",
+        head=HEADINGS,
+        rows=[(row.what, row.value, row.spread, row.goal, _verdict(row)) for row in rows],
     )
 
 
-def _cost(what: str, value: float | None, goal: float, unit: str) -> Row:
-    return Row(
-        what=what,
-        value=f"{value:,.0f} {unit}" if value is not None else "",
-        spread="",
-        goal=f"≤ {goal:,.0f} {unit}",
-        met=value is not None and value <= goal,
-    )
-
-
-def latency_row(result: Latency) -> Row:
-    """One door's latency."""
-    return Row(
-        what=f"{result.door}, to its event",
-        value=f"{result.median:.1f} ms",
-        spread=f"p95 {result.percentile(95):.1f}, p99 {result.percentile(99):.1f} ms",
-        goal=f"≤ {GOAL_MS:.0f} ms",
-        met=result.met,
-    )
-
-
-def memory_row(result: Memory) -> Row:
-    """The pool process at the end, and its growth; then those of the others."""
-    last = result.samples[-1]
-    grown = result.others_growth
-    others = "".join(f"; {kind} {last.others[kind]:.0f} ({grown[kind]:+.1f})" for kind in grown)
-    return Row(
-        what=f"worker process after {last.published:,} publishes",
-        value=f"{last.rss:.0f} MiB",
-        spread=f"PSS {last.pss:.0f}, second half {result.growth:+.1f} MiB{others}",
-        goal=f"< {GOAL_MIB:.0f}, growth < {GROWTH_MIB:.0f} MiB",
-        met=result.met,
-    )
-
-
-def punctuality_rows(scenario: Scenario) -> list[Row]:
-    """Alone, among many, and what the claims read."""
-    beside = f", {scenario.far:,} others far ahead" if scenario.far else ""
-    commands = scenario.spread[0].commands
-    return [
-        Row(
-            what=f"due one at a time{beside}, to its commit",
-            value=f"{scenario.idle_median:.1f} ms",
-            spread=_late(scenario.idle),
-            goal=f"≤ {GOAL_IDLE_MS:.0f} ms",
-            met=scenario.idle_median <= GOAL_IDLE_MS,
-        ),
-        Row(
-            what=f"{commands:,} due at random{beside}, 99th percentile",
-            value=f"{scenario.spread_p99:.1f} ms",
-            spread=_late(scenario.spread),
-            goal=f"≤ {GOAL_SPREAD_MS:.0f} ms",
-            met=scenario.spread_p99 <= GOAL_SPREAD_MS,
-        ),
-        Row(
-            what=f"rows that a claim reads and does not take{beside}",
-            value=f"{scenario.excess}",
-            spread=f"at most {max(each.pages for each in scenario.claims):,} pages",
-            goal=f"≤ {GOAL_READ}",
-            met=scenario.excess <= GOAL_READ,
-        ),
-    ]
-
-
-def generation_row(result: generation.Generation) -> Row:
-    """From the platform's commit to the event."""
-    after = median(result.after)
-    p95, p99 = result.percentile(95), result.percentile(99)
-    return Row(
-        what="generation's end, to the event",
-        value=f"{result.median:.1f} ms",
-        spread=f"p95 {p95:.1f}, p99 {p99:.1f}; from the commit's return {after:.1f} ms",
-        goal=f"≤ {generation.GOAL_MS:.0f} ms",
-        met=result.met,
-    )
-
-
-def outage_rows(result: outage.Outages) -> list[Row]:
-    """What was overdue, and what fell due meanwhile."""
-    seconds = [each.seconds for each in result.rounds]
-    start = median(each.from_start for each in result.rounds)
-    latest = [max(each.meanwhile) for each in result.rounds]
-    count = sum(len(each.meanwhile) for each in result.rounds)
-    return [
-        Row(
-            what=f"{result.rounds[0].overdue:,} overdue after an outage, until all are out",
-            value=f"{result.seconds:.2f} s",
-            spread=f"{min(seconds):.2f} to {max(seconds):.2f}; with the worker's start {start:.1f}",
-            goal=f"≤ {outage.GOAL_SECONDS:.0f} s",
-            met=result.seconds <= outage.GOAL_SECONDS,
-        ),
-        Row(
-            what="due meanwhile, the latest one",
-            value=f"{result.latest:.0f} ms",
-            spread=f"{min(latest):.0f} to {max(latest):.0f}, {count} commands",
-            goal=f"≤ {outage.GOAL_FRESH_MS:.0f} ms",
-            met=result.latest <= outage.GOAL_FRESH_MS,
-        ),
-    ]
-
-
-def _late(rounds: Sequence[Lateness]) -> str:
-    middle = median(each.median for each in rounds)
-    p95, p99 = (median(getattr(each, name) for each in rounds) for name in ("p95", "p99"))
-    largest = max(each.largest for each in rounds)
-    return f"p50 {middle:.1f}, p95 {p95:.1f}, p99 {p99:.1f}, max {largest:.0f} ms"
+def _verdict(row: Row) -> str:
+    return "" if not row.goal else "yes" if row.met else "**no**"
 
 
 def show(console: Console, rows: Sequence[Row]) -> None:
-    """Print the table."""
-    table = Table(show_edge=False)
-    for heading in ("measured", "median", "spread", "goal", ""):
-        table.add_column(heading, justify="right" if heading == "median" else "left")
-    for row in rows:
-        verdict = "" if not row.goal else "[green]met[/]" if row.met else "[red]missed[/]"
-        table.add_row(row.what, row.value, row.spread, row.goal, verdict)
-    console.print(table)
+    """Print figures with their goals."""
+    show_table(console, goals_table(rows))
 
 
-def _rate(result: Result) -> Row:
-    if result.failure:
-        text = "not installed" if result.missing else "does not count"
-        spread = "" if result.missing else result.failure.splitlines()[0][:90]
-        return Row(what=result.title, value=text, spread=spread, goal="", met=True)
-    rates = result.rates
-    return Row(
-        what=result.title if result.same_work else f"{result.title} (not the same work)",
-        value=f"{result.rate:,.0f} /s",
-        spread=f"{min(rates):,.0f} to {max(rates):,.0f}, {len(rates)} x {result.videos:,} videos",
-        goal="",
-        met=True,
-    )
+def show_table(console: Console, table: Table) -> None:
+    """Print a table."""
+    grid = Grid(title=table.title, title_justify="left", show_edge=False, caption=table.note)
+    for n, heading in enumerate(table.head):
+        grid.add_column(heading, justify="right" if n == 1 else "left")
+    for row in table.rows:
+        grid.add_row(*(cell.replace("**", "") for cell in row))
+    console.print(grid, highlight=False)
+    console.print()
+
+
+def to_markdown(table: Table) -> str:
+    """Write a table with its title."""
+    right = table.head != HEADINGS
+    lines = [
+        f"### {table.title}",
+        "",
+        *([table.note, ""] if table.note else []),
+        f"| {' | '.join(table.head)} |",
+        f"|---{('|---:' if right else '|---') * (len(table.head) - 1)}|",
+        *(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in table.rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def at_least(what: str, value: float | None, goal: float, unit: str = "", spread: str = "") -> Row:
+    """Return a goal that is reached from `goal` upwards. None: there is no figure."""
+    met = value is not None and value >= goal
+    shown = "no figure" if value is None else f"{figure(value)}{unit}"
+    return Row(what=what, value=shown, spread=spread, goal=f"≥ {goal:g}{unit}", met=met)
+
+
+def at_most(what: str, value: float | None, goal: float, unit: str = "", spread: str = "") -> Row:
+    """Return a goal that is reached up to `goal`. None: there is no figure."""
+    met = value is not None and value <= goal
+    shown = "no figure" if value is None else f"{figure(value)}{unit}"
+    return Row(what=what, value=shown, spread=spread, goal=f"≤ {goal:,g}{unit}", met=met)
+
+
+def figure(value: float) -> str:
+    """Write a figure with about three digits."""
+    return f"{value:,.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the lowest and the highest of several runs."""
+    if len(values) < 2:
+        return "1 run"
+    return f"{figure(min(values))} to {figure(max(values))}, {len(values)} runs"
+
+
+def ratios(over: Sequence[float], under: Sequence[float]) -> str:
+    """Return the spread of the ratios of pairs of runs that were made in turn."""
+    return spread([a / b for a, b in zip(over, under, strict=False)])
+
+
+def middle(measured: Sequence[Any], name: str) -> float:
+    """Return the median of an attribute over several runs."""
+    return median(getattr(each, name) for each in measured)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
+from unittest.mock import patch
 
 import psycopg
 from psycopg import sql
@@ -82,8 +83,8 @@ def set_up(videos: int) -> Generator[Setup]:
         with engines(home / "data", durable=True) as found:
             ids = _fill(found.database_url, videos)
             # This process is a producer too: its Celery app reads the same settings.
-            os.environ.update(environment(found.database_url, found.redis_url))
-            yield Setup(found=found, video_ids=ids, home=home)
+            with patch.dict(os.environ, environment(found.database_url, found.redis_url)):
+                yield Setup(found=found, video_ids=ids, home=home)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

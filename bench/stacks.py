@@ -5,14 +5,15 @@ of events. A stack says where to send requests and whose CPU time to count.
 """
 
 import secrets
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
 
 from bench import ours
-from bench.cpu import engine_pids
+from bench.costs import Tree, engine_trees
+from bench.http_load import Answered, Job, send
 from bench.peers import fastapi_delay, work
 from bench.processes import free_port, python, wait_for
 from bench.setup import WORKSPACE, Run, Setup
@@ -34,13 +35,34 @@ class Stack:
     """The path of one publish; `{}` is the video's id."""
     stream: str
     """Where its events appear."""
-    pids: dict[str, int]
-    """The process of each kind; descendants belong to it."""
+    trees: list[Tree]
     run: Run
 
     def publish(self, video_id: int) -> tuple[str, str]:
         """Return the request that publishes one video as it is."""
         return self.path.format(video_id), "{}"
+
+    def send(
+        self,
+        requests: Sequence[tuple[str, str]],
+        connections: int,
+        offsets: list[float] | None = None,
+    ) -> Answered:
+        """Send requests: as fast as they are answered, or at these times (seconds).
+
+        Raises Incorrect unless each is answered with 202.
+        """
+        job = Job(
+            port=self.port,
+            key=self.key,
+            connections=connections,
+            requests=list(requests),
+            offsets=offsets,
+        )
+        answered = send(job)
+        if refused := [status for status in answered.statuses if status != 202]:
+            raise ours.Incorrect(f"{len(refused)} requests were answered with {set(refused)}")
+        return answered
 
 
 StartStack = Callable[[Setup, Run], AbstractContextManager[Stack]]
@@ -64,7 +86,7 @@ def our_stack(setup: Setup, run: Run) -> Generator[Stack]:
             key=key,
             path="/api/v1/videos/{}/publish/",
             stream=STREAM,
-            pids={"API": api, "worker": worker, "beat": beat} | engine_pids(setup.home),
+            trees=_trees(setup, API=api, worker=worker, beat=beat),
             run=run,
         )
 
@@ -93,9 +115,14 @@ def textbook_stack(
             key=key,
             path=path,
             stream=work.STREAM,
-            pids={"API": api, "worker": worker} | engine_pids(setup.home),
+            trees=_trees(setup, API=api, worker=worker),
             run=run,
         )
+
+
+def _trees(setup: Setup, **pids: int) -> list[Tree]:
+    own = [Tree(kind=kind, pid=pid) for kind, pid in pids.items()]
+    return own + engine_trees(setup.home / "data")
 
 
 def wait_for_events(stack: Stack, count: int, seconds: float = 300) -> None:

@@ -13,6 +13,7 @@ from bench import contest, limit
 from bench.contenders import CONTENDERS, LIMIT, OURS, TEXTBOOK, Contender
 from bench.contest import Outcome
 from bench.progress import Progress
+from bench.report import Row, at_least, at_most, ratios, spread
 from bench.setup import Setup
 
 GOAL_TEXTBOOK = 30.0
@@ -22,7 +23,7 @@ GOAL_CPU = 130.0
 """Microseconds per publish, in all processes and engines."""
 GOAL_WAL = 3_584.0
 """Bytes per publish, without full-page images."""
-QUICK = (LIMIT, OURS, "pgqueuer", TEXTBOOK)
+QUICK = (LIMIT, OURS, TEXTBOOK)
 """The contenders of a quick run."""
 MISSING = "not installed"
 
@@ -60,6 +61,11 @@ class Result:
         values = [getattr(run, name) for run in self.runs if not run.failure]
         return median(values) if values and None not in values else None
 
+    def values(self, name: str) -> list[float]:
+        """A cost run by run; of CPU time the sum over all processes."""
+        values = [getattr(run, name) for run in self.runs if not run.failure]
+        return [each["all"] if isinstance(each, dict) else each for each in values if each]
+
     def of_kind(self, name: str, kind: str) -> float | None:
         """The median over the runs of a cost by kind of process: `cpu`, `peak_mib`."""
         values = [getattr(run, name).get(kind) for run in self.runs if not run.failure]
@@ -90,13 +96,27 @@ class Throughput:
     def _rate(self, name: str) -> float | None:
         return self.results[name].rate if name in self.results else None
 
+    def ratios(self, other: str) -> str:
+        """The spread of that ratio, over the runs."""
+        if other not in self.results or OURS not in self.results:
+            return ""
+        mine, theirs = self.results[OURS].rates, self.results[other].rates
+        return ratios(mine, theirs) if mine and theirs else ""
+
+    @property
+    def failures(self) -> list[str]:
+        """Each contender whose figures do not count, with the reason."""
+        return [
+            f"{result.title}: {result.failure.splitlines()[0]}"
+            for result in self.results.values()
+            if result.failure and not result.missing
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Everything, for the file of numbers."""
-        ratios = {"textbook": self.ratio(TEXTBOOK), "limit": self.ratio(LIMIT)}
-        if self.best:
-            ratios[f"best of the others: {self.best}"] = self.ratio(self.best)
+        others = [TEXTBOOK, LIMIT, *([self.best] if self.best else [])]
         return {
-            "ratios": ratios,
+            "ratios": {other: self.ratio(other) for other in others},
             "results": {
                 name: asdict(result)
                 | {"rate": result.rate, "rates": result.rates, "failure": result.failure}
@@ -159,3 +179,30 @@ def describe(outcome: Outcome) -> str:
     return (
         f"{outcome.rate:,.0f}/s, {outcome.cpu['all']:,.0f} µs of CPU, {outcome.wal:,.0f} B of WAL"
     )
+
+
+def goals(result: Throughput) -> list[Row]:
+    """The ratios, and what a publish of ours costs. Without contenders there is no goal."""
+    rows: list[Row] = []
+    for other, title, goal in (
+        (TEXTBOOK, "publishes a second, beside tuned Celery", GOAL_TEXTBOOK),
+        (result.best, "… beside the best of the others", GOAL_BEST),
+        (LIMIT, "… beside our SQL without Python", GOAL_LIMIT),
+    ):
+        if other and other in result.results:
+            name = f", {result.results[other].title}" if other == result.best else ""
+            value, runs = result.ratio(other), result.ratios(other)
+            rows.append(at_least(title + name, value, goal, "-fold", runs))
+    if mine := result.results.get(OURS):
+        cpu, wal = mine.values("cpu"), mine.values("wal_records")
+        rows += [
+            at_most("CPU per publish", mine.of_kind("cpu", "all"), GOAL_CPU, " µs", spread(cpu)),
+            at_most(
+                "WAL per publish, without page images",
+                mine.cost("wal_records"),
+                GOAL_WAL,
+                " B",
+                spread(wal),
+            ),
+        ]
+    return rows

@@ -58,7 +58,9 @@ def open_sender() -> work.Send:
 
     def send(video_ids: Sequence[int]) -> None:
         for first in range(0, len(video_ids), PER_CALL):
-            part = [str(each).encode() for each in video_ids[first : first + PER_CALL]]
+            part: list[bytes | None] = [
+                str(each).encode() for each in video_ids[first : first + PER_CALL]
+            ]
             count = len(part)
             loop.run_until_complete(queries.enqueue([ENTRYPOINT] * count, part, [0] * count))
 

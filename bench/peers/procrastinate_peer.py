@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import procrastinate
+from procrastinate.types import JSONDict
 
 from bench.peers import work
 
@@ -40,7 +41,9 @@ def open_sender() -> work.Send:
 
     def send(video_ids: Sequence[int]) -> None:
         for first in range(0, len(video_ids), PER_CALL):
-            part = video_ids[first : first + PER_CALL]
-            publish_video.batch_defer(*({"video_id": video_id} for video_id in part))
+            jobs: list[JSONDict] = [
+                {"video_id": video_id} for video_id in video_ids[first : first + PER_CALL]
+            ]
+            publish_video.batch_defer(*jobs)
 
     return send
