@@ -30,6 +30,7 @@ STYLE = """
   .title { font-size: 16px; font-weight: 600 }
   .quiet { fill: #5b6672; font-size: 12px }
   .strong { font-weight: 600 }
+  .figure { paint-order: stroke; stroke: #ffffff; stroke-width: 4px }
   .page { fill: #ffffff }
   .axis { stroke: #c9d1d9; stroke-width: 1 }
   .spread { stroke: #1f2933; stroke-width: 1.5 }
@@ -38,6 +39,7 @@ DARK = """
     text { fill: #e6edf3 }
     .quiet { fill: #9aa5b1 }
     .page { fill: #0d1117 }
+    .figure { stroke: #0d1117 }
     .axis { stroke: #3d444d }
     .spread { stroke: #e6edf3 }
 """
@@ -170,7 +172,9 @@ def _row(bar: Bar, y: float, scale: float) -> str:
         low, high = (LABEL + value * scale for value in bar.spread)
         drawn.append(_whisker(low, high, middle))
         x = max(x, high)
-    drawn.append(f'<text{weight} x="{x + 8:.1f}" y="{middle + 4.5}">{escape(bar.figure)}</text>')
+    kind = "figure strong" if bar.strong else "figure"
+    place = f'x="{x + 8:.1f}" y="{middle + 4.5}"'
+    drawn.append(f'<text class="{kind}" {place}>{escape(bar.figure)}</text>')
     return "\n".join(drawn)
 
 

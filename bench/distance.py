@@ -185,7 +185,7 @@ def part(_setup: Setup, work: Work) -> Report:
     if os.geteuid() or not Path("/dev/net/tun").exists():
         work.progress.end("left out: it needs root and /dev/net/tun")
         return Report()
-    commands, requests = work.choose(quick=(300, 100), whole=(6_000, 1_500))
+    commands, requests = work.choose(quick=(300, 100), whole=(4_000, 600))
     results = measure(
         one_way_ms=work.choose(quick=ONE_WAY_MS[-1:], whole=ONE_WAY_MS),
         commands=commands,

@@ -92,7 +92,7 @@ def _waiting(run: Run, ids: Sequence[int]) -> int:
 
 def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
-    result = measure(setup, videos=work.choose(quick=10, whole=60, long=100))
+    result = measure(setup, videos=work.choose(quick=10, whole=50, long=100))
     late = f"p95 {figure(result.percentile(95))}, p99 {figure(result.percentile(99))} ms"
     goal = at_most("end of generation to the event", result.median, GOAL_MS, " ms", late)
     return Report(goals=[goal], numbers=asdict(result))

@@ -102,7 +102,7 @@ def _over_http(run: Run) -> Generator[Publish]:
 
 def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
-    results = measure(setup, requests=work.choose(quick=10, whole=100, long=200))
+    results = measure(setup, requests=work.choose(quick=10, whole=70, long=200))
     goals = [
         at_most(
             f"{each.door} to its event, one at a time",

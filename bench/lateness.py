@@ -299,8 +299,8 @@ def part(setup: Setup, work: Work) -> Report:
         work.progress,
         ours_counts=work.choose(quick=[300], whole=list(GOALS_MS)),
         seconds=work.choose(quick=2.0, whole=60.0),
-        peers_seconds=work.choose(quick=1.0, whole=10.0, long=60.0),
-        most_peers=work.choose(quick=1, whole=len(A_MINUTE) + 1),
+        peers_seconds=work.choose(quick=1.0, whole=6.0, long=60.0),
+        most_peers=work.choose(quick=0, whole=len(A_MINUTE) + 1),
     )
     numbers = [asdict(result) for result in results]
     return Report(goals=_goals(results), tables=[_table(results)], numbers=numbers)

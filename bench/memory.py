@@ -127,7 +127,7 @@ def _table(result: Memory) -> Table:
 
 def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
-    rounds, commands = work.choose(quick=(2, 500), whole=(6, 10_000), long=(100, 10_000))
+    rounds, commands = work.choose(quick=(2, 500), whole=(4, 10_000), long=(100, 10_000))
     result = measure(setup, work.progress, rounds=rounds, commands=commands)
     numbers = asdict(result) | {"growth": result.growth}
     return Report(goals=_goals(result), tables=[_table(result)], numbers=numbers)

@@ -182,6 +182,6 @@ def _middle(results: Sequence[Writing], function: str, what: str) -> float:
 def part(setup: Setup, work: Work) -> Report:
     """Measure as a part of `make bench`."""
     rounds = work.choose(quick=1, whole=2, long=work.runs)
-    results = measure(setup, rounds=rounds, seconds=work.choose(quick=1, whole=4, long=6))
+    results = measure(setup, rounds=rounds, seconds=work.choose(quick=1, whole=3, long=6))
     numbers = [asdict(each) for each in results]
     return Report(goals=[_goal(results)], tables=[_table(results)], numbers=numbers)

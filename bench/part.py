@@ -20,7 +20,7 @@ class Size(StrEnum):
     WHOLE = "whole"
     """Twenty minutes."""
     LONG = "long"
-    """About an hour: the sizes that need the most time as well."""
+    """An hour and a half: the sizes that need the most time as well."""
 
 
 @dataclass(frozen=True, kw_only=True)

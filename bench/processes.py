@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-STOP_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,9 @@ def python(
         error.add_note(f"{name} wrote last:\n{logs.tail(name)}")
         raise
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with suppress(ProcessLookupError):  # at once: an orderly end would take seconds
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

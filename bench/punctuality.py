@@ -277,8 +277,8 @@ def part(setup: Setup, work: Work) -> Report:
         work.progress,
         commands=commands,
         seconds=seconds,
-        alone=work.choose(quick=5, whole=50, long=100),
-        far=work.choose(quick=(10_000,), whole=(0, 200_000), long=(0, 1_000_000)),
+        alone=work.choose(quick=5, whole=40, long=100),
+        far=work.choose(quick=(10_000,), whole=(200_000,), long=(0, 1_000_000)),
     )
     goals = [row for scenario in scenarios for row in _goals(scenario)]
     return Report(goals=goals, numbers=[asdict(each) for each in scenarios])

@@ -222,7 +222,7 @@ def predict(
 def measure(setup: Setup, work: Work) -> tuple[Services, list[Prediction]]:
     """Measure the parameters, then what the model predicts, unless the open loop has done so."""
     services = measure_services(setup, work.choose(quick=3, whole=12))
-    commands = work.choose(quick=500, whole=10_000)
+    commands = work.choose(quick=500, whole=6_000)
     rates = {processes: measure_rate(setup, processes, commands) for processes in (1, 2)}
     measured: OpenLoop | None = work.found.get("open-loop")
     if measured is None:

@@ -138,6 +138,8 @@ def measure(
     outcomes: dict[str, list[Outcome]] = {name: [] for name in names}
     for number in range(1, runs + 1):
         for name, contender in chosen.items():
+            if contender.once and number > 1:
+                continue
             what = f"throughput: {contender.title_with_version()}, run {number} of {runs}"
             if not contender.is_installed():
                 progress.begin(f"{what}: {MISSING}")
