@@ -34,8 +34,8 @@ lint: $(DEV_STAMP) ## check format, style, types and import directions
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-bench: $(BENCH_STAMP) ## measure this project and its peers on the same work: twenty minutes
-	$(BIN)/python -m bench --charts docs/benchmarks $(ARGS)
+bench: $(BENCH_STAMP) ## measure this project and others on the same work: twenty minutes on idle cores
+	$(BIN)/python -m bench $(if $(findstring --only,$(ARGS)),,--write docs/benchmarks.md) $(ARGS)
 
 bench-quick: $(BENCH_STAMP) ## the same in about two minutes, to see that every part runs
 	$(BIN)/python -m bench --quick $(ARGS)

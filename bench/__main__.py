@@ -163,7 +163,10 @@ def _arguments() -> argparse.Namespace:
     if asked.write:
         if asked.only:
             parser.error("--write replaces all figures of the page: leave out --only")
-        page.replace_section(asked.write.read_text(), "")  # before anything is measured
+        try:  # before anything is measured
+            page.replace_section(asked.write.read_text(), "")
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
     return asked
 
 

@@ -6,6 +6,7 @@ CPU); a and b are fitted to batches that this process carries out itself. Then:
     rate of c pool processes     min(c · n / T(n), cores / CPU per publish)
     size of a batch at rate λ    what arrives during a batch: n = max(1, λ · T(n))
     utilisation at rate λ        (idle CPU + λ · CPU per request at that batch size) / cores
+    HTTP capacity                the rate at which that, with the CPU of the client, is 1
     response time at rate λ      S / (1 - U^cores): processors shared by what is in progress; S is
                                  calibrated at 20 requests a second
 
