@@ -35,7 +35,7 @@ class Contender:
     """In bench/peers. Empty: the limit, which is replayed and has no workers."""
     package: str = ""
     """The distribution that it measures."""
-    share: float = 0.075
+    share: float = 0.05
     """The part of the videos that it publishes: slow ones need fewer."""
     same_work: bool = True
     """Whether it publishes at all; else its figure is not comparable."""

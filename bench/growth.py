@@ -228,10 +228,10 @@ def part(setup: Setup, work: Work) -> Report:
     result = measure(
         setup,
         work.progress,
-        runs=work.choose(quick=1, whole=2),
+        runs=work.choose(quick=1, whole=1, long=2),
         videos=work.choose(quick=8_000, whole=800_000, long=10_000_000),
         backlogs=work.choose(
-            quick=(500, 1_500),
+            quick=(500,),
             whole=(1_000, 10_000, 300_000),
             long=(1_000, 10_000, 100_000, 300_000, 1_000_000),
         ),

@@ -261,8 +261,8 @@ def part(setup: Setup, work: Work) -> Report:
         setup,
         work.progress,
         runs=work.choose(quick=1, whole=1, long=work.runs),
-        seconds=work.choose(quick=2.0, whole=7.0, long=20.0),
-        shares=work.choose(quick=(), whole=SHARES),
+        seconds=work.choose(quick=2.0, whole=6.0, long=20.0),
+        shares=work.choose(quick=(), whole=SHARES[-1:], long=SHARES),
         most=min(work.choose(quick=600, whole=20_000), len(setup.video_ids) - WARM_UP),
     )
     work.found["open-loop"] = result

@@ -45,7 +45,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Part:
-    """A part with the seconds that it is expected to take on two idle cores."""
+    """A part with the seconds that it is expected to take on two idle cores.
+
+    0 seconds: a run of that size leaves it out, unless `--only` asks for it.
+    """
 
     run: Callable[[Setup, Work], Report]
     title: str

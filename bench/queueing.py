@@ -224,7 +224,10 @@ def measure(setup: Setup, work: Work) -> tuple[Services, list[Prediction]]:
     """Measure the parameters, then what the model predicts, unless the open loop has done so."""
     services = measure_services(setup, work.choose(quick=3, whole=12))
     commands = work.choose(quick=500, whole=6_000)
-    rates = {processes: measure_rate(setup, processes, commands) for processes in (1, 2)}
+    rates = {
+        processes: measure_rate(setup, processes, commands)
+        for processes in work.choose(quick=(2,), whole=(1, 2))
+    }
     measured: OpenLoop | None = work.found.get("open-loop")
     if measured is None:
         measured = _measure_http(setup, work.choose(quick=2.0, whole=10.0))
