@@ -45,6 +45,9 @@ task_publish_retry_policy = producer.RETRY_POLICY
 task_acks_late = False
 # A worker prefetches one message: there is no gain in holding more wake-ups.
 worker_prefetch_multiplier = 1
+# The messages of `publish.enqueue` that wait for the next batch come on top, and are counted
+# (worker/app/collecting.py): Celery's own count after a lost connection would overwrite that.
+worker_enable_prefetch_count_reduction = False
 
 # A killed pool process is replaced at once.
 worker_pool = "worker.app.pool:TaskPool"

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any
 
 from celery import Task
@@ -11,19 +10,15 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 
 from db.errors import is_passing
 from db.events.outbox import Recorded
-from schemas.command import QueueMessage, Trigger
-from schemas.fields import MAX_NAME
-from worker.app import app
+from worker.app import app, batch
 from worker.enqueue import time_zone_updates
-from worker.enqueue.accept import Origin, enqueue
-from worker.enqueue.refusals import EnqueueRefused
+from worker.enqueue.queue_messages import MessageDoor, ReceivedMessage
 from worker.events.outlets import relay_all
 from worker.generation import stream
 from worker.operations import canary, retention
 from worker.operations.health import leave_heartbeat
 from worker.publish import run
 from worker.runtime.budget import RUN_SECONDS
-from worker.runtime.quarantine import quarantine
 from worker.runtime.wake_ups import (
     CANARY,
     DELIVER,
@@ -125,6 +120,7 @@ def schedule_canary() -> None:
     shared=False,
     bind=True,
     typing=False,  # the schema checks the arguments, with better messages
+    Strategy="worker.app.collecting:Strategy",  # most messages are carried out as a batch
     acks_late=True,  # until the command is in the inbox, the message is its only copy
     reject_on_worker_lost=True,  # so the message of a worker that dies goes back to the queue
     acks_on_timeout=False,  # and that of a process that hangs
@@ -135,26 +131,34 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
     The message's id is the idempotency key unless the message has one, so a repeated message has no
     effect.
     """
-    runtime = app.runtime
     with _requeue_while_passing():
-        try:
-            parsed = _parse(args, message)
-            key = parsed.idempotency_key or _to_idempotency_key(str(self.request.id))
-            origin = Origin(
-                trigger=Trigger.QUEUE,
-                correlation_id=parsed.correlation_id or key,
-                traceparent=parsed.traceparent,
-                workspace_id=None,  # programs that may use the broker are trusted
-                idempotency_scope="queue",
-                idempotency_key=key,
-            )
-            _retry_while_passing(enqueue)(runtime.engine, runtime.waker, parsed.commands, origin)
-        except Exception as error:
-            if is_passing(error):
-                raise
-            # The error of a task would acknowledge the message: keep it.
-            body = {"args": args, "kwargs": message}
-            _retry_while_passing(quarantine)(runtime.engine, body, error)
+        received = ReceivedMessage(id=str(self.request.id), args=args, kwargs=message)
+        _open_door().accept(received)
+
+
+@app.task(
+    name=batch.TASK,
+    shared=False,
+    bind=True,
+    Request="worker.app.collecting:BatchRequest",
+    acks_late=True,  # as above, for every message of the batch
+    reject_on_worker_lost=True,
+    acks_on_timeout=False,
+)
+def enqueue_batch(_self: Task[Any, Any], messages: list[Any]) -> None:
+    """Accept a batch of `publish.enqueue` messages: the id of each, and its body."""
+    received = [
+        ReceivedMessage(id=message_id, args=args, kwargs=kwargs)
+        for message_id, (args, kwargs, _) in messages
+    ]
+    with _requeue_while_passing():
+        if left := _open_door().accept_batch(received):
+            raise batch.MessagesLeft(f"{len(left)} messages go back to the queue", left=left)
+
+
+def _open_door() -> MessageDoor:
+    runtime = app.runtime
+    return MessageDoor(engine=runtime.engine, waker=runtime.waker, retry=_retry_while_passing)
 
 
 @contextmanager
@@ -166,19 +170,6 @@ def _requeue_while_passing() -> Generator[None]:
         if is_passing(error):
             raise Reject(str(error), requeue=True) from error
         raise
-
-
-def _to_idempotency_key(message_id: str) -> str:
-    """Return the message's id, or its hash if it is too long or not printable ASCII."""
-    if len(message_id) <= MAX_NAME and message_id.isprintable() and message_id.isascii():
-        return message_id
-    return sha256(message_id.encode(errors="surrogatepass")).hexdigest()
-
-
-def _parse(args: tuple[Any, ...], message: dict[str, Any]) -> QueueMessage:
-    if args:
-        raise EnqueueRefused("Send keyword arguments only.")
-    return QueueMessage.model_validate(message)
 
 
 _retry_while_passing = retry(
