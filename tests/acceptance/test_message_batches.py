@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -53,8 +54,8 @@ def kill_pool_process(worker: Celery) -> None:
 
 def let_visibility_timeout_pass(pipeline: Pipeline) -> None:
     """Ten minutes, for the messages of a worker that was killed."""
-    tags = pipeline.redis.zrange(VISIBILITY, 0, -1)
-    for tag in tags:  # pyright: ignore[reportGeneralTypeIssues]
+    tags: Any = pipeline.redis.zrange(VISIBILITY, 0, -1)
+    for tag in tags:
         pipeline.redis.zadd(VISIBILITY, {tag: 0})
 
 

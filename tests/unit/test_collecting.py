@@ -9,7 +9,7 @@ from worker.app.collecting import MOST_BYTES, MOST_MESSAGES, Collector, Held
 
 
 def message(size: int = 100) -> Held:
-    return Held(id="i", body=b"x" * size, ack=list, reject=list)
+    return Held(id="i", body=b"x" * size, message=None, reject=list)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from celery.worker.strategy import default
 from kombu import Message
 
 from worker.app import batch
+from worker.app.transport import acknowledge
 
 RUN = cast("int", getattr(bootsteps, "RUN"))  # noqa: B009 - it has no type
 MOST_MESSAGES = 250
@@ -31,8 +32,10 @@ class Held:
     id: str
     body: bytes
     """Its arguments, as `messages.rewrite_task` writes them."""
-    ack: Callable[..., object]
+    message: Any
+    """Kombu's."""
     reject: Callable[..., object]
+    """Celery's: gives the message back to its queue."""
 
 
 class Collector:
@@ -126,7 +129,9 @@ class Strategy:
         if headers["eta"] or headers["expires"]:
             return self._handle_alone(message, body, ack, reject, callbacks)
         text: Any = message.body
-        return self._collector.add(Held(id=headers["id"], body=text, ack=ack, reject=reject))
+        return self._collector.add(
+            Held(id=headers["id"], body=text, message=message, reject=reject)
+        )
 
     @property
     def _is_current(self) -> bool:
@@ -152,8 +157,8 @@ class Strategy:
         )
 
     def _acknowledge(self, messages: Sequence[Held], *log: Any) -> None:
-        for message in messages:
-            message.ack(*log)
+        originals = [each.message for each in messages]
+        self._consumer.call_soon_ack(acknowledge, originals, *log)
         self._collector.end(messages)
 
     def _reject(
@@ -165,9 +170,11 @@ class Strategy:
         left: Collection[int] | None = None,
     ) -> None:
         """Give back the messages with these indexes, or all; acknowledge the others."""
-        for index, message in enumerate(messages):
+        done: list[Any] = []
+        for index, each in enumerate(messages):
             if left is None or index in left:
-                message.reject(logger, errors, requeue)
+                each.reject(logger, errors, requeue)
             else:
-                message.ack(logger, errors)
+                done.append(each.message)
+        self._consumer.call_soon_ack(acknowledge, done, logger, errors)
         self._collector.end(messages)

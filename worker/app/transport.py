@@ -3,6 +3,7 @@
 With Kombu's own, one list entry that is not valid JSON, or not a Kombu message, ends the worker.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -89,6 +90,17 @@ class QoS(kombu_redis.QoS):
             self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
             raise
 
+    def ack_all(self, delivery_tags: Sequence[str]) -> None:
+        """Acknowledge messages, at least one, in one round trip. As `ack` in all else."""
+        try:
+            with self.pipe_or_acquire() as pipe:
+                pipe.zrem(self.unacked_index_key, *delivery_tags)
+                pipe.hdel(self.unacked_key, *delivery_tags)
+                pipe.execute()
+        finally:
+            for tag in delivery_tags:
+                self._quick_ack(tag)  # pyright: ignore[reportAttributeAccessIssue]
+
 
 class Client(kombu_redis.PrefixedStrictRedis):
     """A client whose BRPOP answers with envelopes that Kombu can read.
@@ -169,6 +181,23 @@ class SentinelTransport(Transport):
 
     Channel = SentinelChannel
     default_port = 26379
+
+
+def acknowledge(messages: Sequence[Any], logger: Any, errors: Any) -> None:
+    """Acknowledge Kombu's messages of one channel, of any transport.
+
+    Logs `errors`, the connection's: the broker delivers the messages again then.
+    """
+    channel = messages[0].channel if messages else None
+    if not isinstance(channel, Channel):
+        for message in messages:
+            message.ack_log_error(logger, errors)
+        return
+    try:
+        qos: Any = channel.qos
+        qos.ack_all([message.delivery_tag for message in messages])
+    except errors as error:
+        logger.critical("Couldn't ack %r messages, reason: %r", len(messages), error)
 
 
 def quarantine_message(body: object, error: str) -> None:

@@ -94,9 +94,12 @@ class MessageDoor:
             self.accept(messages[0])
             return []
         submissions, results = _parse(messages)
+        lost: Exception | None = None
         for indexes in _split(submissions):
-            outcomes = self._accept_group([submissions[index] for index in indexes])
+            group = [submissions[index] for index in indexes]
+            outcomes = [lost] * len(group) if lost else self._accept_group(group)
             results.update(zip(indexes, outcomes, strict=True))
+            lost = lost or _find_lost_session(outcomes)
         budget = Budget(SINGLE_SECONDS)
         return [
             index
@@ -187,6 +190,13 @@ def _split(submissions: Mapping[int, Submission]) -> Iterator[list[int]]:
         group.append(index)
     if group:
         yield group
+
+
+def _find_lost_session(results: Sequence[Result]) -> Exception | None:
+    """Return an error that shows that the database is unreachable, if there is one."""
+    return next(
+        (each for each in results if isinstance(each, Exception) and is_lost_session(each)), None
+    )
 
 
 def _to_idempotency_key(message_id: str) -> str:
