@@ -52,7 +52,7 @@ worker_enable_prefetch_count_reduction = False
 # A killed pool process is replaced at once.
 worker_pool = "worker.app.pool:TaskPool"
 # A run takes five seconds and `publish.enqueue` at most about a minute: what takes longer hangs.
-# Its process is replaced, and the message of `publish.enqueue` goes back to the queue.
+# Its process is replaced, and its messages of `publish.enqueue` go back to the queue.
 task_time_limit = 120.0
 
 # SIGTERM: finish the running tasks (a run takes at most its five seconds). SIGQUIT: ten seconds for

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 from uuid import uuid4
 
 import amqp
+import psutil
 import pytest
 from kombu import Connection, Producer
 
+from db.session import lift_limits, transaction
 from schemas.command import PublishRequest, Trigger
 from tests.support.messages import COMPRESSED, nest
 from tests.support.pipeline import Pipeline
@@ -123,6 +126,28 @@ def test_a_message_of_protocol_1_is_carried_out(
     producer = Producer(broker)
     producer.publish(json.dumps(body), routing_key="publish", content_type="application/json")
     wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+
+
+def test_messages_that_a_killed_pool_process_had_are_accepted_once(
+    pipeline: Pipeline, processes: Celeries, broker: Connection
+) -> None:
+    worker = processes.worker()
+    queue = partial(channel_of(broker).queue_declare, "publish", passive=True)
+    with transaction(pipeline.engine) as tx:
+        lift_limits(tx)
+        tx.execute("LOCK TABLE publisher.publish_command")
+        for _ in range(20):
+            send(broker, [[], {"video_id": pipeline.video()}, {}])
+        wait_until(lambda: not queue().message_count, "the worker to hold the messages")
+        [process] = psutil.Process(worker.process.pid).children()
+        os.kill(process.pid, signal.SIGKILL)
+    wait_until(lambda: count_published(pipeline) >= 20, "the videos to be published", timeout=60)
+    worker.stop()
+    assert not queue().message_count
+    accepted = "SELECT count(*), count(DISTINCT accepted_at) FROM publisher.publish_command"
+    [(commands, transactions)] = pipeline.rows(accepted)
+    assert commands == 20
+    assert transactions < 20
 
 
 class Raw(amqp.Message):

@@ -142,10 +142,23 @@ class Strategy:
         return self._consumer.pool.num_processes if self._is_current else 0
 
     def _widen(self, by: int) -> None:
-        if by > 0 and self._is_current:
-            self._consumer.qos.increment_eventually(by)
-        elif by < 0 and self._is_current:
-            self._consumer.qos.decrement_eventually(-by)
+        if not by or not self._is_current:
+            return
+        qos = self._consumer.qos
+        if by > 0:
+            qos.increment_eventually(by)
+        else:
+            qos.decrement_eventually(-by)
+        self._consumer.call_soon(self._apply_window)
+
+    def _apply_window(self) -> None:
+        """Tell the broker. RabbitMQ may deliver messages before it answers, which widen it more.
+
+        Celery's loop alone would then wait for another event before it tells the broker again.
+        """
+        qos = self._consumer.qos
+        while self._is_current and qos.prev != qos.value:
+            qos.update()
 
     def _send(self, messages: list[Held]) -> None:
         self._handle_batch(

@@ -167,3 +167,18 @@ def test_messages_with_many_commands_have_transactions_of_their_own(
     assert not accept(door, small[0], message(commands=many), small[1])
     assert pipeline.value(COUNT) == MAX_COMMANDS + 2
     assert pipeline.value(TRANSACTIONS) == 3
+
+
+def test_a_batch_waits_only_once_for_a_database_that_is_unreachable(
+    pipeline: Pipeline, door: MessageDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[int] = []
+
+    def lose(_: Any, submissions: Any) -> Any:
+        attempts.append(len(submissions))
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(queue_messages, "accept_group", lose)
+    many = [{"video_id": pipeline.video()}] * MAX_COMMANDS
+    assert accept(door, *(message(commands=many) for _ in range(3))) == [0, 1, 2]
+    assert attempts == [1, 1]  # the first, and its retry
