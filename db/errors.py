@@ -24,6 +24,10 @@ class DatabaseUnavailable(Exception):
     """The database cannot be reached, or rejects the connection."""
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The server did not answer in time. What was sent may have been committed."""
+
+
 class SettingsDropped(psycopg.OperationalError):
     """A connection pooler between us and the server keeps our settings from it."""
 
@@ -75,9 +79,15 @@ def is_useless_session(error: BaseException) -> bool:
     return state in (_READ_ONLY, *_MIXED_UP) or _is_plan_outdated(error)
 
 
+def is_silent(error: BaseException) -> bool:
+    """Whether the server gave no answer. Another attempt may wait as long for none."""
+    cause = getattr(error, "orig", None) or error
+    return isinstance(cause, NoAnswer | errors.ConnectionTimeout)
+
+
 def is_lost_session(error: BaseException) -> bool:
     """Whether another session may succeed at once."""
-    return is_away(error) or is_useless_session(error)
+    return is_useless_session(error) or (is_away(error) and not is_silent(error))
 
 
 def is_passing(error: BaseException) -> bool:
@@ -92,7 +102,7 @@ def is_passing(error: BaseException) -> bool:
         errors.UndefinedFunction,
         errors.UndefinedTable,
     )
-    return is_lost_session(error) or isinstance(error, passing)
+    return is_away(error) or is_useless_session(error) or isinstance(error, passing)
 
 
 def _is_plan_outdated(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from psycopg.waiting import wait_async
 from sqlalchemy import Engine
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
-from db.errors import is_lost_session
+from db.errors import NoAnswer, is_lost_session
 from db.session import Connection, Session, get_family
 
 P = ParamSpec("P")
@@ -26,7 +26,7 @@ class LoopSession(Session):
     """A session that waits for the server on the event loop."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for the server. Raises OperationalError, and closes, if it does not answer."""
+        """Wait for the server. Raises NoAnswer, and closes, if it does not answer in time."""
         if timeout is not None or not in_greenlet():
             return super().wait(gen, interval, timeout)
         limit = self.family.answer_seconds
@@ -34,7 +34,7 @@ class LoopSession(Session):
             return await_(wait_async(gen, self.pgconn.socket, limit, limit))
         except errors._WaitTimeout:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - it has no public name
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer for {limit:g} s") from None
+            raise NoAnswer(f"no answer for {limit:g} s") from None
 
 
 class LoopPool:

@@ -1,5 +1,6 @@
 """Sessions: the engine, and a transaction on the driver's own connection."""
 
+import select
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy import Connection as SqlalchemyConnection
 from sqlalchemy.exc import DisconnectionError
 
-from db.errors import SettingsDropped, is_away, is_useless_session
+from db.errors import NoAnswer, SettingsDropped, is_away, is_useless_session
 
 T = TypeVar("T")
 Connection = psycopg.Connection[TupleRow]
@@ -53,9 +54,10 @@ _KEEPALIVES = {
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "tcp_user_timeout": 12_000,
 }
-"""How the client notices a lost server, in seconds but for the last one (ms)."""
+"""How the client notices a lost server, in seconds but for the last one (ms). That one is longer
+than the API waits for an answer: both ends would be different errors."""
 _MARK = "publisher.direct"
 """A setting without effect: where it is missing, a connection pooler has dropped the settings."""
 
@@ -116,6 +118,18 @@ class Session(psycopg.Connection[TupleRow]):
         """Whether it was opened before a failover."""
         return self.opened_at <= self.family.replaced_at
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server has ended it: only then does an idle session have something to read.
+
+        No round trip.
+        """
+        if self.closed:
+            return True
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def apply_settings(self) -> None:
         """Begin a transaction with the settings, if they could not be sent with the connection."""
         if self.family.settings:
@@ -133,7 +147,7 @@ class Session(psycopg.Connection[TupleRow]):
         return self.closed or self.broken or is_away(error)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        """Wait for the server. Raises OperationalError, and closes, if it does not answer."""
+        """Wait for the server. Raises NoAnswer, and closes, if it does not answer in time."""
         if timeout is not None or self.waits_for_ever:
             return super().wait(gen, interval, timeout)
         limit = self.family.answer_seconds
@@ -141,7 +155,7 @@ class Session(psycopg.Connection[TupleRow]):
             return super().wait(gen, interval, limit)
         except errors._WaitTimeout:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - it has no public name
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer for {limit:g} s") from None
+            raise NoAnswer(f"no answer for {limit:g} s") from None
 
 
 def connect(
@@ -182,9 +196,8 @@ def connect(
         pool_size=pool_size,
         max_overflow=10,
         pool_timeout=CONNECT_SECONDS,
-        pool_pre_ping=True,
     )
-    event.listen(engine, "checkout", _refuse_stale_session)
+    event.listen(engine, "checkout", _refuse_useless_session)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -292,9 +305,12 @@ def _begin(connection: SqlalchemyConnection) -> None:
     cast("Session", connection.connection.driver_connection).apply_settings()
 
 
-def _refuse_stale_session(session: Session, *_: object) -> None:
-    """Have the pool replace a session that was opened before a failover."""
-    if session.is_stale:
+def _refuse_useless_session(session: Session, *_: object) -> None:
+    """Have the pool replace a session that was opened before a failover, or has ended.
+
+    A ping would cost a round trip, and another wait for a server that does not answer.
+    """
+    if session.is_stale or session.has_ended:
         raise DisconnectionError
 
 

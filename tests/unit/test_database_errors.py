@@ -5,7 +5,7 @@ import pytest
 from psycopg import errors
 from sqlalchemy.exc import OperationalError
 
-from db.errors import describe_error, is_away
+from db.errors import NoAnswer, describe_error, is_away, is_lost_session, is_passing
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,10 @@ def test_an_answer_that_belongs_to_no_statement_is_a_lost_connection(
     error: Exception, expected: bool
 ) -> None:
     assert is_away(error) is expected
+
+
+@pytest.mark.parametrize("error", [NoAnswer("no answer for 10 s"), errors.ConnectionTimeout()])
+def test_no_answer_passes_but_another_session_would_wait_as_long(error: Exception) -> None:
+    assert is_away(error)
+    assert is_passing(error)
+    assert not is_lost_session(error)

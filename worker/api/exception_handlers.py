@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from db.errors import DATABASE_ERRORS, is_passing
+from db.errors import DATABASE_ERRORS, NoAnswer, is_passing
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from worker.api import problems
@@ -28,6 +28,12 @@ from worker.webhooks.endpoints import EndpointInvalid
 
 MAX_INVALID = 100
 """How many errors of validation one answer lists."""
+
+NO_ANSWER = (
+    "The database does not answer. Whether the request took effect is not known: with the same"
+    " Idempotency-Key it can be sent again. Try again in a few seconds."
+)
+"""The detail where a commit may have been sent."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -140,7 +146,7 @@ def _from_database(error: Exception) -> ApiProblem:
     if not is_passing(error):
         return _to_bug(error)
     log.error("database.away", error=str(error))
-    return ApiProblem(problems.DATABASE_AWAY)
+    return ApiProblem(problems.DATABASE_AWAY, NO_ANSWER if isinstance(error, NoAnswer) else None)
 
 
 def _in_bulk(request: Request, index: int, error: FieldError) -> FieldError:

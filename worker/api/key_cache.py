@@ -10,6 +10,7 @@ from contextvars import Context
 from dataclasses import dataclass
 
 from db import api_keys
+from db.errors import is_silent
 from db.loop_sessions import LoopPool
 from schemas.values.caller import Caller
 from worker.operations.api_keys import to_digest
@@ -81,7 +82,11 @@ class KeyCache:
         try:
             found = await self._pool.read(api_keys.find_all, list(self._in_flight))
         except Exception as error:  # noqa: BLE001 - the requests that wait raise it
-            for each in self._in_flight.values():
+            failed = list(self._in_flight.values())
+            if is_silent(error):  # the others have waited for the same server
+                failed += self._asked.values()
+                self._asked = {}
+            for each in failed:
                 each.set_exception(error)
             return
         for digest, waiting in self._in_flight.items():

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from psycopg.errors import UniqueViolation
 
-from db.errors import is_away, is_lost_session
+from db.errors import is_away, is_lost_session, is_silent
 from db.loop_sessions import LoopPool
 from schemas.command import PublishRequest
 from worker.enqueue.accept import Outcome, accept_again, accept_group, log_accepted
@@ -52,7 +52,7 @@ class _Waiting:
             self.outcome.set_exception(outcome)
 
 
-Commit = Callable[[Sequence[_Waiting]], Coroutine[Any, Any, None]]
+Commit = Callable[[Sequence[_Waiting]], Coroutine[Any, Any, Exception | None]]
 
 
 class GroupCommit:
@@ -85,17 +85,24 @@ class GroupCommit:
         while tasks := [*self._plain.tasks, *self._waits_for_locks.tasks, *self._retries]:
             await asyncio.wait(tasks)
 
-    async def _commit(self, group: Sequence[_Waiting]) -> None:
-        """Accept a group in one transaction. A group that fails is retried in a task of its own."""
+    async def _commit(self, group: Sequence[_Waiting]) -> Exception | None:
+        """Accept a group in one transaction. A group that fails is retried in a task of its own.
+
+        Returns the error of a server that does not answer: that is not retried.
+        """
         try:
             await self._accept(group, accept_group)
         except Exception as error:  # noqa: BLE001 - each submission is retried, and gets its error
+            if is_silent(error):
+                _answer_all(group, error)
+                return error
             if len(group) == 1 and not is_lost_session(error):
                 group[0].answer(error)
-                return
+                return None
             task = asyncio.create_task(self._retry(group, error))
             self._retries.add(task)
             task.add_done_callback(self._retries.discard)
+        return None
 
     async def _accept(
         self, group: Sequence[_Waiting], accept: Callable[..., list[Outcome]]
@@ -167,7 +174,8 @@ class _Lane:
 
     async def _commit_all(self) -> None:
         while group := self._take():
-            await self._commit(group)
+            if silence := await self._commit(group):
+                _answer_all(self._waiting, silence)  # they have waited for the same server
         # Here, and not when the task is seen to be done: a caller may come in between.
         self._is_committing = False
 

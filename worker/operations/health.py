@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from db.commands import claim
-from db.errors import DATABASE_ERRORS, describe_error
+from db.errors import DATABASE_ERRORS, describe_error, is_away
 from db.revision import find_missing_schema, is_migrated
 from db.session import transaction
 from db.videos import facts_and_release
@@ -45,6 +45,8 @@ class Check:
     detail: str
     error: str | None = None
     """What the part answered, for the operator alone."""
+    is_away: bool = False
+    """Whether it is unreachable, so that nothing else asks it."""
 
 
 def leave_heartbeat(waker: Waker) -> None:
@@ -67,14 +69,21 @@ def examine(
 
     `amqp_url`: of the outlet `amqp`, if there is one.
     """
+    database = _check_database(engine)
     return [
-        _check_database(engine),
+        database,
         _check_redis(redis),
         _check_broker(broker_url),
         _check_worker(redis),
-        _check_schedule(engine, canary_video_id),
-        _check_inbox(engine),
-        _check_stream(engine, redis),
+        *(
+            [_to_unknown("schedule"), _to_unknown("inbox"), _to_unknown("stream")]
+            if database.is_away
+            else [
+                _check_schedule(engine, canary_video_id),
+                _check_inbox(engine),
+                _check_stream(engine, redis),
+            ]
+        ),
         *([_check_amqp(amqp_url)] if amqp_url else []),
     ]
 
@@ -116,7 +125,12 @@ def _check_broker(broker_url: str) -> Check:
 
 
 def _to_failed(name: str, error: Exception) -> Check:
-    return Check(name=name, ok=False, detail=type(error).__name__, error=describe_error(error))
+    detail, text = type(error).__name__, describe_error(error)
+    return Check(name=name, ok=False, detail=detail, error=text, is_away=is_away(error))
+
+
+def _to_unknown(name: str) -> Check:
+    return Check(name=name, ok=False, detail="Unknown: the database cannot be read.")
 
 
 def _check_worker(redis: Redis) -> Check:
@@ -138,7 +152,7 @@ def _check_schedule(engine: Engine, canary_video_id: int | None) -> Check:
     try:
         ok, detail = canary.check_canary(engine, canary_video_id)
     except DATABASE_ERRORS:
-        return Check(name="schedule", ok=False, detail="Unknown: the database cannot be read.")
+        return _to_unknown("schedule")
     return Check(name="schedule", ok=ok, detail=detail)
 
 
@@ -147,7 +161,7 @@ def _check_inbox(engine: Engine) -> Check:
         with transaction(engine) as tx:
             seconds = claim.read_lateness(tx)
     except DATABASE_ERRORS:
-        return Check(name="inbox", ok=False, detail="Unknown: the database cannot be read.")
+        return _to_unknown("inbox")
     detail = f"The oldest due command has waited for {seconds:.1f} s."
     return Check(name="inbox", ok=seconds <= LATE_SECONDS, detail=detail)
 

@@ -1,0 +1,80 @@
+"""A database that accepts what is sent and does not answer: 503 after one limit, not after two."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from db.session import get_family, transaction
+from tests.support.api import Api
+from tests.support.frozen import frozen_postgres
+from worker.api import key_cache
+
+LIMIT = 1.0
+"""Seconds."""
+LATE = 4.0
+"""A retry would connect, and give up after 5 seconds more."""
+
+Call = Callable[[Api, int], Any]
+CALLS: dict[str, Call] = {
+    "publish": lambda api, video: api.post(f"/videos/{video}/publish/"),
+    "with_a_key": lambda api, video: api.post(
+        f"/videos/{video}/publish/", headers={"Idempotency-Key": "k"}
+    ),
+    "bulk": lambda api, video: api.post(
+        "/publish-commands", json={"commands": [{"video_id": video}] * 60}
+    ),
+    "list": lambda api, _: api.get("/publish-commands"),
+    "redirect": lambda api, _: api.call("GET", "/v/a/b-k3v9x2a7qd5mp", "publish"),
+}
+
+
+def time_call(call: Call, api: Api, video: int) -> tuple[Any, float]:
+    """The answer, and how many seconds it took."""
+    started = time.monotonic()
+    answer = call(api, video)
+    return answer, time.monotonic() - started
+
+
+@pytest.mark.parametrize("kept_seconds", [0.0, 3600.0], ids=["look_up", "kept_key"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_requests_are_answered_after_one_limit(
+    api: Api,
+    admin: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Call,
+    kept_seconds: float,
+) -> None:
+    monkeypatch.setattr(key_cache, "KEPT_SECONDS", kept_seconds)
+    monkeypatch.setattr(key_cache, "REFRESHED_AFTER", kept_seconds)
+    video = api.video()
+    for prepare in CALLS.values():
+        prepare(api, video)
+    with transaction(api.engine), transaction(api.engine), transaction(api.engine):
+        pass  # each call has a session that is open
+    get_family(api.engine).answer_seconds = LIMIT
+    with ThreadPoolExecutor(3) as pool, frozen_postgres(admin):
+        # Two of the three arrive while the first one waits for the server.
+        running = [pool.submit(time_call, call, api, video) for _ in range(3)]
+        done = [each.result() for each in running]
+    for answer, seconds in done:
+        assert LIMIT / 2 < seconds < LATE
+        assert (answer.status_code, answer.json()["type"]) == (503, "/problems/database-away")
+        assert "Whether the request took effect is not known" in answer.json()["detail"]
+    assert call(api, video).status_code < 500, "the next request finds the server again"
+
+
+def test_the_readiness_of_a_silent_database_is_known_after_one_limit(
+    api: Api, admin: psycopg.Connection
+) -> None:
+    assert api.call("GET", "/readyz", None).json()["checks"][0]["ok"]
+    get_family(api.engine).answer_seconds = LIMIT
+    with frozen_postgres(admin):
+        answer, seconds = time_call(lambda api, _: api.call("GET", "/readyz", None), api, 0)
+    checks = {check["name"]: check["detail"] for check in answer.json()["checks"]}
+    assert checks["database"] == "NoAnswer"
+    assert checks["stream"] == "Unknown: the database cannot be read."
+    assert seconds < LATE
