@@ -80,9 +80,12 @@ def is_useless_session(error: BaseException) -> bool:
 
 
 def is_silent(error: BaseException) -> bool:
-    """Whether the server gave no answer. Another attempt may wait as long for none."""
+    """Whether the wait for the server, or for a pooled connection, took too long.
+
+    Another attempt may wait as long.
+    """
     cause = getattr(error, "orig", None) or error
-    return isinstance(cause, NoAnswer | errors.ConnectionTimeout)
+    return isinstance(cause, NoAnswer | errors.ConnectionTimeout | PoolTimeout)
 
 
 def is_lost_session(error: BaseException) -> bool:

@@ -163,6 +163,7 @@ def connect(
     *,
     platform_schema: str = "public",
     pool_size: int = 5,
+    overflow: int = 10,
     through_pooler: bool = False,
     writes: bool = True,
     statement_seconds: float = STATEMENT_SECONDS,
@@ -172,7 +173,8 @@ def connect(
     `database_url` is libpq's (several hosts are allowed) or SQLAlchemy's; its parameters override
     ours, and its `options` are added to ours. No connection is opened yet. `through_pooler`:
     nothing is kept in a session, because each transaction may run in another one. `writes`: a
-    read-only server is refused. `statement_seconds` limits a statement and, from PostgreSQL 17 on,
+    read-only server is refused. `overflow`: connections that may be opened above `pool_size`, and
+    are closed after their use. `statement_seconds` limits a statement and, from PostgreSQL 17 on,
     a transaction.
 
     Raises psycopg.ProgrammingError if the URL is not valid.
@@ -194,7 +196,8 @@ def connect(
         creator=lambda: Session.open(family),
         execution_options={_FAMILY: family},
         pool_size=pool_size,
-        max_overflow=10,
+        max_overflow=overflow,
+        pool_use_lifo=True,  # the sessions in use are few, with their prepared statements
         pool_timeout=CONNECT_SECONDS,
     )
     event.listen(engine, "checkout", _refuse_useless_session)

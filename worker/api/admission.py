@@ -16,8 +16,10 @@ from schemas.values.caller import Caller
 from worker.api.problems import OVERLOADED, TOO_MANY_REQUESTS, ApiProblem
 
 AT_ONCE = 4
-"""Requests of one workspace that are worked on at once, of the 15 that the database connections
-allow; further ones wait for their turn."""
+"""Requests of one workspace that are worked on at once; further ones wait for their turn."""
+ALL_AT_ONCE = 20
+"""Requests of all callers that are worked on at once. Ten of them may be tests of webhooks, which
+need no database connection most of the time."""
 TURN_SECONDS = 10.0
 """The longest wait for a turn."""
 
@@ -36,6 +38,8 @@ class Limits:
     """Requests in a second, on average."""
     burst: int
     """Requests at once after a pause."""
+    at_once: int = AT_ONCE
+    """Requests that are worked on at the same time."""
 
 
 MIB = 1024 * 1024
@@ -48,7 +52,12 @@ WORKSPACE = Limits(
 PUBLIC = Limits(owner="This address", requests=400, body_bytes=MIB, per_second=20_000, burst=20_000)
 """A route that needs no key. No rate: a probe must not fail because others call it too."""
 PROCESS = Limits(
-    owner="This server", requests=3_000, body_bytes=256 * MIB, per_second=20_000, burst=20_000
+    owner="This server",
+    requests=3_000,
+    body_bytes=256 * MIB,
+    per_second=20_000,
+    burst=20_000,
+    at_once=ALL_AT_ONCE,
 )
 
 
@@ -57,7 +66,7 @@ class UsageAccount:
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.limits = limits
-        self.slots = asyncio.Semaphore(AT_ONCE)
+        self.slots = asyncio.Semaphore(limits.at_once)
         self.requests = 0
         self.body_bytes = 0
         self._clock = clock
@@ -92,7 +101,8 @@ class UsageAccount:
 
     def refuse_wait(self) -> ApiProblem:
         """The problem of a request whose turn has not come."""
-        return self._refuse(f"has had {AT_ONCE} requests worked on for {TURN_SECONDS:.0f} seconds")
+        at_once = self.limits.at_once
+        return self._refuse(f"has had {at_once} requests worked on for {TURN_SECONDS:.0f} seconds")
 
     def _refuse(self, reason: str) -> ApiProblem:
         if self.limits.owner == PROCESS.owner:
@@ -106,19 +116,18 @@ class Turn:
 
     def __init__(self) -> None:
         self._accounts: list[UsageAccount] = []
-        self._slots_of: UsageAccount
+        self._slots_of: list[UsageAccount] = []
+        self._held: list[UsageAccount] = []
         self._body_bytes = 0
-        self._works = False
 
     def join(self, account: UsageAccount) -> None:
         """Be counted in an account. Raises ApiProblem."""
         account.begin()
         self._accounts.append(account)
-        self._slots_of = account
 
-    def use_slots_of(self, account: UsageAccount) -> None:
-        """Wait for a slot of an account without being counted in it."""
-        self._slots_of = account
+    def use_slots_of(self, *accounts: UsageAccount) -> None:
+        """Wait for a slot of each account, in this order, counted in it or not."""
+        self._slots_of = list(accounts)
 
     def add_body(self, size: int) -> None:
         """Count a part of the body. Raises ApiProblem."""
@@ -135,9 +144,9 @@ class Turn:
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[None]:
-        """Run the block when one of the slots is free. Raises ApiProblem."""
-        await self._start()
+        """Run the block when the slots are free. Raises ApiProblem."""
         try:
+            await self._start()
             yield
         finally:
             self._stop()
@@ -150,19 +159,19 @@ class Turn:
         await self._start()
 
     async def _start(self) -> None:
-        account = self._slots_of
         try:
             async with asyncio.timeout(TURN_SECONDS):
-                await account.slots.acquire()
+                for account in self._slots_of:
+                    await account.slots.acquire()
+                    self._held.append(account)
         except TimeoutError:
-            is_counted = account in self._accounts
-            raise account.refuse_wait() if is_counted else ApiProblem(OVERLOADED) from None
-        self._works = True
+            missing = self._slots_of[len(self._held)]
+            is_counted = missing in self._accounts
+            raise missing.refuse_wait() if is_counted else ApiProblem(OVERLOADED) from None
 
     def _stop(self) -> None:
-        if self._works:
-            self._works = False
-            self._slots_of.slots.release()
+        while self._held:
+            self._held.pop().slots.release()
 
 
 def current_turn(request: Request) -> Turn:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from db.loop_sessions import LoopPool
 from worker.api import exception_handlers
-from worker.api.admission import Admission
+from worker.api.admission import ALL_AT_ONCE, Admission
 from worker.api.direct_publish import PublishApi
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
@@ -29,8 +29,8 @@ from worker.api.routes import (
     webhooks,
 )
 from worker.api.shutdown import call_on_shutdown
-from worker.api.streaming.tail import Tail
-from worker.api.webhook_quotas import WebhookQuotas
+from worker.api.streaming.tail import CATCHING_UP, Tail
+from worker.api.webhook_quotas import TESTS_AT_ONCE, WebhookQuotas
 from worker.enqueue.group_commit import SESSIONS, GroupCommit
 from worker.runtime import logs
 from worker.runtime.background_waker import BackgroundWaker
@@ -41,6 +41,9 @@ from worker.runtime.startup import check_database, check_settings
 
 STATEMENT_SECONDS = 5.0
 """A caller waits for the answer, and other callers for the connection."""
+CONNECTIONS = ALL_AT_ONCE - TESTS_AT_ONCE + CATCHING_UP + 2
+"""Of the pool for threads, a fixed number: for the requests that are worked on at once, for readers
+that catch up, and for the tails of events and outcomes."""
 
 
 def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
@@ -102,7 +105,9 @@ def _open() -> Runtime:
         check_settings(settings)
         logs.configure(settings.log_format, settings.log_level)
         _raise_file_limit()
-        opened = Runtime.open(settings, statement_seconds=STATEMENT_SECONDS)
+        opened = Runtime.open(
+            settings, statement_seconds=STATEMENT_SECONDS, pool_size=CONNECTIONS, overflow=0
+        )
         check_database(opened.engine)
         opened.waker.wake()  # connects to the broker, so that the first caller does not wait for it
     except Exception as error:

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import iter_route_contexts
 from psycopg.errors import LockNotAvailable, QueryCanceled
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -59,6 +60,7 @@ _KINDS: dict[type[Exception], ProblemKind] = {
 _GENERAL_KINDS: dict[type[Exception], ProblemKind] = {
     LockNotAvailable: problems.BUSY,
     QueryCanceled: problems.TOO_SLOW,
+    PoolTimeout: problems.OVERLOADED,
     TooManyReaders: problems.TOO_MANY_READERS,
     ClientDisconnect: problems.MALFORMED_REQUEST,  # the client has left
 }

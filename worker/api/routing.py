@@ -5,6 +5,7 @@ It adds each route with and without a trailing slash.
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from json import JSONDecodeError
 from typing import Any
 
@@ -13,12 +14,16 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
+from db.errors import DATABASE_ERRORS, is_lost_session
 from worker.api.admission import Admission, Turn, current_turn
 from worker.api.auth import Identifier, find_identifier, identify_reader
 from worker.api.problems import ApiProblem
 from worker.api.request_limits import check_structure, read_body
 
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+"""Methods that only read."""
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class StrictRequest(Request):
 class GuardedRoute(APIRoute):
     """A route that checks the limits and the key before it reads the body with `StrictRequest`."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """FastAPI's own handler, called when the request may be worked on."""
         handle = super().get_route_handler()
         identifier = find_identifier(self.dependant)
@@ -68,7 +73,7 @@ class GuardedRoute(APIRoute):
         async def work(request: Request, body: bytes) -> Response:
             try:
                 async with current_turn(request).working():
-                    return await handle(StrictRequest(request, body))
+                    return await _repeat_read(handle, StrictRequest(request, body))
             except HTTPException as error:  # FastAPI's answer to an error in `json`
                 if isinstance(error.__cause__, ApiProblem):
                     raise error.__cause__ from None
@@ -82,11 +87,22 @@ class GuardedRoute(APIRoute):
         turn.join(admission.process)
         caller = request.state.caller = await identifier(request) if identifier else None
         accounts = admission.accounts(caller, self.path)
+        needs_database = identifier is not None or not iscoroutinefunction(self.endpoint)
+        turn.use_slots_of(accounts[-1], *([admission.process] if needs_database else []))
         if identifier is identify_reader:  # no rate: EventSource gives up for good after a 429
-            turn.use_slots_of(accounts[-1])
             return
         for account in accounts:
             turn.join(account)
+
+
+async def _repeat_read(handle: Handler, request: Request) -> Response:
+    """Handle a request; one that only reads again, if its session was lost."""
+    try:
+        return await handle(request)
+    except DATABASE_ERRORS as error:
+        if request.method not in WITHOUT_BODY or not is_lost_session(error):
+            raise
+    return await handle(request)
 
 
 class Router(APIRouter):

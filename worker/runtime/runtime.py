@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from celery import Celery
 from redis import Redis
 from sqlalchemy import Engine
 
-from db.session import STATEMENT_SECONDS
 from worker.runtime.database import open_engine
 from worker.runtime.producer import make_producer, send_wake_up
 from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
@@ -35,20 +34,19 @@ class Runtime:
         cls,
         settings: Settings | None = None,
         producer: Celery | None = None,
-        *,
-        statement_seconds: float = STATEMENT_SECONDS,
+        **options: Any,
     ) -> Self:
         """Make a runtime from `settings` (default: the environment's).
 
-        `producer` sends the wake-ups; by default a Celery app of its own. `statement_seconds`
-        limits each statement.
+        `producer` sends the wake-ups; by default a Celery app of its own. `options` are those of
+        `open_engine`.
         Raises SettingsError if DATABASE_URL or REDIS_URL is not set.
         """
         settings = settings or Settings()
         silence = Silence(settings.redis())
         return cls(
             settings=settings,
-            engine=open_engine(settings, statement_seconds=statement_seconds),
+            engine=open_engine(settings, **options),
             redis=open_redis(settings.redis(), silence),
             waker=Waker(
                 redis=open_hint_redis(settings.redis(), silence),

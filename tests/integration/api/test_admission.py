@@ -186,3 +186,19 @@ def blocked(api: Api) -> int:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
+
+
+def test_more_requests_than_are_worked_on_at_once_are_refused_and_health_is_not(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "TURN_SECONDS", 0.1)
+    assert api.client is not None
+    app: Any = api.client.app
+    assert api.get(LIST).status_code == 200
+    app.state.admission.process.slots = asyncio.Semaphore(0)
+    answer = api.get(LIST)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json()["type"] == "/problems/overloaded"
+    assert api.call("GET", "/healthz", None).status_code == 200
+    app.state.admission.process.slots = asyncio.Semaphore(1)
+    assert [api.get(LIST).status_code for _ in range(3)] == [200, 200, 200]
