@@ -99,7 +99,8 @@ def test_an_unreadable_unacknowledged_message_does_not_end_the_workers(
     send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
     wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
     assert count_quarantined(pipeline) == len(unreadable)
-    assert not pipeline.redis.zcard("publish-worker:celery:unacked_index")
+    index = "publish-worker:celery:unacked_index"
+    wait_until(lambda: not pipeline.redis.zcard(index), "the message to be acknowledged")
     assert worker.is_running
 
 

@@ -59,14 +59,18 @@ return at
 
 # KEYS: the stream, RELAYED. ARGV[1]: the position of the first event, ARGV[2]: the id of the event
 # before it. Then pairs (position, event). Appends them if the event before them is the last entry,
-# and nothing but a relay has appended it. Returns 1, also if all of them are there; else 0.
+# and nothing but a relay has appended it. Returns 1, also if the last one is there already; else 0.
 APPEND_NEXT = """
 local entry = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local relayed = tonumber(redis.call('GET', KEYS[2]) or '')
 if not entry or not relayed then return 0 end
 local at = tonumber(string.match(entry[1], '^(%d+)-0$'))
 if at ~= relayed then return 0 end
-if at >= tonumber(ARGV[#ARGV - 1]) then return 1 end
+if at >= tonumber(ARGV[#ARGV - 1]) then
+    local id = ARGV[#ARGV - 1] .. '-0'
+    local there = redis.call('XRANGE', KEYS[1], id, id)[1]
+    return there and there[2][2] == ARGV[#ARGV] and 1 or 0
+end
 if at ~= tonumber(ARGV[1]) - 1 then return 0 end
 if not string.find(entry[2][2], '"id": "' .. ARGV[2] .. '"', 1, true) then return 0 end
 for i = 3, #ARGV, 2 do
@@ -173,7 +177,7 @@ def append_next(redis: Redis, recorded: Recorded, base_url: str) -> bool:
     """
     if recorded.previous_id is None:
         return False
-    arguments: list[str | int] = [recorded.events[0].position, str(recorded.previous_id)]
+    arguments: list[str | int] = [recorded.events[0].position, recorded.previous_id]
     for event in recorded.events:
         arguments += (event.position, to_cloud_event(event, base_url))
     append = redis.register_script(APPEND_NEXT)
@@ -230,13 +234,13 @@ def _is_confirmed(end: StreamEnd, events: list[RecordedEvent]) -> bool:
     """Whether the outbox has the event at the stream's end."""
     if end.position == 0:
         return True
-    return bool(events) and (events[0].position, str(events[0].id)) == (end.position, end.event_id)
+    return bool(events) and (events[0].position, events[0].id) == (end.position, end.event_id)
 
 
 def _drop_last_appended(end: StreamEnd, events: list[RecordedEvent]) -> list[RecordedEvent]:
     """Return the events after the stream's end. Raises StreamAhead if the one at it differs."""
     if not events or events[0].position != end.position:
         return events
-    if end.event_id is not None and str(events[0].id) != end.event_id:
+    if end.event_id is not None and events[0].id != end.event_id:
         raise StreamAhead
     return events[1:]

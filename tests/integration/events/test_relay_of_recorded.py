@@ -102,3 +102,16 @@ def test_a_stream_of_another_outbox_is_refused(pipeline: Pipeline, outlet: Strea
     with pytest.raises(StreamAhead):
         outlet.relay(recorded)
     assert ids(pipeline.redis) == positions(2)
+
+
+def test_other_events_at_the_same_positions_are_refused(
+    pipeline: Pipeline, outlet: StreamOutlet
+) -> None:
+    """The database was restored: the stream is as far as what is recorded, with other events."""
+    outlet.relay(record(pipeline, 2))
+    pipeline.execute("DELETE FROM publisher.outbox_event WHERE position > 1")
+    pipeline.execute("UPDATE publisher.event_position SET position = 1")
+    recorded = record(pipeline, 2)
+    with pytest.raises(StreamAhead):
+        outlet.relay(recorded)
+    assert ids(pipeline.redis) == positions(3)
