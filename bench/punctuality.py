@@ -111,9 +111,12 @@ class Scenario:
 
     @property
     def excess(self) -> int:
-        """The most rows that a claim read beyond those that it took and some for each of them."""
+        """The most rows that a claim read beyond those that it took and some for each of them.
+
+        Those that it took are read twice: a claim first counts whether more are due than fit.
+        """
         return max(
-            each.read + max(0, each.looked_up - LOOKED_UP * each.taken) - each.taken
+            each.read + max(0, each.looked_up - LOOKED_UP * each.taken) - 2 * each.taken
             for each in self.claims
         )
 
