@@ -62,7 +62,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         bound_connections()
         app.state.admission = Admission()
-        with _short_turns(), await to_thread.run_sync(open_runtime or _open) as opened:
+        with _frequent_interrupts(), await to_thread.run_sync(open_runtime or _open) as opened:
             app.state.runtime = opened
             pool = LoopPool(opened.engine, SESSIONS + 1)  # one more for the look-ups of keys
             waker = BackgroundWaker(opened.waker)
@@ -105,8 +105,8 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
 
 
 @contextmanager
-def _short_turns() -> Generator[None]:
-    """Let threads take turns with the event loop more often than Python does."""
+def _frequent_interrupts() -> Generator[None]:
+    """Interrupt threads for the event loop more often than Python does."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(THREAD_SECONDS)
     try:
