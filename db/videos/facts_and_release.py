@@ -85,6 +85,13 @@ WHERE v.id = ANY(%(ids)s::bigint[])
 # Use generic plans in this transaction.
 KEEP_PLANS = "SET LOCAL plan_cache_mode = force_generic_plan"
 
+# Look up each row of a batch in an index from here on. A plan that was made while the inbox was
+# small would read all of it for each batch, as long as the session keeps it.
+LOOK_UP = """
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true)
+"""
+
 # The names of the ids that a batch's edits refer to.
 READ_NAMES = """
 SELECT 'category', id::bigint, name::text FROM category WHERE id = ANY(%(categories)s::bigint[])
@@ -169,18 +176,23 @@ released AS (
         withdrawn_at = excluded.withdrawn_at
 ),
 pointless AS (
-    SELECT c.id FROM publisher.publish_command c
-    WHERE c.video_id IN (SELECT video_id FROM changed WHERE withdrawn_at IS NULL)
-      AND c.state = 'scheduled' AND c.action = 'publish' AND c.due_at > now()
-      AND c.edits IS NULL AND c.expected_revision IS NULL AND c.expected_etag IS NULL
-      AND c.id NOT IN (SELECT id FROM decided)
-      AND NOT EXISTS (
-          SELECT FROM publisher.publish_command u
-          WHERE u.video_id = c.video_id AND u.action = 'unpublish'
-            AND u.state IN ('scheduled', 'waiting') AND u.due_at <= c.due_at
-            AND u.id NOT IN (SELECT id FROM decided WHERE ended)
-      )
-    FOR UPDATE OF c SKIP LOCKED
+    SELECT later.id FROM changed CROSS JOIN LATERAL (
+        SELECT c.id FROM publisher.publish_command c
+        -- As a pair, so that no plan reads all scheduled commands and filters.
+        WHERE c.video_id = changed.video_id AND (c.video_id, c.due_at) > (changed.video_id, now())
+          AND c.state = 'scheduled' AND c.action = 'publish'
+          AND c.edits IS NULL AND c.expected_revision IS NULL AND c.expected_etag IS NULL
+          AND c.id NOT IN (SELECT id FROM decided)
+          AND NOT EXISTS (
+              SELECT FROM publisher.publish_command u
+              WHERE u.video_id = c.video_id AND u.action = 'unpublish'
+                AND (u.video_id, u.due_at) <= (c.video_id, c.due_at)
+                AND u.state IN ('scheduled', 'waiting')
+                AND u.id NOT IN (SELECT id FROM decided WHERE ended)
+          )
+        FOR UPDATE SKIP LOCKED
+    ) later
+    WHERE changed.withdrawn_at IS NULL
 ),
 spared AS (
     UPDATE publisher.publish_command c SET
@@ -216,7 +228,8 @@ follower AS (
         c.patient_until
     )) AS due_at
     FROM asked JOIN publisher.publish_command c
-      ON c.video_id = asked.video_id AND c.state = 'waiting' AND c.due_at < asked.due_at
+      ON c.video_id = asked.video_id AND (c.video_id, c.due_at) < (asked.video_id, asked.due_at)
+     AND c.state = 'waiting'
     WHERE c.id <> ALL(asked.ids)
     LIMIT %(limit)s
     FOR UPDATE OF c SKIP LOCKED
@@ -276,6 +289,7 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> Recorded | None:
         "unchanged_detail": detail,
     }
     with tx.pipeline():
+        tx.execute(LOOK_UP)
         if edits:
             tx.execute(EDIT_VIDEOS, {"edits": to_json(edits).decode()})
             tags = to_json([_to_tags(edit) for edit in edits if "tags" in edit["new"]]).decode()

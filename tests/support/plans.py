@@ -21,6 +21,8 @@ SETTINGS = {
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_format": "json",
+    "auto_explain.log_analyze": "on",
+    "auto_explain.log_timing": "off",
     "auto_explain.log_nested_statements": "on",
 }
 START = " plan:"
@@ -38,6 +40,14 @@ class Plan:
         for node in _nodes(self.root):
             if "Relation Name" in node and "Scan" in node["Node Type"]:
                 yield node["Relation Name"], node["Node Type"]
+
+    def count_read(self, table: str) -> float:
+        """Return how many rows of a table the scans have read, those that they dropped included."""
+        return sum(
+            node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+            for node in _nodes(self.root)
+            if node.get("Relation Name") == table and "Scan" in node["Node Type"]
+        )
 
 
 @contextmanager

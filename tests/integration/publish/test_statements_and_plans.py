@@ -56,6 +56,15 @@ UPDATE publisher.event_position SET position = (SELECT max(position) FROM publis
 ANALYZE
 """
 
+# Commands of other videos that are due in an hour.
+SCHEDULE = """
+INSERT INTO publisher.publish_command
+    (id, video_id, workspace_id, trigger, asked_for, due_at, correlation_id)
+SELECT gen_random_uuid(), 1000000 + n, 1, 'api', now() + interval '1 hour',
+       now() + interval '1 hour', 'c-1'
+FROM generate_series(1, 2000) n
+"""
+
 
 @pytest.fixture
 def recorded(pipeline: Pipeline, admin: psycopg.Connection) -> Pipeline:
@@ -153,3 +162,24 @@ def test_no_large_table_is_read_from_end_to_end(large: Pipeline, videos: int) ->
         plans = plans_of(large, action)
         assert tables_read(plans) >= tables
         assert full_scans(plans) == []
+
+
+def test_commands_of_other_videos_are_not_read(recorded: Pipeline) -> None:
+    """Neither by the plans that a session made while the inbox was small, and keeps."""
+    for _ in range(10):
+        publish(recorded, 1)
+    recorded.execute(SCHEDULE)
+    recorded.accept(*make_videos(recorded, FEW))
+    plans = plans_of(recorded, recorded.run)
+    assert FEW <= sum(plan.count_read("publish_command") for plan in plans) <= 10 * FEW
+
+
+def test_the_end_of_generation_reads_the_commands_of_its_video(recorded: Pipeline) -> None:
+    videos = [recorded.video(status="in_progress") for _ in range(12)]
+    recorded.publish(*videos)
+    complete = "UPDATE video SET status = 'completed' WHERE id = %s"
+    for video in videos[1:]:
+        recorded.execute(complete, video)
+    recorded.execute(SCHEDULE)
+    plans = plans_of(recorded, lambda: recorded.execute(complete, videos[0]))
+    assert 1 <= sum(plan.count_read("publish_command") for plan in plans) <= 10
