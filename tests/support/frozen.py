@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,4 +43,5 @@ def _frozen(find: Any) -> Generator[None]:
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
-        process.send_signal(number)
+        with suppress(psutil.NoSuchProcess):  # such as a worker of autovacuum
+            process.send_signal(number)
