@@ -37,7 +37,7 @@ lint: $(DEV_STAMP) ## check format, style, types and import directions
 bench: $(BENCH_STAMP) ## measure this project and others on the same work: twenty minutes on idle cores
 	$(BIN)/python -m bench $(if $(findstring --only,$(ARGS)),,--write docs/benchmarks.md) $(ARGS)
 
-bench-quick: $(BENCH_STAMP) ## the same in about two minutes, to see that every part runs
+bench-quick: $(BENCH_STAMP) ## the same in under three minutes, to see that every part runs
 	$(BIN)/python -m bench --quick $(ARGS)
 
 asyncapi: $(DEV_STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from the models

@@ -1,7 +1,7 @@
 """`make bench`: measure, print tables with the goals, and write them as Markdown, JSON and SVG.
 
     make bench                                  twenty minutes on two idle cores
-    make bench-quick                            two minutes, to see that every part runs
+    make bench-quick                            under three minutes, to see that every part runs
     make bench ARGS=--long                      an hour and a half or more: the largest sizes
     make bench ARGS="--only throughput --runs 5"
     make bench ARGS="--only throughput --contender pgqueuer --contender this-project"
@@ -141,7 +141,7 @@ def _arguments() -> argparse.Namespace:
         f"  {name:<12} {part.title}" for name, part in PARTS.items()
     )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="two minutes, no verdict")
+    size.add_argument("--quick", action="store_true", help="under three minutes, no verdict")
     size.add_argument("--long", action="store_true", help="the largest sizes as well")
     parser.add_argument(
         "--only", action="append", choices=PARTS, help="one part; may be repeated", metavar="PART"
