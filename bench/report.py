@@ -94,14 +94,14 @@ def to_markdown(table: Table) -> str:
 
 
 def at_least(what: str, value: float | None, goal: float, unit: str = "", spread: str = "") -> Row:
-    """Return a goal that is reached from `goal` upwards. None: there is no figure."""
+    """Return a goal that is reached from `goal` upwards. None: it was not measured."""
     met = value is not None and value >= goal
     shown = "no figure" if value is None else f"{figure(value)}{unit}"
     return Row(what=what, value=shown, spread=spread, goal=f"≥ {goal:g}{unit}", met=met)
 
 
 def at_most(what: str, value: float | None, goal: float, unit: str = "", spread: str = "") -> Row:
-    """Return a goal that is reached up to `goal`. None: there is no figure."""
+    """Return a goal that is reached up to `goal`. None: it was not measured."""
     met = value is not None and value <= goal
     shown = "no figure" if value is None else f"{figure(value)}{unit}"
     return Row(what=what, value=shown, spread=spread, goal=f"≤ {goal:,g}{unit}", met=met)

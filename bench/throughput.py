@@ -184,7 +184,7 @@ def describe(outcome: Outcome) -> str:
 
 
 def goals(result: Throughput) -> list[Row]:
-    """The ratios, and what a publish of ours costs. Without contenders there is no goal."""
+    """The ratios, and what a publish of ours costs. Without contenders, no goals."""
     rows: list[Row] = []
     for other, title, goal in (
         (TEXTBOOK, "publishes a second, beside tuned Celery", GOAL_TEXTBOOK),
