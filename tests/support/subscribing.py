@@ -1,13 +1,15 @@
 """Helpers of the tests of subscribers: events on the stream, and reading them."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 from redis import Redis
 
 from tests.support.pipeline import BASE_URL, Pipeline
+from tests.support.waiting import wait_until
 from worker.events import redis_stream
 from worker.subscribe import Delivery, Subscriber
 
@@ -54,3 +56,13 @@ def patience(subscriber: Subscriber, seconds: float = 15) -> Generator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def outage_lines(logs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The lines on an outage. Whether a short lease is lost, too, depends on the machine."""
+    events = ("subscriber.unreachable", "subscriber.reachable")
+    return [line for line in logs if line["event"] in events]
+
+
+def wait_for_outage(logs: Iterable[Mapping[str, Any]]) -> None:
+    wait_until(lambda: outage_lines(logs), "the outage to be logged")
