@@ -23,9 +23,10 @@ SELECT set_config('publisher.events', %(events)s, true) IS NULL,
        set_config('publisher.event_data', %(data)s, true) IS NULL
 """
 
-# Record these events, read their last position and the id of the event before them, and commit.
-# This locks the counter row, so it comes last. The statements are one message: the server needs
-# nothing more from a client that stops here. Positions have no gaps and become visible in order.
+# Record these events, read their last position, the id of the event before them and whether an
+# endpoint is enabled, and commit. This locks the counter row, so it comes last. The statements are
+# one message: the server needs nothing more from a client that stops here. Positions have no gaps
+# and become visible in order.
 APPEND = """
 WITH counter AS (
     UPDATE publisher.event_position SET position = position + %(count)s RETURNING position
@@ -46,7 +47,7 @@ FROM counter,
           correlation_id, traceparent, data, nth);
 SELECT position, (
     SELECT id::text FROM publisher.outbox_event WHERE position = counter.position - %(count)s
-)
+), EXISTS (SELECT FROM publisher.webhook_endpoint WHERE state = 'enabled')
 FROM publisher.event_position AS counter;
 COMMIT
 """
@@ -112,25 +113,40 @@ class Recorded:
     previous_id: str | None
     """The id of the event before the first one. None: there is none, or it was deleted."""
     events: list[RecordedEvent]
+    has_endpoints: bool
+    """Whether a webhook endpoint was enabled, in any workspace."""
 
 
-def append(tx: Connection, events: Sequence[NewEvent]) -> Recorded | None:
-    """Record events and commit. Without events, nothing is done."""
+def hand_over(tx: Connection, events: Sequence[NewEvent]) -> list[str]:
+    """Hand events to the transaction, in a pipeline if it has one; return their data as JSON."""
+    texts = [_get_writer(event.type)(event.data).decode() for event in events]
+    if events:
+        rows = ",".join([_to_row(event) for event in events])
+        tx.execute(HAND_OVER, {"events": f"[{rows}]", "data": "\n".join(texts)})
+    return texts
+
+
+def append(
+    tx: Connection, events: Sequence[NewEvent], texts: Sequence[str] | None = None
+) -> Recorded | None:
+    """Record events and commit. Without events, nothing is done.
+
+    `texts`: what `hand_over` returned. None: they are handed over here.
+    """
     if not events:
         return None
-    texts = [_get_writer(event.type)(event.data).decode() for event in events]
-    rows = ",".join([_to_row(event) for event in events])
-    tx.execute(HAND_OVER, {"events": f"[{rows}]", "data": "\n".join(texts)})
+    if texts is None:
+        texts = hand_over(tx, events)
     cursor = ClientCursor(tx)
     cursor.execute(APPEND, {"count": len(events)})
     cursor.nextset()
-    [(last, previous_id)] = cursor.fetchall()
+    [(last, previous_id, has_endpoints)] = cursor.fetchall()
     first = last - len(events) + 1
     recorded = [
         _to_recorded(position, event, data)
         for position, (event, data) in enumerate(zip(events, texts, strict=True), first)
     ]
-    return Recorded(previous_id=previous_id, events=recorded)
+    return Recorded(previous_id=previous_id, events=recorded, has_endpoints=has_endpoints)
 
 
 @cache

@@ -275,6 +275,7 @@ def read_names(
 
 def write(tx: Connection, decisions: Sequence[Decision]) -> Recorded | None:
     """Write all decisions in one round trip, then record their events and commit in another."""
+    events = [decision.event for decision in decisions if decision.event]
     releases = {d.video_id: d.release for d in decisions if d.release}
     edits = _merge_edits(decisions)
     published = [d for d in decisions if d.state is CommandState.PUBLISHED]
@@ -298,7 +299,8 @@ def write(tx: Connection, decisions: Sequence[Decision]) -> Recorded | None:
         tx.execute(WRITE, document)
         _postpone_followers(tx, [d for d in decisions if d.waits_until])
         due_times.notify_due(tx, [d.due_at for d in decisions if d.finished_at is None])
-    return outbox.append(tx, [decision.event for decision in decisions if decision.event])
+        texts = outbox.hand_over(tx, events)
+    return outbox.append(tx, events, texts)
 
 
 def _postpone_followers(tx: Connection, waiting: Sequence[Decision]) -> None:

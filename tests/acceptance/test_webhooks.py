@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Generator
+from dataclasses import replace
 
 import pytest
 from standardwebhooks import Webhook
@@ -14,6 +15,7 @@ from tests.support.platform import make_ready_videos
 from tests.support.processes import Celeries
 from tests.support.receiver import Receiver, endpoint, receiver
 from tests.support.waiting import wait_until
+from worker.runtime.wake_ups import PUBLISH, REPORTS
 from worker.webhooks.signing import new_secret
 
 VIDEOS = 150
@@ -26,6 +28,30 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Generator[Receiver]:
     monkeypatch.setenv("WEBHOOKS_ALLOW_PRIVATE", "true")
     with receiver() as started:
         yield started
+
+
+WAKE_UPS = "publish-worker:celery:webhooks"
+
+
+def test_the_fan_out_is_woken_if_an_endpoint_is_enabled(
+    pipeline: Pipeline, celery: Celeries, there: Receiver
+) -> None:
+    celery.start("worker", "--concurrency=1", "-Q", "publish").wait_for("ready.")
+    publish_one(pipeline)
+    assert pipeline.redis.llen(WAKE_UPS) == 0
+    endpoint(pipeline, there.url("/a"))
+    publish_one(pipeline)
+    assert pipeline.redis.llen(WAKE_UPS) == 1
+
+
+def publish_one(pipeline: Pipeline) -> None:
+    """Let the only process of a worker publish a video, and then begin something else."""
+    pipeline.accept(pipeline.video())
+    pipeline.redis.delete(str(PUBLISH.key))
+    waker = replace(pipeline.waker, is_broker=True)
+    for wake_up in (PUBLISH, REPORTS):
+        waker.wake(wake_up)
+        wait_until(lambda key=str(wake_up.key): not pipeline.redis.exists(key), "its arrival")
 
 
 def publish_and_withdraw(pipeline: Pipeline, count: int) -> None:

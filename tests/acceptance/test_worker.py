@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, Celery, count_published
 from tests.support.waiting import wait_until
 from worker.operations import health
+from worker.runtime.wake_ups import PUBLISH
 
 QUEUE = "publish-worker:celery:publish"
 
@@ -70,6 +72,21 @@ def test_the_worker_relays_what_it_publishes(
     wait_until(lambda: pipeline.redis.xlen("video.events") >= 1, "the event on the stream")
     [event] = pipeline.events()
     assert (event["type"], event["correlationid"]) == ("video.published", "c-7")
+
+
+def test_a_wake_up_on_redis_reaches_the_worker_without_a_note_of_it(
+    pipeline: Pipeline, celery: Celeries
+) -> None:
+    celery.worker()
+    waker = replace(pipeline.waker, is_broker=True)
+    pipeline.accept(pipeline.video())
+    waker.redis.delete(str(PUBLISH.key))  # the one that `accept` counted
+    before: Any = pipeline.redis.info("commandstats")
+    waker.wake()
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    after: Any = pipeline.redis.info("commandstats")
+    for command in ("cmdstat_hset", "cmdstat_zadd"):
+        assert after.get(command, {}).get("calls") == before.get(command, {}).get("calls")
 
 
 @pytest.mark.parametrize(

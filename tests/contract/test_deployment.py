@@ -201,7 +201,7 @@ def heartbeat_check(redis_url: str) -> int:
 @pytest.mark.processes
 def test_worker_and_beat_are_healthy_while_sweeps_run(redis: Redis, redis_url: str) -> None:
     assert heartbeat_check(redis_url) == 1
-    health.leave_heartbeat(Waker(redis=redis, send=lambda _: None))
+    health.Heartbeat(Waker(redis=redis, send=lambda _: None)).leave()
     assert heartbeat_check(redis_url) == 0
     redis.set(health.HEARTBEAT, time.time() - health.STALE_SECONDS - 1)
     assert heartbeat_check(redis_url) == 1

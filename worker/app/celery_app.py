@@ -8,6 +8,7 @@ from kombu.utils.objects import cached_property  # locked: a pool of threads ope
 from worker.app import signals
 from worker.events.outlet import Outlet
 from worker.events.outlets import build_outlets
+from worker.operations.health import Heartbeat
 from worker.runtime.producer import BrokerApp
 from worker.runtime.runtime import Runtime
 from worker.webhooks.courier import Courier, CourierOptions
@@ -39,6 +40,11 @@ class PublishWorkerApp(BrokerApp):
         return build_outlets(self.runtime.engine, self.runtime.redis, self.runtime.settings)
 
     @cached_property
+    def heartbeat(self) -> Heartbeat:
+        """What shows that this process consumes."""
+        return Heartbeat(self.runtime.waker)
+
+    @cached_property
     def courier(self) -> Courier:
         """The sender of webhooks; its thread starts with the first delivery."""
         settings = self.runtime.settings
@@ -54,7 +60,7 @@ class PublishWorkerApp(BrokerApp):
         inherited: Runtime | None = self.__dict__.pop("runtime", None)
         if inherited is not None:
             inherited.engine.dispose(close=False)
-        for name in ("outlets", "courier"):
+        for name in ("outlets", "heartbeat", "courier"):
             self.__dict__.pop(name, None)
 
     def close_courier(self) -> None:

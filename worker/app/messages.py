@@ -62,6 +62,14 @@ def read_unreadable_properties() -> None:
     method_framing.Message = AmqpMessage
 
 
+def is_wake_up(message: Any) -> bool:
+    """Whether Kombu's message is a wake-up; None is not."""
+    try:
+        return message.headers["task"] in _WITHOUT_ARGUMENTS
+    except (AttributeError, LookupError, TypeError):
+        return False
+
+
 def is_stale(item: bytes) -> bool:
     """Whether an entry of a Redis list is a wake-up that has expired."""
     try:

@@ -1,6 +1,5 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
-import gc
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -11,6 +10,7 @@ from worker.app.messages import read_unreadable_properties, refuse_compression
 from worker.runtime import logs
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import one_clear_line
+from worker.runtime.interpreter import collect_less_often
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
 
@@ -34,8 +34,11 @@ def install(app: "PublishWorkerApp") -> None:
     read_unreadable_properties()
 
     def start_pool_process(**_: Any) -> None:
-        tune_garbage_collector()
+        collect_less_often()
         app.forget_inherited()
+
+    def start_main_process(**_: Any) -> None:
+        collect_less_often()
 
     def end_pool_process(**_: Any) -> None:
         app.close_courier()
@@ -46,6 +49,8 @@ def install(app: "PublishWorkerApp") -> None:
     connect_to(signals.celeryd_init, check_before_start)
     connect_to(signals.setup_logging, configure_logs)
     connect_to(signals.task_prerun, bind_task)
+    connect_to(signals.worker_ready, start_main_process)
+    connect_to(signals.beat_init, start_main_process)
     connect_to(signals.worker_process_init, start_pool_process)
     connect_to(signals.worker_process_shutdown, end_pool_process)
 
@@ -74,9 +79,3 @@ def bind_task(task_id: str, task: Any, **_: Any) -> None:
     """Name the task in each of its log lines."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name, task_id=task_id)
-
-
-def tune_garbage_collector() -> None:
-    """Collect garbage less often: loaded code stays, and a batch makes many short-lived objects."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

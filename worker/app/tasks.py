@@ -16,7 +16,6 @@ from worker.enqueue.queue_messages import MessageDoor, ReceivedMessage
 from worker.events.outlets import relay_all
 from worker.generation import stream
 from worker.operations import canary, retention
-from worker.operations.health import leave_heartbeat
 from worker.publish import run
 from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.wake_ups import (
@@ -38,7 +37,7 @@ def run_due() -> None:
     """Carry out the commands that are due."""
     runtime = app.runtime
     runtime.waker.note_arrival()
-    leave_heartbeat(runtime.waker)
+    app.heartbeat.leave()
     run.run_due(
         runtime.engine,
         base_url=runtime.settings.public_base_url,
@@ -49,10 +48,11 @@ def run_due() -> None:
 
 
 def _after_batch(recorded: Recorded | None) -> None:
-    relay_all(app.outlets, recorded)
+    relayed = relay_all(app.outlets, recorded)
     runtime = app.runtime
-    runtime.waker.wake(FAN_OUT)
-    leave_heartbeat(runtime.waker)
+    if recorded.has_endpoints if recorded else relayed:
+        runtime.waker.wake(FAN_OUT)
+    app.heartbeat.leave()
 
 
 @app.task(shared=False, name=RELAY.task)

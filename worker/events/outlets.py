@@ -32,16 +32,20 @@ def build_outlets(engine: Engine, redis: Redis, settings: Settings) -> list[Outl
     return [build(name) for name in settings.outlet_names()]
 
 
-def relay_all(outlets: Iterable[Outlet], recorded: Recorded | None = None) -> None:
+def relay_all(outlets: Iterable[Outlet], recorded: Recorded | None = None) -> int:
     """Relay to each outlet; log one that fails and go on: publishing depends on none of them.
+
+    Returns how many events the outlets got.
 
     `recorded` are events of this process, just committed: an outlet need not read them again.
     The sweep relays the rest later. An outage is logged once for each cause.
     """
+    relayed = 0
     for outlet in outlets:
         try:
-            outlet.relay(recorded)
+            relayed += outlet.relay(recorded)
         except OutletUnreachable as error:
             outlet.outage.note(error.__cause__ or error)
         except OutletOutOfSync as error:
             log.error("relay.refused", outlet=outlet.name, error=str(error))  # noqa: TRY400
+    return relayed

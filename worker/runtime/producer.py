@@ -10,7 +10,7 @@ from kombu.utils.objects import cached_property
 
 from worker.runtime.broker_url import BrokerConnection, BrokerUrl, read_broker_url
 from worker.runtime.settings import Settings
-from worker.runtime.wake_ups import EXPIRES_SECONDS, WAKE_UPS, WakeUp
+from worker.runtime.wake_ups import BROKER_PREFIX, EXPIRES_SECONDS, WAKE_UPS, WakeUp
 
 QUEUE = "publish"
 QUEUES = {
@@ -23,8 +23,7 @@ ROUTES = {wake_up.task: {"queue": wake_up.queue} for wake_up in WAKE_UPS}
 SERIALIZER = "json"
 """A message is data; unpickling one would run it."""
 TRANSPORT_OPTIONS: dict[str, Any] = {
-    # A prefix for every key that Kombu makes on Redis: they are told from ours and from others'.
-    "global_keyprefix": "publish-worker:celery:",
+    "global_keyprefix": BROKER_PREFIX,
     # Redelivery of unacknowledged messages. Ours are acknowledged as they arrive, except
     # `publish.enqueue`, which takes seconds: ten minutes is ample.
     "visibility_timeout": 600,

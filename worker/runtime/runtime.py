@@ -51,6 +51,7 @@ class Runtime:
             waker=Waker(
                 redis=open_hint_redis(settings.redis(), silence),
                 send=partial(send_wake_up, producer or make_producer(settings)),
+                is_broker=settings.broker() == settings.redis(),
             ),
         )
 

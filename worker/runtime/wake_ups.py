@@ -8,9 +8,12 @@ Task routes (`worker.runtime.producer`), coalescing (`Waker`) and sweeps (`celer
 from the table.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,6 +25,18 @@ KEY_MS = 1_000
 """Milliseconds until a coalescing key expires: a lost wake-up delays work by no more than this."""
 EXPIRES_SECONDS = 60.0
 """A wake-up that is older says nothing: the sweep has run since."""
+BROKER_PREFIX = "publish-worker:celery:"
+"""Of every key that Kombu makes on Redis: they are told from ours and from others'."""
+
+# Mark a wake-up as on its way, and put its message at the head of the queue, unless one is on its
+# way. So it does not wait for other messages, and needs one round trip.
+PUSH = """
+if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then
+    return 0
+end
+redis.call('RPUSH', KEYS[2], ARGV[2])
+return 1
+"""
 
 
 def _make_outage() -> Outage:
@@ -49,6 +64,33 @@ class WakeUp:
             "schedule": self.sweep_seconds,
             "options": {"expires": self.sweep_expires_seconds},
         }
+
+    def to_entry(self) -> str:
+        """Return the message as Kombu keeps it in a list of Redis."""
+        unique = str(uuid4())
+        expires = datetime.now(UTC) + timedelta(seconds=EXPIRES_SECONDS)
+        properties = {
+            "correlation_id": unique,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": self.queue},
+            "priority": 0,
+            "body_encoding": None,
+            "delivery_tag": unique,
+        }
+        return json.dumps(
+            {
+                "body": "[[], {}, {}]",
+                "content-type": "application/json",
+                "content-encoding": "utf-8",
+                "headers": {
+                    "lang": "py",
+                    "task": self.task,
+                    "id": unique,
+                    "expires": expires.isoformat(),
+                },
+                "properties": properties,
+            }
+        )
 
 
 PUBLISH = WakeUp(task="publish.run_due", key="publish-worker:wake", sweep_seconds=1.0)
@@ -80,16 +122,28 @@ class Waker:
     redis: Redis
     send: Callable[[WakeUp], None]
     """Sends the Celery message."""
+    is_broker: bool = False
+    """Whether Celery's broker is `redis`, too. Then the message is put there without Celery and
+    Kombu, in a quarter of the time."""
     outage: Outage = field(default_factory=_make_outage)
 
     def wake(self, wake_up: WakeUp = PUBLISH) -> None:
         """Send a wake-up unless one is on its way. Raises nothing when Redis or broker is down."""
         try:
-            if wake_up.key is None or self.redis.set(wake_up.key, 1, nx=True, px=KEY_MS):
-                self.send(wake_up)
+            if self._send_once(wake_up):
                 self.outage.end()
         except BROKER_ERRORS as error:
             self.outage.note(error)
+
+    def _send_once(self, wake_up: WakeUp) -> bool:
+        if wake_up.key and self.is_broker:
+            push = self.redis.register_script(PUSH)
+            keys = [wake_up.key, BROKER_PREFIX + wake_up.queue]
+            return bool(push(keys=keys, args=[KEY_MS, wake_up.to_entry()]))
+        if wake_up.key and not self.redis.set(wake_up.key, 1, nx=True, px=KEY_MS):
+            return False
+        self.send(wake_up)
+        return True
 
     def note_arrival(self, wake_up: WakeUp = PUBLISH) -> None:
         """Delete the key before looking for work: what is accepted from now on wakes again."""

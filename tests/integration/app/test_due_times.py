@@ -103,12 +103,17 @@ def test_a_cancelled_command_ends_no_wait(pipeline: Pipeline, coming: DueTimes) 
     assert not coming.wait(2)
 
 
+def wait_for_another_listener(pipeline: Pipeline, before: object) -> None:
+    wait_until(lambda: len(now := pipeline.rows(LISTENERS)) == 1 and now != before, "another one")
+
+
 def test_the_thread_reconnects_to_the_database(pipeline: Pipeline, coming: DueTimes) -> None:
+    before = pipeline.rows(LISTENERS)
     pipeline.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    wait_until(lambda: listeners(pipeline) == 1, "the thread to listen again")
+    wait_for_another_listener(pipeline, before)
     pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(400)))
     assert coming.wait(FAR)
     assert pipeline.run() == 1
@@ -133,7 +138,7 @@ def test_a_silent_connection_is_replaced(
     monkeypatch.setattr("worker.app.due_times.SILENT_SECONDS", -1.0)
     coming.wait(0)
     monkeypatch.undo()
-    wait_until(lambda: len(now := pipeline.rows(LISTENERS)) == 1 and now != before, "another one")
+    wait_for_another_listener(pipeline, before)
 
 
 def test_many_commands_due_at_the_same_time_are_read_as_one(pipeline: Pipeline) -> None:

@@ -639,7 +639,7 @@ def test_keys_are_listed_without_their_secrets_and_revoked(run: Run, here: Pipel
 def test_status_counts(run: Run, here: Pipeline) -> None:
     here.publish(here.video(), here.video(status="failed"))
     here.accept(here.video())
-    health.leave_heartbeat(here.waker)
+    health.Heartbeat(here.waker).leave()
     seen = json.loads(run("status", "--json").out)
     assert seen["healthy"] is True
     assert seen["commands"] == {"published": 1, "rejected": 1, "scheduled": 1}

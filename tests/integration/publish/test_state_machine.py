@@ -3,7 +3,7 @@ video in the state that its events tell.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,7 +19,6 @@ from db.events import outbox
 from db.events.outbox import Recorded
 from db.session import Connection, transaction
 from schemas.command import Action, CommandChange, PublishRequest, Trigger
-from schemas.values.decision import NewEvent
 from tests.support.pipeline import Pipeline, ids
 from tests.support.requests import request
 from worker.enqueue.changes import Changer, cancel, reschedule
@@ -73,13 +72,13 @@ class Crash:
     """Takes the place of the last statement of a transaction, and fails as often as it is told."""
 
     pipeline: Pipeline
-    append: Callable[[Connection, list[NewEvent]], Recorded | None]
+    append: Callable[..., Recorded | None]
     kind: str = ""
     times: int = 0
 
-    def __call__(self, tx: Connection, events: list[NewEvent]) -> Recorded | None:
+    def __call__(self, tx: Connection, *events: Sequence[object]) -> Recorded | None:
         if self.times <= 0:
-            return self.append(tx, events)
+            return self.append(tx, *events)
         self.times -= 1
         if self.kind == "bug":
             raise Bug
@@ -87,7 +86,7 @@ class Crash:
             raise psycopg.OperationalError("the connection is lost")
         with transaction(self.pipeline.engine) as other:
             other.execute("SELECT pg_terminate_backend(%s, 1000)", (tx.info.backend_pid,))
-        return self.append(tx, events)
+        return self.append(tx, *events)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from tests.support.pipeline import Pipeline
 from tests.support.valkey import Valkey
-from worker.operations.health import examine, leave_heartbeat
+from worker.operations.health import Heartbeat, examine
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.producer import TRANSPORT_OPTIONS
 from worker.runtime.redis_clients import open_hint_redis, open_redis
@@ -46,7 +46,7 @@ def test_the_user_serves_stream_broker_subscribers_and_health(
     waker.note_arrival(PUBLISH)
     waker.wake()
     assert sent == [PUBLISH]
-    leave_heartbeat(waker)
+    Heartbeat(waker).leave()
     waker.redis.close()
     checks = {each.name: each for each in examine(platform, redis, restricted_url)}
     assert all(checks[name].ok for name in ("redis", "broker", "worker", "stream")), checks
