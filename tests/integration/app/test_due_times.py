@@ -97,6 +97,16 @@ def test_the_end_of_generation_ends_a_wait_while_another_transaction_notifies(
         done += pipeline.run()
 
 
+def test_only_what_falls_due_later_is_notified(pipeline: Pipeline) -> None:
+    with due_times.open_listener(pipeline.engine) as listener:
+        pipeline.publish(pipeline.video())
+        assert due_times.wait_for_notification(listener, 0) == []
+        request = PublishRequest(video_id=pipeline.video(), publish_at=soon(400))
+        [command] = pipeline.accept(request).commands
+        [notified] = due_times.wait_for_notification(listener, FAR)
+        assert notified == pytest.approx(command.due_at.timestamp())
+
+
 def test_a_cancelled_command_ends_no_wait(pipeline: Pipeline, coming: DueTimes) -> None:
     pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(1_500)))
     pipeline.execute("DELETE FROM publisher.publish_command")
