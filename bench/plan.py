@@ -20,7 +20,7 @@ from bench.part import Part
 PARTS = {
     "throughput": Part(throughput_report.part, "publishes a second, beside others", 22, 300, 300),
     "door": Part(door.part, "HTTP requests a second, beside FastAPI and delay()", 16, 105, 210),
-    "open-loop": Part(open_loop.part, "HTTP at fixed rates, to the event", 30, 100, 700),
+    "open-loop": Part(open_loop.part, "HTTP at fixed rates, to the event", 32, 105, 780),
     "lateness": Part(lateness.part, "timed publications, beside other schedulers", 9, 220, 500),
     "queueing": Part(queueing.part, "a model, and what it predicts", 15, 35, 35),
     "growth": Part(growth.part, "larger backlogs, more videos", 13, 335, 3_300),

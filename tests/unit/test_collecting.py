@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from worker.app.collecting import MOST_BYTES, MOST_MESSAGES, Collector, Held
+from worker.app.collecting import MOST_BYTES, MOST_MESSAGES, Collector, Held, count_processes
+from worker.app.pool import TaskPool
 
 
 def message(size: int = 100) -> Held:
@@ -105,3 +106,8 @@ def test_no_batch_is_sent_for_a_lost_connection() -> None:
     worker.processes = 0
     collector.end(worker.batches[0])
     assert worker.sizes == [1]
+
+
+def test_a_pool_that_is_ending_gets_no_batch() -> None:
+    """Celery itself cannot count its processes then: the message would be quarantined."""
+    assert count_processes(TaskPool(1)) == 0

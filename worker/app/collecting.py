@@ -95,6 +95,11 @@ class Collector:
         self._granted = granted
 
 
+def count_processes(pool: Any) -> int:
+    """Count the processes of Celery's pool. 0: it is ending."""
+    return pool.num_processes if pool.active else 0
+
+
 class BatchRequest(Request):
     """Celery's request of a batch: it may be acknowledged in part."""
 
@@ -139,7 +144,7 @@ class Strategy:
         return consumer.connection is self._connection and consumer.blueprint.state == RUN
 
     def _count_processes(self) -> int:
-        return self._consumer.pool.num_processes if self._is_current else 0
+        return count_processes(self._consumer.pool) if self._is_current else 0
 
     def _widen(self, by: int) -> None:
         if not by or not self._is_current:

@@ -10,9 +10,8 @@ from kombu.utils.objects import cached_property
 
 from worker.runtime.broker_url import BrokerConnection, BrokerUrl, read_broker_url
 from worker.runtime.settings import Settings
-from worker.runtime.wake_ups import BROKER_PREFIX, EXPIRES_SECONDS, WAKE_UPS, WakeUp
+from worker.runtime.wake_ups import BROKER_PREFIX, EXPIRES_SECONDS, QUEUE, WAKE_UPS, WakeUp
 
-QUEUE = "publish"
 QUEUES = {
     queue: {"exchange": queue, "routing_key": queue}
     for queue in dict.fromkeys((QUEUE, *(wake_up.queue for wake_up in WAKE_UPS)))

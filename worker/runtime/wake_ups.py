@@ -25,16 +25,17 @@ KEY_MS = 1_000
 """Milliseconds until a coalescing key expires: a lost wake-up delays work by no more than this."""
 EXPIRES_SECONDS = 60.0
 """A wake-up that is older says nothing: the sweep has run since."""
+QUEUE = "publish"
+"""Of all messages but those of webhooks."""
 BROKER_PREFIX = "publish-worker:celery:"
 """Of every key that Kombu makes on Redis: they are told from ours and from others'."""
 
-# Mark a wake-up as on its way, and put its message at the head of the queue, unless one is on its
-# way. So it does not wait for other messages, and needs one round trip.
+# Mark a wake-up as on its way, and put its message into the queue, unless one is on its way.
 PUSH = """
 if not redis.call('SET', KEYS[1], 1, 'NX', 'PX', ARGV[1]) then
     return 0
 end
-redis.call('RPUSH', KEYS[2], ARGV[2])
+redis.call(ARGV[3], KEYS[2], ARGV[2])
 return 1
 """
 
@@ -55,7 +56,15 @@ class WakeUp:
     """After this long an unread sweep is dropped, so that none pile up without a worker."""
     key: str | None = None
     """The Redis key that coalesces; None: only beat sends it."""
-    queue: str = "publish"
+    queue: str = QUEUE
+
+    @property
+    def push(self) -> str:
+        """The Redis command that puts it into its list.
+
+        At the head where other messages wait; elsewhere at the end, so that each has its turn.
+        """
+        return "RPUSH" if self.queue == QUEUE else "LPUSH"
 
     def to_sweep(self) -> dict[str, Any]:
         """Return the entry of Celery's `beat_schedule`."""
@@ -139,7 +148,7 @@ class Waker:
         if wake_up.key and self.is_broker:
             push = self.redis.register_script(PUSH)
             keys = [wake_up.key, BROKER_PREFIX + wake_up.queue]
-            return bool(push(keys=keys, args=[KEY_MS, wake_up.to_entry()]))
+            return bool(push(keys=keys, args=[KEY_MS, wake_up.to_entry(), wake_up.push]))
         if wake_up.key and not self.redis.set(wake_up.key, 1, nx=True, px=KEY_MS):
             return False
         self.send(wake_up)

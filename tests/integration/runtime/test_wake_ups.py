@@ -10,9 +10,10 @@ from worker.app.messages import is_stale, rewrite_envelope
 from worker.runtime.producer import TRANSPORT_OPTIONS
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
-from worker.runtime.wake_ups import PUBLISH, Waker
+from worker.runtime.wake_ups import DELIVER, FAN_OUT, PUBLISH, Waker
 
 QUEUE = f"{TRANSPORT_OPTIONS['global_keyprefix']}{PUBLISH.queue}"
+WEBHOOKS = f"{TRANSPORT_OPTIONS['global_keyprefix']}{FAN_OUT.queue}"
 
 
 @pytest.fixture
@@ -32,6 +33,13 @@ def test_a_wake_up_is_taken_before_the_messages_that_wait(redis: Redis, waker: W
     wake_up, *others = waiting(redis)
     assert PUBLISH.task.encode() in wake_up
     assert others == [b"first", b"second"]
+
+
+def test_wake_ups_of_webhooks_are_taken_in_turn(redis: Redis, waker: Waker) -> None:
+    waker.wake(FAN_OUT)
+    waker.wake(DELIVER)
+    entries: list[bytes] = redis.lrange(WEBHOOKS, 0, -1)  # pyright: ignore[reportAssignmentType]
+    assert [FAN_OUT.task in str(each) for each in entries[::-1]] == [True, False]
 
 
 def test_there_is_one_until_it_has_arrived(redis: Redis, waker: Waker) -> None:
