@@ -43,8 +43,8 @@ task_publish_retry_policy = producer.RETRY_POLICY
 
 # Acknowledge as they arrive: a lost wake-up costs a second, a repeated one nothing.
 task_acks_late = False
-# Each process has one message, and two may wait: while a wake-up waits for a busy process, the
-# messages after it are still read.
+# A worker has two messages for each process: while a wake-up waits for a busy process, the messages
+# after it are still read.
 worker_prefetch_multiplier = 2
 # The messages of `publish.enqueue` that wait for the next batch come on top, and are counted
 # (worker/app/collecting.py): Celery's own count after a lost connection would overwrite that.

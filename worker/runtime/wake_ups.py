@@ -133,7 +133,7 @@ class Waker:
     """Sends the Celery message."""
     is_broker: bool = False
     """Whether Celery's broker is `redis`, too. Then the message is put there without Celery and
-    Kombu, in a quarter of the time."""
+    Kombu, in an eighth of the CPU time."""
     outage: Outage = field(default_factory=_make_outage)
 
     def wake(self, wake_up: WakeUp = PUBLISH) -> None:
