@@ -20,7 +20,7 @@ from bench.processes import wait_for
 from bench.progress import Progress
 from bench.report import Report, Row, at_most, figure
 from bench.setup import WORKSPACE, Run, Setup
-from db.commands.claim import CLAIM_DUE, LATE, MAX_BYTES, MAX_WORKSPACES, NOBODY
+from db.commands.claim import CLAIM_DUE, claim_parameters
 from db.session import to_array, transaction
 from worker.publish.run import BATCH
 
@@ -224,11 +224,9 @@ def _plan_ahead(run: Run, count: int) -> None:
 
 def _explain(run: Run) -> Claim:
     """Claim as the worker does, and undo it."""
-    values = {"limit": BATCH, "bytes": MAX_BYTES, "late": LATE, "after": NOBODY}
-    values |= {"workspaces": MAX_WORKSPACES}
     statement: Any = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {CLAIM_DUE}"
     with transaction(run.engine) as tx:
-        row: Any = tx.execute(statement, values).fetchone()
+        row: Any = tx.execute(statement, claim_parameters(BATCH)).fetchone()
         tx.rollback()
     [explained] = row[0]
     plan = explained["Plan"]

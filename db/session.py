@@ -290,6 +290,11 @@ def wait_briefly(tx: Connection, seconds: float = 2) -> None:
     tx.execute("SELECT set_config('lock_timeout', %(limit)s, true)", {"limit": f"{seconds:g}s"})
 
 
+def forget_plans(tx: Connection) -> None:
+    """Let the server plan the session's statements again: it keeps plans while tables grow."""
+    tx.execute("DISCARD PLANS")
+
+
 def to_array(ids: Iterable[int | UUID]) -> str:
     """Format ids as a Postgres array. Much faster than the driver's adaptation of a list."""
     return "{" + ",".join(map(str, ids)) + "}"

@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from db.rows import to_values
-from db.session import Connection, to_array, wait_briefly
+from db.session import Connection, forget_plans, to_array, wait_briefly
 from schemas.values.video_facts import ClaimedCommand
 
 _ALWAYS = """id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, patient_until,
@@ -92,6 +93,9 @@ FROM taken
 ORDER BY {_PLACE.format(command="taken")}
 """
 
+# Commands that fell due before are not read.
+_SINCE = "%(since)s::timestamptz"
+
 _MOST = "least(%(limit)s, greatest(1, %(limit)s * 4 / 5))"
 
 # Claim due commands, the oldest first, and lock their videos' rows.
@@ -104,16 +108,17 @@ CLAIM_DUE = _CLAIM.format(
     due=f"""open_workspaces (workspace_id, due_at, nth) AS (
     (
         SELECT workspace_id, due_at, 1 FROM publisher.publish_command
-        WHERE {_OPEN} AND workspace_id > %(after)s AND EXISTS (
+        WHERE {_OPEN} AND workspace_id > %(after)s AND due_at >= {_SINCE} AND EXISTS (
             SELECT FROM publisher.publish_command
-            WHERE {_OPEN} AND due_at <= now() ORDER BY due_at OFFSET %(limit)s
+            WHERE {_OPEN} AND due_at >= {_SINCE} AND due_at <= now()
+            ORDER BY due_at OFFSET %(limit)s
         )
         ORDER BY workspace_id, due_at LIMIT 1
     )
     UNION ALL
     SELECT next.workspace_id, next.due_at, nth + 1 FROM open_workspaces o CROSS JOIN LATERAL (
         SELECT workspace_id, due_at FROM publisher.publish_command
-        WHERE {_OPEN} AND workspace_id > o.workspace_id
+        WHERE {_OPEN} AND workspace_id > o.workspace_id AND due_at >= {_SINCE}
         ORDER BY workspace_id, due_at LIMIT 1
     ) next
     WHERE nth < %(workspaces)s
@@ -127,7 +132,8 @@ fair AS (
         FROM publisher.publish_command c
         -- As a pair, so that no plan reads another index and filters.
         WHERE {_OPEN} AND workspace_id = in_turn.workspace_id
-          AND (workspace_id, due_at) <= (in_turn.workspace_id, now()) AND {_NO_OLDER_POSTPONED}
+          AND (workspace_id, due_at) <= (in_turn.workspace_id, now())
+          AND (workspace_id, due_at) >= (in_turn.workspace_id, {_SINCE}) AND {_NO_OLDER_POSTPONED}
         ORDER BY due_at, id
         LIMIT {_MOST} / (SELECT count(*) FROM in_turn)
         FOR UPDATE SKIP LOCKED
@@ -136,7 +142,7 @@ fair AS (
 late AS (
     SELECT {_CLAIMED}, edits_bytes, true AS is_late
     FROM publisher.publish_command c
-    WHERE {_OPEN} AND due_at <= now() - %(late)s AND {_NO_OLDER_POSTPONED}
+    WHERE {_OPEN} AND due_at >= {_SINCE} AND due_at <= now() - %(late)s AND {_NO_OLDER_POSTPONED}
       AND id NOT IN (SELECT id FROM fair)
     ORDER BY due_at, id
     LIMIT {_MOST} - (SELECT count(*) FROM fair)
@@ -160,10 +166,12 @@ due AS (SELECT * FROM fair UNION ALL SELECT * FROM late UNION ALL SELECT * FROM 
             ELSE -1 END AS next_turn""",
 )
 
-# Plan the session's statements again. A session keeps its plan of a claim: with few open commands,
-# every partial index costs the same, and one that was chosen then may be read whole for each
-# command of a batch when there are many.
-FORGET_PLANS = "DISCARD PLANS"
+# When the oldest open command falls due, or now, less a second for transactions that are under way.
+OLDEST_OPEN = f"""
+SELECT (least(now(), (
+    SELECT due_at FROM publisher.publish_command WHERE {_OPEN} ORDER BY due_at LIMIT 1
+)) - interval '1 second')::text
+"""
 
 # How many seconds the oldest command that can be claimed has been due.
 LATENESS = f"""
@@ -227,33 +235,73 @@ NOBODY = -1
 """Less than the id of every workspace."""
 
 SLOW_SECONDS = 0.2
-"""A claim that takes longer has probably the plan of a time with few open commands."""
+"""A claim that takes longer has probably the plan of a time with few open commands: with few, every
+partial index costs the same, and the one that was chosen may be read whole for each command."""
+
+DEAD_SECONDS = 0.05
+"""A claim that takes longer probably reads rows of commands that have ended: while a transaction is
+open anywhere, a backup for example, PostgreSQL keeps every row version that this one can see."""
+
+SHARE_OF_WHOLE = 0.1
+"""The share of the time that claims of everything may take while they are slow."""
+
+EVER = "-infinity"
 
 LATE = timedelta(seconds=1)
 """Commands that are later than this were delayed by an outage."""
 
 
 @dataclass(slots=True)
-class Rotation:
-    """The last workspace of the claim before. The next claim starts after it."""
+class NextClaim:
+    """Where the next claim of a process begins."""
 
     after: int = NOBODY
+    """The last workspace of the claim before."""
+    since: str = EVER
+    """The oldest due time that is read, until `whole_at`."""
+    whole_at: float = 0.0
+    """By `time.monotonic()`: when everything that is due is read again."""
 
 
-def claim_due(tx: Connection, limit: int, rotation: Rotation | None = None) -> list[ClaimedCommand]:
+def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> list[ClaimedCommand]:
     """Claim up to `limit` due commands, fairly over workspaces, the oldest first; skip locked ones.
 
-    `rotation` is moved on: give it to the next claim.
+    `start` is moved on: give it to the next claim.
     """
-    rotation = rotation or Rotation()
-    values = {"limit": limit, "bytes": MAX_BYTES, "late": LATE, "after": rotation.after}
-    started = time.monotonic()
+    start = start or NextClaim()
+    began = time.monotonic()
+    is_whole = began >= start.whole_at
+    values = claim_parameters(limit, start.after, EVER if is_whole else start.since)
     with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
-        claimed = cursor.execute(CLAIM_DUE, values | {"workspaces": MAX_WORKSPACES}).fetchall()
-    if time.monotonic() - started > SLOW_SECONDS:
-        tx.execute(FORGET_PLANS)
-    rotation.after = claimed[0].next_turn if claimed else NOBODY
+        claimed = cursor.execute(CLAIM_DUE, values).fetchall()
+    seconds = time.monotonic() - began
+    if seconds > SLOW_SECONDS:
+        forget_plans(tx)
+    if is_whole and seconds > DEAD_SECONDS:
+        _skip_ended(tx, start, seconds)
+    start.after = claimed[0].next_turn if claimed else NOBODY
     return claimed
+
+
+def claim_parameters(limit: int, after: int = NOBODY, since: str = EVER) -> dict[str, Any]:
+    """Return the parameters of `CLAIM_DUE`."""
+    return {
+        "limit": limit,
+        "bytes": MAX_BYTES,
+        "late": LATE,
+        "workspaces": MAX_WORKSPACES,
+        "after": after,
+        "since": since,
+    }
+
+
+def _skip_ended(tx: Connection, start: NextClaim, seconds: float) -> None:
+    """Begin at the oldest open command for a while.
+
+    Commands that become due before it meanwhile are claimed after this while.
+    """
+    [[start.since]] = tx.execute(OLDEST_OPEN)
+    start.whole_at = time.monotonic() + max(1.0, seconds / SHARE_OF_WHOLE)
 
 
 def read_lateness(tx: Connection) -> float:

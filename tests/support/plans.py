@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
 
+from db.commands import claim
 from db.session import transaction
 
 SETTINGS = {
@@ -76,6 +77,16 @@ def record_plans(engine: Engine, admin: psycopg.Connection) -> None:
         setting = sql.SQL(".").join(map(sql.Identifier, name.split(".")))
         admin.execute(sql.SQL("ALTER DATABASE {} SET {} = {}").format(database, setting, value))
     engine.dispose()  # sessions that are open already do not log
+
+
+def count_claimed_pages(engine: Engine, start: claim.NextClaim | None = None) -> int:
+    """Return how many pages the next claim reads, by EXPLAIN; it is undone."""
+    since = start.since if start else claim.EVER
+    explain: Any = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {claim.CLAIM_DUE}"
+    with transaction(engine) as tx:
+        [[[plan]]] = tx.execute(explain, claim.claim_parameters(250, since=since))
+        tx.rollback()
+    return plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
 
 
 def _parse(text: str) -> Iterator[Plan]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from kombu.utils.objects import cached_property  # locked: a pool of threads opens a part once
 
+from db.commands.claim import NextClaim
 from worker.app import signals
 from worker.events.outlet import Outlet
 from worker.events.outlets import build_outlets
@@ -43,6 +44,11 @@ class PublishWorkerApp(BrokerApp):
     def heartbeat(self) -> Heartbeat:
         """What shows that this process consumes."""
         return Heartbeat(self.runtime.waker)
+
+    @cached_property
+    def next_claim(self) -> NextClaim:
+        """Where this process's next claim begins."""
+        return NextClaim()
 
     @cached_property
     def courier(self) -> Courier:

@@ -44,6 +44,7 @@ def run_due() -> None:
         media_base_url=runtime.settings.media_base_url,
         wake=runtime.waker.wake,
         committed=_after_batch,
+        start=app.next_claim,
     )
 
 

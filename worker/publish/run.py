@@ -16,10 +16,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
-from db.commands.claim import Rotation, claim_due, claim_these
+from db.commands.claim import NextClaim, claim_due, claim_these
 from db.errors import describe_error, is_passing
 from db.events.outbox import Recorded
-from db.session import Connection, transaction
+from db.session import Connection, forget_plans, transaction
 from db.videos import facts_and_release
 from schemas.command import CommandState
 from schemas.values.decision import Decision
@@ -31,6 +31,9 @@ BATCH = 250
 """Larger batches gain nothing; what falls due after an outage waits for the current one."""
 NEARLY_FULL = BATCH * 4 // 5
 """A batch of this size probably leaves more due commands: a batch limits how many are late."""
+
+SLOW_SECONDS = 0.5
+"""A batch that takes longer has probably plans of a time when the tables were small."""
 
 MOST_FAILED = 10
 """Failing commands of one batch. Then other workspaces have their turn."""
@@ -61,18 +64,19 @@ def run_due(
     media_base_url: str | None = None,
     wake: Callable[[], None],
     committed: Callable[[Recorded | None], None],
+    start: NextClaim | None = None,
 ) -> int:
     """Carry out due commands until none is left or the budget is spent; return how many ended.
 
     `committed` is called with the events of each transaction that recorded some, and with None if
     nothing was due (another process may have recorded events): it relays. `wake` is called if there
-    is probably more to do, so that other processes help.
+    is probably more to do, so that other processes help. `start` is this process's.
     """
-    budget, rotation = Budget(), Rotation()
+    budget, start = Budget(), start or NextClaim()
     done = 0
     while not budget.is_spent:
         urls = (base_url, media_base_url)
-        take = partial(claim_due, limit=BATCH, rotation=rotation)
+        take = partial(claim_due, limit=BATCH, start=start)
         decisions = publish_batch(engine, urls, take, committed)
         done += sum(decision.finished_at is not None for decision in decisions)
         if not (decisions or done):
@@ -127,7 +131,10 @@ def _publish_together(
                 raise
             # Any error, a bug in a rule included, must affect only the command that causes it.
             raise BatchFailed(commands, error) from error
-    _log_batch(decisions, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        if seconds > SLOW_SECONDS:
+            forget_plans(tx)
+    _log_batch(decisions, seconds)
     if recorded:
         committed(recorded)
     return decisions

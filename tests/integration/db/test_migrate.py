@@ -28,7 +28,8 @@ WITH here AS (
     WHERE relnamespace IN ('publisher'::regnamespace, 'public'::regnamespace)
 )
 SELECT 'column', attrelid::regclass::text, attname::text,
-       concat_ws(' ', format_type(atttypid, atttypmod), pg_get_expr(adbin, adrelid), attnotnull)
+       concat_ws(' ', format_type(atttypid, atttypmod), pg_get_expr(adbin, adrelid), attnotnull,
+                 nullif(attstattarget, -1))
 FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
 WHERE attrelid IN (SELECT * FROM here) AND attnum > 0 AND NOT attisdropped
 UNION ALL

@@ -8,10 +8,11 @@ from functools import partial
 import pytest
 
 from db.commands import claim
-from db.commands.claim import Rotation, claim_due
+from db.commands.claim import NextClaim, claim_due
 from db.session import transaction
 from schemas.command import PublishRequest
 from tests.support.pipeline import BASE_URLS, Pipeline
+from tests.support.plans import count_claimed_pages
 from tests.support.requests import request
 from worker.publish import run
 from worker.publish.run import publish_batch
@@ -112,10 +113,10 @@ def test_each_of_many_workspaces_has_its_turn(
     monkeypatch.setattr(claim, "MAX_WORKSPACES", seen_at_once)
     for workspace_id in range(1, 13):
         fill(pipeline, workspace_id, 20, due_since=100 - workspace_id)
-    rotation, seen = Rotation(), set[int]()
+    start, seen = NextClaim(), set[int]()
     for _ in range(6):
         with transaction(pipeline.engine) as tx:
-            seen |= {command.workspace_id for command in claim_due(tx, 5, rotation)}
+            seen |= {command.workspace_id for command in claim_due(tx, 5, start)}
             tx.rollback()
     assert seen == set(range(1, 13))
 
@@ -240,7 +241,7 @@ def test_a_claim_reads_little_however_many_commands_a_video_has(pipeline: Pipeli
     pipeline.accept(*[video] * 50)
     pipeline.execute(MANY, video)
     pipeline.execute("ANALYZE publisher.publish_command")
-    assert count_buffers(pipeline) < 3000
+    assert count_claimed_pages(pipeline.engine) < 3000
 
 
 def test_a_claim_reads_little_of_a_backlog_however_many_workspaces_there_are(
@@ -252,7 +253,7 @@ def test_a_claim_reads_little_of_a_backlog_however_many_workspaces_there_are(
     fill(pipeline, BUSY, 2000)
     fill(pipeline, OTHER, 1)
     pipeline.execute("ANALYZE publisher.publish_command")
-    assert count_buffers(pipeline) < 15_000
+    assert count_claimed_pages(pipeline.engine) < 15_000
 
 
 def test_a_claim_is_fast_though_its_plan_is_of_a_time_with_few_commands(pipeline: Pipeline) -> None:
@@ -269,19 +270,3 @@ def claim_and_commit(pipeline: Pipeline) -> int:
     """Claim a batch, and commit: psycopg forgets its prepared statements after a rollback."""
     with transaction(pipeline.engine) as tx:
         return len(claim_due(tx, 250))
-
-
-def count_buffers(pipeline: Pipeline) -> int:
-    """Return how many pages a claim reads, by EXPLAIN."""
-    values = {
-        "limit": 250,
-        "bytes": claim.MAX_BYTES,
-        "late": claim.LATE,
-        "after": claim.NOBODY,
-        "workspaces": claim.MAX_WORKSPACES,
-    }
-    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {claim.CLAIM_DUE}"
-    with transaction(pipeline.engine) as tx:
-        [[[plan]]] = tx.execute(explain, values).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
-        tx.rollback()
-    return plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]

@@ -11,6 +11,7 @@ from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.plans import Plan, executed, record_plans
 from tests.support.platform import make_ready_videos
 from worker.events.redis_stream import relay
+from worker.publish import run
 
 FEW, MANY = 10, 190
 """Both fit into one batch, and neither fills it: a full one is followed by another claim."""
@@ -52,8 +53,7 @@ SELECT one.position + n, gen_random_uuid(), one.type, one.video_id, one.subject,
        one.command_id, 'c-1', one.data
 FROM publisher.outbox_event one, generate_series(1, {ROWS}) n
 WHERE one.position = (SELECT max(position) FROM publisher.outbox_event);
-UPDATE publisher.event_position SET position = (SELECT max(position) FROM publisher.outbox_event);
-ANALYZE
+UPDATE publisher.event_position SET position = (SELECT max(position) FROM publisher.outbox_event)
 """
 
 # Commands of other videos that are due in an hour.
@@ -80,6 +80,7 @@ def large(pipeline: Pipeline, admin: psycopg.Connection) -> Pipeline:
     """The same with many rows in every table that grows."""
     publish(pipeline, 1)
     pipeline.execute(FILL)
+    pipeline.execute("ANALYZE")
     relay_all(pipeline)
     record_plans(pipeline.engine, admin)
     return pipeline
@@ -172,6 +173,36 @@ def test_commands_of_other_videos_are_not_read(recorded: Pipeline) -> None:
     recorded.accept(*make_videos(recorded, FEW))
     plans = plans_of(recorded, recorded.run)
     assert FEW <= sum(plan.count_read("publish_command") for plan in plans) <= 10 * FEW
+
+
+def test_a_slow_batch_is_the_last_one_with_its_plans(
+    recorded: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session keeps its plans while the tables grow, until they are analysed."""
+    recorded.execute("ANALYZE")
+    for _ in range(10):
+        publish(recorded, 1)
+    recorded.execute(FILL)
+    monkeypatch.setattr(run, "SLOW_SECONDS", 0.0)
+    publish(recorded, 1)
+    recorded.accept(*make_videos(recorded, FEW))
+    plans = plans_of(recorded, recorded.run)
+    for table in ("publish_command", "video_release", "outbox_event"):
+        assert sum(plan.count_read(table) for plan in plans) <= 10 * FEW
+
+
+def test_statistics_without_open_commands_mislead_no_plan(recorded: Pipeline) -> None:
+    """The usual ones: almost all commands have ended when autovacuum analyses the table."""
+    publish(recorded, FEW)
+    recorded.execute("ANALYZE publisher.publish_command")
+    recorded.execute(SCHEDULE)
+    backlog = 4 * MANY
+    recorded.accept(*make_videos(recorded, backlog))
+    plans = plans_of(recorded, recorded.run)
+    print(sum(plan.count_read("publish_command") for plan in plans))
+    for plan in plans:
+        print(plan.count_read("publish_command"), plan.text[:80])
+    assert backlog <= sum(plan.count_read("publish_command") for plan in plans) <= 10 * backlog
 
 
 def test_the_end_of_generation_reads_the_commands_of_its_video(recorded: Pipeline) -> None:

@@ -1,0 +1,109 @@
+"""While a transaction stays open anywhere, a backup for example, PostgreSQL keeps ended commands.
+
+A claim would read each of them again. So after a slow one, the next ones begin at the oldest
+command that is open, until another claim of everything.
+"""
+
+import time
+from collections.abc import Generator
+
+import pytest
+
+from db.commands import claim
+from db.commands.claim import NextClaim, claim_due
+from db.session import lift_limits, transaction
+from tests.support.pipeline import Pipeline
+from tests.support.plans import count_claimed_pages
+from tests.support.platform import make_ready_videos
+
+MANY = 600
+OVERDUE = """
+INSERT INTO publisher.publish_command
+    (id, video_id, workspace_id, trigger, correlation_id, due_at)
+SELECT gen_random_uuid(), id, 1, 'api', 'c-1', now() - interval '1 hour' * (1 + random())
+FROM unnest(%s::bigint[]) id
+"""
+
+
+@pytest.fixture
+def backup(pipeline: Pipeline) -> Generator[None]:
+    """A transaction of another program that sees the database as it is now."""
+    with transaction(pipeline.engine) as tx:
+        tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        lift_limits(tx)  # the first statement that reads
+        yield
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> NextClaim:
+    """Where a process's next claim begins, if every claim of everything is a slow one."""
+    monkeypatch.setattr(claim, "DEAD_SECONDS", 0.0)
+    return NextClaim()
+
+
+def publish_many(pipeline: Pipeline) -> None:
+    with transaction(pipeline.engine) as tx:
+        videos = make_ready_videos(tx, MANY)
+    pipeline.execute(OVERDUE, videos)
+    assert pipeline.run() == MANY
+
+
+def take(pipeline: Pipeline, start: NextClaim) -> list[int]:
+    """Claim, and undo it."""
+    with transaction(pipeline.engine) as tx:
+        claimed = claim_due(tx, 250, start)
+        tx.rollback()
+    return [command.video_id for command in claimed]
+
+
+@pytest.mark.usefixtures("backup")
+def test_ended_commands_are_read_once_and_not_by_each_claim(
+    pipeline: Pipeline, start: NextClaim
+) -> None:
+    publish_many(pipeline)
+    assert count_claimed_pages(pipeline.engine) > MANY
+    assert take(pipeline, start) == []
+    [new] = pipeline.accept(pipeline.video()).commands
+    assert count_claimed_pages(pipeline.engine, start) < MANY / 4
+    assert take(pipeline, start) == [new.video_id]
+
+
+def test_a_backlog_is_claimed_from_its_oldest_command_on(
+    pipeline: Pipeline, start: NextClaim
+) -> None:
+    videos = [pipeline.video() for _ in range(3)]
+    pipeline.accept(*videos)
+    pipeline.let_pass(hours=1)
+    assert take(pipeline, start) == videos
+    assert take(pipeline, start) == videos
+    assert start.whole_at > time.monotonic()
+
+
+def test_what_falls_due_before_is_claimed_after_a_while(
+    pipeline: Pipeline, start: NextClaim
+) -> None:
+    """A transaction that is committed late, or a command of long ago that is retried."""
+    take(pipeline, start)
+    video = pipeline.video()
+    pipeline.accept(video)
+    pipeline.let_pass(hours=1)
+    assert take(pipeline, start) == []
+    start.whole_at = time.monotonic()
+    assert take(pipeline, start) == [video]
+
+
+def test_the_order_of_a_video_holds_though_its_older_command_is_not_read(
+    pipeline: Pipeline, start: NextClaim
+) -> None:
+    take(pipeline, start)
+    video = pipeline.video()
+    pipeline.accept(video)
+    pipeline.let_pass(hours=1)
+    pipeline.accept(video)
+    assert take(pipeline, start) == []
+
+
+def test_a_fast_claim_is_followed_by_claims_of_everything(pipeline: Pipeline) -> None:
+    start = NextClaim()
+    take(pipeline, start)
+    assert start == NextClaim()
