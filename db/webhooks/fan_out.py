@@ -26,7 +26,8 @@ LAST = "SELECT position FROM publisher.event_position"
 # Make the deliveries of the next events after a position, and advance the position. This runs as
 # a statement of its own after LOCK, so that its snapshot includes every endpoint made before. A
 # delivery is due no earlier than the waiting ones of its endpoint and video, so that no claim
-# looks at it too soon. (Conflicts: a replay has made the delivery already.)
+# looks at it too soon. The endpoints are locked first, as the foreign key would do one by one: one
+# that is deleted meanwhile gets nothing. (Conflicts: a replay has made the delivery already.)
 FAN_OUT = f"""
 WITH batch AS MATERIALIZED (
     SELECT position, id, type, video_id, workspace_id
@@ -34,6 +35,11 @@ WITH batch AS MATERIALIZED (
     WHERE position > %(after)s
     ORDER BY position
     LIMIT %(limit)s
+),
+endpoint AS MATERIALIZED (
+    SELECT id, workspace_id, event_types, after_position FROM publisher.webhook_endpoint
+    WHERE state = 'enabled' AND workspace_id IN (SELECT workspace_id FROM batch)
+    FOR KEY SHARE
 ),
 made AS (
     INSERT INTO publisher.webhook_delivery
@@ -43,8 +49,8 @@ made AS (
                WHERE ahead.endpoint_id = e.id AND ahead.video_id = b.video_id
                  AND ahead.state = 'pending' AND ahead.claimed_until IS NULL))
     FROM batch b
-    JOIN publisher.webhook_endpoint e ON e.workspace_id = b.workspace_id
-    WHERE e.state = 'enabled' AND b.position > e.after_position
+    JOIN endpoint e ON e.workspace_id = b.workspace_id
+    WHERE b.position > e.after_position
       AND (e.event_types IS NULL OR b.type = ANY(e.event_types))
     ORDER BY b.position
     ON CONFLICT (endpoint_id, position) DO NOTHING

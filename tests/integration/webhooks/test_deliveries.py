@@ -5,6 +5,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from standardwebhooks import Webhook
 from db.errors import DATABASE_ERRORS
 from db.session import transaction
 from db.webhooks import deliveries
+from db.webhooks import endpoints as endpoint_rows
 from db.webhooks import fan_out as fan_out_rows
 from db.webhooks import replay as replays
 from schemas.command import Action, PublishRequest
@@ -236,6 +238,21 @@ def test_no_event_is_fanned_out_while_an_endpoint_is_being_made(
         tx.execute("UPDATE publisher.webhook_endpoint SET event_types = '{video.unpublished}'")
     waiting.join()
     assert states(pipeline) == []
+
+
+def test_an_endpoint_that_is_deleted_meanwhile_gets_nothing(
+    pipeline: Pipeline, there: Receiver
+) -> None:
+    deleted = endpoint(pipeline, there.url("/deleted"))
+    endpoint(pipeline, there.url("/kept"))
+    pipeline.publish(pipeline.video())
+    with ThreadPoolExecutor() as pool:
+        with transaction(pipeline.engine) as tx:
+            endpoint_rows.delete(tx, deleted)
+            waiting = pool.submit(fan_out, pipeline.engine)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.2)
+        assert waiting.result() == 1
 
 
 def test_many_at_once_fan_out_each_event_once(pipeline: Pipeline, there: Receiver) -> None:
