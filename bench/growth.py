@@ -95,7 +95,8 @@ def measure(
 ) -> Growth:
     """Drain the reference backlog with few videos, then each one with `videos`.
 
-    `backlogs`: in ascending order; all of them together need no more than `videos`.
+    `backlogs`: in ascending order; all of them together need no more than `videos`. Only as many
+    videos as are published have sections.
     """
     drains: list[Drain] = []
     reference = next((each for each in backlogs if each >= REFERENCE), backlogs[0])
@@ -107,7 +108,8 @@ def measure(
             progress.end(_describe(drains[-1]))
     with setup.run() as run:
         progress.begin(f"growth: {videos:,} videos are made")
-        ids = make_videos(run.engine, run.video_ids, videos)
+        published = sum(backlogs) + (runs - 1) * reference
+        ids = make_videos(run.engine, run.video_ids, videos, each=videos // published)
         for number in range(1, runs + 1):
             wanted = backlogs if number == 1 else [reference]
             for backlog in wanted:
