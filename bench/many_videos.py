@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
 
-from db.session import Connection, lift_limits, to_array, transaction
+from db.session import Connection, get_family, lift_limits, to_array, transaction
 
 # Foreign keys and triggers are not checked: the rows are copies of valid ones.
 UNCHECKED = "SET LOCAL session_replication_role = replica"
@@ -71,18 +72,11 @@ def make_videos(engine: Engine, sources: Sequence[int], count: int, *, each: int
 
 def vacuum(engine: Engine) -> None:
     """Vacuum and analyse, as autovacuum leaves tables that have been there a while."""
-    with transaction(engine) as tx:
-        session: Any = tx
-        session.waits_for_ever = True
-        tx.autocommit = True
-        try:
-            tx.execute("SET statement_timeout = 0")
-            tx.execute("VACUUM ANALYZE")
-            tx.execute("CHECKPOINT")
-            tx.execute("RESET statement_timeout")
-        finally:
-            tx.autocommit = False
-            session.waits_for_ever = False
+    parameters = get_family(engine).parameters
+    with psycopg.connect(**parameters, autocommit=True) as session:  # without our time limits
+        session.execute("SET statement_timeout = 0")
+        session.execute("VACUUM ANALYZE")
+        session.execute("CHECKPOINT")
 
 
 def _wait_for_ever(tx: Connection) -> None:
