@@ -108,7 +108,7 @@ CLAIM_DUE = _CLAIM.format(
     due=f"""open_workspaces (workspace_id, due_at, nth) AS (
     (
         SELECT workspace_id, due_at, 1 FROM publisher.publish_command
-        WHERE {_OPEN} AND workspace_id > %(after)s AND due_at >= {_SINCE} AND EXISTS (
+        WHERE {_OPEN} AND workspace_id > %(after)s AND EXISTS (
             SELECT FROM publisher.publish_command
             WHERE {_OPEN} AND due_at >= {_SINCE} AND due_at <= now()
             ORDER BY due_at OFFSET %(limit)s
@@ -118,7 +118,7 @@ CLAIM_DUE = _CLAIM.format(
     UNION ALL
     SELECT next.workspace_id, next.due_at, nth + 1 FROM open_workspaces o CROSS JOIN LATERAL (
         SELECT workspace_id, due_at FROM publisher.publish_command
-        WHERE {_OPEN} AND workspace_id > o.workspace_id AND due_at >= {_SINCE}
+        WHERE {_OPEN} AND workspace_id > o.workspace_id
         ORDER BY workspace_id, due_at LIMIT 1
     ) next
     WHERE nth < %(workspaces)s
@@ -132,8 +132,8 @@ fair AS (
         FROM publisher.publish_command c
         -- As a pair, so that no plan reads another index and filters.
         WHERE {_OPEN} AND workspace_id = in_turn.workspace_id
-          AND (workspace_id, due_at) <= (in_turn.workspace_id, now())
-          AND (workspace_id, due_at) >= (in_turn.workspace_id, {_SINCE}) AND {_NO_OLDER_POSTPONED}
+          AND (workspace_id, due_at) <= (in_turn.workspace_id, now()) AND due_at >= {_SINCE}
+          AND {_NO_OLDER_POSTPONED}
         ORDER BY due_at, id
         LIMIT {_MOST} / (SELECT count(*) FROM in_turn)
         FOR UPDATE SKIP LOCKED
@@ -243,7 +243,10 @@ DEAD_SECONDS = 0.05
 open anywhere, a backup for example, PostgreSQL keeps every row version that this one can see."""
 
 SHARE_OF_WHOLE = 0.1
-"""The share of the time that claims of everything may take while they are slow."""
+"""The share of the time that slow claims of everything may take, up to `MAX_PAUSE`."""
+
+MAX_PAUSE = 5.0
+"""Seconds. A claim may also be slow because it waited for a lock or for the machine."""
 
 EVER = "-infinity"
 
@@ -278,7 +281,8 @@ def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> lis
     if seconds > SLOW_SECONDS:
         forget_plans(tx)
     if is_whole and seconds > DEAD_SECONDS:
-        _skip_ended(tx, start, seconds)
+        [[start.since]] = tx.execute(OLDEST_OPEN)
+        start.whole_at = time.monotonic() + _to_pause(time.monotonic() - began)
     start.after = claimed[0].next_turn if claimed else NOBODY
     return claimed
 
@@ -295,13 +299,12 @@ def claim_parameters(limit: int, after: int = NOBODY, since: str = EVER) -> dict
     }
 
 
-def _skip_ended(tx: Connection, start: NextClaim, seconds: float) -> None:
-    """Begin at the oldest open command for a while.
+def _to_pause(seconds: float) -> float:
+    """Return how long claims begin at the oldest open command, after one of everything.
 
-    Commands that become due before it meanwhile are claimed after this while.
+    A command that becomes due before it meanwhile waits for this long.
     """
-    [[start.since]] = tx.execute(OLDEST_OPEN)
-    start.whole_at = time.monotonic() + max(1.0, seconds / SHARE_OF_WHOLE)
+    return min(max(seconds / SHARE_OF_WHOLE, 1.0), MAX_PAUSE)
 
 
 def read_lateness(tx: Connection) -> float:

@@ -256,6 +256,27 @@ def test_a_claim_reads_little_of_a_backlog_however_many_workspaces_there_are(
     assert count_claimed_pages(pipeline.engine) < 15_000
 
 
+ENDED = """
+INSERT INTO publisher.publish_command
+    (id, video_id, workspace_id, trigger, correlation_id, state, due_at, finished_at)
+SELECT gen_random_uuid(), n, n %% %s, 'api', 'c-1', 'published', now() - interval '1 day', now()
+FROM generate_series(1, 20000) n
+"""
+
+
+@pytest.mark.parametrize("since", [claim.EVER, "yesterday"])
+@pytest.mark.parametrize("workspaces", [2, 300])
+def test_a_claim_reads_little_of_a_backlog_that_no_statistics_know(
+    pipeline: Pipeline, workspaces: int, since: str
+) -> None:
+    late = "now() - random() * interval '5 hours'"
+    backlog = MANY.replace("%s, 1,", "n, n %% %s,").replace("now() + n * interval '1 s'", late)
+    pipeline.execute(ENDED, workspaces)
+    pipeline.execute("ANALYZE publisher.publish_command")
+    pipeline.execute(backlog, workspaces)
+    assert count_claimed_pages(pipeline.engine, NextClaim(since=since)) < 6000
+
+
 def test_a_claim_is_fast_though_its_plan_is_of_a_time_with_few_commands(pipeline: Pipeline) -> None:
     for _ in range(20):
         claim_and_commit(pipeline)
