@@ -36,6 +36,7 @@ from schemas.webhook import DeliveryState, EndpointState
 SCHEMA = "publisher"
 
 _open = text("state IN ('scheduled', 'waiting')")
+_rare = text("state IN ('unpublished', 'unchanged', 'rejected', 'expired', 'cancelled')")
 _pending = text("state = 'pending'")
 
 
@@ -86,6 +87,7 @@ class PublishCommandRow(Publisher):
             postgresql_where=text("state IN ('scheduled', 'waiting') AND fell_due_at IS NOT NULL"),
         ),
         Index("ix_publish_command_failed", "id", postgresql_where=text("state = 'failed'")),
+        Index("ix_publish_command_rare", "state", "id", postgresql_where=_rare),
         Index("ix_publish_command_canary", "id", postgresql_where=text("trigger = 'canary'")),
         Index("ix_publish_command_video", "video_id", "id"),
         Index("ix_publish_command_workspace", "workspace_id", "id"),

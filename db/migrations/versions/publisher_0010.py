@@ -1,4 +1,4 @@
-"""Keep no statistics of the states: see `db/tables/statistics.py`."""
+"""Keep no statistics of states (`db/tables/statistics.py`); an index for lists of rare states."""
 
 from alembic import op
 
@@ -8,26 +8,38 @@ revision = "publisher_0010"
 down_revision = "publisher_0009"
 
 TABLES = ("publish_command", "webhook_delivery")
+VERSION = "SELECT current_setting('server_version_num')::int"
+CLEARS_STATISTICS = 180_000
+"""The first version that has a function for it."""
+RARE = """
+CREATE INDEX ix_publish_command_rare ON publisher.publish_command (state, id)
+WHERE state IN ('unpublished', 'unchanged', 'rejected', 'expired', 'cancelled')
+"""
 
 
 def upgrade() -> None:
-    _set_statistics(0)
+    op.execute(RARE)
+    for table in TABLES:
+        op.execute(f"ALTER TABLE publisher.{table} ALTER COLUMN state SET STATISTICS 0")
+    if op.get_bind().exec_driver_sql(VERSION).scalar_one() >= CLEARS_STATISTICS:
+        for table in TABLES:
+            op.execute(f"SELECT pg_clear_attribute_stats('publisher', '{table}', 'state', false)")
+    else:
+        _set_type_again()
 
 
 def downgrade() -> None:
-    _set_statistics(-1)
+    op.execute("DROP INDEX publisher.ix_publish_command_rare")
+    for table in TABLES:
+        op.execute(f"ALTER TABLE publisher.{table} ALTER COLUMN state SET STATISTICS -1")
 
 
-def _set_statistics(target: int) -> None:
-    """Set the columns' statistics target; -1: the default.
+def _set_type_again() -> None:
+    """Set the columns' type, to the same one: that drops the statistics.
 
-    Servers before 18 drop statistics that are there only when the type is set, to the same one. No
-    row is rewritten; the partial indexes are made again. A trigger on the column is in the way.
+    No row is rewritten; the partial indexes are made again. A trigger on the column is in the way.
     """
     op.execute("DROP TRIGGER IF EXISTS publisher_wait_ended ON publisher.publish_command")
     for table in TABLES:
-        op.execute(
-            f"ALTER TABLE publisher.{table} ALTER COLUMN state TYPE text,"
-            f" ALTER COLUMN state SET STATISTICS {target}"
-        )
+        op.execute(f"ALTER TABLE publisher.{table} ALTER COLUMN state TYPE text")
     op.execute(ON_WAIT_ENDED)

@@ -82,7 +82,7 @@ def test_a_backlog_is_claimed_from_its_oldest_command_on(
 def test_what_falls_due_before_is_claimed_after_a_while(
     pipeline: Pipeline, start: NextClaim
 ) -> None:
-    """A transaction that is committed late, or a command of long ago that is retried."""
+    """The command of a transaction that was committed late."""
     take(pipeline, start)
     video = pipeline.video()
     pipeline.accept(video)

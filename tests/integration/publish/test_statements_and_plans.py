@@ -5,8 +5,11 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from db.commands import inbox
 from db.events.feed import scan
 from db.session import transaction
+from schemas.command import CommandState
+from schemas.inbox import CommandFilter
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.plans import Plan, executed, record_plans
 from tests.support.platform import make_ready_videos
@@ -199,10 +202,21 @@ def test_statistics_without_open_commands_mislead_no_plan(recorded: Pipeline) ->
     backlog = 4 * MANY
     recorded.accept(*make_videos(recorded, backlog))
     plans = plans_of(recorded, recorded.run)
-    print(sum(plan.count_read("publish_command") for plan in plans))
-    for plan in plans:
-        print(plan.count_read("publish_command"), plan.text[:80])
     assert backlog <= sum(plan.count_read("publish_command") for plan in plans) <= 10 * backlog
+
+
+@pytest.mark.parametrize("state", [None, *CommandState])
+def test_a_list_of_commands_reads_few_others(large: Pipeline, state: CommandState | None) -> None:
+    """The newest ones first, in every state, although there are no statistics of states."""
+
+    def list_often() -> None:
+        with transaction(large.engine) as tx:
+            for workspace_id in (None, 1, 2) * 10:
+                inbox.read_page(tx, CommandFilter(state=state, limit=9), workspace_id=workspace_id)
+
+    plans = plans_of(large, list_often)
+    assert len(plans) == 30
+    assert max(plan.count_read("publish_command") for plan in plans) <= 20
 
 
 def test_the_end_of_generation_reads_the_commands_of_its_video(recorded: Pipeline) -> None:
