@@ -50,12 +50,10 @@ _NO_OLDER_POSTPONED = f"""(
     ) IS NULL"""
 
 # … or one that is due and not in the same claim: locked by another transaction, or above the limit.
-# Two look-ups, each in an index: the commands that were never postponed, and the others. The times
-# are in a pair, so that no plan reads the index of all open commands by time.
+# Two look-ups, each in an index: the commands that were never postponed, and the others.
 _OLDER = f"""SELECT older.id FROM publisher.publish_command older
         WHERE older.video_id = c.video_id AND older.{{which}} AND older.id <> c.id
-          AND (older.video_id, older.{{since}})
-              <= (c.video_id, least(now(), coalesce(c.fell_due_at, c.due_at)))
+          AND older.{{since}} <= least(now(), coalesce(c.fell_due_at, c.due_at))
           AND {_PLACE.format(command="older")} < {_PLACE.format(command="c")}
           AND older.id NOT IN (SELECT id FROM sized WHERE bytes_before < %(bytes)s)
         LIMIT 1"""

@@ -24,6 +24,14 @@ SELECT gen_random_uuid(), id, 1, 'api', 'c-1', now() - interval '1 hour' * (1 + 
 FROM unnest(%s::bigint[]) id
 """
 
+# The planner reads a table that is small in any order.
+HISTORY = """
+INSERT INTO publisher.publish_command
+    (id, video_id, workspace_id, trigger, correlation_id, due_at, state, finished_at)
+SELECT gen_random_uuid(), n, 1, 'api', 'c-1', now() - interval '1 day', 'published', now()
+FROM generate_series(1, 20000) n
+"""
+
 
 @pytest.fixture
 def backup(pipeline: Pipeline) -> Generator[None]:
@@ -44,6 +52,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> NextClaim:
 def publish_many(pipeline: Pipeline) -> None:
     with transaction(pipeline.engine) as tx:
         videos = make_ready_videos(tx, MANY)
+    pipeline.execute(HISTORY)
     pipeline.execute(OVERDUE, videos)
     assert pipeline.run() == MANY
 
