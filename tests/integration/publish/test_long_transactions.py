@@ -65,6 +65,15 @@ def take(pipeline: Pipeline, start: NextClaim) -> list[int]:
     return [command.video_id for command in claimed]
 
 
+def accept_before_the_start(pipeline: Pipeline, start: NextClaim) -> int:
+    """Accept a command that fell due before the next claim begins: it was committed late."""
+    take(pipeline, start)
+    video = pipeline.video()
+    pipeline.accept(video)
+    pipeline.let_pass(hours=1)
+    return video
+
+
 @pytest.mark.usefixtures("backup")
 def test_ended_commands_are_read_once_and_not_by_each_claim(
     pipeline: Pipeline, start: NextClaim
@@ -91,11 +100,7 @@ def test_a_backlog_is_claimed_from_its_oldest_command_on(
 def test_what_falls_due_before_is_claimed_after_a_while(
     pipeline: Pipeline, start: NextClaim
 ) -> None:
-    """The command of a transaction that was committed late."""
-    take(pipeline, start)
-    video = pipeline.video()
-    pipeline.accept(video)
-    pipeline.let_pass(hours=1)
+    video = accept_before_the_start(pipeline, start)
     assert take(pipeline, start) == []
     start.whole_at = time.monotonic()
     assert take(pipeline, start) == [video]
@@ -104,10 +109,7 @@ def test_what_falls_due_before_is_claimed_after_a_while(
 def test_the_order_of_a_video_holds_though_its_older_command_is_not_read(
     pipeline: Pipeline, start: NextClaim
 ) -> None:
-    take(pipeline, start)
-    video = pipeline.video()
-    pipeline.accept(video)
-    pipeline.let_pass(hours=1)
+    video = accept_before_the_start(pipeline, start)
     pipeline.accept(video)
     assert take(pipeline, start) == []
 
