@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
+
 from db.rows import to_values
 from db.session import Connection, forget_plans, to_array, wait_briefly
 from schemas.values.video_facts import ClaimedCommand
@@ -166,6 +168,29 @@ due AS (SELECT * FROM fair UNION ALL SELECT * FROM late UNION ALL SELECT * FROM 
             ELSE -1 END AS next_turn""",
 )
 
+# Claim all due commands if they fit, the oldest first. It takes half a millisecond less than the
+# other claim, which the server spends on preparing a plan that it then hardly uses.
+CLAIM_FEW = _CLAIM.format(
+    due=f"""due AS (
+    SELECT {_CLAIMED}, edits_bytes, due_at <= now() - %(late)s AS is_late
+    FROM publisher.publish_command c
+    WHERE {_OPEN} AND due_at >= {_SINCE} AND due_at <= now() AND {_NO_OLDER_POSTPONED}
+    ORDER BY due_at, id
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)""",
+    more="",
+)
+
+# Whether more commands are due than fit. Those that other transactions have locked count, too.
+ARE_MANY_DUE = f"""
+SELECT EXISTS (
+    SELECT FROM publisher.publish_command
+    WHERE {_OPEN} AND due_at >= {_SINCE} AND due_at <= now()
+    ORDER BY due_at OFFSET %(limit)s
+)
+"""
+
 # When the oldest open command falls due, or now, less a second for transactions that are under way.
 OLDEST_OPEN = f"""
 SELECT (least(now(), (
@@ -264,6 +289,8 @@ class NextClaim:
     """The oldest due time that is read, until `whole_at`."""
     whole_at: float = 0.0
     """By `time.monotonic()`: when everything that is due is read again."""
+    are_many_due: bool = False
+    """Whether more is probably due than fits, so that the next claim divides it."""
 
 
 def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> list[ClaimedCommand]:
@@ -275,8 +302,7 @@ def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> lis
     began = time.monotonic()
     is_whole = began >= start.whole_at
     values = claim_parameters(limit, start.after, EVER if is_whole else start.since)
-    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
-        claimed = cursor.execute(CLAIM_DUE, values).fetchall()
+    claimed = _claim(tx, values, start)
     seconds = time.monotonic() - began
     if seconds > SLOW_SECONDS:
         forget_plans(tx)
@@ -287,8 +313,29 @@ def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> lis
     return claimed
 
 
+def _claim(tx: Connection, values: dict[str, Any], start: NextClaim) -> list[ClaimedCommand]:
+    """Claim all that is due if it fits, else divide it. This changes `start.are_many_due`.
+
+    If it does not fit, what the first statement locked stays locked until the transaction's end.
+    """
+    if not start.are_many_due:
+        with tx.pipeline():  # one round trip, with BEGIN
+            claimed = _open_cursor(tx).execute(CLAIM_FEW, values)
+            found = tx.execute(ARE_MANY_DUE, {name: values[name] for name in ("since", "limit")})
+        [[start.are_many_due]] = found
+        if not start.are_many_due:
+            return claimed.fetchall()
+    divided = _open_cursor(tx).execute(CLAIM_DUE, values).fetchall()
+    start.are_many_due = 5 * len(divided) >= 4 * values["limit"]
+    return divided
+
+
+def _open_cursor(tx: Connection) -> psycopg.Cursor[ClaimedCommand]:
+    return tx.cursor(row_factory=to_values(ClaimedCommand), binary=True)
+
+
 def claim_parameters(limit: int, after: int = NOBODY, since: str = EVER) -> dict[str, Any]:
-    """Return the parameters of `CLAIM_DUE`."""
+    """Return the parameters of `CLAIM_DUE` and `CLAIM_FEW`."""
     return {
         "limit": limit,
         "bytes": MAX_BYTES,
@@ -315,9 +362,8 @@ def read_lateness(tx: Connection) -> float:
 
 def claim_these(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     """Claim those of these commands that have not ended and are not locked."""
-    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
-        values = {"ids": to_array(ids), "limit": len(ids), "bytes": MAX_BYTES}
-        return cursor.execute(CLAIM_THESE, values).fetchall()
+    values = {"ids": to_array(ids), "limit": len(ids), "bytes": MAX_BYTES}
+    return _open_cursor(tx).execute(CLAIM_THESE, values).fetchall()
 
 
 def lock_commands(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
@@ -327,8 +373,7 @@ def lock_commands(tx: Connection, ids: Sequence[UUID]) -> list[ClaimedCommand]:
     them for as long as it likes.
     """
     wait_briefly(tx)
-    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
-        return cursor.execute(LOCK, {"ids": to_array(ids)}).fetchall()
+    return _open_cursor(tx).execute(LOCK, {"ids": to_array(ids)}).fetchall()
 
 
 def read_zones(tx: Connection) -> list[tuple[str, str]]:
@@ -338,6 +383,5 @@ def read_zones(tx: Connection) -> list[tuple[str, str]]:
 
 def lock_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[ClaimedCommand]:
     """Lock scheduled commands of a zone whose instants were computed with these rules."""
-    with tx.cursor(row_factory=to_values(ClaimedCommand), binary=True) as cursor:
-        values = {"zone": zone, "digest": digest, "limit": limit}
-        return cursor.execute(LOCK_OUTDATED, values).fetchall()
+    values = {"zone": zone, "digest": digest, "limit": limit}
+    return _open_cursor(tx).execute(LOCK_OUTDATED, values).fetchall()

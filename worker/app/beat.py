@@ -5,6 +5,7 @@ own scheduler does. It stores nothing, so it writes no file, and several beats a
 an unnecessary wake-up finds no work.
 """
 
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -57,10 +58,10 @@ class Scheduler(CeleryScheduler):
         self.schedule[CANARY.task].last_run_at = datetime.fromtimestamp(0, UTC)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send the sweeps that are due, then wait for the next sweep or the next command."""
-        seconds: float = super().tick(*args, **kwargs)
+        """Send the sweeps that are due, then wake Celery for what falls due before the next one."""
+        until: float = time.monotonic() + super().tick(*args, **kwargs)
         due_times, _ = self.due_times, self.report_listener
-        if due_times.wait(seconds):
+        while due_times.wait(until - time.monotonic()):
             app.runtime.waker.wake()
         return 0.0
 

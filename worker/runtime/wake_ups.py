@@ -12,10 +12,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
 from redis import Redis
+from redis.commands.core import Script
 from redis.exceptions import RedisError
 
 from worker.runtime.broker_errors import BROKER_ERRORS
@@ -136,6 +138,10 @@ class Waker:
     Kombu, in an eighth of the CPU time."""
     outage: Outage = field(default_factory=_make_outage)
 
+    @cached_property
+    def _push(self) -> Script:
+        return self.redis.register_script(PUSH)
+
     def wake(self, wake_up: WakeUp = PUBLISH) -> None:
         """Send a wake-up unless one is on its way. Raises nothing when Redis or broker is down."""
         try:
@@ -146,9 +152,8 @@ class Waker:
 
     def _send_once(self, wake_up: WakeUp) -> bool:
         if wake_up.key and self.is_broker:
-            push = self.redis.register_script(PUSH)
             keys = [wake_up.key, BROKER_PREFIX + wake_up.queue]
-            return bool(push(keys=keys, args=[KEY_MS, wake_up.to_entry(), wake_up.push]))
+            return bool(self._push(keys=keys, args=[KEY_MS, wake_up.to_entry(), wake_up.push]))
         if wake_up.key and not self.redis.set(wake_up.key, 1, nx=True, px=KEY_MS):
             return False
         self.send(wake_up)

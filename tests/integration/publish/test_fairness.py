@@ -106,6 +106,17 @@ def test_within_a_workspace_the_oldest_are_carried_out_first(pipeline: Pipeline)
     assert claimed == [row[0] for row in first]
 
 
+def test_a_backlog_is_divided_until_the_rest_fits(pipeline: Pipeline) -> None:
+    fill(pipeline, BUSY, 30)
+    start, sizes, is_divided = NextClaim(), list[int](), list[bool]()
+    for _ in range(6):
+        take = partial(claim_due, limit=10, start=start)
+        sizes.append(len(publish_batch(pipeline.engine, BASE_URLS, take)))
+        is_divided.append(start.are_many_due)
+    assert sizes == [8, 8, 8, 6, 0, 0]
+    assert is_divided == [True, True, True, False, False, False]
+
+
 @pytest.mark.parametrize("seen_at_once", [1000, 3])
 def test_each_of_many_workspaces_has_its_turn(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, seen_at_once: int

@@ -178,6 +178,13 @@ def test_commands_of_other_videos_are_not_read(recorded: Pipeline) -> None:
     assert FEW <= sum(plan.count_read("publish_command") for plan in plans) <= 10 * FEW
 
 
+def test_what_fits_into_a_batch_is_not_divided_among_workspaces(recorded: Pipeline) -> None:
+    for count, is_divided in ((FEW, False), (run.BATCH + 1, True)):
+        recorded.accept(*make_videos(recorded, count))
+        plans = plans_of(recorded, recorded.run)
+        assert any("open_workspaces" in plan.text for plan in plans) is is_divided
+
+
 def test_a_slow_batch_is_the_last_one_with_its_plans(
     recorded: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
