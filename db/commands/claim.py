@@ -168,20 +168,6 @@ due AS (SELECT * FROM fair UNION ALL SELECT * FROM late UNION ALL SELECT * FROM 
             ELSE -1 END AS next_turn""",
 )
 
-# Claim all due commands if they fit, the oldest first. It takes half a millisecond less than the
-# other claim, which the server spends on preparing a plan that it then hardly uses.
-CLAIM_FEW = _CLAIM.format(
-    due=f"""due AS (
-    SELECT {_CLAIMED}, edits_bytes, due_at <= now() - %(late)s AS is_late
-    FROM publisher.publish_command c
-    WHERE {_OPEN} AND due_at >= {_SINCE} AND due_at <= now() AND {_NO_OLDER_POSTPONED}
-    ORDER BY due_at, id
-    LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-)""",
-    more="",
-)
-
 # Whether more commands are due than fit. Those that other transactions have locked count, too.
 ARE_MANY_DUE = f"""
 SELECT EXISTS (
@@ -190,6 +176,20 @@ SELECT EXISTS (
     ORDER BY due_at OFFSET %(limit)s
 )
 """
+
+# Claim all due commands if they fit, the oldest first; else none. It takes half a millisecond less
+# than the other claim, which the server spends on preparing a plan that it then hardly uses.
+CLAIM_FEW = _CLAIM.format(
+    due=f"""due AS (
+    SELECT {_CLAIMED}, edits_bytes, due_at <= now() - %(late)s AS is_late
+    FROM publisher.publish_command c
+    WHERE {_OPEN} AND due_at >= {_SINCE} AND due_at <= now() AND {_NO_OLDER_POSTPONED}
+    ORDER BY due_at, id
+    LIMIT CASE WHEN ({ARE_MANY_DUE}) THEN 0 ELSE %(limit)s END
+    FOR UPDATE SKIP LOCKED
+)""",
+    more="",
+)
 
 # When the oldest open command falls due, or now, less a second for transactions that are under way.
 OLDEST_OPEN = f"""
@@ -314,10 +314,7 @@ def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> lis
 
 
 def _claim(tx: Connection, values: dict[str, Any], start: NextClaim) -> list[ClaimedCommand]:
-    """Claim all that is due if it fits, else divide it. This changes `start.are_many_due`.
-
-    If it does not fit, what the first statement locked stays locked until the transaction's end.
-    """
+    """Claim all that is due if it fits, else divide it. This changes `start.are_many_due`."""
     if not start.are_many_due:
         with tx.pipeline():  # one round trip, with BEGIN
             claimed = _open_cursor(tx).execute(CLAIM_FEW, values)

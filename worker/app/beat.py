@@ -61,8 +61,7 @@ class Scheduler(CeleryScheduler):
         """Send the sweeps that are due, then wake Celery for what falls due before the next one."""
         until: float = time.monotonic() + super().tick(*args, **kwargs)
         due_times, _ = self.due_times, self.report_listener
-        while due_times.wait(until - time.monotonic()):
-            app.runtime.waker.wake()
+        due_times.wake_until(until, app.runtime.waker.wake)
         return 0.0
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ It serves punctuality only: a due command that it misses, the sweep finds.
 
 import threading
 import time
+from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
 
@@ -54,6 +55,17 @@ class DueTimes:
     def stop(self) -> None:
         """Make the thread end within a second; does not wait for it."""
         self._stop.set()
+
+    def wake_until(self, until: float, wake: Callable[[], None]) -> None:
+        """Call `wake` as often as commands fall due, until then (`time.monotonic()`).
+
+        If that has passed, at most once: neither the sweeps nor due commands wait for each other,
+        even if a wake-up takes longer than it takes until the next command falls due.
+        """
+        while self.wait(until - time.monotonic()):
+            wake()
+            if time.monotonic() >= until:
+                return
 
     def wait(self, seconds: float) -> bool:
         """Wait until a command falls due, at most `seconds`; return whether one has.

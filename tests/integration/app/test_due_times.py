@@ -1,6 +1,7 @@
 """Due times: read once a second, and notified at once."""
 
 import threading
+import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,10 @@ def listeners(pipeline: Pipeline) -> int:
     return len(pipeline.rows(LISTENERS))
 
 
+def count_due(pipeline: Pipeline) -> int:
+    return pipeline.value("SELECT count(*) FROM publisher.publish_command WHERE due_at <= now()")
+
+
 def soon(milliseconds: int) -> datetime:
     return datetime.now(UTC) + timedelta(milliseconds=milliseconds)
 
@@ -63,6 +68,22 @@ def test_an_earlier_time_ends_a_wait_that_has_begun(pipeline: Pipeline, coming: 
     waiting.join()
     assert woken == [True]
     assert pipeline.run() == 1
+
+
+def test_the_sweeps_have_their_turn_though_commands_fall_due_all_the_time(
+    pipeline: Pipeline, coming: DueTimes
+) -> None:
+    times = [soon(300 + 100 * number) for number in range(5)]
+    pipeline.accept(*(PublishRequest(video_id=pipeline.video(), publish_at=each) for each in times))
+    woken: list[float] = []
+
+    def wake_until_the_next_is_due() -> None:
+        woken.append(time.monotonic())
+        wait_until(lambda: count_due(pipeline) >= min(2 + len(woken), 5), "the next due time")
+
+    wait_until(lambda: count_due(pipeline) >= 2, "the first due time to be a while ago")
+    coming.wake_until(time.monotonic(), wake_until_the_next_is_due)
+    assert len(woken) == 1
 
 
 def test_the_end_of_generation_ends_a_wait(pipeline: Pipeline, coming: DueTimes) -> None:

@@ -117,6 +117,14 @@ def test_a_backlog_is_divided_until_the_rest_fits(pipeline: Pipeline) -> None:
     assert is_divided == [True, True, True, False, False, False]
 
 
+def test_a_claim_locks_no_command_that_it_does_not_return(pipeline: Pipeline) -> None:
+    fill(pipeline, BUSY, 30)
+    with transaction(pipeline.engine) as tx, transaction(pipeline.engine) as other:
+        claimed = claim_due(tx, 10)
+        free = other.execute("SELECT FROM publisher.publish_command FOR UPDATE SKIP LOCKED")
+        assert (len(claimed), free.rowcount) == (8, 22)
+
+
 @pytest.mark.parametrize("seen_at_once", [1000, 3])
 def test_each_of_many_workspaces_has_its_turn(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, seen_at_once: int
