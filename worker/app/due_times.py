@@ -19,6 +19,9 @@ from db.session import Connection
 from worker.runtime.outage import Outage
 
 READ_EVERY_SECONDS = 1.0
+NEXT_READ_SECONDS = 0.05
+"""So soon after a notification of a due time they are read again: of many commands that one
+transaction schedules, it tells the earliest."""
 RETRY_SECONDS = 0.5
 """Pause after the database was unreachable."""
 TRAILING_SECONDS = 0.05
@@ -126,6 +129,8 @@ class DueTimes:
             left = min(until, self._trailing) - now
             notified = due_times.wait_for_notification(connection, left)
             self._add(notified)
+            if any(due is not None for due in notified):
+                until = min(until, time.monotonic() + NEXT_READ_SECONDS)
             if None in notified:
                 self._trailing = time.monotonic() + TRAILING_SECONDS
 

@@ -70,6 +70,13 @@ def test_an_earlier_time_ends_a_wait_that_has_begun(pipeline: Pipeline, coming: 
     assert pipeline.run() == 1
 
 
+def test_each_time_of_a_call_ends_a_wait(pipeline: Pipeline, coming: DueTimes) -> None:
+    """The call notifies of the earliest."""
+    times = [soon(300 + 100 * number) for number in range(5)]
+    pipeline.accept(*(PublishRequest(video_id=pipeline.video(), publish_at=each) for each in times))
+    assert [coming.wait(2) for _ in times] == [True] * len(times)
+
+
 def test_the_sweeps_have_their_turn_though_commands_fall_due_all_the_time(
     pipeline: Pipeline, coming: DueTimes
 ) -> None:
