@@ -221,7 +221,7 @@ class Tail:
         """Wait for an entry after our position, at most BLOCK_MS; return whether there is one."""
         streams: Any = {STREAM: f"{self.position}-0"}
         try:
-            answer = await self._unless_stopped(redis.xread(streams, count=1, block=BLOCK_MS))
+            answer = await self._unless_stopped(_read(redis, streams))
         except RedisError as error:
             self._outage.note(error)
             await redis.connection_pool.disconnect()  # this server may be a replica now
@@ -297,3 +297,8 @@ class Tail:
     def _end_all(self, reason: EndReason) -> None:
         for reader in list(self._readers):
             reader.end(reason)
+
+
+async def _read(redis: Redis, streams: Any) -> Any:
+    """Wait for an entry. The client's own coroutine must not be cancelled before it has begun."""
+    return await redis.xread(streams, count=1, block=BLOCK_MS)
