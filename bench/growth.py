@@ -12,12 +12,12 @@ from statistics import mean, median
 from bench import costs, ours
 from bench.charts import Bar, Chart
 from bench.costs import Tree
-from bench.many_videos import make_videos, vacuum
+from bench.many_videos import make_videos
 from bench.part import Work
 from bench.processes import wait_for
 from bench.progress import Progress
 from bench.report import Report, Row, Table, at_least
-from bench.setup import Run, Setup
+from bench.setup import Run, Setup, vacuum
 from worker.events.redis_stream import STREAM
 
 GOAL_BACKLOG = 0.95
@@ -130,7 +130,7 @@ def _drain(setup: Setup, run: Run, video_ids: Sequence[int], videos: int) -> Dra
     started = time.perf_counter()
     ours.enqueue_all(run.engine, ours.make_waker(run), video_ids)
     enqueue_rate = backlog / (time.perf_counter() - started)
-    vacuum(run.engine)  # with a checkpoint; in production both happen while a backlog grows
+    vacuum(run.engine, checkpoint=True)  # in production both happen while a backlog grows
     seen = _added(run)
     with ours.worker(run) as pid:
         trees = [Tree(kind="worker", pid=pid), *costs.engine_trees(setup.home / "data")]

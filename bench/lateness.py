@@ -28,7 +28,7 @@ from bench.peers import textbook, work
 from bench.processes import ROOT, python, wait_for
 from bench.progress import Progress
 from bench.report import Report, Row, Table, at_most, figure
-from bench.setup import WORKSPACE, Run, Setup
+from bench.setup import WORKSPACE, Run, Setup, unlimited, vacuum
 from db.sample_data import multiply_ready
 from db.session import transaction
 
@@ -216,14 +216,9 @@ def _videos(run: Run, count: int) -> list[int]:
     missing = count - len(run.video_ids)
     if missing <= 0:
         return run.video_ids[:count]
-    with transaction(run.engine) as tx:
-        tx.execute("SET LOCAL statement_timeout = 0")
-        tx.execute("SET LOCAL transaction_timeout = 0")
+    with unlimited(run.engine) as tx:
         more = multiply_ready(tx, workspace_id=WORKSPACE, count=missing)
-    with transaction(run.engine) as tx:
-        tx.autocommit = True
-        tx.execute("VACUUM ANALYZE")
-        tx.autocommit = False
+    vacuum(run.engine)
     return [*run.video_ids, *more]
 
 

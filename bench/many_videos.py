@@ -1,13 +1,12 @@
 """Make hundreds of thousands of ready drafts fast, from those that a run's database has."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import psycopg
 from psycopg import sql
 from sqlalchemy import Engine
 
-from db.session import Connection, get_family, lift_limits, to_array, transaction
+from bench.setup import unlimited, vacuum
+from db.session import to_array
 
 # Foreign keys and triggers are not checked: the rows are copies of valid ones.
 UNCHECKED = "SET LOCAL session_replication_role = replica"
@@ -50,8 +49,7 @@ def make_videos(engine: Engine, sources: Sequence[int], count: int, *, each: int
     Every `each`-th one gets sections and tags; the ids of these are returned. Ten million need
     30 GB, with sections more than 60.
     """
-    with transaction(engine) as tx:
-        _wait_for_ever(tx)
+    with unlimited(engine) as tx:
         tx.execute(UNCHECKED)
         tx.execute(PLAN, (to_array(sources), count // len(sources) + 1, count))
         tx.execute("ANALYZE copy")  # so that no join sorts or hashes the copies
@@ -66,20 +64,5 @@ def make_videos(engine: Engine, sources: Sequence[int], count: int, *, each: int
         tx.execute(TAGS, every)
         tx.execute(ADVANCE)
         ids = [video_id for (video_id,) in tx.execute(IDS, every)]
-    vacuum(engine)
+    vacuum(engine, checkpoint=True)
     return ids
-
-
-def vacuum(engine: Engine) -> None:
-    """Vacuum and analyse, as autovacuum leaves tables that have been there a while."""
-    parameters = get_family(engine).parameters
-    with psycopg.connect(**parameters, autocommit=True) as session:  # without our time limits
-        session.execute("SET statement_timeout = 0")
-        session.execute("VACUUM ANALYZE")
-        session.execute("CHECKPOINT")
-
-
-def _wait_for_ever(tx: Connection) -> None:
-    session: Any = tx
-    session.waits_for_ever = True
-    lift_limits(tx)

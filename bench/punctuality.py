@@ -19,7 +19,7 @@ from bench.part import Work
 from bench.processes import wait_for
 from bench.progress import Progress
 from bench.report import Report, Row, at_most, figure
-from bench.setup import WORKSPACE, Run, Setup
+from bench.setup import WORKSPACE, Run, Setup, unlimited, vacuum
 from db.commands.claim import CLAIM_DUE, claim_parameters
 from db.session import to_array, transaction
 from worker.publish.run import BATCH
@@ -212,14 +212,10 @@ def _timed(run: Run, video_ids: Sequence[int], offsets: Sequence[float]) -> Late
 
 def _plan_ahead(run: Run, count: int) -> None:
     """Fill the table, and leave it as autovacuum would."""
-    with transaction(run.engine) as tx:
-        tx.execute("SET LOCAL statement_timeout = 0")
-        if count:
+    if count:
+        with unlimited(run.engine) as tx:
             tx.execute(PLAN_AHEAD, {"count": count, "workspace_id": WORKSPACE})
-    with transaction(run.engine) as tx:
-        tx.autocommit = True
-        tx.execute("VACUUM ANALYZE publisher.publish_command")
-        tx.autocommit = False
+    vacuum(run.engine)
 
 
 def _explain(run: Run) -> Claim:

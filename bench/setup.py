@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from bench.processes import Logs
 from db.migrate import migrate
 from db.sample_data import load_sample, multiply_ready
-from db.session import connect, transaction
+from db.session import Connection, connect, get_family
 from worker.local.engines import DATABASE, Engines, engines
 
 WORKSPACE = 1
@@ -109,16 +109,30 @@ def _administer(found: Engines, statement: LiteralString | sql.Composed) -> None
 def _fill(database_url: str, videos: int) -> list[int]:
     engine = connect(database_url)
     migrate(engine, with_platform=True)
-    with transaction(engine) as tx:
-        tx.execute("SET LOCAL statement_timeout = 0")
+    with unlimited(engine) as tx:
         load_sample(tx)
         ids = multiply_ready(tx, workspace_id=WORKSPACE, count=videos)
-    with transaction(engine) as tx:
-        tx.autocommit = True
-        tx.execute("VACUUM ANALYZE")  # as autovacuum leaves tables that have been there a while
-        tx.autocommit = False
+    vacuum(engine)
     engine.dispose()
     return ids
+
+
+@contextmanager
+def unlimited(engine: Engine, *, autocommit: bool = False) -> Generator[Connection]:
+    """A transaction in a session of its own, without our time limits: for filling tables."""
+    parameters = get_family(engine).parameters
+    with psycopg.connect(**parameters, autocommit=autocommit) as session:
+        session.execute("SET statement_timeout = 0")
+        session.execute("SET idle_in_transaction_session_timeout = 0")
+        yield session
+
+
+def vacuum(engine: Engine, *, checkpoint: bool = False) -> None:
+    """Vacuum and analyse, as autovacuum leaves tables that have been there a while."""
+    with unlimited(engine, autocommit=True) as session:
+        session.execute("VACUUM ANALYZE")
+        if checkpoint:
+            session.execute("CHECKPOINT")
 
 
 def _named(url: str, name: str) -> str:

@@ -15,10 +15,12 @@ def to_values(kind: type[T]) -> Callable[[Cursor[Any]], Callable[[Sequence[Any]]
     By position, which takes a fifth of the time of psycopg's `class_row`. Raises TypeError if the
     statement's columns are not the fields, in their order.
     """
-    names = [field.name for field in fields(kind)]  # pyright: ignore[reportArgumentType] - a dataclass
+    names = [field.name.encode() for field in fields(kind)]  # pyright: ignore[reportArgumentType] - a dataclass
 
     def make_factory(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], T]:
-        found = [column.name for column in cursor.description or ()]
+        # Not from `description`, which takes half a millisecond for 40 columns.
+        result = cursor.pgresult
+        found = [result.fname(index) for index in range(result.nfields)] if result else []
         if found != names[: len(found)]:
             raise TypeError(f"{kind.__name__} has the fields {names}, the statement {found}")
 
