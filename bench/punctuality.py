@@ -57,11 +57,12 @@ SELECT count(*) FROM publisher.publish_command
 WHERE id = ANY(%(ids)s::uuid[]) AND state = 'published'
 """
 
-# Commands of other videos, due in two to six months, as years of planning would leave them.
+# Commands of other videos in ten workspaces, due in two to six months, as years of planning would
+# leave them. A workspace may have a million.
 PLAN_AHEAD = """
 INSERT INTO publisher.publish_command
     (id, video_id, workspace_id, trigger, asked_for, due_at, patient_until, correlation_id)
-SELECT uuidv7(), 1000000000 + n, %(workspace_id)s, 'api', due_at, due_at,
+SELECT uuidv7(), 1000000000 + n, %(workspace_id)s + n %% 10, 'api', due_at, due_at,
        due_at + interval '1 day', 'bench-far'
 FROM generate_series(1, %(count)s) n,
      LATERAL (

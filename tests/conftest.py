@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from redis import Redis
 from sqlalchemy import Engine
@@ -22,6 +23,10 @@ from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
 from tests.support.valkey import Valkey
 from worker.local.engines import Engines, engines
+
+# No test has a limit of time: on a busy machine it would fail now and then.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
 ROOM = 4 * 2**30

@@ -146,7 +146,6 @@ def test_the_api_keeps_to_its_own_document(api: Api) -> None:
         @given(case=operation.as_strategy())
         @settings(
             max_examples=25,
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -97,7 +97,7 @@ def test_the_code_accepts_what_the_schema_allows_and_nothing_else(
     by_the_schema = validator(document, name)
 
     @given(body=bodies(document["components"]["schemas"][name], document))
-    @settings(max_examples=150, deadline=None, database=None, suppress_health_check=CHECKS)
+    @settings(max_examples=150, database=None, suppress_health_check=CHECKS)
     def compare(body: dict[str, Any]) -> None:
         assert by_the_schema.is_valid(body) == is_accepted(REQUESTS[name], body), body
 
@@ -136,7 +136,7 @@ def test_schema_and_code_agree_on(document: dict[str, Any], name: str, body: Any
 def test_every_time_of_the_pattern_is_accepted(pattern: str, field: str) -> None:
     @given(text=st.from_regex(pattern.replace("$", r"\Z"), fullmatch=True))
     @example(text="9000-12-31T23:59:59.999999999" + ("-23:59" if field == "publish_at" else ""))
-    @settings(deadline=None, database=None)
+    @settings(database=None)
     def accept(text: str) -> None:
         zone = {"publish_at_local": text, "time_zone": "UTC"}
         assert is_accepted(PublishBody, {"publish_at": text} if field == "publish_at" else zone)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = sorted(
@@ -230,6 +231,11 @@ def test_phrases_are_found_over_lines_and_in_test_names_but_not_in_code() -> Non
     code = "behind = 1\n# so\n# many\nx = ('is '\n  'no URL')\ndef test_it_is_away(): ...\n"
     found = [match.group() for match in IS_PHRASE.finditer(keep_prose(code))]
     assert found == ["so\n# many", "is '\n  'no", "is away"]
+
+
+def test_no_test_has_a_limit_of_time() -> None:
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
 
 
 def test_no_test_module_imports_another() -> None:

@@ -32,7 +32,7 @@ BIDIRECTIONAL = {
 OUR_STYLES = re.compile(r"\x1b\[[\d;]*m")
 
 texts = st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "L", "P", "Zs"]))
-FUZZ = settings(deadline=None, max_examples=50)
+FUZZ = settings(max_examples=50)
 hostile = example("\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066\x85\r\n\x7f\ud800[red]:smile:\t")
 
 

@@ -68,8 +68,7 @@ TARGETS = st.sampled_from(["{}/publish/", "{}/publish", "0/publish/", "007/publi
 
 @settings(
     max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(body=BODIES, headers=HEADERS, key=KEYS, target=TARGETS)
 def test_both_ways_give_the_same_answer(

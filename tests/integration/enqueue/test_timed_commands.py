@@ -75,8 +75,7 @@ def test_a_past_time_means_now_without_a_scheduled_event(pipeline: Pipeline, hou
 
 @settings(
     max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(hours=st.floats(-10_000, 10_000))
 def test_due_is_the_later_of_the_time_and_now(pipeline: Pipeline, hours: float) -> None:

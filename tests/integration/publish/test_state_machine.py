@@ -194,7 +194,6 @@ FROM video v LEFT JOIN publisher.video_release r ON r.video_id = v.id WHERE v.id
 
 @settings(
     max_examples=50,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(step, min_size=4, max_size=25))
