@@ -122,8 +122,8 @@ def unlimited(engine: Engine, *, autocommit: bool = False) -> Generator[Connecti
     """A transaction in a session of its own, without our time limits: for filling tables."""
     parameters = get_family(engine).parameters
     with psycopg.connect(**parameters, autocommit=autocommit) as session:
-        session.execute("SET statement_timeout = 0")
-        session.execute("SET idle_in_transaction_session_timeout = 0")
+        for limit in ("statement", "lock", "idle_in_transaction_session"):
+            session.execute(f"SET {limit}_timeout = 0")
         yield session
 
 

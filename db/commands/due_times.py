@@ -19,14 +19,16 @@ CHANNEL = "publisher_due"
 HORIZON = timedelta(seconds=3)
 """Due times are read this far ahead, each second; only earlier ones need a notification."""
 
-# The next due times, and the database's clock. Of due times within five milliseconds only the last
-# one is read: one wake-up serves all of them.
+# The database's clock, the next due times, and those that have passed since the reading before: a
+# transaction notifies of its earliest time, and another may pass before it is read. Of due times
+# within five milliseconds only the last one is read: one wake-up serves all of them.
 UPCOMING = """
 SELECT extract(epoch FROM clock_timestamp())::float8,
        array(
            SELECT max(extract(epoch FROM due_at)::float8) FROM publisher.publish_command
            WHERE state IN ('scheduled', 'waiting')
-             AND due_at > now() AND due_at <= now() + %(horizon)s
+             AND due_at > greatest(to_timestamp(%(since)s::float8), now() - %(horizon)s)
+             AND due_at <= now() + %(horizon)s
            GROUP BY floor(extract(epoch FROM due_at) * 200)
            ORDER BY 1
        )
@@ -91,9 +93,12 @@ def open_listener(engine: Engine) -> Generator[Connection]:
         driver.close()
 
 
-def read_upcoming(connection: Connection) -> Upcoming:
-    """Read the due times within the horizon."""
-    row = connection.execute(UPCOMING, {"horizon": HORIZON}).fetchone()
+def read_upcoming(connection: Connection, since: float | None = None) -> Upcoming:
+    """Read the due times within the horizon, ahead and back; none before `since`.
+
+    `since` is in seconds since 1970.
+    """
+    row = connection.execute(UPCOMING, {"horizon": HORIZON, "since": since}).fetchone()
     now, due = row or (0.0, [])
     return Upcoming(now=now, due=due)
 

@@ -73,7 +73,8 @@ class DueTimes:
     def wait(self, seconds: float) -> bool:
         """Wait until a command falls due, at most `seconds`; return whether one has.
 
-        Each due time is reported once: the caller wakes Celery.
+        The caller wakes Celery. Each due time is reported, and once more if the command is still
+        open when the times are read next.
         """
         self._cut_off_if_silent()
         until = time.monotonic() + seconds
@@ -115,8 +116,11 @@ class DueTimes:
             self._stop.wait(RETRY_SECONDS)
 
     def _follow(self, connection: Connection) -> None:
+        since: float | None = None
         while not self._stop.is_set():
-            self._replace(due_times.read_upcoming(connection))
+            upcoming = due_times.read_upcoming(connection, since)
+            self._replace(upcoming)
+            since = upcoming.now
             self._read_at = time.monotonic()
             self._receive(connection, until=time.monotonic() + READ_EVERY_SECONDS)
 
@@ -137,14 +141,14 @@ class DueTimes:
     def _replace(self, upcoming: due_times.Upcoming) -> None:
         """Replace the coming times: cancelled and moved ones disappear.
 
-        A time that has come and was not reported yet stays: no reading has it any more.
+        A time that has come and was not reported yet stays: a reading may not have it any more.
         """
         self._offset = upcoming.now - time.monotonic()
         with self._changed:
             now = time.monotonic()
-            passed = sorted(due for due in self._due if due <= now)
-            coming = [due - self._offset for due in upcoming.due]
-            self._due = [*passed, *(due for due in coming if due > now)]  # sorted, so a heap
+            passed = [due for due in self._due if due <= now]
+            read = [due - self._offset for due in upcoming.due]
+            self._due = sorted([*passed, *read])  # a heap, too
             self._changed.notify()
 
     def _add(self, due: list[float | None]) -> None:

@@ -77,6 +77,16 @@ def test_each_time_of_a_call_ends_a_wait(pipeline: Pipeline, coming: DueTimes) -
     assert [coming.wait(2) for _ in times] == [True] * len(times)
 
 
+def test_a_time_that_passes_between_two_readings_ends_a_wait(
+    pipeline: Pipeline, coming: DueTimes
+) -> None:
+    """A call notifies only of its earliest time; of this one nothing was notified."""
+    pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=soon(60_000)))
+    pipeline.execute("UPDATE publisher.publish_command SET due_at = now() + interval '10 ms'")
+    assert coming.wait(FAR)
+    assert pipeline.run() == 1
+
+
 def test_the_sweeps_have_their_turn_though_commands_fall_due_all_the_time(
     pipeline: Pipeline, coming: DueTimes
 ) -> None:

@@ -3,6 +3,7 @@
 Else an older publication would undo a newer withdrawal, and an older title a newer one.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos
 from worker.publish import run
+from worker.rules import decision
 
 
 def withdrawal(video: int) -> PublishRequest:
@@ -35,7 +37,10 @@ def test_a_backlog_does_not_let_a_newer_withdrawal_overtake(pipeline: Pipeline) 
     assert types == ["video.published", "video.unpublished"]
 
 
-def test_a_postponed_command_is_not_overtaken(pipeline: Pipeline) -> None:
+def test_a_postponed_command_is_not_overtaken(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision, "LOCKED_PAUSE", timedelta(hours=1))
     video = pipeline.video()
     [older] = pipeline.accept(video).commands
     with pipeline.holding("UPDATE video SET title = title WHERE id = %s", video):
