@@ -13,6 +13,17 @@ from worker.publish import run
 
 
 @contextmanager
+def never_slow() -> Generator[None]:
+    """However slow the machine is, no statement is added because a claim or a batch was slow."""
+    with (
+        patch.object(claim, "DEAD_SECONDS", inf),
+        patch.object(claim, "SLOW_SECONDS", inf),
+        patch.object(run, "SLOW_SECONDS", inf),
+    ):
+        yield
+
+
+@contextmanager
 def counted() -> Generator[list[str]]:
     """Collect every statement that this process executes through a psycopg cursor.
 
@@ -25,10 +36,5 @@ def counted() -> Generator[list[str]]:
         statements.append(str(query))
         return execute(self, query, *args, **kwargs)
 
-    with (
-        patch.object(claim, "DEAD_SECONDS", inf),
-        patch.object(claim, "SLOW_SECONDS", inf),
-        patch.object(run, "SLOW_SECONDS", inf),
-        patch.object(psycopg.Cursor, "execute", noting),
-    ):
+    with never_slow(), patch.object(psycopg.Cursor, "execute", noting):
         yield statements
