@@ -108,8 +108,11 @@ def test_an_outlet_is_locked_once_and_its_lock_ends(pooled: Engine) -> None:
 
 def test_due_times_are_read(pooled: Engine, pipeline: Pipeline) -> None:
     with due_times.open_listener(pooled) as connection:
-        pipeline.accept(pipeline.video())
-        assert due_times.read_upcoming(connection).due == []
+        before = due_times.read_upcoming(connection)
+        [command] = pipeline.accept(pipeline.video()).commands
+        after = due_times.read_upcoming(connection, before.now)
+        assert (before.due, after.due) == ([], [command.due_at.timestamp()])
+        assert due_times.read_upcoming(connection, after.now).due == []
 
 
 def test_migrate_works(pooled: Engine) -> None:
