@@ -48,7 +48,7 @@ def test_invalid_messages_are_quarantined_and_acknowledged_and_every_process_goe
     wait_until(lambda: not pipeline.redis.hlen(UNACKNOWLEDGED), "every message to be acknowledged")
     assert count_quarantined(pipeline) == len(INVALID[kind])
     assert worker.is_running
-    assert not worker.says("Traceback")
+    worker.assert_no_traceback()
     assert peak_memory(worker) < MEMORY
 
 

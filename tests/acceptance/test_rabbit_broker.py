@@ -101,7 +101,7 @@ def test_invalid_messages_are_quarantined_and_acknowledged(
     wait_until(lambda: count_quarantined(pipeline) >= sent, "the others to be quarantined")
     worker.stop()
     assert channel_of(broker).queue_declare("publish", passive=True).message_count == 0
-    assert not worker.says("Traceback")
+    worker.assert_no_traceback()
 
 
 def test_unusual_headers_that_no_task_reads_make_no_message_invalid(
@@ -206,7 +206,24 @@ def test_a_login_that_is_refused_for_a_while_stops_no_process(
     wait_until(lambda: count_published(pipeline) >= 3, "the third video to be published")
     for process in (worker, beat):
         assert process.is_running
-        assert not process.says("Traceback")
+        process.assert_no_traceback()
+
+
+def test_an_acknowledgement_that_the_broker_no_longer_takes_is_one_line_of_the_log(
+    pipeline: Pipeline, processes: Celeries, node: Rabbit, broker: Connection
+) -> None:
+    worker = processes.worker()
+    queue = partial(channel_of(broker).queue_declare, "publish", passive=True)
+    with transaction(pipeline.engine) as tx:
+        lift_limits(tx)
+        tx.execute("LOCK TABLE publisher.publish_command")
+        send(broker, [[], {"video_id": pipeline.video()}, {}])
+        wait_until(lambda: not queue().message_count, "the worker to hold the message")
+        node.control("close_all_connections", "--vhost", broker.virtual_host, "a test")
+        worker.wait_for("broker.reachable")
+    worker.wait_for("Couldn't ack")
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    worker.assert_no_traceback()
 
 
 def test_worker_and_beat_that_start_before_their_virtual_host_wait_for_it(
@@ -224,7 +241,7 @@ def test_worker_and_beat_that_start_before_their_virtual_host_wait_for_it(
     wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
     for process in started:
         assert process.is_running
-        assert not process.says("Traceback")
+        process.assert_no_traceback()
 
 
 def is_refused(runtime: Runtime) -> bool:

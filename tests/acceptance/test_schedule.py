@@ -124,7 +124,7 @@ def test_beat_without_a_database_url_ends_with_one_clear_line(
     beat = Celery(tmp_path / "log", {"DATABASE_URL": "", "REDIS_URL": redis_url}, "beat")
     assert beat.process.wait(LIVE_SECONDS) == 1
     assert beat.says("publish-worker: DATABASE_URL is not set")
-    assert not beat.says("Traceback")
+    beat.assert_no_traceback()
 
 
 def test_beat_ends_at_once_with_its_database_away(

@@ -44,6 +44,12 @@ class Celery:
         """Whether the log has a text."""
         return text in self.log.read_text()
 
+    def assert_no_traceback(self) -> None:
+        """Fail, with the lines around it, if the log has a traceback."""
+        said = self.log.read_text()
+        start = said.find("Traceback")
+        assert start < 0, said[max(0, start - 1000) : start + 3000]
+
     def wait_for(self, text: str) -> None:
         """Wait until the log has a text; fail at once if the process dies first."""
         wait_until(

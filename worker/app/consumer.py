@@ -4,9 +4,11 @@ A message that cannot be read is logged and quarantined (see also app/transport.
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message
@@ -42,7 +44,9 @@ class Consumer(CeleryConsumer):
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Close the connection, and pause before the next attempt."""
-        super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():  # that Celery 6 will end tasks here: ours end by themselves
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
         self.on_connection_error_before_connected(exc)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:

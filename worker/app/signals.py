@@ -1,5 +1,6 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -8,6 +9,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from worker.app.messages import read_unreadable_properties, refuse_compression
 from worker.runtime import logs
+from worker.runtime.broker_errors import drop_traceback
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.interpreter import collect_less_often
@@ -70,9 +72,11 @@ def check_before_start(**_: Any) -> None:
 
 
 def configure_logs(**_: Any) -> None:
-    """Send all log lines through structlog."""
+    """Send all log lines through structlog, those about an outage without a traceback."""
     settings = Settings()
     logs.configure(settings.log_format, settings.log_level)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(drop_traceback)
 
 
 def bind_task(task_id: str, task: Any, **_: Any) -> None:

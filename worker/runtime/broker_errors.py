@@ -5,6 +5,7 @@ alone. For us all of them are recoverable: a refused login or a missing virtual 
 an operator, and we are to go on then without a restart.
 """
 
+import logging
 import time
 
 import structlog
@@ -35,6 +36,17 @@ def explain_broker_error(error: BaseException) -> str:
     answer = to_text(cause).rstrip(".") or type(cause).__name__
     verb = "refuses us" if isinstance(cause, _REFUSALS) else "cannot be used"
     return f"The broker {verb}: {answer}. Check BROKER_URL and the broker."
+
+
+def drop_traceback(record: logging.LogRecord) -> bool:
+    """Remove the traceback from a log record of Celery or Kombu about an error of the broker.
+
+    A filter of a log handler. The line already has the error, and an outage is not a bug.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name.startswith(("celery.worker.", "kombu.")) and isinstance(error, BROKER_ERRORS):
+        record.exc_info = None
+    return True
 
 
 class BrokerOutage:
