@@ -267,11 +267,14 @@ DEAD_SECONDS = 0.05
 """A claim that takes longer probably reads rows of commands that have ended: while a transaction is
 open anywhere, a backup for example, PostgreSQL keeps every row version that this one can see."""
 
-SHARE_OF_WHOLE = 0.1
-"""The share of the time that slow claims of everything may take, up to `MAX_PAUSE`."""
+QUICK_SECONDS = 0.01
+"""If the oldest open command is found sooner, few ended ones lie before it."""
 
-MAX_PAUSE = 5.0
-"""Seconds. A claim may also be slow because it waited for a lock or for the machine."""
+SHARE_OF_LOOKS = 0.1
+"""The share of the time that looking for the oldest open command may take, up to `MAX_PAUSE`."""
+
+MAX_PAUSE = 30.0
+"""Seconds. A look may also be slow because it waited for the machine."""
 
 EVER = "-infinity"
 
@@ -289,6 +292,8 @@ class NextClaim:
     """The oldest due time that is read, until `whole_at`."""
     whole_at: float = 0.0
     """By `time.monotonic()`: when everything that is due is read again."""
+    are_many_ended: bool = False
+    """Whether a claim of everything probably reads many ended commands again and again."""
     are_many_due: bool = False
     """Whether more is probably due than fits, so that the next claim divides it."""
 
@@ -299,18 +304,32 @@ def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> lis
     `start` is moved on: give it to the next claim.
     """
     start = start or NextClaim()
+    if time.monotonic() >= start.whole_at:
+        start.since = EVER
+        if start.are_many_ended:
+            _begin_at_oldest(tx, start)
     began = time.monotonic()
-    is_whole = began >= start.whole_at
-    values = claim_parameters(limit, start.after, EVER if is_whole else start.since)
-    claimed = _claim(tx, values, start)
-    seconds = time.monotonic() - began
+    try:
+        claimed = _claim(tx, claim_parameters(limit, start.after, start.since), start)
+    finally:  # also if the server ended it, as it would the next one
+        seconds = time.monotonic() - began
+        start.are_many_ended |= start.since == EVER and seconds > DEAD_SECONDS
     if seconds > SLOW_SECONDS:
         forget_plans(tx)
-    if is_whole and seconds > DEAD_SECONDS:
-        [[start.since]] = tx.execute(OLDEST_OPEN)
-        start.whole_at = time.monotonic() + _to_pause(time.monotonic() - began)
     start.after = claimed[0].next_turn if claimed else NOBODY
     return claimed
+
+
+def _begin_at_oldest(tx: Connection, start: NextClaim) -> None:
+    """Begin this claim, and those of a while, at the oldest open command.
+
+    This reads the ended commands before it once, and a claim several times.
+    """
+    began = time.monotonic()
+    [[start.since]] = tx.execute(OLDEST_OPEN)
+    now = time.monotonic()
+    start.whole_at = now + _to_pause(now - began)
+    start.are_many_ended = now - began > QUICK_SECONDS
 
 
 def _claim(tx: Connection, values: dict[str, Any], start: NextClaim) -> list[ClaimedCommand]:
@@ -344,11 +363,12 @@ def claim_parameters(limit: int, after: int = NOBODY, since: str = EVER) -> dict
 
 
 def _to_pause(seconds: float) -> float:
-    """Return how long claims begin at the oldest open command, after one of everything.
+    """Return how long claims begin at the oldest open command, after a look for it.
 
-    A command that becomes due before it meanwhile waits for this long.
+    A command of a transaction that is committed later, and that fell due before, waits for this
+    long.
     """
-    return min(max(seconds / SHARE_OF_WHOLE, 1.0), MAX_PAUSE)
+    return min(max(seconds / SHARE_OF_LOOKS, 1.0), MAX_PAUSE)
 
 
 def read_lateness(tx: Connection) -> float:

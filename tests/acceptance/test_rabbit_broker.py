@@ -46,9 +46,12 @@ def node() -> Generator[Rabbit]:
 def broker(node: Rabbit) -> Generator[Connection]:
     """An empty virtual host, and a user, of the test's own."""
     name = f"t{os.urandom(4).hex()}"
-    node.control("add_vhost", name)
-    node.control("add_user", name, "right")
-    node.control("set_permissions", "-p", name, name, ".*", ".*", ".*")
+    rights = dict.fromkeys(("configure", "write", "read"), ".*")
+    node.define(
+        vhosts=[{"name": name}],
+        users=[{"name": name, "password": "right", "tags": ""}],
+        permissions=[{"user": name, "vhost": name, **rights}],
+    )
     with Connection(f"amqp://{name}:right@127.0.0.1:{node.port}/{name}") as connection:
         yield connection
 

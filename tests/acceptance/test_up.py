@@ -86,7 +86,12 @@ def test_a_second_one_in_the_same_place_is_refused(up: StartUp, running_up: Up) 
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("api", "uvicorn"), ("worker", "worker"), ("beat", "beat")]
+    ("name", "word"),
+    [
+        ("worker", "worker"),
+        pytest.param("api", "uvicorn", marks=pytest.mark.slow),
+        pytest.param("beat", "beat", marks=pytest.mark.slow),
+    ],
 )
 def test_when_one_process_dies_all_end(up: StartUp, name: str, word: str) -> None:
     program = up()

@@ -1,5 +1,6 @@
 """A real RabbitMQ of the tests' own: one node, on free ports, removed at the end."""
 
+import json
 import os
 import shutil
 import signal
@@ -85,6 +86,12 @@ class Rabbit:
     def control(self, *command: str) -> None:
         """Run `rabbitmqctl`."""
         self._run(CONTROL, *command).wait(60)
+
+    def define(self, **parts: list[dict[str, str]]) -> None:
+        """Add parts of a definitions file: one run of `rabbitmqctl`, which takes a second."""
+        path = self.folder / "definitions.json"
+        path.write_text(json.dumps(parts))
+        self.control("import_definitions", str(path))
 
     def connection(self) -> Connection:
         return Connection(self.url, connect_timeout=2)

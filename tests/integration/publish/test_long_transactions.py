@@ -1,17 +1,19 @@
 """While a transaction stays open anywhere, a backup for example, PostgreSQL keeps ended commands.
 
 A claim would read each of them again. So after a slow one, the next ones begin at the oldest
-command that is open, until another claim of everything.
+command that is open, which is looked for again after a while.
 """
 
 import time
 from collections.abc import Generator
+from dataclasses import replace
 
+import psycopg
 import pytest
 
 from db.commands import claim
-from db.commands.claim import NextClaim, claim_due
-from db.session import lift_limits, transaction
+from db.commands.claim import EVER, NextClaim, claim_due
+from db.session import connect, lift_limits, transaction
 from tests.support.pipeline import Pipeline
 from tests.support.plans import count_claimed_pages
 from tests.support.platform import make_ready_videos
@@ -68,6 +70,7 @@ def take(pipeline: Pipeline, start: NextClaim) -> list[int]:
 def accept_before_the_start(pipeline: Pipeline, start: NextClaim) -> int:
     """Accept a command that fell due before the next claim begins: it was committed late."""
     take(pipeline, start)
+    take(pipeline, start)
     video = pipeline.video()
     pipeline.accept(video)
     pipeline.let_pass(hours=1)
@@ -80,7 +83,7 @@ def test_ended_commands_are_read_once_and_not_by_each_claim(
 ) -> None:
     publish_many(pipeline)
     assert count_claimed_pages(pipeline.engine) > MANY
-    assert take(pipeline, start) == []
+    assert take(pipeline, start) == take(pipeline, start) == []
     [new] = pipeline.accept(pipeline.video()).commands
     assert count_claimed_pages(pipeline.engine, start) < MANY / 4
     assert take(pipeline, start) == [new.video_id]
@@ -118,3 +121,29 @@ def test_a_fast_claim_is_followed_by_claims_of_everything(pipeline: Pipeline) ->
     start = NextClaim()
     take(pipeline, start)
     assert start == NextClaim()
+
+
+def test_a_claim_that_takes_too_long_is_followed_by_one_that_begins_at_the_oldest_command(
+    pipeline: Pipeline, database_url: str
+) -> None:
+    start, video = NextClaim(), pipeline.video()
+    pipeline.accept(video)
+    impatient = replace(pipeline, engine=connect(database_url, statement_seconds=0.2))
+    with transaction(pipeline.engine) as other:
+        other.execute("LOCK TABLE publisher.publish_command")
+        with pytest.raises(psycopg.OperationalError):
+            take(impatient, start)
+    assert take(impatient, start) == [video]
+    assert start.since != EVER
+    impatient.engine.dispose()
+
+
+def test_a_look_that_finds_few_ended_commands_is_followed_by_claims_of_everything(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "QUICK_SECONDS", 10.0)
+    start = NextClaim(are_many_ended=True)
+    take(pipeline, start)
+    start.whole_at = time.monotonic()
+    take(pipeline, start)
+    assert start.since == EVER

@@ -214,18 +214,23 @@ def test_statistics_without_open_commands_mislead_no_plan(recorded: Pipeline) ->
     assert backlog <= sum(plan.count_read("publish_command") for plan in plans) <= 10 * backlog
 
 
-@pytest.mark.parametrize("state", [None, *CommandState])
-def test_a_list_of_commands_reads_few_others(large: Pipeline, state: CommandState | None) -> None:
+def test_a_list_of_commands_reads_few_others(large: Pipeline) -> None:
     """The newest ones first, in every state, although there are no statistics of states."""
+    read = {state: most_read_by_a_list(large, state) for state in (None, *CommandState)}
+    assert {state: count for state, count in read.items() if count > 20} == {}
+
+
+def most_read_by_a_list(pipeline: Pipeline, state: CommandState | None) -> int:
+    """The most commands that a page of a workspace, or of all, reads; with a kept plan, too."""
 
     def list_often() -> None:
-        with transaction(large.engine) as tx:
+        with transaction(pipeline.engine) as tx:
             for workspace_id in (None, 1, 2) * 10:
                 inbox.read_page(tx, CommandFilter(state=state, limit=9), workspace_id=workspace_id)
 
-    plans = plans_of(large, list_often)
+    plans = plans_of(pipeline, list_often)
     assert len(plans) == 30
-    assert max(plan.count_read("publish_command") for plan in plans) <= 20
+    return max(plan.count_read("publish_command") for plan in plans)
 
 
 def test_the_end_of_generation_reads_the_commands_of_its_video(recorded: Pipeline) -> None:
