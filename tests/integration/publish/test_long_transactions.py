@@ -117,16 +117,19 @@ def test_the_order_of_a_video_holds_though_its_older_command_is_not_read(
     assert take(pipeline, start) == []
 
 
-def test_a_fast_claim_is_followed_by_claims_of_everything(pipeline: Pipeline) -> None:
+def test_a_fast_claim_is_followed_by_claims_of_everything(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "DEAD_SECONDS", 60.0)
     start = NextClaim()
     take(pipeline, start)
     assert start == NextClaim()
 
 
 def test_a_claim_that_takes_too_long_is_followed_by_one_that_begins_at_the_oldest_command(
-    pipeline: Pipeline, database_url: str
+    pipeline: Pipeline, database_url: str, start: NextClaim
 ) -> None:
-    start, video = NextClaim(), pipeline.video()
+    video = pipeline.video()
     pipeline.accept(video)
     impatient = replace(pipeline, engine=connect(database_url, statement_seconds=0.2))
     with transaction(pipeline.engine) as other:

@@ -220,7 +220,7 @@ def test_a_list_of_commands_reads_few_others(large: Pipeline) -> None:
     assert {state: count for state, count in read.items() if count > 20} == {}
 
 
-def most_read_by_a_list(pipeline: Pipeline, state: CommandState | None) -> int:
+def most_read_by_a_list(pipeline: Pipeline, state: CommandState | None) -> float:
     """The most commands that a page of a workspace, or of all, reads; with a kept plan, too."""
 
     def list_often() -> None:

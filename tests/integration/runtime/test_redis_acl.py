@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from tests.support.pipeline import Pipeline
 from tests.support.valkey import Valkey
 from worker.operations.health import Heartbeat, examine
+from worker.runtime import redis_clients
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.producer import TRANSPORT_OPTIONS
 from worker.runtime.redis_clients import open_hint_redis, open_redis
@@ -17,6 +18,12 @@ from worker.runtime.wake_ups import PUBLISH, Waker
 from worker.subscribe import Subscriber
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the quick clients may give up."""
+    monkeypatch.setattr(redis_clients, "HINT_TIMEOUT_SECONDS", 5.0)
 
 
 @pytest.fixture
