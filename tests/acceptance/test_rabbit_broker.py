@@ -226,6 +226,10 @@ def test_an_acknowledgement_that_the_broker_no_longer_takes_is_one_line_of_the_l
         worker.wait_for("broker.reachable")
     worker.wait_for("Couldn't ack")
     wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    worker.stop()
+    with Connection(broker.as_uri(include_password=True)) as again:
+        assert channel_of(again).queue_declare("publish", passive=True).message_count == 0
+    assert pipeline.value("SELECT count(*) FROM publisher.publish_command") == 1
     worker.assert_no_traceback()
 
 

@@ -24,7 +24,11 @@ def test_an_outage_that_celery_logs_has_no_traceback(logger: str, error: Excepti
 
 @pytest.mark.parametrize(
     ("logger", "error"),
-    [("celery.worker.request", KeyError("a bug")), ("celery.app.trace", BrokenPipeError())],
+    [
+        ("celery.worker.request", KeyError("a bug")),
+        ("kombu.asynchronous.hub", FileNotFoundError("a bug")),
+        ("celery.app.trace", BrokenPipeError()),
+    ],
 )
 def test_a_bug_and_a_failed_task_keep_their_traceback(logger: str, error: Exception) -> None:
     line = record(logger, error)

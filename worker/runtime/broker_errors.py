@@ -7,6 +7,8 @@ an operator, and we are to go on then without a restart.
 
 import logging
 import time
+from socket import gaierror
+from ssl import SSLError
 
 import structlog
 from amqp.exceptions import AccessRefused, AMQPError, MessageNacked, NotAllowed
@@ -17,6 +19,17 @@ from worker.runtime.redis_errors import to_text
 
 BROKER_ERRORS = (RedisError, AMQPError, MessageNacked, OperationalError, OSError)
 """What a broker, or the way to it, may raise. Network errors are OSErrors."""
+_OUTAGES = (
+    RedisError,
+    AMQPError,
+    MessageNacked,
+    OperationalError,
+    ConnectionError,
+    TimeoutError,
+    gaierror,
+    SSLError,
+)
+"""The same without other OSErrors: a missing file, or too many open ones, may be a bug."""
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two log lines of one outage."""
 _REFUSALS = (
@@ -44,7 +57,7 @@ def drop_traceback(record: logging.LogRecord) -> bool:
     A filter of a log handler. The line already has the error, and an outage is not a bug.
     """
     error = record.exc_info[1] if record.exc_info else None
-    if record.name.startswith(("celery.worker.", "kombu.")) and isinstance(error, BROKER_ERRORS):
+    if record.name.startswith(("celery.worker.", "kombu.")) and isinstance(error, _OUTAGES):
         record.exc_info = None
     return True
 
