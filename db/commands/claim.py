@@ -289,9 +289,9 @@ class NextClaim:
     after: int = NOBODY
     """The last workspace of the claim before."""
     since: str = EVER
-    """The oldest due time that is read, until `whole_at`."""
-    whole_at: float = 0.0
-    """By `time.monotonic()`: when everything that is due is read again."""
+    """The oldest due time that is read."""
+    holds_until: float = 0.0
+    """By `time.monotonic()`: how long `since` holds."""
     are_many_ended: bool = False
     """Whether a claim of everything probably reads many ended commands again and again."""
     are_many_due: bool = False
@@ -304,7 +304,7 @@ def claim_due(tx: Connection, limit: int, start: NextClaim | None = None) -> lis
     `start` is moved on: give it to the next claim.
     """
     start = start or NextClaim()
-    if time.monotonic() >= start.whole_at:
+    if time.monotonic() >= start.holds_until:
         start.since = EVER
         if start.are_many_ended:
             _begin_at_oldest(tx, start)
@@ -328,7 +328,7 @@ def _begin_at_oldest(tx: Connection, start: NextClaim) -> None:
     began = time.monotonic()
     [[start.since]] = tx.execute(OLDEST_OPEN)
     now = time.monotonic()
-    start.whole_at = now + _to_pause(now - began)
+    start.holds_until = now + _to_pause(now - began)
     start.are_many_ended = now - began > QUICK_SECONDS
 
 

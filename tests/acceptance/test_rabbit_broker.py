@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from struct import pack
@@ -131,17 +132,25 @@ def test_a_message_of_protocol_1_is_carried_out(
     wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
 
 
+@contextmanager
+def held(pipeline: Pipeline, broker: Connection, count: int) -> Generator[None]:
+    """Send messages to a worker that cannot carry them out before the end of the block."""
+    queue = partial(channel_of(broker).queue_declare, "publish", passive=True)
+    with transaction(pipeline.engine) as tx:
+        lift_limits(tx)
+        tx.execute("LOCK TABLE publisher.publish_command")
+        for _ in range(count):
+            send(broker, [[], {"video_id": pipeline.video()}, {}])
+        wait_until(lambda: not queue().message_count, "the worker to hold the messages")
+        yield
+
+
 def test_messages_that_a_killed_pool_process_had_are_accepted_once(
     pipeline: Pipeline, processes: Celeries, broker: Connection
 ) -> None:
     worker = processes.worker()
     queue = partial(channel_of(broker).queue_declare, "publish", passive=True)
-    with transaction(pipeline.engine) as tx:
-        lift_limits(tx)
-        tx.execute("LOCK TABLE publisher.publish_command")
-        for _ in range(20):
-            send(broker, [[], {"video_id": pipeline.video()}, {}])
-        wait_until(lambda: not queue().message_count, "the worker to hold the messages")
+    with held(pipeline, broker, 20):
         [process] = psutil.Process(worker.process.pid).children()
         os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: count_published(pipeline) >= 20, "the videos to be published", timeout=60)
@@ -216,12 +225,7 @@ def test_an_acknowledgement_that_the_broker_no_longer_takes_is_one_line_of_the_l
     pipeline: Pipeline, processes: Celeries, node: Rabbit, broker: Connection
 ) -> None:
     worker = processes.worker()
-    queue = partial(channel_of(broker).queue_declare, "publish", passive=True)
-    with transaction(pipeline.engine) as tx:
-        lift_limits(tx)
-        tx.execute("LOCK TABLE publisher.publish_command")
-        send(broker, [[], {"video_id": pipeline.video()}, {}])
-        wait_until(lambda: not queue().message_count, "the worker to hold the message")
+    with held(pipeline, broker, 1):
         node.control("close_all_connections", "--vhost", broker.virtual_host, "a test")
         worker.wait_for("broker.reachable")
     worker.wait_for("Couldn't ack")

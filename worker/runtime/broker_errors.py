@@ -17,18 +17,10 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 
 from worker.runtime.redis_errors import to_text
 
-BROKER_ERRORS = (RedisError, AMQPError, MessageNacked, OperationalError, OSError)
+_ANSWERS = (RedisError, AMQPError, MessageNacked, OperationalError)
+BROKER_ERRORS = (*_ANSWERS, OSError)
 """What a broker, or the way to it, may raise. Network errors are OSErrors."""
-_OUTAGES = (
-    RedisError,
-    AMQPError,
-    MessageNacked,
-    OperationalError,
-    ConnectionError,
-    TimeoutError,
-    gaierror,
-    SSLError,
-)
+_OUTAGES = (*_ANSWERS, ConnectionError, TimeoutError, gaierror, SSLError)
 """The same without other OSErrors: a missing file, or too many open ones, may be a bug."""
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two log lines of one outage."""

@@ -97,7 +97,7 @@ def test_a_backlog_is_claimed_from_its_oldest_command_on(
     pipeline.let_pass(hours=1)
     assert take(pipeline, start) == videos
     assert take(pipeline, start) == videos
-    assert start.whole_at > time.monotonic()
+    assert start.holds_until > time.monotonic()
 
 
 def test_what_falls_due_before_is_claimed_after_a_while(
@@ -105,7 +105,7 @@ def test_what_falls_due_before_is_claimed_after_a_while(
 ) -> None:
     video = accept_before_the_start(pipeline, start)
     assert take(pipeline, start) == []
-    start.whole_at = time.monotonic()
+    start.holds_until = time.monotonic()
     assert take(pipeline, start) == [video]
 
 
@@ -147,6 +147,6 @@ def test_a_look_that_finds_few_ended_commands_is_followed_by_claims_of_everythin
     monkeypatch.setattr(claim, "QUICK_SECONDS", 10.0)
     start = NextClaim(are_many_ended=True)
     take(pipeline, start)
-    start.whole_at = time.monotonic()
+    start.holds_until = time.monotonic()
     take(pipeline, start)
     assert start.since == EVER
