@@ -252,6 +252,20 @@ class OutletRow(Publisher):
     """The last relayed position."""
 
 
+class EventSummaryRow(Publisher):
+    """How many events there were in each ten seconds: what charts are drawn from."""
+
+    __tablename__ = "event_summary"
+
+    workspace_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """0: every workspace."""
+    began_at: Mapped[datetime] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    """The step of the lateness (`db/events/summary.py`); -1: not measured."""
+    events: Mapped[int]
+
+
 class WebhookEndpointRow(Publisher):
     """Webhook endpoints: the URL, the event types and the signing secrets."""
 

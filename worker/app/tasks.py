@@ -14,6 +14,7 @@ from worker.app import app, batch
 from worker.enqueue import time_zone_updates
 from worker.enqueue.queue_messages import MessageDoor, ReceivedMessage
 from worker.events.outlets import relay_all
+from worker.events.summary import summarise
 from worker.generation import stream
 from worker.operations import canary, retention
 from worker.publish import run
@@ -26,6 +27,7 @@ from worker.runtime.wake_ups import (
     PUBLISH,
     RELAY,
     REPORTS,
+    SUMMARISE,
     TIME_ZONES,
 )
 from worker.webhooks.fan_out import fan_out
@@ -60,6 +62,12 @@ def _after_batch(recorded: Recorded | None) -> None:
 def relay_events() -> None:
     """Relay the events that are not at every outlet yet."""
     relay_all(app.outlets)
+
+
+@app.task(shared=False, name=SUMMARISE.task)
+def summarise_events() -> None:
+    """Count the new events, for the charts of the console."""
+    summarise(app.runtime.engine)
 
 
 @app.task(shared=False, name=REPORTS.task)

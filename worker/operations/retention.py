@@ -9,7 +9,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.commands import idempotency, inbox
-from db.events import outbox
+from db.events import outbox, summary
 from db.session import Connection, transaction
 from db.webhooks import deliveries as webhook_deliveries
 from db.webhooks import fan_out
@@ -56,6 +56,8 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
         ),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
     )
+    with transaction(engine) as tx:
+        summary.prune(tx)
     log.info("retention.pruned", **vars(pruned))
     return pruned
 

@@ -116,6 +116,7 @@ DELIVER = WakeUp(
     queue="webhooks",
     sweep_seconds=1.0,
 )
+SUMMARISE = WakeUp(task="events.summarise", sweep_seconds=2.0, sweep_expires_seconds=4.0)
 PRUNE = WakeUp(task="operations.prune", sweep_seconds=3600.0, sweep_expires_seconds=600.0)
 # Time-zone data is updated a few times a year, at short notice.
 TIME_ZONES = WakeUp(
@@ -123,7 +124,7 @@ TIME_ZONES = WakeUp(
 )
 CANARY = WakeUp(task="operations.canary", sweep_seconds=60.0, sweep_expires_seconds=20.0)
 
-WAKE_UPS = (PUBLISH, RELAY, REPORTS, FAN_OUT, DELIVER, PRUNE, TIME_ZONES, CANARY)
+WAKE_UPS = (PUBLISH, RELAY, REPORTS, FAN_OUT, DELIVER, SUMMARISE, PRUNE, TIME_ZONES, CANARY)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,53 @@
+"""The backlog of webhooks in SQL: how many deliveries wait, and for how long."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from db.session import Connection
+
+MOST = 1_000
+"""The count for one endpoint stops here."""
+
+# The pending deliveries of enabled endpoints. The endpoints that have one are found one by one in
+# an index, and each one's earliest due deliveries are counted.
+READ = """
+WITH RECURSIVE pending_at (endpoint_id) AS (
+    (SELECT endpoint_id FROM publisher.webhook_delivery
+     WHERE state = 'pending' ORDER BY endpoint_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.endpoint_id FROM publisher.webhook_delivery d
+            WHERE d.state = 'pending' AND d.endpoint_id > pending_at.endpoint_id
+            ORDER BY d.endpoint_id LIMIT 1)
+    FROM pending_at WHERE pending_at.endpoint_id IS NOT NULL
+)
+SELECT coalesce(sum(waiting.count), 0)::bigint, min(waiting.since),
+       count(*) FILTER (WHERE e.failing_since IS NOT NULL)
+FROM pending_at JOIN publisher.webhook_endpoint e ON e.id = pending_at.endpoint_id
+CROSS JOIN LATERAL (
+    SELECT count(*), min(created_at) AS since FROM (
+        SELECT created_at FROM publisher.webhook_delivery d
+        WHERE d.endpoint_id = e.id AND d.state = 'pending'
+        ORDER BY due_at, position LIMIT %(most)s
+    ) first
+) waiting
+WHERE e.state = 'enabled'
+  AND (%(workspace_id)s::bigint IS NULL OR e.workspace_id = %(workspace_id)s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Deliveries that wait."""
+
+    deliveries: int
+    """At most `MOST` are counted of each endpoint."""
+    since: datetime | None
+    """When the oldest of them was created. None: none waits."""
+    failing_endpoints: int
+    """Endpoints among theirs whose last attempt failed."""
+
+
+def read(tx: Connection, workspace_id: int | None) -> Backlog:
+    """Return the backlog of one workspace (None: all)."""
+    [row] = tx.execute(READ, {"most": MOST, "workspace_id": workspace_id}).fetchall()
+    return Backlog(*row)
