@@ -1,7 +1,7 @@
 """The overview in SQL: what is due, late, waiting or failed. Each count ends at a limit.
 
-A backlog may have a million commands: nobody needs its exact size at once, and every statement here
-reads a bounded number of rows. `workspace_id` None: every workspace.
+A backlog may have a million commands, and every statement here reads a bounded number of rows.
+`workspace_id` None: every workspace.
 """
 
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from db.session import Connection
@@ -17,17 +18,17 @@ MOST = 10_000
 """A count stops here."""
 
 # Of one workspace, or of all: in the text, so that each has the plan of its index.
-_IN_WORKSPACE = "trigger <> 'canary' AND workspace_id = %(workspace_id)s"
-_ANYWHERE = "trigger <> 'canary'"
+_IN_WORKSPACE = sql.SQL("trigger <> 'canary' AND workspace_id = %(workspace_id)s")
+_ANYWHERE = sql.SQL("trigger <> 'canary'")
 
 # The database's time, the number of due commands, and the earliest due time.
-DUE = """
+DUE = sql.SQL("""
 SELECT now(), count(*), min(since) FROM (
     SELECT coalesce(fell_due_at, due_at) AS since FROM publisher.publish_command
     WHERE state IN ('scheduled', 'waiting') AND due_at <= now() AND {here}
     ORDER BY due_at, id LIMIT %(most)s
 ) due
-"""
+""")
 
 # The number of commands that wait for generation. For each workspace, found one by one in an index,
 # the index has them by their state.
@@ -48,38 +49,39 @@ SELECT count(*) FROM (
 """
 
 # The number of commands that failed within a day and were not retried, among the newest failed.
-FAILED = """
+FAILED = sql.SQL("""
 SELECT count(*) FILTER (WHERE finished_at > now() - interval '24 hours') FROM (
     SELECT finished_at FROM publisher.publish_command
     WHERE state = 'failed' AND {here}
     ORDER BY {newest} DESC LIMIT %(most)s
 ) failed
-"""
+""")
 
 # The commands that fall due within a time, the earliest first, with their videos' titles; those
-# that are due already come first. The commands are found before the videos are read.
-NEXT = """
-SELECT c.id, c.action, c.video_id, c.workspace_id, c.state, c.reason, c.due_at, v.title,
+# that are due already come first. The commands are found before the videos are read. One that waits
+# for generation is only checked at its due time.
+NEXT = sql.SQL("""
+SELECT c.id, c.action, c.video_id, c.workspace_id, c.due_at, v.title,
        extract(epoch FROM now() - coalesce(c.fell_due_at, c.due_at))::float8 AS late_seconds,
        c.attempts
 FROM (
-    SELECT id, action, video_id, workspace_id, state, reason, due_at, fell_due_at, attempts
+    SELECT id, action, video_id, workspace_id, due_at, fell_due_at, attempts
     FROM publisher.publish_command
-    WHERE state IN ('scheduled', 'waiting') AND due_at < now() + %(ahead)s AND {here}
+    WHERE state = 'scheduled' AND due_at < now() + %(ahead)s AND {here}
     ORDER BY due_at, id LIMIT %(limit)s
 ) c LEFT JOIN video v ON v.id = c.video_id
 ORDER BY c.due_at, c.id
-"""
+""")
 
 # How many commands fall due in each of the next minutes.
-BY_MINUTE = """
+BY_MINUTE = sql.SQL("""
 SELECT floor(extract(epoch FROM due_at - now()) / 60)::int AS minute, count(*) FROM (
     SELECT due_at FROM publisher.publish_command
-    WHERE state IN ('scheduled', 'waiting') AND due_at > now() AND due_at < now() + %(ahead)s AND {here}
+    WHERE state = 'scheduled' AND due_at > now() AND due_at < now() + %(ahead)s AND {here}
     ORDER BY due_at, id LIMIT %(most)s
 ) coming
 GROUP BY 1 ORDER BY 1
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +92,6 @@ class NextCommand:
     action: str
     video_id: int
     workspace_id: int
-    state: str
-    reason: str | None
     due_at: datetime
     title: str | None
     """None: the video was deleted."""
@@ -119,9 +119,9 @@ def read_counts(tx: Connection, workspace_id: int | None) -> Counts:
     """Count what is due, waiting and failed."""
     values = {"workspace_id": workspace_id, "most": MOST}
     with tx.pipeline():
-        due, waiting, failed = (
-            tx.execute(_place(each, workspace_id), values) for each in (DUE, WAITING, FAILED)
-        )
+        due = tx.execute(_place(DUE, workspace_id), values)
+        waiting = tx.execute(WAITING, values)
+        failed = tx.execute(_place(FAILED, workspace_id), values)
     [(now, count, since)] = due.fetchall()
     [(waits,)], [(fails,)] = waiting.fetchall(), failed.fetchall()
     return Counts(now=now, due=count, due_since=since, waiting=waits, failed=fails)
@@ -144,8 +144,8 @@ def count_by_minute(
     return dict(tx.execute(_place(BY_MINUTE, workspace_id), values).fetchall())
 
 
-def _place(statement: str, workspace_id: int | None) -> str:
+def _place(statement: sql.SQL, workspace_id: int | None) -> sql.Composed:
     """Return the statement for one workspace, or for all; each order has an index."""
     if workspace_id is None:
-        return statement.format(here=_ANYWHERE, newest="id")
-    return statement.format(here=_IN_WORKSPACE, newest="due_at")
+        return statement.format(here=_ANYWHERE, newest=sql.Identifier("id"))
+    return statement.format(here=_IN_WORKSPACE, newest=sql.Identifier("due_at"))

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from db.events.outbox import RecordedEvent
 from db.session import Connection
@@ -39,6 +40,18 @@ FROM start LEFT JOIN LATERAL (
 ORDER BY event.position
 """
 
+# The newest events of the last `positions`, the newest first, with the titles of their videos now.
+LAST = """
+SELECT e.position, e.type, e.video_id, e.workspace_id, e.occurred_at, e.revision, v.title,
+       e.data->>'detail' AS detail
+FROM (
+    SELECT * FROM publisher.outbox_event
+    WHERE position > (SELECT position FROM publisher.event_position) - %(positions)s
+      AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
+    ORDER BY position DESC LIMIT %(limit)s
+) e LEFT JOIN video v ON v.id = e.video_id
+ORDER BY e.position DESC
+"""
 
 _SHARED = ("after", "last", "oldest", "found", "bytes_before")
 PAGE_BYTES = 1024 * 1024
@@ -58,6 +71,31 @@ class FeedScan:
     """Whether more events match, which would make the page too large."""
     oldest: int | None
     """The oldest position that is still stored; None: the outbox is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastEvent:
+    """One of the newest events, in short."""
+
+    position: int
+    type: str
+    video_id: int | None
+    workspace_id: int
+    occurred_at: datetime
+    revision: int | None
+    title: str | None
+    """The video's title. None: the video was deleted, or the event is not about one."""
+    detail: str | None
+    """Why a command ended without a change."""
+
+
+def read_last(
+    tx: Connection, *, workspace_id: int | None, positions: int, limit: int
+) -> list[LastEvent]:
+    """Return the newest events among the last `positions` of the outbox, the newest first."""
+    values = {"workspace_id": workspace_id, "positions": positions, "limit": limit}
+    with tx.cursor(row_factory=class_row(LastEvent)) as cursor:
+        return cursor.execute(LAST, values).fetchall()
 
 
 def scan(

@@ -40,7 +40,7 @@ LOCK = "SELECT position FROM publisher.outlet WHERE name = %(name)s FOR UPDATE S
 # Summarise the next events, and advance the place. The lateness is that of GET /punctuality: from
 # when the command fell due to its end. An event whose command was deleted has none, nor has one
 # that was not due.
-SUMMARISE = f"""
+SUMMARISE = """
 WITH event AS (
     SELECT position, type, workspace_id, command_id,
            date_bin('10 seconds', occurred_at, 'epoch') AS began_at
@@ -51,14 +51,14 @@ WITH event AS (
 ), measured AS (
     SELECT event.began_at, event.workspace_id, event.type,
            CASE WHEN event.type = ANY(%(timed)s::text[]) AND c.fell_due_at IS NOT NULL
-                THEN ceil({STEPS_PER_DECADE} * log(greatest(
+                THEN ceil(%(steps)s * log(greatest(
                     1000 * extract(epoch FROM c.finished_at - c.fell_due_at)::float8, 1
                 )))::int ELSE -1 END AS step
     FROM event LEFT JOIN publisher.publish_command c ON c.id = event.command_id
 ), counted AS (
     INSERT INTO publisher.event_summary AS summary (workspace_id, began_at, type, step, events)
     SELECT place, began_at, type, coalesce(step, -1), count(*)
-    FROM measured, unnest(ARRAY[workspace_id, {ALL_WORKSPACES}]) AS place
+    FROM measured, unnest(ARRAY[workspace_id, %(everywhere)s]) AS place
     GROUP BY place, began_at, type, coalesce(step, -1)
     ON CONFLICT (workspace_id, began_at, type, step)
     DO UPDATE SET events = summary.events + excluded.events
@@ -106,7 +106,14 @@ def summarise(tx: Connection) -> int:
     place = tx.execute(LOCK, {"name": NAME}).fetchone()
     if place is None:
         return 0
-    values = {"after": place[0], "limit": LIMIT, "name": NAME, "timed": _TIMED}
+    values = {
+        "after": place[0],
+        "limit": LIMIT,
+        "name": NAME,
+        "timed": _TIMED,
+        "steps": STEPS_PER_DECADE,
+        "everywhere": ALL_WORKSPACES,
+    }
     row = tx.execute(SUMMARISE, values).fetchone()
     return row[0] if row else 0
 

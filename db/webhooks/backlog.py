@@ -36,7 +36,7 @@ WHERE e.state = 'enabled'
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class DeliveryBacklog:
     """Deliveries that wait."""
 
     deliveries: int
@@ -47,7 +47,7 @@ class Backlog:
     """Endpoints among theirs whose last attempt failed."""
 
 
-def read(tx: Connection, workspace_id: int | None) -> Backlog:
+def read(tx: Connection, workspace_id: int | None) -> DeliveryBacklog:
     """Return the backlog of one workspace (None: all)."""
     [row] = tx.execute(READ, {"most": MOST, "workspace_id": workspace_id}).fetchall()
-    return Backlog(*row)
+    return DeliveryBacklog(*row)

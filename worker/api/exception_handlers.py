@@ -17,6 +17,7 @@ from db.errors import DATABASE_ERRORS, NoAnswer, is_passing
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from worker.api import problems
+from worker.api.console.errors import is_console, to_page
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_response
 from worker.api.streaming.tail import TooManyReaders
@@ -105,12 +106,16 @@ def install(app: FastAPI) -> None:
 
 def answer(request: Request, error: Exception) -> Response:
     """Answer an exception of `HANDLED` with a problem."""
-    return to_response(request, _to_problem(request, error))
+    return _respond(request, _to_problem(request, error))
 
 
 def answer_bug(request: Request, error: Exception) -> Response:
     """Answer any other exception."""
-    return to_response(request, _to_bug(error))
+    return _respond(request, _to_bug(error))
+
+
+def _respond(request: Request, problem: ApiProblem) -> Response:
+    return to_page(request, problem) if is_console(request) else to_response(request, problem)
 
 
 def _to_problem(request: Request, error: Exception) -> ApiProblem:

@@ -56,7 +56,7 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """FastAPI's own handler, called when the request may be worked on."""
         handle = super().get_route_handler()
-        identifier = find_identifier(self.dependant)
+        identifier = self.find_identifier()
 
         async def handle_guarded(request: Request) -> Response:
             admitted: AdmittedBody | None = getattr(request.state, "admitted", None)
@@ -80,6 +80,10 @@ class GuardedRoute(APIRoute):
                 raise
 
         return handle_guarded
+
+    def find_identifier(self) -> Identifier | None:
+        """How this route identifies its caller. None: it needs no key."""
+        return find_identifier(self.dependant)
 
     async def _admit(self, request: Request, turn: Turn, identifier: Identifier | None) -> None:
         """Identify the caller, and count the request in its accounts. Raises ApiProblem."""
@@ -111,8 +115,8 @@ class Router(APIRouter):
     OpenAPI documents only the declared form.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=GuardedRoute, **options)
+    def __init__(self, route_class: type[GuardedRoute] = GuardedRoute, **options: Any) -> None:
+        super().__init__(route_class=route_class, **options)
 
     def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Add the route as declared, and its undocumented other form."""

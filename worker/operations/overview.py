@@ -8,16 +8,21 @@ from sqlalchemy import Engine
 
 from db.commands import overview
 from db.commands.overview import Counts, NextCommand
-from db.events import summary
+from db.events import feed, summary
+from db.events.feed import LastEvent
 from db.events.summary import EventCount
 from db.session import transaction
 from db.webhooks import backlog
-from db.webhooks.backlog import Backlog
+from db.webhooks.backlog import DeliveryBacklog
 from schemas.events import EventType
 
 AHEAD = timedelta(minutes=15)
 SHOWN = 12
 """Commands that are listed."""
+EVENTS = 15
+"""Events that are listed."""
+SCANNED = 1_000
+"""Positions that are searched for them: workspaces are not indexed."""
 HOUR = (timedelta(hours=1), timedelta(minutes=1))
 DAY = (timedelta(hours=24), timedelta(minutes=15))
 MINUTE = timedelta(minutes=1)
@@ -52,7 +57,7 @@ class Overview:
     by_minute: dict[int, int]
     hour: Chart
     day: Chart
-    webhooks: Backlog
+    webhooks: DeliveryBacklog
 
 
 def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
@@ -80,6 +85,15 @@ def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
     )
 
 
+def read_last_events(engine: Engine, workspace_id: int | None) -> list[LastEvent]:
+    """Return the newest events of a workspace (None: all), the newest first.
+
+    They are looked for among the last thousand events.
+    """
+    with transaction(engine) as tx:
+        return feed.read_last(tx, workspace_id=workspace_id, positions=SCANNED, limit=EVENTS)
+
+
 def find_percentile(counts: Iterable[EventCount], share: float) -> float | None:
     """Return the lateness in seconds that `share` of the measured events do not exceed."""
     measured = sorted((each.step, each.events) for each in counts if each.step >= 0)
@@ -91,9 +105,7 @@ def find_percentile(counts: Iterable[EventCount], share: float) -> float | None:
     return None
 
 
-def to_chart(
-    counts: Iterable[EventCount], now: datetime, age: timedelta, span: timedelta
-) -> Chart:
+def to_chart(counts: Iterable[EventCount], now: datetime, age: timedelta, span: timedelta) -> Chart:
     """Arrange counts by type and span; spans without an event are 0."""
     seconds = span.total_seconds()
     first = int((now - age).timestamp() // seconds)

@@ -1,0 +1,125 @@
+"""The console in a real browser: sign in, look, and use it, without a fault of its own."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from schemas.values.caller import Scope
+from tests.support.browser import NEEDS_CHROMIUM, PHONE, Visit, chromium, visit
+from tests.support.pipeline import Pipeline
+from tests.support.served import Served, served
+from worker.events.summary import summarise
+from worker.operations.api_keys import create_key
+
+pytestmark = NEEDS_CHROMIUM
+
+TITLES = (
+    "<script>document.title = 'taken over'</script>",
+    "javascript:alert(1)",
+    "right-to-left \u202e override",
+    "\U0001f30d" * 255,
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
+    with served(pipeline.engine, redis_url) as started:
+        yield started
+
+
+@contextmanager
+def signed_in(
+    browser: Browser, api: Served, pipeline: Pipeline, scope: Scope = Scope.ADMIN, **options: object
+) -> Generator[Visit]:
+    """A person who has signed in; at the end, nothing may have gone wrong in the window."""
+    key = create_key(pipeline.engine, name="editor", scope=scope, workspace_id=1)
+    with visit(browser, api.url, **options) as opened:
+        opened.sign_in(key)
+        yield opened
+        assert opened.faults == []
+
+
+def test_a_wrong_key_is_refused_and_the_right_one_opens_the_page_that_was_asked_for(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    key = create_key(pipeline.engine, name="editor", scope=Scope.READ, workspace_id=1)
+    with visit(browser, api.url) as opened:
+        opened.open("/console/?from=link")
+        opened.page.get_by_label("API key").fill("pw_wrong")
+        opened.page.get_by_role("button", name="Sign in").click()
+        expect(opened.page.get_by_role("alert")).to_contain_text("unknown")
+        opened.page.get_by_label("API key").fill(key)
+        opened.page.get_by_role("button", name="Sign in").click()
+        opened.page.wait_for_url("**/console/?from=link")
+        assert key not in str(opened.page.context.storage_state())
+        opened.page.get_by_role("button", name="Log out").click()
+        opened.page.wait_for_url("**/console/sign-in")
+        opened.open("/console/")
+        expect(opened.page.get_by_label("API key")).to_be_visible()
+
+
+def test_a_change_without_the_sessions_token_is_refused(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    with signed_in(browser, api, pipeline) as opened:
+        [cookie] = opened.page.context.cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        sent = httpx.post(
+            f"{api.url}/console/sign-out",
+            cookies={cookie["name"]: cookie["value"]},  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        )
+        assert sent.status_code == 403
+        opened.open("/console/")
+        expect(opened.page.get_by_role("heading", name="Events")).to_be_visible()
+
+
+def test_the_first_page_follows_what_happens_and_can_be_paused(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    with signed_in(browser, api, pipeline) as opened:
+        page = opened.page
+        expect(page.locator("#stream")).to_have_text("live")
+        pipeline.publish(pipeline.video(title="First"))
+        summarise(pipeline.engine)
+        expect(page.locator("#events")).to_contain_text("First")
+        expect(page.locator(".tile", has_text="published in the last minute")).to_contain_text("1")
+        page.get_by_role("button", name="Pause").click()
+        pipeline.publish(pipeline.video(title="Second"))
+        expect(page.locator("#stream")).to_have_text("paused")
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator("#events")).to_contain_text("Second")
+
+
+def test_titles_of_other_people_stay_text(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    pipeline.publish(*(pipeline.video(title=title[:255]) for title in TITLES))
+    with signed_in(browser, api, pipeline, viewport=PHONE) as opened:
+        for title in TITLES[:3]:
+            expect(opened.page.locator("#events")).to_contain_text(title)
+        assert opened.page.title() == "Now · publish-worker"
+        width = opened.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], "the page does not scroll sideways"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_assistive_technology_can_use_each_page(
+    browser: Browser, api: Served, pipeline: Pipeline, scheme: str
+) -> None:
+    pipeline.publish(pipeline.video(), pipeline.video(status="in_progress"))
+    with visit(browser, api.url, color_scheme=scheme) as stranger:
+        stranger.open("/console/sign-in")
+        assert stranger.violations() == []
+    with signed_in(browser, api, pipeline, color_scheme=scheme) as opened:
+        for path in ("/console/",):
+            opened.open(path)
+            assert opened.violations() == [], path

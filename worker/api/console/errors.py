@@ -1,0 +1,44 @@
+"""Problems as pages: the same text as the API's, with what to do next."""
+
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from worker.api.console.rendering import HEADERS, render
+from worker.api.console.session import NOT_SIGNED_IN, PATH
+from worker.api.console.sign_in import SIGN_IN
+from worker.api.middleware import correlation_id
+from worker.api.problems import ApiProblem
+
+
+def is_console(request: Request) -> bool:
+    """Whether the request is for a page of the console."""
+    return request.url.path.startswith(f"{PATH}/")
+
+
+def to_page(request: Request, problem: ApiProblem) -> Response:
+    """Answer with a page; without a session, with the way to sign in and back."""
+    is_fragment = "hx-request" in request.headers
+    if problem.kind == NOT_SIGNED_IN:
+        shown = request.headers.get("hx-current-url") if is_fragment else str(request.url)
+        return _to_sign_in(shown or "", is_fragment=is_fragment)
+    return render(
+        request,
+        "problem.html",
+        getattr(request.state, "session", None),
+        http_status=problem.kind.status,
+        headers={**problem.kind.headers, **problem.headers},
+        title=problem.kind.title,
+        detail=problem.detail or problem.kind.detail,
+        errors=problem.errors,
+        correlation_id=correlation_id(request.scope),
+    )
+
+
+def _to_sign_in(shown: str, *, is_fragment: bool) -> Response:
+    path = "/" + shown.partition("://")[2].partition("/")[2]
+    url = f"{SIGN_IN}?after={quote(path, safe='')}"
+    if is_fragment:  # htmx would follow a redirect, and put the form into the page
+        return Response(status_code=401, headers={**HEADERS, "HX-Redirect": url})
+    return RedirectResponse(url, 303, HEADERS)

@@ -1,0 +1,76 @@
+"""Rendering: a template, the values it shows, and the headers that confine the page."""
+
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from worker.api.console import formats
+from worker.operations.console_sessions import ConsoleSession
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",  # a page shows what the key may see
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+PAGES = (
+    ("/console/", "Now"),
+    ("/console/videos/", "Videos"),
+    ("/console/failures/", "Failures"),
+)
+"""The navigation: the path of each page, and its name."""
+
+
+def render(
+    request: Request,
+    template: str,
+    session: ConsoleSession | None,
+    *,
+    http_status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
+) -> HTMLResponse:
+    """Render a page. `values` are the template's."""
+    body = (
+        _environment()
+        .get_template(template)
+        .render(
+            session=session,
+            pages=PAGES,
+            path=request.url.path,
+            query=request.query_params,
+            **values,
+        )
+    )
+    return HTMLResponse(body, http_status, {**HEADERS, **(headers or {})})
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("worker.api.console"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(formats.FILTERS)
+    environment.globals["asset"] = _to_asset_url
+    return environment
+
+
+@cache
+def _to_asset_url(name: str) -> str:
+    """Return the URL of a static file. It changes with the content: browsers keep it for good."""
+    content = files("worker.api.console").joinpath("static", name).read_bytes()
+    return f"/console/static/{name}?v={sha256(content).hexdigest()[:12]}"

@@ -1,0 +1,95 @@
+"""Who is signed in: the cookie of a session, and the token that each change must repeat."""
+
+import hmac
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import Depends, Request, Response
+
+from schemas.values.caller import Caller, Scope
+from worker.api.auth import Identifier
+from worker.api.console.forms import read_form
+from worker.api.problems import ApiProblem, ProblemKind
+from worker.api.routing import WITHOUT_BODY, GuardedRoute
+from worker.operations.console_sessions import SESSION_HOURS, ConsoleSession, find_session
+from worker.runtime.runtime import Runtime
+
+COOKIE = "publish_worker_console"
+PATH = "/console"
+CSRF_FIELD = "csrf"
+CSRF_HEADER = "x-csrf-token"
+
+NOT_SIGNED_IN = ProblemKind("not-signed-in", 401, "Sign in: this page needs an API key.")
+FORGED = ProblemKind(
+    "request-from-another-page",
+    403,
+    "Nothing was done. The request did not come from a page of this session: load the page again.",
+)
+
+
+async def identify_session(request: Request) -> Caller:
+    """The caller whose session the cookie names. Raises ApiProblem."""
+    runtime: Runtime = request.app.state.runtime
+    token = request.cookies.get(COOKIE)
+    session = await to_thread.run_sync(find_session, runtime.engine, token) if token else None
+    if session is None:
+        raise ApiProblem(NOT_SIGNED_IN)
+    request.state.session = session
+    return session.caller
+
+
+async def _signed_in(request: Request) -> ConsoleSession:
+    """The session that `identify_session` found; a change must come from one of its pages."""
+    session: ConsoleSession = request.state.session
+    if request.method not in WITHOUT_BODY:
+        given = request.headers.get(CSRF_HEADER) or (await read_form(request)).get(CSRF_FIELD, "")
+        if not hmac.compare_digest(given.encode(), session.csrf_token.encode()):
+            raise ApiProblem(FORGED)
+    return session
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Refuse a form that another site has sent, where there is no session yet. Raises ApiProblem.
+
+    Browsers say where a request comes from (Fetch Metadata); older ones at least send its origin.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site not in (None, "same-origin", "none"):
+        raise ApiProblem(FORGED)
+
+
+def may_publish(session: ConsoleSession) -> bool:
+    """Whether the key may change commands."""
+    return session.caller.scope.includes(Scope.PUBLISH)
+
+
+def set_cookie(request: Request, response: Response, token: str) -> None:
+    """Give the browser the session: for this site only, and out of reach of scripts."""
+    runtime: Runtime = request.app.state.runtime
+    is_secure = "https" in (request.url.scheme, runtime.settings.public_base_url.partition(":")[0])
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=SESSION_HOURS * 3600,
+        path=PATH,
+        secure=is_secure,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def clear_cookie(response: Response) -> None:
+    """Take the session away from the browser."""
+    response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict")
+
+
+class ConsoleRoute(GuardedRoute):
+    """A route that needs a session; a change must come from one of its pages."""
+
+    def find_identifier(self) -> Identifier:
+        """The caller is the session's."""
+        return identify_session
+
+
+SignedIn = Annotated[ConsoleSession, Depends(_signed_in)]
+"""The session of the person who looks at the page; each route of the console needs it."""

@@ -1,0 +1,86 @@
+// The console's own script: live changes, times in the reader's zone, messages, sign-in links.
+"use strict";
+
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const styles = {
+  full: { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
+  clock: { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
+  axis: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+  day: { weekday: "short", day: "numeric", month: "short" },
+};
+
+// Show each time in the reader's zone. The server writes UTC, which stays as the tooltip.
+function showTimes(root) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(element.dateTime);
+    if (Number.isNaN(moment.valueOf())) continue;
+    element.title = moment.toISOString();
+    const text = new Intl.DateTimeFormat(undefined, styles[element.dataset.style] ?? styles.full).format(moment);
+    if (element.textContent !== text) element.textContent = text;
+  }
+  for (const label of root.querySelectorAll("text[data-time]")) {
+    label.textContent = new Intl.DateTimeFormat(undefined, styles.axis).format(new Date(label.dataset.time));
+  }
+}
+
+function say(text) {
+  const messages = document.getElementById("messages");
+  messages.textContent = text;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { messages.textContent = ""; }, 8000);
+}
+
+// A stream that says when something has changed. The browser reconnects by itself.
+function follow() {
+  const shown = document.getElementById("stream");
+  if (!shown) return;
+  const source = new EventSource("/console/changes");
+  source.addEventListener("open", () => { shown.textContent = isPaused() ? "paused" : "live"; });
+  source.addEventListener("changed", () => htmx.trigger(document.body, "changed"));
+  source.onerror = () => {
+    const isOver = source.readyState === EventSource.CLOSED;
+    shown.textContent = isOver ? "not live: load the page again" : "reconnecting …";
+  };
+  addEventListener("pagehide", () => source.close());
+}
+
+const isPaused = () => document.getElementById("pause")?.getAttribute("aria-pressed") === "true";
+
+function pause() {
+  const button = document.getElementById("pause");
+  button?.addEventListener("click", () => {
+    const paused = !isPaused();
+    button.setAttribute("aria-pressed", String(paused));
+    button.textContent = paused ? "Resume" : "Pause";
+    document.getElementById("stream").textContent = paused ? "paused" : "live";
+    if (!paused) htmx.trigger(document.body, "changed");
+  });
+  document.getElementById("events")?.addEventListener("htmx:before:request", (event) => {
+    if (isPaused()) event.preventDefault();
+  });
+}
+
+// A link to sign in has its code after `#`, which no server sees and no log contains.
+function signIn() {
+  const form = document.getElementById("sign-in");
+  const code = location.hash.slice(1);
+  if (!form || !code) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  form.elements.code.value = code;
+  form.submit();
+}
+
+document.addEventListener("htmx:after:swap", () => showTimes(document));
+document.addEventListener("htmx:error", () => say("The server does not answer. What is shown may be old."));
+document.addEventListener("htmx:response:error", (event) => {
+  const title = new DOMParser().parseFromString(event.detail.ctx?.text ?? "", "text/html").querySelector("#problem p");
+  say(title?.textContent ?? "The server answered with an error. Nothing was changed on the page.");
+});
+addEventListener("DOMContentLoaded", () => {
+  showTimes(document);
+  const shown = document.getElementById("zone");
+  if (shown) shown.textContent = `Times are in ${zone}.`;
+  pause();
+  signIn();
+  follow();
+});
