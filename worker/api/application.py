@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from db.loop_sessions import LoopPool
 from worker.api import exception_handlers
 from worker.api.admission import ALL_AT_ONCE, Admission
+from worker.api.audit import RefusalLimit
 from worker.api.direct_publish import PublishApi
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
@@ -19,6 +20,7 @@ from worker.api.middleware import Correlation, Cors, HeadAsGet
 from worker.api.prefer_wait import OutcomeWatcher
 from worker.api.request_limits import HeadLimit
 from worker.api.routes import (
+    audit_log,
     commands,
     events,
     generation,
@@ -62,6 +64,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             pool = LoopPool(opened.engine, SESSIONS + 1)  # one more for the look-ups of keys
             waker = BackgroundWaker(opened.waker)
             app.state.keys = KeyCache(pool)
+            app.state.refusal_limit = RefusalLimit()
             app.state.group_commit = GroupCommit(pool, waker.wake)
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             app.state.webhook_quotas = WebhookQuotas()
@@ -86,7 +89,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for module in (videos, generation, commands, events, punctuality, webhooks):
+    for module in (videos, generation, commands, events, punctuality, webhooks, audit_log):
         app.include_router(module.router, prefix="/api/v1")
     for module in (operations, redirects):
         app.include_router(module.router)

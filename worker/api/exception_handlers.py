@@ -108,6 +108,15 @@ def answer(request: Request, error: Exception) -> Response:
     return to_response(request, _to_problem(request, error))
 
 
+def find_kind(request: Request, error: Exception) -> ProblemKind:
+    """Return the kind of problem that an exception is answered with. Logs nothing."""
+    if isinstance(error, HANDLED) and not isinstance(error, DATABASE_ERRORS):
+        return _to_problem(request, error).kind
+    if kind := _GENERAL_KINDS.get(type(error)):
+        return kind
+    return problems.DATABASE_AWAY if is_passing(error) else problems.INTERNAL_ERROR
+
+
 def answer_bug(request: Request, error: Exception) -> Response:
     """Answer any other exception."""
     return to_response(request, _to_bug(error))
