@@ -53,7 +53,7 @@ class KeyCache:
         self._in_flight: dict[bytes, asyncio.Future[Caller | None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._used: dict[UUID, float] = {}
-        self._noted_at = clock() - NOTED_EVERY
+        self._noted_at = clock()
         self._noting: asyncio.Task[None] | None = None
         self._notes_use = True
 
@@ -86,6 +86,7 @@ class KeyCache:
         if self._noting is not None:
             self._noting.cancel()
             await asyncio.wait([self._noting])
+            self._noting = None
             await self._write_use()
 
     def _ask(self, digest: bytes) -> asyncio.Future[Caller | None]:

@@ -17,6 +17,12 @@ from worker.cli.options import AsJson, options_of_model
 from worker.cli.output import Columns, print_more, print_rows
 from worker.operations import audit as audit_log
 
+
+def _to_outcome(entry: AuditEntry) -> str:
+    """Return the outcome, with the problem if there is one."""
+    return f"{entry.outcome}: {entry.problem}" if entry.problem else entry.outcome
+
+
 ENTRIES: Columns = {
     "id": "id",
     "at": "at",
@@ -26,7 +32,7 @@ ENTRIES: Columns = {
     "action": "action",
     "subject": lambda entry: entry.subject_id or entry.subject,
     "workspace": "workspace_id",
-    "outcome": lambda entry: to_outcome(entry),
+    "outcome": _to_outcome,
 }
 
 
@@ -37,11 +43,6 @@ def audit(*, wanted: AuditFilter, as_json: AsJson = False) -> None:
         page = audit_log.list_page(engine, wanted, None)
     print_rows(page.items, ENTRIES, as_json=as_json)
     print_more(page.next_after and page.next_after.id)
-
-
-def to_outcome(entry: AuditEntry) -> str:
-    """Return the outcome, with the problem if there is one."""
-    return f"{entry.outcome}: {entry.problem}" if entry.problem else entry.outcome
 
 
 def find_operator(correlation_id: str | None = None) -> Actor:
