@@ -1,6 +1,6 @@
-"""API keys in SQL: insert, find, list and revoke."""
+"""API keys in SQL: insert, find, list, revoke, and record their use."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from psycopg.rows import dict_row
@@ -33,13 +33,33 @@ SELECT id FROM publisher.api_key WHERE id = ANY(%(ids)s::uuid[]) AND revoked_at 
 
 # All keys, oldest first.
 LIST = """
-SELECT id, name, scope, workspace_id, created_at, revoked_at FROM publisher.api_key ORDER BY id
+SELECT id, name, scope, workspace_id, created_at, revoked_at, last_used_at
+FROM publisher.api_key ORDER BY id
 """
 
 # Revoke a key.
 REVOKE = """
 UPDATE publisher.api_key SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL
+RETURNING name, scope, workspace_id
 """
+
+# Record when keys were used, some seconds ago; each at most once a minute, whichever process was
+# the first. Rows that another process updates are skipped: it records the same.
+NOTE_USE = """
+UPDATE publisher.api_key SET last_used_at = used_at
+FROM (
+    SELECT key.id AS used_id, now() - interval '1 second' * used.ago AS used_at
+    FROM publisher.api_key key
+    JOIN unnest(%(ids)s::uuid[], %(ago)s::float8[]) AS used (id, ago) ON used.id = key.id
+    WHERE key.last_used_at IS NULL
+       OR key.last_used_at <= now() - interval '1 second' * (used.ago + 55)
+    FOR NO KEY UPDATE OF key SKIP LOCKED
+) noted
+WHERE id = used_id
+"""
+
+# The role of this session.
+ROLE = "SELECT current_user"
 
 # Whether the workspace exists.
 WORKSPACE = "SELECT EXISTS (SELECT FROM workspace WHERE id = %(id)s)"
@@ -91,9 +111,21 @@ def read_all(tx: Connection) -> list[ApiKey]:
         return [ApiKey.model_validate(row) for row in cursor.execute(LIST)]
 
 
-def revoke(tx: Connection, key_id: UUID) -> bool:
-    """Revoke a key. False: unknown or already revoked."""
-    return tx.execute(REVOKE, {"id": key_id}).rowcount == 1
+def revoke(tx: Connection, key_id: UUID) -> tuple[str, str, int | None] | None:
+    """Revoke a key; return its name, scope and workspace. None: unknown or already revoked."""
+    row = tx.execute(REVOKE, {"id": key_id}).fetchone()
+    return (row[0], row[1], row[2]) if row else None
+
+
+def note_use(tx: Connection, seconds_ago: Mapping[UUID, float]) -> None:
+    """Record that keys were used this number of seconds ago, each at most once a minute."""
+    tx.execute(NOTE_USE, {"ids": list(seconds_ago), "ago": list(seconds_ago.values())})
+
+
+def read_role(tx: Connection) -> str:
+    """Return the name of the role that this session has."""
+    row = tx.execute(ROLE).fetchone()
+    return str(row[0]) if row else ""
 
 
 def has_workspace(tx: Connection, workspace_id: int) -> bool:

@@ -19,7 +19,7 @@ from db.session import no_limits
 from db.tables.platform import Platform
 from db.tables.publisher import COUNTER, SCHEMA, Publisher
 from db.tables.statistics import NO_STATES
-from db.tables.triggers import NOTIFY_DUE, ON_VIDEO_CHANGED, ON_WAIT_ENDED, VIDEO_CHANGED
+from db.tables.triggers import AUDIT, NOTIFY_DUE, ON_VIDEO_CHANGED, ON_WAIT_ENDED, VIDEO_CHANGED
 
 LOCK = 7_305_112_026
 """The advisory lock that lets one migration run at a time; any number that is ours alone."""
@@ -35,7 +35,7 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
         # Only if it is missing: IF NOT EXISTS asks for the right to create schemas all the same.
         if not connection.dialect.has_schema(connection, SCHEMA):
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
-        ours = (COUNTER, NO_STATES, VIDEO_CHANGED, NOTIFY_DUE, ON_WAIT_ENDED)
+        ours = (COUNTER, NO_STATES, VIDEO_CHANGED, NOTIFY_DUE, ON_WAIT_ENDED, *AUDIT)
         _migrate(connection, "publisher", Publisher.metadata, *ours)
         if with_platform:
             _migrate(connection, "platform", Platform.metadata, ON_VIDEO_CHANGED)

@@ -59,6 +59,8 @@ class PublishCommand(Frozen):
     """The number of failed attempts. Waiting for generation is not an attempt."""
     finished_at: datetime | None
     correlation_id: str
+    requested_by: UUID | None = None
+    """The id of the API key that asked for the command. null: the queue or the command line."""
 
 
 class PublishCommands(Frozen):

@@ -20,16 +20,16 @@ INSERT = """
 INSERT INTO publisher.publish_command
     (id, action, video_id, workspace_id, trigger, edits, edits_bytes,
      asked_for, local_time, time_zone, fold, zone_digest, due_at, publish_before, patient_until,
-     expected_revision, expected_etag, counterpart_id, correlation_id, traceparent)
+     expected_revision, expected_etag, counterpart_id, correlation_id, traceparent, requested_by)
 SELECT id, action, video_id, workspace_id, trigger, edits, coalesce(octet_length(edits::text), 0),
        asked_for, local_time, time_zone, fold, zone_digest,
        greatest(asked_for, now()), publish_before, greatest(asked_for, now()) + %(patience)s,
-       expected_revision, expected_etag, counterpart_id, correlation_id, traceparent
+       expected_revision, expected_etag, counterpart_id, correlation_id, traceparent, requested_by
 FROM jsonb_to_recordset(%(commands)s::jsonb) AS (
     id uuid, action text, video_id bigint, workspace_id bigint, trigger text, edits jsonb,
     asked_for timestamptz, local_time timestamp, time_zone text, fold smallint, zone_digest text,
     publish_before timestamptz, expected_revision int, expected_etag text, counterpart_id uuid,
-    correlation_id text, traceparent text
+    correlation_id text, traceparent text, requested_by uuid
 )
 RETURNING id, state, edits, accepted_at, due_at, due_at <= clock_timestamp(), attempts
 """
@@ -38,7 +38,7 @@ _COLUMNS = """id, action, video_id, workspace_id, state, reason, detail, trigger
        accepted_at, asked_for, local_time, time_zone, fold, publish_before, expected_revision,
        expected_etag, counterpart_id, due_at,
        finished_at IS NULL AND due_at <= clock_timestamp() AS is_due, fell_due_at, claimed_at,
-       attempts, finished_at, correlation_id"""
+       attempts, finished_at, correlation_id, requested_by"""
 
 # Commands by id, in the caller's workspace.
 SHOW = f"""
@@ -158,6 +158,7 @@ class NewCommand:
     counterpart_id: UUID | None
     correlation_id: str
     traceparent: str | None
+    requested_by: UUID | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -190,6 +191,8 @@ class StoredCommand:
     attempts: int
     finished_at: datetime | None
     correlation_id: str
+    requested_by: UUID | None
+    """The API key that asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +246,7 @@ def _to_stored_command(command: NewCommand, row: Sequence[Any]) -> StoredCommand
         attempts=attempts,
         finished_at=None,
         correlation_id=command.correlation_id,
+        requested_by=command.requested_by,
     )
 
 

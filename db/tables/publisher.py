@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.tables.platform import NAMING, one_of
+from schemas.audit import ActorKind, AuditOutcome, Door
 from schemas.command import Action, CommandState, Trigger
 from schemas.events import EventType
 from schemas.values.caller import Scope
@@ -138,6 +139,8 @@ class PublishCommandRow(Publisher):
     finished_at: Mapped[datetime | None]
     correlation_id: Mapped[str]
     traceparent: Mapped[str | None]
+    requested_by: Mapped[UUID | None]
+    """The API key that asked for it. None: the queue, the command line, the canary."""
 
 
 class OpenCommandCountRow(Publisher):
@@ -376,6 +379,90 @@ class ApiKeyRow(Publisher):
     """None: every workspace."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """Accurate to a minute or two."""
+
+
+class AuditEntryRow(Publisher):
+    """The audit log. Append-only: see `db/tables/triggers.py`.
+
+    Actions and subjects are checked by the code alone: a new one does not need a migration.
+    """
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (
+        one_of("actor", ActorKind),
+        one_of("door", Door),
+        one_of("outcome", AuditOutcome),
+        Index(None, "workspace_id", "id"),
+        Index(
+            "ix_audit_entry_subject",
+            "subject_id",
+            "id",
+            postgresql_where=text("subject_id IS NOT NULL"),
+        ),
+        Index("ix_audit_entry_key", "key_id", "id", postgresql_where=text("key_id IS NOT NULL")),
+        Index(None, "at", postgresql_using="brin"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    actor: Mapped[str]
+    key_id: Mapped[UUID | None]
+    actor_name: Mapped[str | None]
+    """The key's name at that time, or `user@host`."""
+    door: Mapped[str]
+    client: Mapped[str | None]
+    correlation_id: Mapped[str | None]
+    action: Mapped[str]
+    subject: Mapped[str | None]
+    subject_id: Mapped[str | None]
+    workspace_id: Mapped[int | None]
+    outcome: Mapped[str]
+    problem: Mapped[str | None]
+    details: Mapped[dict[str, Any]]
+
+
+class ConsoleSessionRow(Publisher):
+    """Console sessions. Only the SHA-256 of a session's token is stored."""
+
+    __tablename__ = "console_session"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    id: Mapped[UUID]
+    """For the audit log: the digest finds the session, the id does not."""
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("publisher.api_key.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    user_agent: Mapped[str | None]
+
+
+class SignInCodeRow(Publisher):
+    """Codes that sign in once, for links that must not have an API key in them."""
+
+    __tablename__ = "sign_in_code"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    key_id: Mapped[UUID] = mapped_column(ForeignKey("publisher.api_key.id"))
+    expires_at: Mapped[datetime]
+
+
+class CalendarFeedRow(Publisher):
+    """Addresses of iCal feeds. Only the SHA-256 of an address's token is stored."""
+
+    __tablename__ = "calendar_feed"
+    __table_args__ = (Index(None, "workspace_id", "id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    workspace_id: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    created_by: Mapped[UUID | None]
+    """The API key that created it. None: an operator."""
+    revoked_at: Mapped[datetime | None]
+    last_read_at: Mapped[datetime | None]
+    """Accurate to a minute."""
 
 
 class QuarantinedMessageRow(Publisher):

@@ -1,4 +1,5 @@
-"""The triggers: the end of generation makes waiting commands due, and notifies the schedulers.
+"""The triggers: the end of generation makes waiting commands due, and notifies the schedulers; the
+audit log is append-only.
 
 `db.migrate` creates the functions and the trigger on commands with our tables, and the trigger on
 videos with the platform's. docs/adopting.md has that one for other platforms.
@@ -70,3 +71,52 @@ WHEN (
 )
 EXECUTE FUNCTION publisher.video_changed()
 """
+
+# Also for the owner of the table. Entries that are younger than 30 days stay, whatever the setting.
+KEEP_AUDIT = """
+CREATE FUNCTION publisher.keep_audit_entry() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF OLD.at < now() - interval '30 days' THEN
+            RETURN OLD;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'the audit log is append-only: nothing was changed'
+        USING ERRCODE = 'restrict_violation',
+              HINT = 'Entries older than AUDIT_KEEP_DAYS are deleted by retention.';
+END
+$$
+"""
+
+ON_AUDIT_CHANGED = """
+CREATE TRIGGER publisher_audit_changed
+BEFORE UPDATE OR TRUNCATE ON publisher.audit_entry
+FOR EACH STATEMENT
+EXECUTE FUNCTION publisher.keep_audit_entry()
+"""
+
+ON_AUDIT_DELETED = """
+CREATE TRIGGER publisher_audit_deleted
+BEFORE DELETE ON publisher.audit_entry
+FOR EACH ROW
+EXECUTE FUNCTION publisher.keep_audit_entry()
+"""
+
+# Runs with the rights of the table's owner, so that the worker's role needs none to delete: it can
+# delete by age alone.
+PRUNE_AUDIT = """
+CREATE FUNCTION publisher.prune_audit_log(age interval, at_most integer) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+    WITH pruned AS (
+        DELETE FROM publisher.audit_entry WHERE id IN (
+            SELECT id FROM publisher.audit_entry
+            WHERE at < now() - greatest(age, interval '30 days') LIMIT at_most
+        )
+        RETURNING id
+    )
+    SELECT count(*) FROM pruned
+$$
+"""
+
+AUDIT = (KEEP_AUDIT, ON_AUDIT_CHANGED, ON_AUDIT_DELETED, PRUNE_AUDIT)

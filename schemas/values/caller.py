@@ -40,3 +40,5 @@ class ApiKey(Frozen):
     workspace_id: int | None
     created_at: datetime
     revoked_at: datetime | None
+    last_used_at: datetime | None
+    """Accurate to a minute or two. None: never since this is recorded."""

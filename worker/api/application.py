@@ -11,8 +11,10 @@ from fastapi import FastAPI
 from db.loop_sessions import LoopPool
 from worker.api import exception_handlers
 from worker.api.admission import ALL_AT_ONCE, Admission
+from worker.api.audit import RefusalLimit
 from worker.api.console import changes, now, sign_in
 from worker.api.console.assets import Assets
+from worker.api.console.errors import respond
 from worker.api.direct_publish import PublishApi
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
@@ -21,6 +23,7 @@ from worker.api.middleware import Correlation, Cors, HeadAsGet
 from worker.api.prefer_wait import OutcomeWatcher
 from worker.api.request_limits import HeadLimit
 from worker.api.routes import (
+    audit_log,
     commands,
     events,
     generation,
@@ -64,6 +67,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             pool = LoopPool(opened.engine, SESSIONS + 1)  # one more for the look-ups of keys
             waker = BackgroundWaker(opened.waker)
             app.state.keys = KeyCache(pool)
+            app.state.refusal_limit = RefusalLimit()
             app.state.group_commit = GroupCommit(pool, waker.wake)
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             app.state.webhook_quotas = WebhookQuotas()
@@ -88,14 +92,14 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for module in (videos, generation, commands, events, punctuality, webhooks):
+    for module in (videos, generation, commands, events, punctuality, webhooks, audit_log):
         app.include_router(module.router, prefix="/api/v1")
     for module in (operations, redirects):
         app.include_router(module.router)
     for router in (sign_in.router, sign_in.session_router, now.router, changes.router):
         app.include_router(router, include_in_schema=False)
     app.mount("/console/static", Assets())
-    exception_handlers.install(app)
+    exception_handlers.install(app, respond)
     app.add_middleware(HeadAsGet)
     app.add_middleware(HeadLimit)
     app.add_middleware(Cors)

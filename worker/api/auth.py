@@ -10,7 +10,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from schemas.values.caller import Caller, Scope
 from worker.api.key_cache import KeyCache
 from worker.api.problems import KEY_IN_URL, NOT_AUTHENTICATED, SCOPE_TOO_LOW, ApiProblem
-from worker.operations.api_keys import identify
 from worker.runtime.runtime import Runtime
 
 Identifier = Callable[[Request], Awaitable[Caller]]
@@ -96,8 +95,9 @@ async def _require_read(caller: AnyCaller) -> Caller:
     return _require(Scope.READ, caller)
 
 
-def _find_reader(runtime: CurrentRuntime, credentials: Credentials) -> Caller | None:
-    caller = identify(runtime.engine, credentials.credentials) if credentials else None
+async def _find_reader(request: Request, credentials: Credentials) -> Caller | None:
+    keys: KeyCache = request.app.state.keys
+    caller = await keys.identify(credentials.credentials) if credentials else None
     return caller if caller and caller.scope.includes(Scope.READ) else None
 
 

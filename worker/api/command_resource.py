@@ -63,6 +63,7 @@ def to_publish_command_json(base_url: str, row: StoredCommand) -> bytes:
             "attempts": row.attempts,
             "finished_at": row.finished_at,
             "correlation_id": row.correlation_id,
+            "requested_by": row.requested_by,
         }
     )
 

@@ -50,6 +50,7 @@ def to_origin(
         workspace_id=caller.workspace_id,
         idempotency_scope=str(caller.key_id),
         idempotency_key=key,
+        requested_by=caller.key_id,
     )
 
 

@@ -1,6 +1,6 @@
 """From exceptions to problems: what a route may raise, and what the caller gets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from fastapi import FastAPI, Request
@@ -17,7 +17,6 @@ from db.errors import DATABASE_ERRORS, NoAnswer, is_passing
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from worker.api import problems
-from worker.api.console.errors import is_console, to_page
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_response
 from worker.api.streaming.tail import TooManyReaders
@@ -37,6 +36,7 @@ NO_ANSWER = (
 )
 """The detail where a commit may have been sent."""
 
+Respond = Callable[[Request, ApiProblem], Response]
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 _KINDS: dict[type[Exception], ProblemKind] = {
@@ -87,14 +87,14 @@ _HTTP_KINDS = {
 """The framework's own errors, by status."""
 
 
-def install(app: FastAPI) -> None:
-    """Answer every exception that leaves a route with a problem."""
+def install(app: FastAPI, respond: Respond = to_response) -> None:
+    """Answer every exception that leaves a route with a problem, written by `respond`."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return answer(request, error)
+        return respond(request, _to_problem(request, error))
 
     async def handle_bug(request: Request, error: Exception) -> Response:
-        response = answer_bug(request, error)
+        response = respond(request, _to_bug(error))
         # The framework sends this answer outside of our middleware.
         response.headers[CORRELATION] = correlation_id(request.scope)
         return response
@@ -106,16 +106,21 @@ def install(app: FastAPI) -> None:
 
 def answer(request: Request, error: Exception) -> Response:
     """Answer an exception of `HANDLED` with a problem."""
-    return _respond(request, _to_problem(request, error))
+    return to_response(request, _to_problem(request, error))
+
+
+def find_kind(request: Request, error: Exception) -> ProblemKind:
+    """Return the kind of problem that an exception is answered with. Logs nothing."""
+    if isinstance(error, HANDLED) and not isinstance(error, DATABASE_ERRORS):
+        return _to_problem(request, error).kind
+    if kind := _GENERAL_KINDS.get(type(error)):
+        return kind
+    return problems.DATABASE_AWAY if is_passing(error) else problems.INTERNAL_ERROR
 
 
 def answer_bug(request: Request, error: Exception) -> Response:
     """Answer any other exception."""
-    return _respond(request, _to_bug(error))
-
-
-def _respond(request: Request, problem: ApiProblem) -> Response:
-    return to_page(request, problem) if is_console(request) else to_response(request, problem)
+    return to_response(request, _to_bug(error))
 
 
 def _to_problem(request: Request, error: Exception) -> ApiProblem:

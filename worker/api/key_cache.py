@@ -1,6 +1,7 @@
 """API keys of this process's callers, kept for less than a second.
 
-A key that was revoked, or a workspace that it lost, is noticed within `KEPT_SECONDS`.
+A key that was revoked, or a workspace that it lost, is noticed within `KEPT_SECONDS`. The last use
+of each key is recorded about once a minute, not within its requests.
 """
 
 import asyncio
@@ -8,9 +9,13 @@ import time
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from psycopg.errors import InsufficientPrivilege
 
 from db import api_keys
-from db.errors import is_silent
+from db.errors import DATABASE_ERRORS, is_silent
 from db.loop_sessions import LoopPool
 from schemas.values.caller import Caller
 from worker.operations.api_keys import to_digest
@@ -20,6 +25,15 @@ KEPT_SECONDS = 0.9
 REFRESHED_AFTER = 0.4
 """Seconds. A key that is used after that is looked up again, while its requests go on."""
 MAX_KEYS = 10_000
+NOTED_EVERY = 60.0
+"""Seconds between two statements that record the last use of keys."""
+USE_NOT_RECORDED = (
+    "When API keys are used is not recorded: the database role may not. Run as the role that owns"
+    " the schema: GRANT UPDATE (last_used_at) ON publisher.api_key TO the role of the API (see"
+    " docs/adopting.md), and start the API again."
+)
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,10 @@ class KeyCache:
         self._asked: dict[bytes, asyncio.Future[Caller | None]] = {}
         self._in_flight: dict[bytes, asyncio.Future[Caller | None]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._used: dict[UUID, float] = {}
+        self._noted_at = clock()
+        self._noting: asyncio.Task[None] | None = None
+        self._notes_use = True
 
     async def identify(self, secret: str) -> Caller | None:
         """Return the caller with this key. None: the key is unknown or revoked.
@@ -53,10 +71,23 @@ class KeyCache:
             self._ask(digest)
         return known.caller
 
+    def note_use(self, key_id: UUID) -> None:
+        """Note that a key is being used. It is recorded later."""
+        if not self._notes_use:
+            return
+        self._used[key_id] = self._clock()
+        if self._noting is None:
+            self._noting = asyncio.create_task(self._record_use(), context=Context())
+
     async def close(self) -> None:
-        """Wait for the look-up that runs."""
+        """Wait for the look-up that runs, and record what was used."""
         if self._looking is not None:
             await self._looking
+        if self._noting is not None:
+            self._noting.cancel()
+            await asyncio.wait([self._noting])
+            self._noting = None
+            await self._write_use()
 
     def _ask(self, digest: bytes) -> asyncio.Future[Caller | None]:
         """Have a key looked up, once however many requests ask for it."""
@@ -97,9 +128,31 @@ class KeyCache:
     def _keep(self, digest: bytes, caller: Caller | None, asked_at: float) -> None:
         self._known.pop(digest, None)
         if caller is not None:
+            self.note_use(caller.key_id)  # a key in use is looked up again and again
             self._known[digest] = _Known(caller, asked_at)
             if len(self._known) > MAX_KEYS:
                 del self._known[next(iter(self._known))]  # the one looked up the longest time ago
+
+    async def _record_use(self) -> None:
+        """Record the use of all keys that were noted, `NOTED_EVERY` seconds after the last time."""
+        while self._used and self._notes_use:
+            await asyncio.sleep(self._noted_at + NOTED_EVERY - self._clock())
+            self._noted_at = self._clock()
+            await self._write_use()
+        self._noting = None
+
+    async def _write_use(self) -> None:
+        used, self._used, now = self._used, {}, self._clock()
+        if not used:
+            return
+        seconds_ago = {key_id: now - at for key_id, at in used.items()}
+        try:
+            await self._pool.run_statements(api_keys.note_use, seconds_ago)
+        except InsufficientPrivilege:
+            self._notes_use = False
+            log.warning("api_keys.use_not_recorded", error=USE_NOT_RECORDED)
+        except DATABASE_ERRORS as error:
+            log.warning("api_keys.use_not_recorded", error=str(error))
 
 
 def _retrieve(asked: "asyncio.Future[Caller | None]") -> None:

@@ -15,7 +15,9 @@ from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
 from db.errors import DATABASE_ERRORS, is_lost_session
+from schemas.audit import AuditAction
 from worker.api.admission import Admission, Turn, current_turn
+from worker.api.audit import find_action, record_failure
 from worker.api.auth import Identifier, find_identifier, identify_reader
 from worker.api.problems import ApiProblem
 from worker.api.request_limits import check_structure, read_body
@@ -57,6 +59,7 @@ class GuardedRoute(APIRoute):
         """FastAPI's own handler, called when the request may be worked on."""
         handle = super().get_route_handler()
         identifier = self.find_identifier()
+        action = find_action(self.dependant)
 
         async def handle_guarded(request: Request) -> Response:
             admitted: AdmittedBody | None = getattr(request.state, "admitted", None)
@@ -73,7 +76,10 @@ class GuardedRoute(APIRoute):
         async def work(request: Request, body: bytes) -> Response:
             try:
                 async with current_turn(request).working():
-                    return await _repeat_read(handle, StrictRequest(request, body))
+                    strict = StrictRequest(request, body)
+                    if action is None:
+                        return await _repeat_read(handle, strict)
+                    return await _handle_audited(handle, strict, action)
             except HTTPException as error:  # FastAPI's answer to an error in `json`
                 if isinstance(error.__cause__, ApiProblem):
                     raise error.__cause__ from None
@@ -107,6 +113,15 @@ async def _repeat_read(handle: Handler, request: Request) -> Response:
         if request.method not in WITHOUT_BODY or not is_lost_session(error):
             raise
     return await handle(request)
+
+
+async def _handle_audited(handle: Handler, request: Request, action: AuditAction) -> Response:
+    """Handle a request for a change; one that is refused, or fails, is recorded."""
+    try:
+        return await handle(request)
+    except Exception as error:
+        await record_failure(request, action, error)
+        raise
 
 
 class Router(APIRouter):

@@ -10,7 +10,7 @@ import typer
 from typer.main import get_command
 
 from db.session import transaction
-from worker.cli import commands, enqueue, events, keys, punctuality, status, webhooks
+from worker.cli import audit, commands, enqueue, events, keys, punctuality, status, webhooks
 from worker.cli.connect import open_database
 from worker.cli.output import exit_on_refusal
 from worker.runtime import logs
@@ -41,6 +41,9 @@ app.command(
 )(enqueue.unpublish)
 app.command("status")(status.status)
 app.command("punctuality")(punctuality.punctuality)
+app.command(
+    "audit", epilog="Example: `publish-worker audit --action command.cancel --workspace 1`"
+)(audit.audit)
 app.add_typer(commands.app, name="commands")
 app.add_typer(events.app, name="events")
 app.add_typer(keys.app, name="keys")

@@ -8,8 +8,11 @@ from uuid import UUID
 import typer
 
 from db.commands.inbox import StoredCommand
+from schemas.audit import AuditAction, AuditSubject
 from schemas.command import CommandChange, Trigger
 from schemas.inbox import CommandFilter, CommandOrder, RetryRequest
+from schemas.values.actor import Actor
+from worker.cli.audit import audited
 from worker.cli.connect import open_database, open_runtime
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_more, print_rows, to_text
@@ -22,7 +25,6 @@ app = command_group("List, show, reschedule, cancel and retry commands.")
 CommandId = Annotated[
     UUID, typer.Argument(metavar="COMMAND_ID", help="An id that `commands list` shows.")
 ]
-BY = changes.Changer(trigger=Trigger.CLI, workspace_id=None)
 COMMANDS: Columns = {
     "id": "id",
     "video": "video_id",
@@ -91,7 +93,13 @@ def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(command_id: CommandId) -> None:
     """Cancel a command that has not ended; its video stays as it is."""
-    _change(lambda runtime: changes.cancel(runtime.engine, runtime.waker, command_id, BY))
+    _change(
+        AuditAction.COMMAND_CANCEL,
+        command_id,
+        lambda runtime, by: changes.cancel(
+            runtime.engine, runtime.waker, command_id, _to_changer(by)
+        ),
+    )
 
 
 @app.command(
@@ -102,7 +110,11 @@ def cancel(command_id: CommandId) -> None:
 def reschedule(command_id: CommandId, *, change: CommandChange) -> None:
     """Change the time or the deadline of a command; the one that is left out stays as it is."""
     _change(
-        lambda runtime: changes.reschedule(runtime.engine, runtime.waker, command_id, change, BY)
+        AuditAction.COMMAND_RESCHEDULE,
+        command_id,
+        lambda runtime, by: changes.reschedule(
+            runtime.engine, runtime.waker, command_id, change, _to_changer(by)
+        ),
     )
 
 
@@ -129,10 +141,17 @@ def retry(
         raise typer.BadParameter("Give --cause and --per-second only with --all.")
     if command_id is not None:
         one = command_id
-        _change(lambda runtime: changes.retry(runtime.engine, runtime.waker, one, None))
+        _change(
+            AuditAction.COMMAND_RETRY,
+            one,
+            lambda runtime, by: changes.retry(runtime.engine, runtime.waker, one, None, by),
+        )
         return
-    with open_runtime() as runtime:
-        retried = changes.retry_all(runtime.engine, runtime.waker, request, None)
+    with (
+        open_runtime() as runtime,
+        audited(runtime.engine, AuditAction.COMMAND_RETRY_ALL) as by,
+    ):
+        retried = changes.retry_all(runtime.engine, runtime.waker, request, None, by)
     last = f"; the last falls due at {to_text(retried.last_due_at)}" if retried.commands else ""
     print_note(f"{retried.commands} commands have new attempts{last}.")
 
@@ -158,6 +177,14 @@ def recompute() -> None:
     print_note(f"{len(moved)} commands moved.")
 
 
-def _change(change: Callable[[Runtime], StoredCommand]) -> None:
+def _change(
+    action: AuditAction, command_id: UUID, change: Callable[[Runtime, Actor], StoredCommand]
+) -> None:
     with open_runtime() as runtime:
-        print_rows([change(runtime)], COMMANDS, as_json=False)
+        with audited(runtime.engine, action, AuditSubject.COMMAND, command_id) as by:
+            changed = change(runtime, by)
+        print_rows([changed], COMMANDS, as_json=False)
+
+
+def _to_changer(by: Actor) -> changes.Changer:
+    return changes.Changer(trigger=Trigger.CLI, workspace_id=None, actor=by)

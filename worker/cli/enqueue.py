@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from db.commands.inbox import StoredCommand
+from schemas.audit import AuditAction
 from schemas.command import (
     MAX_COMMANDS,
     Action,
@@ -20,7 +21,9 @@ from schemas.command import (
     Trigger,
     UnpublishOptions,
 )
+from schemas.values.actor import AuditRecord
 from schemas.video import VideoInput
+from worker.cli.audit import find_operator
 from worker.cli.commands import COMMANDS
 from worker.cli.connect import open_runtime
 from worker.cli.options import AsJson, check_id, options_of_model, to_model
@@ -28,6 +31,7 @@ from worker.cli.output import print_rows
 from worker.enqueue import changes
 from worker.enqueue.accept import Origin
 from worker.enqueue.accept import enqueue as accept
+from worker.operations.audit import refusals_recorded
 from worker.runtime.budget import Budget
 from worker.runtime.errors_explained import complain
 from worker.runtime.runtime import Runtime
@@ -106,9 +110,15 @@ def _enqueue(
         to_model(PublishRequest.model_validate, {**fields, "video_id": video_id})
         for video_id in video_ids
     ]
-    origin = Origin(trigger=Trigger.CLI, correlation_id=str(uuid7()), workspace_id=None)
+    correlation_id = str(uuid7())
+    operator = find_operator(correlation_id)
+    origin = Origin(
+        trigger=Trigger.CLI, correlation_id=correlation_id, workspace_id=None, actor=operator
+    )
+    attempt = AuditRecord(actor=operator, action=AuditAction.COMMAND_CREATE)
     with open_runtime() as runtime:
-        commands = accept(runtime.engine, runtime.waker, requests, origin).commands
+        with refusals_recorded(runtime.engine, attempt):
+            commands = accept(runtime.engine, runtime.waker, requests, origin).commands
         if wait is not None:
             commands = _await_outcomes(runtime, commands, wait)
     print_rows(commands, COMMANDS, as_json=as_json)

@@ -5,11 +5,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from schemas.audit import AuditAction, AuditSubject
+from schemas.values.actor import AuditRecord
 from worker import subscribe
+from worker.cli.audit import find_operator
 from worker.cli.connect import open_runtime
 from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, console, print_json, print_rows
 from worker.events import redis_stream
+from worker.operations.audit import record
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import print_note, to_printable
 from worker.subscribe import dead_letters
@@ -74,6 +78,10 @@ def rebuild() -> None:
         count = redis_stream.rebuild(
             runtime.engine, runtime.redis, runtime.settings.public_base_url
         )
+        entry = AuditRecord(
+            actor=find_operator(), action=AuditAction.STREAM_REBUILD, details={"events": count}
+        )
+        record(runtime.engine, entry)
     print_note(f"The stream was rebuilt with {count} events.")
 
 
@@ -117,6 +125,14 @@ def redrive(
         raise typer.BadParameter("Give either --position or --all.")
     with open_runtime(redis=True) as runtime:
         count = dead_letters.redrive(runtime.redis, group, position=position)
+        entry = AuditRecord(
+            actor=find_operator(),
+            action=AuditAction.DEAD_LETTER_RETRY,
+            subject=AuditSubject.CONSUMER_GROUP,
+            subject_id=group,
+            details={"position": position, "events": count},
+        )
+        record(runtime.engine, entry)
     print_note(f"{count} events will be delivered to the group {group} again.")
     if not every and not count:
         raise typer.Exit(1)

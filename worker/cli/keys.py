@@ -5,7 +5,9 @@ from uuid import UUID
 
 import typer
 
+from schemas.audit import AuditAction, AuditSubject
 from schemas.values.caller import Scope
+from worker.cli.audit import audited
 from worker.cli.connect import open_database
 from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, print_rows
@@ -19,6 +21,7 @@ COLUMNS: Columns = {
     "scope": "scope",
     "workspace": lambda key: key.workspace_id or "all",
     "created": "created_at",
+    "last used": "last_used_at",
     "revoked": "revoked_at",
 }
 
@@ -48,8 +51,8 @@ def create(
     """Make a key. Its secret is printed once, alone on stdout, and stored only as a hash."""
     if (workspace is None) is not all_workspaces:
         raise typer.BadParameter("Give either --workspace N or --all-workspaces.")
-    with open_database() as engine:
-        secret = api_keys.create_key(engine, name=name, scope=scope, workspace_id=workspace)
+    with open_database() as engine, audited(engine, AuditAction.API_KEY_CREATE) as by:
+        secret = api_keys.create_key(engine, name=name, scope=scope, workspace_id=workspace, by=by)
     where = "every workspace" if workspace is None else f"workspace {workspace}"
     print_note(
         f"A key named {name!r} for {where}, scope {scope}. It is shown only once; send it as"
@@ -70,8 +73,9 @@ def revoke(
     key_id: Annotated[UUID, typer.Argument(metavar="KEY_ID", help="An id that `keys list` shows.")],
 ) -> None:
     """Revoke a key, at once and for ever."""
-    with open_database() as engine:
-        revoked = api_keys.revoke_key(engine, key_id)
+    subject = (AuditAction.API_KEY_REVOKE, AuditSubject.API_KEY, key_id)
+    with open_database() as engine, audited(engine, *subject) as by:
+        revoked = api_keys.revoke_key(engine, key_id, by)
     if not revoked:
         complain(f"There is no key {key_id} that is still valid.")
         raise typer.Exit(1)

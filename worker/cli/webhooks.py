@@ -1,11 +1,16 @@
 """`publish-worker webhooks`: register endpoints, list their deliveries, replay."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
 import typer
+from sqlalchemy import Engine
 
+from schemas.audit import AuditAction, AuditSubject
 from schemas.events import EventType
+from schemas.values.actor import Actor
 from schemas.webhook import (
     DeliveryFilter,
     DeliveryState,
@@ -16,6 +21,7 @@ from schemas.webhook import (
     WebhookEndpointWithSecret,
     WebhookRegistration,
 )
+from worker.cli.audit import audited
 from worker.cli.connect import find_settings, open_database
 from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
@@ -92,8 +98,9 @@ def create(
         "description": description,
     }
     new = to_model(WebhookRegistration.model_validate, fields)
-    with open_database() as engine:
-        created = endpoints.create(engine, new, None, allow_private=_allow_private())
+    private = _allow_private()
+    with open_database() as engine, audited(engine, AuditAction.WEBHOOK_ENDPOINT_CREATE) as by:
+        created = endpoints.create(engine, new, None, allow_private=private, by=by)
     _print_secret(created, as_json=as_json)
 
 
@@ -149,39 +156,39 @@ def update(
     change = to_model(
         lambda given: WebhookEndpointChange.model_validate({**given, **every_type}), fields
     )
-    with open_database() as engine:
-        changed = endpoints.update(
-            engine, endpoint_id, change, None, allow_private=_allow_private()
-        )
+    private = _allow_private()
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_UPDATE, endpoint_id) as (engine, by):
+        changed = endpoints.update(engine, endpoint_id, change, None, allow_private=private, by=by)
     print_rows([changed], ENDPOINTS, as_json=False)
 
 
 @app.command()
 def delete(endpoint_id: EndpointId) -> None:
     """Delete an endpoint and the log of its deliveries."""
-    with open_database() as engine:
-        endpoints.delete(engine, endpoint_id, None)
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_DELETE, endpoint_id) as (engine, by):
+        endpoints.delete(engine, endpoint_id, None, by)
     print_note("Removed.")
 
 
 @app.command()
 def rotate(endpoint_id: EndpointId, *, as_json: SecretAsJson = False) -> None:
     """Make a new secret, printed once, alone on stdout. The previous one signs for 24 hours."""
-    with open_database() as engine:
-        rotated = endpoints.rotate(engine, endpoint_id, None)
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint_id) as (engine, by):
+        rotated = endpoints.rotate(engine, endpoint_id, None, by)
     _print_secret(rotated, as_json=as_json)
 
 
 @app.command("test")
 def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Send a test event now and show the answer. Exit code 1 unless its status is 2xx."""
-    with open_database() as engine:
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_TEST, endpoint_id) as (engine, by):
         result = send_test_event(
             engine,
             endpoint_id,
             None,
             base_url=find_settings().public_base_url,
             allow_private=_allow_private(),
+            by=by,
         )
     print_fields(dict(result), as_json=as_json)
     if not result.delivered:
@@ -233,15 +240,20 @@ def replay(
     """Send again one delivery, every event from a position on, or every failed delivery."""
     if (delivery_id is not None) + (since_position is not None) + failed != 1:
         raise typer.BadParameter("Give one of DELIVERY_ID, --since-position and --failed.")
-    with open_database() as engine:
-        if delivery_id is not None:
-            deliveries_of.replay_one(engine, endpoint_id, delivery_id, None)
-            count = 1
-        else:
-            count, since, is_complete = 0, since_position, False
+    if delivery_id is not None:
+        subject = (AuditSubject.WEBHOOK_DELIVERY, delivery_id)
+        with (
+            open_database() as engine,
+            audited(engine, AuditAction.WEBHOOK_DELIVERY_REPLAY, *subject) as by,
+        ):
+            deliveries_of.replay_one(engine, endpoint_id, delivery_id, None, by)
+        count = 1
+    else:
+        count, since, is_complete = 0, since_position, False
+        with _changing(AuditAction.WEBHOOK_ENDPOINT_REPLAY, endpoint_id) as (engine, by):
             while not is_complete:
                 request = ReplayRequest(since_position=since, failed=failed)
-                replayed = deliveries_of.replay(engine, endpoint_id, request, None)
+                replayed = deliveries_of.replay(engine, endpoint_id, request, None, by=by)
                 count, since = count + replayed.deliveries, replayed.next_position
                 is_complete = since is None
     print_note(f"{count} deliveries will be sent again.")
@@ -269,6 +281,16 @@ def _print_secret(endpoint: WebhookEndpointWithSecret, *, as_json: bool) -> None
         f"Its secret is shown only once.{previous}"
     )
     print_line(endpoint.secret)
+
+
+@contextmanager
+def _changing(action: AuditAction, endpoint_id: UUID) -> Generator[tuple[Engine, Actor]]:
+    """Yield the database and the operator, for an action on an endpoint."""
+    with (
+        open_database() as engine,
+        audited(engine, action, AuditSubject.WEBHOOK_ENDPOINT, endpoint_id) as by,
+    ):
+        yield engine, by
 
 
 def _allow_private() -> bool:

@@ -6,17 +6,20 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
+from db import audit_log
 from db.commands import due_times, idempotency, inbox
 from db.commands.idempotency import Key
 from db.commands.inbox import StoredCommand
 from db.events import outbox
 from db.session import Connection, commit, transaction
+from schemas.audit import AuditAction, AuditSubject
 from schemas.command import PublishRequest, Trigger
 from schemas.events import EventType
+from schemas.values.actor import Actor, AuditRecord
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.checks import check, find_contradictions
 from worker.enqueue.known import read_known
-from worker.enqueue.new_commands import to_claimed_command, to_new_command
+from worker.enqueue.new_commands import PlannedCommand, to_claimed_command, to_new_command
 from worker.enqueue.origin import Origin
 from worker.enqueue.refusals import EnqueueRefused, KeyReused
 from worker.enqueue.submission import Accepted, Submission
@@ -61,8 +64,8 @@ def accept_group(tx: Connection, submissions: Sequence[Submission]) -> list[Outc
     The outcomes are in the order of the submissions. Each sees those before it as if they had been
     committed: the same idempotency key is replayed, and the limits count their commands.
 
-    On a connection with `autocommit` the insert commits by itself; no submission may have a key or
-    a time then.
+    On a connection with `autocommit` the insert commits by itself; no submission may have a key, a
+    time or an actor then.
     """
     group = _Group(tx, submissions)
     undecided: Sequence[Submission] = submissions
@@ -182,6 +185,15 @@ class _Group:
         ]
         if not commands:
             return
+        audit_log.append(
+            self._tx,
+            [
+                self._to_audit_record(command, actor)
+                for each in self._new
+                if (actor := each.origin.actor)
+                for command in each.planned
+            ],
+        )
         if self._tx.autocommit or any(each.is_timed for each in self._new):
             stored = inbox.insert(self._tx, commands)()
         else:
@@ -196,6 +208,17 @@ class _Group:
                 for command, row in zip(commands, stored, strict=True)
                 if row.due_at > row.accepted_at
             ]
+        )
+
+    def _to_audit_record(self, command: PlannedCommand, actor: Actor) -> AuditRecord:
+        request = command.request
+        return AuditRecord(
+            actor=actor,
+            action=AuditAction.COMMAND_CREATE,
+            subject=AuditSubject.COMMAND,
+            subject_id=command.id,
+            workspace_id=self._known.videos[request.video_id].workspace_id,
+            details={"action": command.action, "video_id": request.video_id},
         )
 
     def _announce(self, timed: Sequence[ClaimedCommand]) -> None:

@@ -1,22 +1,26 @@
 """Read, list, reschedule, cancel and retry commands: for the API and the command line.
 
 In every function, `workspace_id` is the caller's: commands of other workspaces do not exist for
-that caller (None: it sees all).
+that caller (None: it sees all). Each change has an entry of the audit log in its transaction.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
 
+from db import audit_log
 from db.commands import changes, claim, inbox
 from db.commands.inbox import StoredCommand
 from db.session import Connection, transaction
 from db.videos import facts_and_release
+from schemas.audit import AuditAction, AuditSubject
 from schemas.command import CommandChange, CommandState, Trigger
 from schemas.inbox import CommandFilter, CommandOrder, FailureCause, Retried, RetryRequest
+from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.decision import Decision
 from schemas.values.page import Page
 from schemas.values.video_facts import ClaimedCommand
@@ -39,6 +43,7 @@ class Changer:
 
     trigger: Trigger
     workspace_id: int | None
+    actor: Actor = SYSTEM
 
 
 def read_command(engine: Engine, command_id: UUID, workspace_id: int | None) -> StoredCommand:
@@ -74,17 +79,19 @@ def reschedule(
     """
     try:
         with transaction(engine) as tx:
-            _find(tx, command_id, by.workspace_id)
+            before = _find(tx, command_id, by.workspace_id)
             locked = claim.lock_commands(tx, [command_id])
             if not locked:
                 raise CommandEnded(_find(tx, command_id, by.workspace_id))
             timing = to_timing(locked[0], change)
+            due_at = timing.due_at if timing else locked[0].due_at
+            times = {"due_at": due_at.isoformat(), "before": locked[0].due_at.isoformat()}
+            _audit(tx, AuditAction.COMMAND_RESCHEDULE, before, by.actor, **times)
             if timing is None:
                 changes.check_again(tx, command_id)
             else:
                 write_timings(tx, [(locked[0], timing)], by.trigger)
-                due_at = timing.due_at.isoformat()
-                log.info("command.rescheduled", command_id=str(command_id), due_at=due_at)
+                log.info("command.rescheduled", command_id=str(command_id), due_at=times["due_at"])
     except RequestInvalid:
         # While it was locked, the trigger on the videos' rows may have skipped it.
         with transaction(engine) as tx:
@@ -101,13 +108,14 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Store
     cancels. Raises NoSuchCommand, or CommandEnded if the claim was faster.
     """
     with transaction(engine) as tx:
-        _find(tx, command_id, by.workspace_id)
+        before = _find(tx, command_id, by.workspace_id)
         locked = claim.lock_commands(tx, [command_id])
         if not locked:
             command = _find(tx, command_id, by.workspace_id)
             if command.state == CommandState.CANCELLED:
                 return command
             raise CommandEnded(command)
+        _audit(tx, AuditAction.COMMAND_CANCEL, before, by.actor)
         facts_and_release.write(tx, [_decide_cancelled(locked[0], by.trigger)])
     log.info("command.ended", state=CommandState.CANCELLED, command_id=str(command_id))
     waker.wake()
@@ -115,27 +123,43 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Store
 
 
 def retry(
-    engine: Engine, waker: Waker, command_id: UUID, workspace_id: int | None
+    engine: Engine,
+    waker: Waker,
+    command_id: UUID,
+    workspace_id: int | None,
+    by: Actor = SYSTEM,
 ) -> StoredCommand:
     """Give a failed command new attempts. Raises NoSuchCommand or CommandNotFailed."""
     with transaction(engine) as tx:
         _find(tx, command_id, workspace_id)
         retried = changes.retry(tx, command_id)
         command = _find(tx, command_id, workspace_id)
-    if not retried:
-        raise CommandNotFailed(command)
+        if not retried:
+            raise CommandNotFailed(command)
+        _audit(tx, AuditAction.COMMAND_RETRY, command, by)
     waker.wake()
     return command
 
 
 def retry_all(
-    engine: Engine, waker: Waker, asked: RetryRequest, workspace_id: int | None
+    engine: Engine,
+    waker: Waker,
+    asked: RetryRequest,
+    workspace_id: int | None,
+    by: Actor = SYSTEM,
 ) -> Retried:
     """Give failed commands new attempts, oldest first, `per_second` of them each second."""
     with transaction(engine) as tx:
         retried = changes.retry_all(
             tx, workspace_id=workspace_id, cause=asked.cause, per_second=asked.per_second
         )
+        record = AuditRecord(
+            actor=by,
+            action=AuditAction.COMMAND_RETRY_ALL,
+            workspace_id=workspace_id,
+            details={**asked.model_dump(), "commands": retried.commands},
+        )
+        audit_log.append(tx, [record])
     log.info("commands.retried", commands=retried.commands, cause=asked.cause)
     waker.wake()
     return retried
@@ -157,6 +181,20 @@ def _decide_cancelled(locked: ClaimedCommand, trigger: Trigger) -> Decision:
     detail = "A caller cancelled the command."
     decision = end_command(locked, CommandState.CANCELLED, locked.now, "cancelled", detail, trigger)
     return replace(decision, fell_due_at=locked.fell_due_at, claimed_at=None)
+
+
+def _audit(
+    tx: Connection, action: AuditAction, command: StoredCommand, by: Actor, **details: Any
+) -> None:
+    record = AuditRecord(
+        actor=by,
+        action=action,
+        subject=AuditSubject.COMMAND,
+        subject_id=command.id,
+        workspace_id=command.workspace_id,
+        details={"action": command.action, "video_id": command.video_id, **details},
+    )
+    audit_log.append(tx, [record])
 
 
 def _find(tx: Connection, command_id: UUID, workspace_id: int | None) -> StoredCommand:

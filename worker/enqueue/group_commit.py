@@ -108,7 +108,7 @@ class GroupCommit:
         self, group: Sequence[_Waiting], accept: Callable[..., list[Outcome]]
     ) -> None:
         submissions = [each.submission for each in group]
-        needs_transaction = any(each.may_wait for each in submissions)
+        needs_transaction = any(each.may_wait or each.origin.actor for each in submissions)
         run = self._pool.run if needs_transaction else self._pool.run_statements
         outcomes = await run(accept, submissions)
         if any(isinstance(each, Accepted) and not each.replayed for each in outcomes):

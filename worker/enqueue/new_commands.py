@@ -86,6 +86,7 @@ def to_new_command(planned: PlannedCommand, video: VideoIdentity, origin: Origin
         counterpart_id=planned.counterpart_id,
         correlation_id=origin.correlation_id,
         traceparent=origin.traceparent,
+        requested_by=origin.requested_by,
     )
 
 

@@ -1,11 +1,13 @@
 """Where requests come from."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.command import Trigger
 from schemas.fields import MAX_NAME, ShortText
+from schemas.values.actor import Actor
 from worker.enqueue.refusals import EnqueueRefused
 
 _short_text: TypeAdapter[str | None] = TypeAdapter(ShortText | None)
@@ -27,6 +29,10 @@ class Origin:
     """The caller that the idempotency key belongs to: keys of other scopes never collide."""
     idempotency_key: str | None = None
     """A second call with this key returns the commands of the first; None: every call is new."""
+    requested_by: UUID | None = None
+    """The API key that asks; each command keeps it."""
+    actor: Actor | None = None
+    """Who asks, for an entry of the audit log for each command. None: `requested_by` suffices."""
 
     def __post_init__(self) -> None:
         """Raise EnqueueRefused for text that cannot be stored, or is too long."""

@@ -1,17 +1,21 @@
 """API keys: create, identify, list, revoke. Only the SHA-256 of a secret is stored."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from hashlib import sha256
 from uuid import UUID
 
+from psycopg.errors import InsufficientPrivilege
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
-from db import api_keys
-from db.session import transaction
+from db import api_keys, audit_log
+from db.session import Connection, transaction
+from schemas.audit import AuditAction, AuditSubject
 from schemas.fields import MAX_NAME, Name
+from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.caller import ApiKey, Caller, Scope
 
 PREFIX = "pw_"
@@ -19,35 +23,57 @@ PREFIX = "pw_"
 
 
 class KeyRefused(Exception):
-    """No key was made; the text says why."""
+    """No key was made or revoked; the text says why."""
 
 
 class NoSuchWorkspace(KeyRefused):
     """There is no such workspace."""
 
 
-def create_key(engine: Engine, *, name: str, scope: Scope, workspace_id: int | None) -> str:
+class KeyRightsMissing(KeyRefused):
+    """The database role of this process may not create or revoke keys."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            f"The database role {role} may not create or revoke API keys; nothing was changed. Use"
+            " `publish-worker keys` with the DATABASE_URL of the role that owns the schema"
+            " `publisher`. Or, so that the console can do it, run as that role: GRANT INSERT,"
+            f' UPDATE (revoked_at) ON publisher.api_key TO "{role}"; (see docs/adopting.md).'
+        )
+
+
+def create_key(
+    engine: Engine,
+    *,
+    name: str,
+    scope: Scope,
+    workspace_id: int | None,
+    by: Actor = SYSTEM,
+) -> str:
     """Create a key for one workspace (None: all) and return its secret, which is not stored.
 
-    Raises KeyRefused for a name that is empty, too long or not storable, and NoSuchWorkspace.
+    Raises KeyRefused for a name that is empty, too long or not storable, NoSuchWorkspace, and
+    KeyRightsMissing.
     """
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
         text = f"The name of a key must be storable text of 1 to {MAX_NAME} characters."
         raise KeyRefused(text) from None
-    secret = PREFIX + secrets.token_urlsafe(32)
-    with transaction(engine) as tx:
+    key_id, secret = uuid7(), PREFIX + secrets.token_urlsafe(32)
+    with _missing_rights_explained(engine), transaction(engine) as tx:
         if workspace_id is not None and not api_keys.has_workspace(tx, workspace_id):
             raise NoSuchWorkspace(f"There is no workspace {workspace_id}.")
         api_keys.insert(
             tx,
-            key_id=uuid7(),
+            key_id=key_id,
             name=name,
             digest=to_digest(secret),
             scope=scope,
             workspace_id=workspace_id,
         )
+        details = {"name": name, "scope": scope.value}
+        _audit(tx, AuditAction.API_KEY_CREATE, key_id, workspace_id, by, details)
     return secret
 
 
@@ -69,12 +95,53 @@ def list_keys(engine: Engine) -> list[ApiKey]:
         return api_keys.read_all(tx)
 
 
-def revoke_key(engine: Engine, key_id: UUID) -> bool:
-    """Revoke a key at once. False: unknown or already revoked."""
-    with transaction(engine) as tx:
-        return api_keys.revoke(tx, key_id)
+def revoke_key(engine: Engine, key_id: UUID, by: Actor = SYSTEM) -> bool:
+    """Revoke a key at once. False: unknown or already revoked. Raises KeyRightsMissing.
+
+    Console sessions of the key end with it.
+    """
+    with _missing_rights_explained(engine), transaction(engine) as tx:
+        revoked = api_keys.revoke(tx, key_id)
+        if revoked is None:
+            return False
+        name, scope, workspace_id = revoked
+        details = {"name": name, "scope": scope}
+        _audit(tx, AuditAction.API_KEY_REVOKE, key_id, workspace_id, by, details)
+    return True
 
 
 def to_digest(secret: str) -> bytes:
     """Hash a secret. A plain hash suffices: the secret has 256 random bits."""
     return sha256(secret.encode(errors="surrogateescape")).digest()
+
+
+def _audit(
+    tx: Connection,
+    action: AuditAction,
+    key_id: UUID,
+    workspace_id: int | None,
+    by: Actor,
+    details: dict[str, str],
+) -> None:
+    record = AuditRecord(
+        actor=by,
+        action=action,
+        subject=AuditSubject.API_KEY,
+        subject_id=key_id,
+        workspace_id=workspace_id,
+        details=details,
+    )
+    audit_log.append(tx, [record])
+
+
+@contextmanager
+def _missing_rights_explained(engine: Engine) -> Generator[None]:
+    """Raise KeyRightsMissing in place of the database's error."""
+    try:
+        yield
+    except InsufficientPrivilege as error:
+        if "api_key" not in str(error):
+            raise
+        with transaction(engine) as tx:
+            role = api_keys.read_role(tx)
+        raise KeyRightsMissing(role) from error

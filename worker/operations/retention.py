@@ -8,6 +8,7 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
+from db import audit_log, console_sessions
 from db.commands import idempotency, inbox
 from db.events import outbox, summary
 from db.session import Connection, transaction
@@ -17,6 +18,7 @@ from worker.events.outlet import OutletOutOfSync
 from worker.events.outlets import build_outlets
 from worker.events.redis_stream import STREAM
 from worker.generation.stream import open_group
+from worker.operations.console_sessions import IDLE
 from worker.runtime.settings import Settings
 
 LIMIT = 5_000
@@ -35,14 +37,19 @@ class PruneResult:
     commands: int
     idempotency_keys: int
     deliveries: int
+    audit_entries: int
+    console_sessions: int
+    """And sign-in codes that were not used in time."""
 
 
 def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
-    """Trim the streams by age, then the outbox, deliveries, finished commands, idempotency keys.
+    """Trim the streams by age, then the outbox, deliveries, finished commands, idempotency keys,
+    the audit log and console sessions.
 
     The outbox keeps events that an outlet has not relayed or an endpoint still waits for.
     """
     command_age = timedelta(days=settings.command_keep_days)
+    audit_age = timedelta(days=settings.audit_keep_days)
     pruned = PruneResult(
         stream=trim(engine, redis, settings.stream_age()),
         reports=open_group(redis).trim(settings.stream_age()),
@@ -55,6 +62,8 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
             engine, lambda tx: webhook_deliveries.prune(tx, age=_outbox_age(settings), limit=LIMIT)
         ),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
+        audit_entries=_in_steps(engine, lambda tx: audit_log.prune(tx, age=audit_age, limit=LIMIT)),
+        console_sessions=_prune_sessions(engine),
     )
     with transaction(engine) as tx:
         summary.prune(tx)
@@ -83,6 +92,11 @@ def _prune_outbox(engine: Engine, redis: Redis, settings: Settings) -> int:
         needed = fan_out.read_needed_position(tx)
     before = min(young, relayed + 1, young if needed is None else needed)
     return _in_steps(engine, lambda tx: outbox.prune(tx, before=before, limit=LIMIT))
+
+
+def _prune_sessions(engine: Engine) -> int:
+    with transaction(engine) as tx:
+        return console_sessions.prune(tx, idle=IDLE)
 
 
 def _outbox_age(settings: Settings) -> timedelta:

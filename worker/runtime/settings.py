@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     """How long an event stays in the outbox, from which a lost stream is rebuilt."""
     command_keep_days: Annotated[float, Field(gt=0, le=36_500)] = 30
     """How long a finished command can be asked for."""
+    audit_keep_days: Annotated[float, Field(ge=30, le=36_500)] = 400
+    """How long an entry of the audit log is kept; at least 30 days."""
     canary_video_id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     """A hidden video, in a workspace of its own, that is published and withdrawn in turn, once a
     minute, to see that scheduling works; where the platform's tables are ours, it has one."""

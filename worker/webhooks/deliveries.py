@@ -9,9 +9,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
+from db import audit_log
 from db.session import Connection, transaction
 from db.webhooks import delivery_log
 from db.webhooks import replay as replays
+from schemas.audit import AuditAction, AuditSubject
+from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.page import Page
 from schemas.webhook import (
     DeliveryFilter,
@@ -27,6 +30,7 @@ from worker.webhooks.endpoints import (
     EventNotKept,
     NoSuchDelivery,
     TooManyWaiting,
+    audit_endpoint,
     find_endpoint,
 )
 
@@ -57,7 +61,11 @@ def show(
 
 
 def replay_one(
-    engine: Engine, endpoint_id: UUID, delivery_id: UUID, workspace_id: int | None
+    engine: Engine,
+    endpoint_id: UUID,
+    delivery_id: UUID,
+    workspace_id: int | None,
+    by: Actor = SYSTEM,
 ) -> WebhookDelivery:
     """Replay a delivery in any state.
 
@@ -70,6 +78,15 @@ def replay_one(
         if not replays.replay_one(tx, endpoint_id, delivery_id):
             raise EventNotKept("The event is older than what is kept; it cannot be sent again.")
         replayed = _find_delivery(tx, endpoint_id, delivery_id)
+        record = AuditRecord(
+            actor=by,
+            action=AuditAction.WEBHOOK_DELIVERY_REPLAY,
+            subject=AuditSubject.WEBHOOK_DELIVERY,
+            subject_id=delivery_id,
+            workspace_id=endpoint.workspace_id,
+            details={"endpoint_id": str(endpoint_id), "position": replayed.position},
+        )
+        audit_log.append(tx, [record])
     log.info("webhook.replayed", endpoint_id=str(endpoint_id), deliveries=1)
     return replayed
 
@@ -81,6 +98,7 @@ def replay(
     workspace_id: int | None,
     *,
     max_waiting: int | None = None,
+    by: Actor = SYSTEM,
 ) -> Replayed:
     """Replay every event from a position on, or every failed delivery.
 
@@ -88,7 +106,8 @@ def replay(
     endpoint are pending.
     """
     with transaction(engine) as tx:
-        _check_enabled(find_endpoint(tx, endpoint_id, workspace_id, lock=True))
+        endpoint = find_endpoint(tx, endpoint_id, workspace_id, lock=True)
+        _check_enabled(endpoint)
         if max_waiting is not None and replays.has_pending(tx, endpoint_id, max_waiting):
             raise TooManyWaiting(
                 f"{max_waiting:,} deliveries of the endpoint wait to be sent. Replay when fewer"
@@ -99,6 +118,8 @@ def replay(
             if asked.since_position is None
             else replays.replay_since(tx, endpoint_id, asked.since_position)
         )
+        details = {**asked.model_dump(), "deliveries": replayed.deliveries}
+        audit_endpoint(tx, AuditAction.WEBHOOK_ENDPOINT_REPLAY, endpoint, by, details)
     log.info("webhook.replayed", endpoint_id=str(endpoint_id), deliveries=replayed.deliveries)
     return replayed
 

@@ -2,7 +2,7 @@
 
 For the API and the command line. In every function, `workspace_id` is the workspace that the
 caller's key is confined to (None: every workspace); endpoints of other workspaces do not exist for
-that caller.
+that caller. Each change has an entry of the audit log in its transaction.
 """
 
 from datetime import timedelta
@@ -13,11 +13,13 @@ import structlog
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
 
-from db import api_keys
+from db import api_keys, audit_log
 from db.session import Connection, transaction
 from db.webhooks import deliveries, fan_out
 from db.webhooks import endpoints as endpoint_rows
+from schemas.audit import AuditAction, AuditSubject
 from schemas.problem import FieldError
+from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.page import Page
 from schemas.webhook import (
     MAX_ENDPOINTS,
@@ -82,7 +84,12 @@ class EventNotKept(EndpointError):
 
 
 def create(
-    engine: Engine, new: WebhookRegistration, workspace_id: int | None, *, allow_private: bool
+    engine: Engine,
+    new: WebhookRegistration,
+    workspace_id: int | None,
+    *,
+    allow_private: bool,
+    by: Actor = SYSTEM,
 ) -> WebhookEndpointWithSecret:
     """Create an endpoint, which receives every later event of its types.
 
@@ -102,6 +109,10 @@ def create(
                 f"Workspace {owner} has {MAX_ENDPOINTS} endpoints, the most it may have."
             )
         endpoint = find_endpoint(tx, endpoint_id, owner)
+        types = new.model_dump(mode="json")["event_types"]
+        audit_endpoint(
+            tx, AuditAction.WEBHOOK_ENDPOINT_CREATE, endpoint, by, {"event_types": types}
+        )
     log.info("webhook.endpoint_created", endpoint_id=str(endpoint_id), workspace_id=owner)
     return WebhookEndpointWithSecret(**dict(endpoint), secret=secret)
 
@@ -131,6 +142,7 @@ def update(
     workspace_id: int | None,
     *,
     allow_private: bool,
+    by: Actor = SYSTEM,
 ) -> WebhookEndpoint:
     """Change the fields that are set in `change`.
 
@@ -152,12 +164,14 @@ def update(
         if has_new_state:
             deliveries.cancel_pending(tx, endpoint_id)
         changed = find_endpoint(tx, endpoint_id, workspace_id)
+        details = {"fields": sorted(changes), "state": changed.state}
+        audit_endpoint(tx, AuditAction.WEBHOOK_ENDPOINT_UPDATE, changed, by, details)
     log.info("webhook.endpoint_changed", endpoint_id=str(endpoint_id), fields=sorted(changes))
     return changed
 
 
 def rotate(
-    engine: Engine, endpoint_id: UUID, workspace_id: int | None
+    engine: Engine, endpoint_id: UUID, workspace_id: int | None, by: Actor = SYSTEM
 ) -> WebhookEndpointWithSecret:
     """Create a new secret; the previous one signs too for 24 hours. Raises NoSuchEndpoint."""
     secret = new_secret()
@@ -165,14 +179,16 @@ def rotate(
         find_endpoint(tx, endpoint_id, workspace_id, lock=True)
         endpoint_rows.rotate(tx, endpoint_id, secret, OVERLAP)
         endpoint = find_endpoint(tx, endpoint_id, workspace_id)
+        audit_endpoint(tx, AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint, by)
     log.info("webhook.secret_rotated", endpoint_id=str(endpoint_id))
     return WebhookEndpointWithSecret(**dict(endpoint), secret=secret)
 
 
-def delete(engine: Engine, endpoint_id: UUID, workspace_id: int | None) -> None:
+def delete(engine: Engine, endpoint_id: UUID, workspace_id: int | None, by: Actor = SYSTEM) -> None:
     """Delete an endpoint, with its deliveries and their attempts. Raises NoSuchEndpoint."""
     with transaction(engine) as tx:
-        find_endpoint(tx, endpoint_id, workspace_id, lock=True)
+        endpoint = find_endpoint(tx, endpoint_id, workspace_id, lock=True)
+        audit_endpoint(tx, AuditAction.WEBHOOK_ENDPOINT_DELETE, endpoint, by)
         endpoint_rows.delete(tx, endpoint_id)
     log.info("webhook.endpoint_deleted", endpoint_id=str(endpoint_id))
 
@@ -185,6 +201,25 @@ def find_endpoint(
     if found is None:
         raise NoSuchEndpoint(endpoint_id)
     return found
+
+
+def audit_endpoint(
+    tx: Connection,
+    action: AuditAction,
+    endpoint: WebhookEndpoint,
+    by: Actor,
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Record an action on an endpoint."""
+    record = AuditRecord(
+        actor=by,
+        action=action,
+        subject=AuditSubject.WEBHOOK_ENDPOINT,
+        subject_id=endpoint.id,
+        workspace_id=endpoint.workspace_id,
+        details=details or {},
+    )
+    audit_log.append(tx, [record])
 
 
 def _choose_workspace(asked: int | None, confined_to: int | None) -> int:

@@ -10,11 +10,13 @@ from uuid_utils.compat import uuid7
 
 from db.session import transaction
 from db.webhooks.endpoints import read_receiver
+from schemas.audit import AuditAction
+from schemas.values.actor import SYSTEM, Actor
 from schemas.values.delivery import Attempt, Receiver
 from schemas.webhook import WebhookTest
 from worker.webhooks.attempt import make_attempt
 from worker.webhooks.connections import Connections
-from worker.webhooks.endpoints import NoSuchEndpoint, find_endpoint
+from worker.webhooks.endpoints import NoSuchEndpoint, audit_endpoint, find_endpoint
 from worker.webhooks.look_ups import REQUEST_LOOK_UPS
 
 TEST_TYPE = "webhook.test"
@@ -27,13 +29,15 @@ def send_test_event(
     *,
     base_url: str,
     allow_private: bool,
+    by: Actor = SYSTEM,
 ) -> WebhookTest:
     """Send a signed test event to an enabled or disabled endpoint; block for up to 15 seconds.
 
-    Raises NoSuchEndpoint.
+    Raises NoSuchEndpoint. The audit log has the test before it is sent.
     """
     with transaction(engine) as tx:
-        find_endpoint(tx, endpoint_id, workspace_id)
+        endpoint = find_endpoint(tx, endpoint_id, workspace_id)
+        audit_endpoint(tx, AuditAction.WEBHOOK_ENDPOINT_TEST, endpoint, by)
         receiver = read_receiver(tx, endpoint_id)
     if receiver is None:
         raise NoSuchEndpoint(endpoint_id)

@@ -9,12 +9,13 @@ from worker.api.console.rendering import HEADERS, render
 from worker.api.console.session import NOT_SIGNED_IN, PATH
 from worker.api.console.sign_in import SIGN_IN
 from worker.api.middleware import correlation_id
-from worker.api.problems import ApiProblem
+from worker.api.problems import ApiProblem, to_response
 
 
-def is_console(request: Request) -> bool:
-    """Whether the request is for a page of the console."""
-    return request.url.path.startswith(f"{PATH}/")
+def respond(request: Request, problem: ApiProblem) -> Response:
+    """Answer with a page if the request is for one of the console, otherwise with JSON."""
+    is_console = request.url.path.startswith(f"{PATH}/")
+    return to_page(request, problem) if is_console else to_response(request, problem)
 
 
 def to_page(request: Request, problem: ApiProblem) -> Response:
@@ -28,9 +29,9 @@ def to_page(request: Request, problem: ApiProblem) -> Response:
         "problem.html",
         getattr(request.state, "session", None),
         http_status=problem.kind.status,
-        headers={**problem.kind.headers, **problem.headers},
+        headers=problem.headers,
         title=problem.kind.title,
-        detail=problem.detail or problem.kind.detail,
+        detail=problem.detail,
         errors=problem.errors,
         correlation_id=correlation_id(request.scope),
     )

@@ -1,6 +1,5 @@
 """Who is signed in: the cookie of a session, and the token that each change must repeat."""
 
-import hmac
 from typing import Annotated
 
 from anyio import to_thread
@@ -11,7 +10,7 @@ from worker.api.auth import Identifier
 from worker.api.console.forms import read_form
 from worker.api.problems import ApiProblem, ProblemKind
 from worker.api.routing import WITHOUT_BODY, GuardedRoute
-from worker.operations.console_sessions import SESSION_HOURS, ConsoleSession, find_session
+from worker.operations.console_sessions import AGE, ConsoleSession, find_session
 from worker.runtime.runtime import Runtime
 
 COOKIE = "publish_worker_console"
@@ -43,7 +42,7 @@ async def _signed_in(request: Request) -> ConsoleSession:
     session: ConsoleSession = request.state.session
     if request.method not in WITHOUT_BODY:
         given = request.headers.get(CSRF_HEADER) or (await read_form(request)).get(CSRF_FIELD, "")
-        if not hmac.compare_digest(given.encode(), session.csrf_token.encode()):
+        if not session.has_csrf_token(given):
             raise ApiProblem(FORGED)
     return session
 
@@ -70,7 +69,7 @@ def set_cookie(request: Request, response: Response, token: str) -> None:
     response.set_cookie(
         COOKIE,
         token,
-        max_age=SESSION_HOURS * 3600,
+        max_age=int(AGE.total_seconds()),
         path=PATH,
         secure=is_secure,
         httponly=True,

@@ -1,5 +1,7 @@
 """Sign in with an API key or a link, and log out."""
 
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 from anyio import to_thread
@@ -18,12 +20,11 @@ from worker.api.console.session import (
     refuse_other_sites,
     set_cookie,
 )
+from worker.api.middleware import correlation_id
 from worker.api.routing import Router
 from worker.operations import console_sessions
 
 SIGN_IN = f"{PATH}/sign-in"
-WRONG_KEY = "This key is unknown, was revoked, or has the scope events, which cannot sign in."
-WRONG_LINK = "This link was used already, or has expired. Sign in with an API key."
 
 router = Router()
 session_router = Router(route_class=ConsoleRoute)
@@ -44,22 +45,28 @@ async def sign_in(request: Request, runtime: CurrentRuntime) -> Response:
     refuse_other_sites(request)
     form = await read_form(request)
     after = to_local_path(form.get("after", ""))
-    code, agent = form.get("code"), request.headers.get("user-agent")
-    exchange = console_sessions.redeem_sign_in_code if code else console_sessions.create_session
-    secret = code or form.get("key", "").strip()
-    token = await to_thread.run_sync(exchange, runtime.engine, secret, agent)
-    if token is None:
-        error = WRONG_LINK if code else WRONG_KEY
-        return render(request, "sign_in.html", None, http_status=401, after=after, error=error)
+    code, key = form.get("code"), form.get("key", "").strip()
+    begin = console_sessions.redeem_sign_in_code if code else console_sessions.create_session
+    try:
+        begun = await to_thread.run_sync(
+            partial(begin, runtime.engine, code or key, **_describe_client(request))
+        )
+    except console_sessions.SignInRefused as error:
+        return render(request, "sign_in.html", None, http_status=401, after=after, error=str(error))
     response = RedirectResponse(after, 303)
-    set_cookie(request, response, token)
+    set_cookie(request, response, begun.token)
     return response
 
 
 @session_router.post(f"{PATH}/sign-out")
 def sign_out(request: Request, runtime: CurrentRuntime, _: SignedIn) -> Response:
     """End the session, here and in the database."""
-    console_sessions.end_session(runtime.engine, request.cookies[COOKIE])
+    console_sessions.end_session(
+        runtime.engine,
+        request.cookies[COOKIE],
+        client=request.client.host if request.client else None,
+        correlation_id=correlation_id(request.scope),
+    )
     response = RedirectResponse(SIGN_IN, 303)
     clear_cookie(response)
     return response
@@ -73,3 +80,12 @@ def to_local_path(path: str) -> str:
     parts = urlsplit(path)
     is_ours = not parts.scheme and not parts.netloc and parts.path.startswith(f"{PATH}/")
     return path if is_ours and "\\" not in path and path.isprintable() else f"{PATH}/"
+
+
+def _describe_client(request: Request) -> dict[str, Any]:
+    """Return where a sign-in comes from, for the audit log."""
+    return {
+        "user_agent": request.headers.get("user-agent"),
+        "client": request.client.host if request.client else None,
+        "correlation_id": correlation_id(request.scope),
+    }

@@ -31,6 +31,7 @@ COMMAND: dict[str, Any] = {
     "attempts": 0,
     "finished_at": None,
     "correlation_id": "8f1c0f0e-4d0a-4f3b-9d51-1f8b6a0c2e77",
+    "requested_by": "019f3c1e-1f00-7c43-9d7e-0d5f8a2b6c01",
 }
 
 BULK_EXAMPLES: dict[str, Any] = {

@@ -7,6 +7,7 @@ from uuid import UUID
 from anyio import to_thread
 from fastapi import Body, Path, Query, Request, Response
 
+from schemas.audit import AuditAction
 from schemas.command import CommandChange, PublishRequest, PublishRequests, Trigger
 from schemas.inbox import (
     CommandFilter,
@@ -17,8 +18,10 @@ from schemas.inbox import (
     Retried,
     RetryRequest,
 )
+from schemas.values.actor import Actor
 from schemas.values.caller import Caller
 from worker.api import problems
+from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime, PublishCaller, ReadCaller, RequiresKey
 from worker.api.command_resource import to_publish_command, to_publish_commands_json
 from worker.api.documents import commands as examples
@@ -130,7 +133,7 @@ def causes(runtime: CurrentRuntime, caller: ReadCaller) -> FailureCauses:
     "/publish-commands/retry",
     operation_id="publish-commands-retry-all",
     summary="Retry failed commands, at a limited rate",
-    dependencies=[RequiresJson],
+    dependencies=[RequiresJson, audits(AuditAction.COMMAND_RETRY_ALL)],
     responses=failures(*BODY_PROBLEMS)
     | success(
         200,
@@ -141,13 +144,14 @@ def causes(runtime: CurrentRuntime, caller: ReadCaller) -> FailureCauses:
 def retry_all(
     runtime: CurrentRuntime,
     caller: PublishCaller,
+    by: CurrentActor,
     body: Annotated[RetryRequest, LimitedErrors, Body(openapi_examples=examples.RETRY_EXAMPLES)],
 ) -> Retried:
     """Give all failed commands, or those with one cause, new attempts, the oldest first.
 
     `per_second` commands fall due each second; one call retries at most 10,000 commands.
     """
-    return changes.retry_all(runtime.engine, runtime.waker, body, caller.workspace_id)
+    return changes.retry_all(runtime.engine, runtime.waker, body, caller.workspace_id, by)
 
 
 @router.get(
@@ -167,13 +171,14 @@ def retrieve(command_id: CommandId, runtime: CurrentRuntime, caller: ReadCaller)
     "/publish-commands/{command_id}",
     operation_id="publish-commands-reschedule",
     summary="Change a command's time or deadline",
-    dependencies=[RequiresJson],
+    dependencies=[RequiresJson, audits(AuditAction.COMMAND_RESCHEDULE)],
     responses=failures(*BODY_PROBLEMS, problems.NO_SUCH_COMMAND, problems.COMMAND_ENDED) | CHANGED,
 )
 def reschedule(
     command_id: CommandId,
     runtime: CurrentRuntime,
     caller: PublishCaller,
+    by: CurrentActor,
     body: Annotated[CommandChange, LimitedErrors, Body(openapi_examples=examples.CHANGE_EXAMPLES)],
 ) -> PublishCommand:
     """Change `publish_at` (or `unpublish_at`) or `publish_before`; `409` once it has ended.
@@ -181,7 +186,8 @@ def reschedule(
     Fields that are absent stay as they are. A command that waits for generation is tried again at
     once, or at its new time.
     """
-    row = changes.reschedule(runtime.engine, runtime.waker, command_id, body, _changer(caller))
+    changer = _changer(caller, by)
+    row = changes.reschedule(runtime.engine, runtime.waker, command_id, body, changer)
     return to_publish_command(runtime.settings.public_base_url, row)
 
 
@@ -189,11 +195,14 @@ def reschedule(
     "/publish-commands/{command_id}",
     operation_id="publish-commands-cancel",
     summary="Cancel a command",
+    dependencies=[audits(AuditAction.COMMAND_CANCEL)],
     responses=failures(*BODY_PROBLEMS, problems.NO_SUCH_COMMAND, problems.COMMAND_ENDED) | CHANGED,
 )
-def cancel(command_id: CommandId, runtime: CurrentRuntime, caller: PublishCaller) -> PublishCommand:
+def cancel(
+    command_id: CommandId, runtime: CurrentRuntime, caller: PublishCaller, by: CurrentActor
+) -> PublishCommand:
     """End the command as `cancelled`; `409` if it has ended otherwise."""
-    row = changes.cancel(runtime.engine, runtime.waker, command_id, _changer(caller))
+    row = changes.cancel(runtime.engine, runtime.waker, command_id, _changer(caller, by))
     return to_publish_command(runtime.settings.public_base_url, row)
 
 
@@ -201,14 +210,17 @@ def cancel(command_id: CommandId, runtime: CurrentRuntime, caller: PublishCaller
     "/publish-commands/{command_id}/retry",
     operation_id="publish-commands-retry",
     summary="Retry a failed command",
+    dependencies=[audits(AuditAction.COMMAND_RETRY)],
     responses=failures(*BODY_PROBLEMS, problems.NO_SUCH_COMMAND, problems.COMMAND_NOT_FAILED)
     | CHANGED,
 )
-def retry(command_id: CommandId, runtime: CurrentRuntime, caller: PublishCaller) -> PublishCommand:
+def retry(
+    command_id: CommandId, runtime: CurrentRuntime, caller: PublishCaller, by: CurrentActor
+) -> PublishCommand:
     """Give a `failed` command new attempts, at once; `409` if it has not failed."""
-    row = changes.retry(runtime.engine, runtime.waker, command_id, caller.workspace_id)
+    row = changes.retry(runtime.engine, runtime.waker, command_id, caller.workspace_id, by)
     return to_publish_command(runtime.settings.public_base_url, row)
 
 
-def _changer(caller: Caller) -> changes.Changer:
-    return changes.Changer(trigger=Trigger.API, workspace_id=caller.workspace_id)
+def _changer(caller: Caller, by: Actor) -> changes.Changer:
+    return changes.Changer(trigger=Trigger.API, workspace_id=caller.workspace_id, actor=by)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import Body, Path, Query, Response
 
+from schemas.audit import AuditAction
 from schemas.webhook import (
     DeliveryFilter,
     EndpointFilter,
@@ -21,6 +22,7 @@ from schemas.webhook import (
     WebhookTest,
 )
 from worker.api import problems
+from worker.api.audit import CurrentActor, audits
 from worker.api.auth import AdminCaller, CurrentRuntime, ReadCaller, RequiresKey
 from worker.api.documents import webhooks as examples
 from worker.api.documents.responses import (
@@ -58,7 +60,7 @@ ADMIN_BODY_PROBLEMS = failures(*BODY_PROBLEMS) | ADMIN_PROBLEMS
     operation_id="webhook-endpoints-create",
     summary="Register an endpoint",
     status_code=201,
-    dependencies=[RequiresJson],
+    dependencies=[RequiresJson, audits(AuditAction.WEBHOOK_ENDPOINT_CREATE)],
     responses=failures(*BODY_PROBLEMS)
     | failures(
         problems.ADMIN_NEEDED,
@@ -84,6 +86,7 @@ def create(
     response: Response,
     runtime: CurrentRuntime,
     caller: AdminCaller,
+    by: CurrentActor,
     body: Annotated[
         WebhookRegistration, LimitedErrors, Body(openapi_examples=examples.NEW_ENDPOINT_EXAMPLES)
     ],
@@ -98,6 +101,7 @@ def create(
         body,
         caller.workspace_id,
         allow_private=runtime.settings.webhooks_allow_private,
+        by=by,
     )
     path = f"/webhook-endpoints/{created.id}"
     response.headers["Location"] = api_url(runtime.settings.public_base_url, path)
@@ -143,7 +147,7 @@ def retrieve(
     "/webhook-endpoints/{endpoint_id}",
     operation_id="webhook-endpoints-update",
     summary="Change, disable or enable an endpoint",
-    dependencies=[RequiresJson],
+    dependencies=[RequiresJson, audits(AuditAction.WEBHOOK_ENDPOINT_UPDATE)],
     responses=ADMIN_BODY_PROBLEMS
     | failures(problems.INVALID_ADDRESS, problems.TOO_MANY_LOOK_UPS)
     | success(200, "The endpoint after the change.", examples.ENDPOINT),
@@ -152,6 +156,7 @@ def update(
     endpoint_id: EndpointId,
     runtime: CurrentRuntime,
     caller: AdminCaller,
+    by: CurrentActor,
     body: Annotated[
         WebhookEndpointChange,
         LimitedErrors,
@@ -169,6 +174,7 @@ def update(
         body,
         caller.workspace_id,
         allow_private=runtime.settings.webhooks_allow_private,
+        by=by,
     )
 
 
@@ -177,17 +183,21 @@ def update(
     operation_id="webhook-endpoints-delete",
     summary="Remove an endpoint",
     status_code=204,
+    dependencies=[audits(AuditAction.WEBHOOK_ENDPOINT_DELETE)],
     responses=ADMIN_PROBLEMS | {204: {"description": "The endpoint was removed."}},
 )
-def delete(endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller) -> None:
+def delete(
+    endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller, by: CurrentActor
+) -> None:
     """Remove the endpoint and the log of its deliveries. Nothing more is sent to it."""
-    endpoints.delete(runtime.engine, endpoint_id, caller.workspace_id)
+    endpoints.delete(runtime.engine, endpoint_id, caller.workspace_id, by)
 
 
 @router.post(
     "/webhook-endpoints/{endpoint_id}/rotate-secret",
     operation_id="webhook-endpoints-rotate-secret",
     summary="Rotate the secret",
+    dependencies=[audits(AuditAction.WEBHOOK_ENDPOINT_ROTATE)],
     responses=ADMIN_PROBLEMS
     | success(
         200,
@@ -197,14 +207,18 @@ def delete(endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller
     ),
 )
 def rotate_secret(
-    endpoint_id: EndpointId, response: Response, runtime: CurrentRuntime, caller: AdminCaller
+    endpoint_id: EndpointId,
+    response: Response,
+    runtime: CurrentRuntime,
+    caller: AdminCaller,
+    by: CurrentActor,
 ) -> WebhookEndpointWithSecret:
     """Create a new secret, and return it; it is not shown again.
 
     For 24 hours both secrets sign: `webhook-signature` has a signature by each. A second rotation
     within that time ends the oldest secret at once.
     """
-    created = endpoints.rotate(runtime.engine, endpoint_id, caller.workspace_id)
+    created = endpoints.rotate(runtime.engine, endpoint_id, caller.workspace_id, by)
     response.headers["Cache-Control"] = "no-store"
     return created
 
@@ -213,12 +227,17 @@ def rotate_secret(
     "/webhook-endpoints/{endpoint_id}/test",
     operation_id="webhook-endpoints-test",
     summary="Send a test event now",
+    dependencies=[audits(AuditAction.WEBHOOK_ENDPOINT_TEST)],
     responses=ADMIN_PROBLEMS
     | failures(problems.TOO_MANY_TESTS, problems.TOO_MANY_REQUESTS)
     | success(200, "The result, successful or not.", {**examples.ATTEMPT, "delivered": False}),
 )
 def try_out(
-    endpoint_id: EndpointId, runtime: CurrentRuntime, caller: AdminCaller, quotas: CurrentQuotas
+    endpoint_id: EndpointId,
+    runtime: CurrentRuntime,
+    caller: AdminCaller,
+    by: CurrentActor,
+    quotas: CurrentQuotas,
 ) -> WebhookTest:
     """Send an event of type `webhook.test`, signed like any other, and return the result.
 
@@ -234,6 +253,7 @@ def try_out(
             caller.workspace_id,
             base_url=runtime.settings.public_base_url,
             allow_private=runtime.settings.webhooks_allow_private,
+            by=by,
         )
 
 
@@ -242,7 +262,7 @@ def try_out(
     operation_id="webhook-endpoints-replay",
     summary="Send many events again",
     status_code=202,
-    dependencies=[RequiresJson],
+    dependencies=[RequiresJson, audits(AuditAction.WEBHOOK_ENDPOINT_REPLAY)],
     responses=ADMIN_BODY_PROBLEMS
     | failures(problems.ENDPOINT_DISABLED, problems.TOO_MANY_REPLAYS)
     | success(
@@ -255,6 +275,7 @@ def replay(
     endpoint_id: EndpointId,
     runtime: CurrentRuntime,
     caller: AdminCaller,
+    by: CurrentActor,
     quotas: CurrentQuotas,
     body: Annotated[ReplayRequest, LimitedErrors, Body(openapi_examples=examples.REPLAY_EXAMPLES)],
 ) -> Replayed:
@@ -267,7 +288,7 @@ def replay(
     endpoint = endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
     quotas.count_replay(endpoint.workspace_id)
     return deliveries.replay(
-        runtime.engine, endpoint_id, body, caller.workspace_id, max_waiting=MAX_WAITING
+        runtime.engine, endpoint_id, body, caller.workspace_id, max_waiting=MAX_WAITING, by=by
     )
 
 
@@ -313,6 +334,7 @@ def retrieve_delivery(
     operation_id="webhook-deliveries-replay",
     summary="Send one event again",
     status_code=202,
+    dependencies=[audits(AuditAction.WEBHOOK_DELIVERY_REPLAY)],
     responses=failures(
         problems.ADMIN_NEEDED,
         problems.NO_SUCH_DELIVERY,
@@ -328,6 +350,7 @@ def replay_delivery(
     delivery_id: DeliveryId,
     runtime: CurrentRuntime,
     caller: AdminCaller,
+    by: CurrentActor,
     quotas: CurrentQuotas,
 ) -> WebhookDelivery:
     """Send the delivery again, with a new set of attempts, whatever its state.
@@ -337,4 +360,4 @@ def replay_delivery(
     """
     endpoint = endpoints.show(runtime.engine, endpoint_id, caller.workspace_id)
     quotas.count_replay(endpoint.workspace_id)
-    return deliveries.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id)
+    return deliveries.replay_one(runtime.engine, endpoint_id, delivery_id, caller.workspace_id, by)

@@ -1,0 +1,124 @@
+"""Console sessions and sign-in codes in SQL. Tokens are looked up by their SHA-256."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from db.session import Connection
+
+_SIGN_IN = "k.revoked_at IS NULL AND k.scope <> 'events'"
+
+_NEW = """
+INSERT INTO publisher.console_session (digest, id, key_id, expires_at, user_agent)
+SELECT %(digest)s, %(id)s, k.id, now() + %(age)s, %(user_agent)s"""
+_STORED = "RETURNING id, key_id, expires_at"
+
+# Begin a session for a valid key of another scope than `events`.
+INSERT = f"""{_NEW}
+FROM publisher.api_key k WHERE k.digest = %(key_digest)s AND {_SIGN_IN}
+{_STORED}
+"""
+
+# Use up a code, and begin a session of its key. Of two transactions, the second one finds no code.
+REDEEM = f"""
+WITH code AS (
+    DELETE FROM publisher.sign_in_code WHERE digest = %(code_digest)s RETURNING key_id, expires_at
+)
+{_NEW}
+FROM code JOIN publisher.api_key k ON k.id = code.key_id
+WHERE code.expires_at > now() AND {_SIGN_IN}
+{_STORED}
+"""
+
+# Store a code for a valid key of another scope than `events`.
+INSERT_CODE = f"""
+INSERT INTO publisher.sign_in_code (digest, key_id, expires_at)
+SELECT %(digest)s, k.id, now() + %(age)s FROM publisher.api_key k
+WHERE k.digest = %(key_digest)s AND {_SIGN_IN}
+"""
+
+# The session with this digest, if it has not expired, was used recently, and its key is valid. Its
+# use is noted once a minute.
+FIND = f"""
+WITH session AS (
+    SELECT s.digest, s.id, s.key_id, k.scope, k.workspace_id, k.name AS key_name, s.created_at,
+           s.expires_at, s.last_seen_at
+    FROM publisher.console_session s JOIN publisher.api_key k ON k.id = s.key_id
+    WHERE s.digest = %(digest)s AND s.expires_at > now()
+      AND s.last_seen_at > now() - %(idle)s AND {_SIGN_IN}
+), seen AS (
+    UPDATE publisher.console_session s SET last_seen_at = now() FROM session
+    WHERE s.digest = session.digest AND session.last_seen_at < now() - interval '1 minute'
+)
+SELECT id, key_id, scope, workspace_id, key_name, created_at, expires_at FROM session
+"""
+
+# End a session.
+DELETE = """
+DELETE FROM publisher.console_session s USING publisher.api_key k
+WHERE s.digest = %(digest)s AND k.id = s.key_id
+RETURNING s.id, s.key_id, k.workspace_id
+"""
+
+# Delete sessions and codes that are not valid any more.
+PRUNE = """
+WITH codes AS (DELETE FROM publisher.sign_in_code WHERE expires_at <= now() RETURNING digest),
+sessions AS (
+    DELETE FROM publisher.console_session
+    WHERE expires_at <= now() OR last_seen_at <= now() - %(idle)s RETURNING digest
+)
+SELECT (SELECT count(*) FROM codes) + (SELECT count(*) FROM sessions)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSession:
+    """A valid session, with its key as it is now."""
+
+    id: UUID
+    key_id: UUID
+    scope: str
+    workspace_id: int | None
+    key_name: str
+    created_at: datetime
+    expires_at: datetime
+
+
+def insert(tx: Connection, **values: Any) -> Sequence[Any] | None:
+    """Begin a session; return id, key and end. None: the key is not valid here.
+
+    `values`: digest, id, age, user_agent, and key_digest.
+    """
+    return tx.execute(INSERT, values).fetchone()
+
+
+def redeem(tx: Connection, **values: Any) -> Sequence[Any] | None:
+    """Like `insert`, with `code_digest`: the code is used up, valid or not."""
+    return tx.execute(REDEEM, values).fetchone()
+
+
+def insert_code(tx: Connection, *, digest: bytes, key_digest: bytes, age: timedelta) -> bool:
+    """Store a code. False: the key is not valid here."""
+    values = {"digest": digest, "key_digest": key_digest, "age": age}
+    return tx.execute(INSERT_CODE, values).rowcount == 1
+
+
+def find(tx: Connection, digest: bytes, *, idle: timedelta) -> StoredSession | None:
+    """Find a valid session, which was used within `idle`."""
+    with tx.cursor(row_factory=class_row(StoredSession)) as cursor:
+        return cursor.execute(FIND, {"digest": digest, "idle": idle}).fetchone()
+
+
+def delete(tx: Connection, digest: bytes) -> Sequence[Any] | None:
+    """End a session; return its id, key and the key's workspace. None: there is none."""
+    return tx.execute(DELETE, {"digest": digest}).fetchone()
+
+
+def prune(tx: Connection, *, idle: timedelta) -> int:
+    """Delete what has expired."""
+    row = tx.execute(PRUNE, {"idle": idle}).fetchone()
+    return row[0] if row else 0
