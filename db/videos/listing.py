@@ -21,14 +21,17 @@ from schemas.json_schema import INT64_MAX
 from schemas.video_list import VideoFilter, VideoState
 
 CANDIDATES = 10_000
-"""How many candidates a page looks at before the rest is searched."""
+"""How many videos or releases a page looks at before the rest is searched."""
+COMMANDS = 2_000
+"""How many commands, which take longer."""
 SEARCH_MS = 100
 """How long the rest is searched."""
 
 _RANGE = "video_id >= %(floor)s AND video_id < %(before)s ORDER BY video_id DESC"
 _COMMANDS = f"""
 SELECT video_id AS id, id AS command_id, action FROM publisher.publish_command
-WHERE {{condition}} AND {_RANGE}"""
+WHERE {{condition}}
+  AND (%(of_workspace)s::bigint IS NULL OR workspace_id = %(of_workspace)s) AND {_RANGE}"""
 _OPEN = _COMMANDS.format(condition="state IN ('scheduled', 'waiting')")
 _SCHEDULED = _COMMANDS.format(condition="state IN ('scheduled', 'waiting') AND state = 'scheduled'")
 _WAITING = _COMMANDS.format(condition="state = 'waiting'")
@@ -40,7 +43,7 @@ _RELEASED = f"SELECT video_id AS id FROM publisher.video_release WHERE {_RANGE}"
 _VIDEOS = "SELECT id FROM video WHERE id >= %(floor)s AND id < %(before)s ORDER BY id DESC"
 
 # The lowest id that a page looks at: that of the last candidate. No row: there are fewer.
-_FLOOR = "SELECT id::bigint FROM ({}) candidate ORDER BY id DESC OFFSET %(candidates)s LIMIT 1"
+_FLOOR = "SELECT id::bigint FROM ({}) candidate ORDER BY id DESC OFFSET %(offset)s LIMIT 1"
 FIND_FLOOR = {
     None: _FLOOR.format(_VIDEOS),
     VideoState.PUBLISHED: _FLOOR.format(_RELEASED),
@@ -83,6 +86,15 @@ WITH_TAG = """EXISTS (
     SELECT FROM video_tag vt
     WHERE vt.video_id = v.id AND vt.tag_id = (SELECT id FROM tag WHERE name = %(tag)s LIMIT 1)
 )"""
+
+# Read in the order of an index until the page is full. Without statistics of states, PostgreSQL
+# would take each of them for rare, and read all of it and sort.
+READ_IN_ORDER = """
+SELECT set_config('enable_sort', 'off', true), set_config('enable_hashagg', 'off', true),
+       set_config('enable_bitmapscan', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true)
+"""
 
 # Cancel a statement of this transaction after some milliseconds.
 LIMIT_TIME = "SELECT set_config('statement_timeout', %(ms)s::text, true)"
@@ -160,18 +172,20 @@ class VideoCommands:
 def find_page(tx: Connection, wanted: VideoFilter, workspace_id: int | None) -> FoundVideos:
     """Find the videos of a page, in one workspace (None: any)."""
     values = _to_values(wanted, workspace_id)
-    floor = _find_floor(tx, wanted.state, values)
-    ids = _find(tx, wanted.state, values | {"floor": floor or 0})
+    floor, ids = _find_among_candidates(tx, wanted.state, values)
     is_complete = floor is None or len(ids) > wanted.limit
     if not is_complete and (workspace_id or wanted.title or wanted.tag):
-        rest = values | {"before": floor, "floor": 0, "limit": wanted.limit + 1 - len(ids)}
+        rest = values | {
+            "before": floor,
+            "limit": wanted.limit + 1 - len(ids),
+            "of_workspace": workspace_id,
+        }
         found = _search(tx, wanted.state, rest)
         if found is not None:
             ids, is_complete = ids + found, True
     if len(ids) > wanted.limit:
-        return FoundVideos(
-            ids=ids[: wanted.limit], next_before=ids[wanted.limit - 1], is_partial=False
-        )
+        page = ids[: wanted.limit]
+        return FoundVideos(ids=page, next_before=page[-1], is_partial=False)
     return FoundVideos(
         ids=ids, next_before=None if is_complete else floor, is_partial=not is_complete
     )
@@ -188,6 +202,7 @@ def read_commands(tx: Connection, video_ids: Sequence[int]) -> dict[int, VideoCo
 def _to_values(wanted: VideoFilter, workspace_id: int | None) -> dict[str, Any]:
     return {
         "workspace_id": workspace_id,
+        "of_workspace": None,
         "pattern": f"%{_escape(wanted.title)}%" if wanted.title else None,
         "tag": wanted.tag,
         "before": wanted.before or INT64_MAX,
@@ -201,10 +216,21 @@ def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
-def _find_floor(tx: Connection, state: VideoState | None, values: dict[str, Any]) -> int | None:
+def _find_among_candidates(
+    tx: Connection, state: VideoState | None, values: dict[str, Any]
+) -> tuple[int | None, list[int]]:
+    """Return the lowest id that was looked at (None: all were), and the ids that match."""
+    floor: int | None = None
+    found: list[int] = []
     statement = FIND_FLOOR.get(state, FIND_FLOOR[None])
-    row = tx.execute(_to_sql(statement), values | {"candidates": CANDIDATES - 1}).fetchone()
-    return row[0] if row else None
+    candidates = COMMANDS if "publish_command" in statement else CANDIDATES
+    with tx.transaction():
+        tx.execute(READ_IN_ORDER)
+        row = tx.execute(_to_sql(statement), values | {"offset": candidates - 1}).fetchone()
+        floor = row[0] if row else None
+        found = _find(tx, state, values | {"floor": floor or 0})
+        raise Rollback  # with it, the settings end
+    return floor, found
 
 
 def _find(tx: Connection, state: VideoState | None, values: dict[str, Any]) -> list[int]:

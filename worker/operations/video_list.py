@@ -45,7 +45,7 @@ def list_videos(
     with transaction(engine) as tx:
         found = listing.find_page(tx, wanted, within)
         commands = listing.read_commands(tx, found.ids)
-        facts = facts_and_release.read_facts(tx, found.ids)
+        facts = facts_and_release.read_facts_for_plans(tx, found.ids)
     return VideoPage(
         videos=[
             _summarize(facts[video_id], commands[video_id], base_url)

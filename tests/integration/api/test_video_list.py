@@ -39,11 +39,16 @@ def follow(api: Api, **query: Any) -> list[Any]:
     return pages
 
 
+def search_nothing(*_: object) -> None:
+    """A search that takes too long."""
+
+
 @pytest.fixture
 def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page looks at three candidates, and has no time for more."""
     monkeypatch.setattr(listing, "CANDIDATES", 3)
-    monkeypatch.setattr(listing, "_search", lambda *_: None)
+    monkeypatch.setattr(listing, "COMMANDS", 3)
+    monkeypatch.setattr(listing, "_search", search_nothing)
 
 
 def test_videos_are_listed_newest_first_page_by_page(api: Api) -> None:
