@@ -34,13 +34,13 @@ CHECK_AGAIN = """
 UPDATE publisher.publish_command SET due_at = now() WHERE id = %(id)s AND state = 'waiting'
 """
 
-_NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
+NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
     finished_at = NULL, fell_due_at = NULL, claimed_at = NULL,
     patient_until = now() + %(patience)s"""
 
 # Give a failed command a new set of attempts.
 RETRY = f"""
-UPDATE publisher.publish_command SET {_NEW_ATTEMPTS}, due_at = now()
+UPDATE publisher.publish_command SET {NEW_ATTEMPTS}, due_at = now()
 WHERE id = %(id)s AND state = 'failed'
 """
 
@@ -60,7 +60,7 @@ paced AS (
     SELECT failed_id, row_number() OVER (ORDER BY failed_id) - 1 AS nth FROM failed
 ),
 retried AS (
-    UPDATE publisher.publish_command SET {_NEW_ATTEMPTS},
+    UPDATE publisher.publish_command SET {NEW_ATTEMPTS},
         due_at = now() + interval '1 second' * (nth / %(per_second)s::float8)
     FROM paced WHERE id = failed_id
     RETURNING due_at

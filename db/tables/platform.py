@@ -119,6 +119,8 @@ class VideoRow(Platform):
         one_of("status", CreationStatus),
         one_of("internal_status", InternalStatus),
         one_of("visibility", Visibility),
+        # Lists of a workspace's videos, the newest first.
+        Index(None, "workspace_id", "id"),
         # Room in each page for the next version of a row: no index is touched when it is published.
         {"postgresql_with": {"fillfactor": 60}},
     )
@@ -149,13 +151,14 @@ class VideoRow(Platform):
     source_experience_id: Mapped[int | None]
     template_id: Mapped[int] = mapped_column(ForeignKey("template.id"))
     owner_id: Mapped[int] = mapped_column(ForeignKey("iam_user.id"), index=True)
-    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id"), index=True)
+    workspace_id: Mapped[int] = mapped_column(ForeignKey("workspace.id"))
     category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id"))
     subcategory_id: Mapped[int | None] = mapped_column(ForeignKey("subcategory.id"))
 
 
 class VideoTagRow(Platform):
     __tablename__ = "video_tag"
+    __table_args__ = (Index(None, "tag_id", "video_id"),)
 
     video_id: Mapped[int] = mapped_column(ForeignKey("video.id"), primary_key=True)
     tag_id: Mapped[int] = mapped_column(ForeignKey("tag.id"), primary_key=True)

@@ -38,6 +38,7 @@ SCHEMA = "publisher"
 
 _open = text("state IN ('scheduled', 'waiting')")
 _rare = text("state IN ('unpublished', 'unchanged', 'rejected', 'expired', 'cancelled')")
+_trouble = text("state IN ('waiting', 'failed', 'rejected', 'expired')")
 _pending = text("state = 'pending'")
 
 
@@ -89,6 +90,8 @@ class PublishCommandRow(Publisher):
         ),
         Index("ix_publish_command_failed", "id", postgresql_where=text("state = 'failed'")),
         Index("ix_publish_command_rare", "state", "id", postgresql_where=_rare),
+        # Of commands that wait or ended without effect: an ordinary one is never in it.
+        Index("ix_publish_command_trouble", "state", "video_id", "id", postgresql_where=_trouble),
         Index("ix_publish_command_canary", "id", postgresql_where=text("trigger = 'canary'")),
         Index("ix_publish_command_video", "video_id", "id"),
         Index("ix_publish_command_workspace", "workspace_id", "id"),

@@ -42,7 +42,9 @@ def test_every_route_of_the_design_is_there_once(document: dict[str, Any]) -> No
     assert {(path, method) for path, method, _ in operations(document)} == {
         ("/api/v1/videos/{video_id}/publish/", "post"),
         ("/api/v1/videos/{video_id}/publish/", "get"),
+        ("/api/v1/videos", "get"),
         ("/api/v1/videos/{video_id}/", "get"),
+        ("/api/v1/videos/{video_id}/story", "get"),
         ("/api/v1/videos/{video_id}/unpublish/", "post"),
         ("/api/v1/videos/{video_id}/generation", "post"),
         ("/api/v1/publish-commands", "post"),

@@ -8,11 +8,14 @@ from db.session import transaction
 from db.videos import facts_and_release
 from schemas.command import CommandState, Trigger
 from schemas.plan import PlannedOutcome, PublishPlan
+from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
+from schemas.video_list import ListedPlan
 from worker.rules import readiness
 from worker.rules.custom_url import to_absolute_url
 from worker.rules.decision import build_release, decide
 
+WOULD_BE_PUBLISHED = "The video would be published."
 _NO_NAMES = Names(categories={}, subcategories={}, tags={})
 
 
@@ -24,7 +27,7 @@ def plan(
         video = facts_and_release.read_facts(tx, [video_id]).get(video_id)
     if video is None or (workspace_id is not None and video.workspace_id != workspace_id):
         return None
-    decision = decide(_build_command(video), video, _NO_NAMES, base_url)
+    decision = decide_plan(video, base_url)
     release = build_release(video)
     return PublishPlan(
         video_id=video.id,
@@ -35,6 +38,21 @@ def plan(
         url=to_absolute_url(base_url, release.custom_url),
         revision=decision.release.revision if decision.release else video.revision,
         metrics=release.metrics,
+    )
+
+
+def decide_plan(video: VideoFacts, base_url: str) -> Decision:
+    """Decide a publish without a body, as a worker would now; nothing is written."""
+    return decide(_build_command(video), video, _NO_NAMES, base_url)
+
+
+def describe_plan(video: VideoFacts, base_url: str) -> ListedPlan:
+    """Describe the plan in short."""
+    decision = decide_plan(video, base_url)
+    return ListedPlan(
+        would_be=PlannedOutcome(decision.state),
+        reason=decision.reason,
+        detail=decision.detail or WOULD_BE_PUBLISHED,
     )
 
 

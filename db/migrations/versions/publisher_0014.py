@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "publisher_0014"
-down_revision = "publisher_0012"
+down_revision = "publisher_0013"
 
 TABLE = """
 CREATE TABLE publisher.event_summary (

@@ -1,6 +1,8 @@
-"""Examples of publishing one video for the OpenAPI document."""
+"""Examples of videos and of publishing one for the OpenAPI document."""
 
 from typing import Any
+
+from worker.api.documents.commands import COMMAND
 
 PUBLISH_EXAMPLES: dict[str, Any] = {
     "as it is": {"summary": "Publish as it is (or send no body)", "value": {}},
@@ -82,4 +84,63 @@ PLAN: dict[str, Any] = {
         "comments": 0,
         "computed_at": "2026-11-24T09:00:00Z",
     },
+}
+
+LISTED_PLAN: dict[str, Any] = {
+    "would_be": "waiting",
+    "reason": "generation_in_progress",
+    "detail": "Generation is in progress.",
+}
+
+SUMMARY: dict[str, Any] = {
+    "id": 7,
+    "workspace_id": 1,
+    "title": "What is attention?",
+    "owner_username": "ada",
+    "status": "in_progress",
+    "internal_status": "rendering",
+    "is_draft": True,
+    "visibility": "public",
+    "states": ["draft", "waiting"],
+    "tags": ["attention"],
+    "custom_url": None,
+    "published_at": None,
+    "next_command": {
+        "id": COMMAND["id"],
+        "action": "publish",
+        "state": "waiting",
+        "due_at": "2026-12-01T17:00:04Z",
+    },
+    "last_failure": None,
+    "plan": LISTED_PLAN,
+}
+
+STORY: dict[str, Any] = {
+    "video_id": 7,
+    "workspace_id": 1,
+    "title": "What is attention?",
+    "owner_username": "ada",
+    "status": "in_progress",
+    "internal_status": "rendering",
+    "is_draft": True,
+    "plan": LISTED_PLAN,
+    "generation": None,
+    "custom_url": None,
+    "url": None,
+    "former_urls": [],
+    "short_id": "k3v9x2a7qd5mp",
+    "is_redirected": False,
+    "revision": 0,
+    "first_published_at": None,
+    "published_at": None,
+    "withdrawn_at": None,
+    "metrics": None,
+    "entries": [
+        {
+            "at": "2026-11-24T09:00:00Z",
+            "kind": "video_created",
+            "text": "The video was created.",
+        }
+    ],
+    "omitted": [],
 }

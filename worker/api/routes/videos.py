@@ -1,4 +1,4 @@
-"""Routes of videos: publish one, unpublish it, see the plan, read the whole resource."""
+"""Routes of videos: list them, publish one, unpublish it, see the plan, read it, see its story."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import Body, Header, Request, Response
+from fastapi import Body, Header, Query, Request, Response
 from pydantic import BeforeValidator
 
 from db.commands.inbox import StoredCommand
@@ -21,7 +21,9 @@ from schemas.command import (
 from schemas.inbox import PublishCommand
 from schemas.plan import PublishPlan
 from schemas.problem import FieldError
+from schemas.story import VideoStory
 from schemas.video import Video
+from schemas.video_list import VideoFilter, Videos
 from worker.api import problems
 from worker.api.admission import current_turn
 from worker.api.auth import CurrentRuntime, ReadCaller, RequiresKey
@@ -39,7 +41,7 @@ from worker.api.documents.responses import (
     success,
 )
 from worker.api.enqueue_request import LimitedErrors, RequestOrigin, RequiresJson, VideoId
-from worker.api.links import command_url
+from worker.api.links import command_url, page_url
 from worker.api.prefer_wait import parse_prefer_wait, wants_no_wait
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, no_such_video
 from worker.api.routing import Router
@@ -47,6 +49,8 @@ from worker.api.video_resource import VideoResource, read_video
 from worker.enqueue.changes import read_command
 from worker.enqueue.group_commit import GroupCommit
 from worker.enqueue.origin import Origin
+from worker.operations.story import read_story
+from worker.operations.video_list import list_videos
 from worker.publish.plan import plan
 from worker.runtime.runtime import Runtime
 
@@ -276,6 +280,32 @@ def _read_result(runtime: Runtime, command_id: UUID, origin: Origin) -> VideoRes
 
 
 @router.get(
+    "/videos",
+    operation_id="videos-list",
+    summary="List and search videos",
+    responses=success(
+        200, "A page of videos.", {"videos": [examples.SUMMARY], "next": None, "is_partial": False}
+    ),
+)
+def list_page(
+    runtime: CurrentRuntime, caller: ReadCaller, query: Annotated[VideoFilter, Query()]
+) -> Videos:
+    """Return a page of videos, the highest id first, each with its next command and its plan.
+
+    `next` is the URL of the following page. A search that finds few videos among many may stop
+    before the page is full, or has any: then `is_partial` is true, and `next` continues it.
+    """
+    base_url = runtime.settings.public_base_url
+    page = list_videos(runtime.engine, query, caller.workspace_id, base_url)
+    after = page.next_before
+    return Videos(
+        videos=page.videos,
+        next=page_url(base_url, "/videos", query, before=after) if after else None,
+        is_partial=page.is_partial,
+    )
+
+
+@router.get(
     "/videos/{video_id}/publish/",
     operation_id="publish-plan",
     summary="See what a publish would do now",
@@ -302,6 +332,26 @@ def retrieve(
     found = _read(runtime, video_id, caller.workspace_id)
     response.headers["ETag"] = found.etag
     return found.video
+
+
+@router.get(
+    "/videos/{video_id}/story",
+    operation_id="videos-story",
+    summary="See the story of a video",
+    responses=failures(problems.NO_SUCH_VIDEO)
+    | success(200, "What happened, the newest first.", examples.STORY),
+)
+def story(video_id: VideoId, runtime: CurrentRuntime, caller: ReadCaller) -> VideoStory:
+    """Return what is known of a video's commands, events, deliveries and generation.
+
+    The newest 50 commands, with their events and the newest 100 deliveries of these. `omitted`
+    names what was left out.
+    """
+    base_url = runtime.settings.public_base_url
+    found = read_story(runtime.engine, video_id, caller.workspace_id, base_url)
+    if found is None:
+        raise no_such_video(video_id)
+    return found
 
 
 def _read(runtime: Runtime, video_id: int, workspace_id: int | None) -> VideoResource:
