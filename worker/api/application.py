@@ -12,9 +12,8 @@ from db.loop_sessions import LoopPool
 from worker.api import exception_handlers
 from worker.api.admission import ALL_AT_ONCE, Admission
 from worker.api.audit import RefusalLimit
-from worker.api.console import changes, now, sign_in
-from worker.api.console.assets import Assets
 from worker.api.console.errors import respond
+from worker.api.console.pages import add_pages
 from worker.api.direct_publish import PublishApi
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
@@ -96,9 +95,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         app.include_router(module.router, prefix="/api/v1")
     for module in (operations, redirects):
         app.include_router(module.router)
-    for router in (sign_in.router, sign_in.session_router, now.router, changes.router):
-        app.include_router(router, include_in_schema=False)
-    app.mount("/console/static", Assets())
+    add_pages(app)
     exception_handlers.install(app, respond)
     app.add_middleware(HeadAsGet)
     app.add_middleware(HeadLimit)

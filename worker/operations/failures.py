@@ -5,10 +5,13 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import Engine
 
+from db import audit_log
 from db.commands import failures
 from db.commands.failures import RetriedCommands
 from db.session import transaction
+from schemas.audit import AuditAction
 from schemas.failures import FailureFilter, FailureGroups, FailureRetry, FailureRetryStep
+from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -29,7 +32,11 @@ def read_failures(engine: Engine, wanted: FailureFilter, workspace_id: int | Non
 
 
 def retry_failures(
-    engine: Engine, waker: Waker, asked: FailureRetry, workspace_id: int | None
+    engine: Engine,
+    waker: Waker,
+    asked: FailureRetry,
+    workspace_id: int | None,
+    by: Actor = SYSTEM,
 ) -> FailureRetryStep:
     """Retry the failed commands that match, the oldest first, and return the next step.
 
@@ -42,6 +49,17 @@ def retry_failures(
     within = workspace_id if workspace_id is not None else asked.workspace_id
     with transaction(engine) as tx:
         retried = failures.retry_step(tx, asked, within)
+        if retried.commands:
+            record = AuditRecord(
+                actor=by,
+                action=AuditAction.COMMAND_RETRY_ALL,
+                workspace_id=within,
+                details={
+                    **asked.model_dump(mode="json", exclude_none=True),
+                    "commands": retried.commands,
+                },
+            )
+            audit_log.append(tx, [record])
     log.info("commands.retried", commands=retried.commands, cause=asked.cause)
     if retried.commands:
         waker.wake()

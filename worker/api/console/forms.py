@@ -1,8 +1,9 @@
 """Forms: what a page sends, as text by its names."""
 
+from typing import Annotated
 from urllib.parse import parse_qsl
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from worker.api.problems import ApiProblem, ProblemKind
 
@@ -22,3 +23,7 @@ async def read_form(request: Request) -> dict[str, str]:
     except ValueError as error:
         raise ApiProblem(UNREADABLE) from error
     return dict(pairs)
+
+
+SubmittedForm = Annotated[dict[str, str], Depends(read_form)]
+"""The fields of the form that the request sends."""

@@ -8,7 +8,7 @@ from fastapi import Depends, Request, Response
 from schemas.values.caller import Caller, Scope
 from worker.api.auth import Identifier
 from worker.api.console.forms import read_form
-from worker.api.problems import ApiProblem, ProblemKind
+from worker.api.problems import SCOPE_TOO_LOW, ApiProblem, ProblemKind
 from worker.api.routing import WITHOUT_BODY, GuardedRoute
 from worker.operations.console_sessions import AGE, ConsoleSession, find_session
 from worker.runtime.runtime import Runtime
@@ -62,6 +62,13 @@ def may_publish(session: ConsoleSession) -> bool:
     return session.caller.scope.includes(Scope.PUBLISH)
 
 
+def require_scope(session: ConsoleSession, needed: Scope) -> None:
+    """Refuse a key that may not do this. Raises ApiProblem."""
+    if not session.caller.scope.includes(needed):
+        detail = f"The scope of this key is '{session.caller.scope}'; this needs '{needed}'."
+        raise ApiProblem(SCOPE_TOO_LOW, detail)
+
+
 def set_cookie(request: Request, response: Response, token: str) -> None:
     """Give the browser the session: for this site only, and out of reach of scripts."""
     runtime: Runtime = request.app.state.runtime
@@ -92,3 +99,12 @@ class ConsoleRoute(GuardedRoute):
 
 SignedIn = Annotated[ConsoleSession, Depends(_signed_in)]
 """The session of the person who looks at the page; each route of the console needs it."""
+
+
+async def _require_publish(session: SignedIn) -> ConsoleSession:
+    require_scope(session, Scope.PUBLISH)
+    return session
+
+
+PublisherSession = Annotated[ConsoleSession, Depends(_require_publish)]
+"""A session whose key may publish."""

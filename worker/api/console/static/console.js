@@ -32,8 +32,8 @@ function say(text) {
 
 // A stream that says when something has changed. The browser reconnects by itself.
 function follow() {
-  const shown = document.getElementById("stream");
-  if (!shown) return;
+  if (!document.querySelector("[hx-trigger*=changed]")) return;
+  const shown = document.getElementById("stream") ?? document.createElement("span");
   const source = new EventSource("/console/changes");
   source.addEventListener("open", () => { shown.textContent = isPaused() ? "paused" : "live"; });
   source.addEventListener("changed", () => htmx.trigger(document.body, "changed"));
@@ -70,6 +70,46 @@ function signIn() {
   form.submit();
 }
 
+// Ask before a form does what cannot be undone.
+function confirmForms() {
+  document.addEventListener("submit", (event) => {
+    const text = event.target.dataset.confirm;
+    if (!text || event.target.dataset.confirmed) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    ask(text, () => {
+      event.target.dataset.confirmed = "yes";
+      event.target.requestSubmit(event.submitter ?? undefined);
+      delete event.target.dataset.confirmed;
+    });
+  }, true);
+}
+
+function ask(text, act) {
+  const dialog = document.createElement("dialog");
+  const question = dialog.appendChild(document.createElement("p"));
+  const buttons = dialog.appendChild(document.createElement("div"));
+  question.textContent = text;
+  question.id = "question";
+  dialog.setAttribute("aria-labelledby", "question");
+  buttons.className = "actions";
+  for (const [label, style, then] of [["Yes", "primary", act], ["No", "", null]]) {
+    const button = buttons.appendChild(document.createElement("button"));
+    button.textContent = label;
+    button.className = style;
+    button.addEventListener("click", () => { dialog.close(); then?.(); });
+  }
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function chooseZone() {
+  for (const select of document.querySelectorAll("select[data-zone]")) {
+    if ([...select.options].some((option) => option.value === zone)) select.value = zone;
+  }
+}
+
 document.addEventListener("htmx:after:swap", () => showTimes(document));
 document.addEventListener("htmx:error", () => say("The server does not answer. What is shown may be old."));
 document.addEventListener("htmx:response:error", (event) => {
@@ -80,6 +120,8 @@ addEventListener("DOMContentLoaded", () => {
   showTimes(document);
   const shown = document.getElementById("zone");
   if (shown) shown.textContent = `Times are in ${zone}.`;
+  confirmForms();
+  chooseZone();
   pause();
   signIn();
   follow();

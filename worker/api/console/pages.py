@@ -1,0 +1,24 @@
+"""The console's pages, joined to the application."""
+
+from fastapi import FastAPI
+
+from worker.api.console import changes, failures, now, sign_in, video, videos
+from worker.api.console.assets import Assets
+from worker.api.console.session import PATH
+
+ROUTERS = (
+    sign_in.router,
+    sign_in.session_router,
+    now.router,
+    changes.router,
+    videos.router,
+    video.router,
+    failures.router,
+)
+
+
+def add_pages(app: FastAPI) -> None:
+    """Add every page, and the files they need. None is in the OpenAPI document."""
+    for router in ROUTERS:
+        app.include_router(router, include_in_schema=False)
+    app.mount(f"{PATH}/static", Assets())
