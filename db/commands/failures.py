@@ -17,7 +17,7 @@ _COLUMNS = "id, workspace_id, action, reason, detail, finished_at, trigger"
 # The beginning of the error's text, without what differs from one command to the next.
 _CAUSE = r"""left(regexp_replace(
     left(coalesce(detail, ''), 300),
-    '"[^"]*"|''[^'']*''|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|[0-9]+', '…', 'g'
+    '"[^"]*"|''[^'']*''|[0-9a-f]+-[0-9a-f]+-[0-9a-f-]+|[0-9]+', '…', 'g'
 ), 255)"""
 
 _MATCHES = f"""trigger <> 'canary'
