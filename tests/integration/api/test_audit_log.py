@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from tests.support.api import Api
 from worker.api import audit
@@ -10,21 +11,22 @@ from worker.api.application import create_app
 from worker.api.audit import find_action
 
 NOT_AUDITED = {
-    "/api/v1/videos/{video_id}/publish/",
-    "/api/v1/videos/{video_id}/unpublish/",
-    "/api/v1/publish-commands",
+    "/videos/{video_id}/publish/",
+    "/videos/{video_id}/unpublish/",
+    "/publish-commands",
 }
 """Commands name their key in `requested_by`."""
-REPORTS = {"/api/v1/videos/{video_id}/generation"}
+REPORTS = {"/videos/{video_id}/generation"}
 """The pipeline's reports change no command."""
 URL = "https://1.1.1.1/hooks"
 
 
 def entries(api: Api, key: str = "admin", query: str = "") -> list[dict[str, Any]]:
-    """The entries that a key sees, the oldest first."""
+    """The entries that a key sees, the oldest first, without the keys that the tests make."""
     answer = api.get(f"/audit-log{query}", key)
     assert answer.status_code == 200, answer.text
-    return answer.json()["entries"][::-1]
+    found = answer.json()["entries"][::-1]
+    return [entry for entry in found if entry["action"] != "api_key.create"]
 
 
 def scheduled(api: Api) -> str:
@@ -39,9 +41,11 @@ def test_every_route_that_changes_something_is_audited_or_known() -> None:
     """So that a new route cannot be forgotten."""
     found = {
         (route.path.rstrip("/"), method)
-        for route in create_app().routes
-        for method in getattr(route, "methods", None) or ()
-        if method in ("POST", "PATCH", "PUT", "DELETE") and find_action(route.dependant) is None  # pyright: ignore[reportAttributeAccessIssue]
+        for context in iter_route_contexts(create_app().routes)
+        for route in [context.original_route]
+        if isinstance(route, APIRoute) and find_action(route.dependant) is None
+        for method in route.methods or ()
+        if method in ("POST", "PATCH", "PUT", "DELETE")
     }
     assert found == {(path.rstrip("/"), "POST") for path in NOT_AUDITED | REPORTS}
 
@@ -114,8 +118,9 @@ def test_refused_requests_are_recorded_with_the_problem(api: Api) -> None:
 
 def test_a_request_that_cannot_be_read_is_not_recorded(api: Api) -> None:
     path = f"/api/v1{scheduled(api)}"
-    for body in ({"json": {"publish_at": "soon"}}, {"content": "{"}, {"json": []}):
-        assert api.call("PATCH", path, **body).status_code >= 400
+    for body in ('{"publish_at": "soon"}', "{", "[]"):
+        headers = {"Content-Type": "application/json"}
+        assert api.call("PATCH", path, content=body, headers=headers).status_code in (400, 422)
     assert api.call("DELETE", path, key="pw_unknown").status_code == 401
     assert entries(api) == []
 
