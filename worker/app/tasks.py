@@ -16,6 +16,7 @@ from worker.enqueue.queue_messages import MessageDoor, ReceivedMessage
 from worker.events.outlets import relay_all
 from worker.generation import stream
 from worker.operations import canary, retention
+from worker.operations.processes import Work
 from worker.publish import run
 from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.wake_ups import (
@@ -49,7 +50,9 @@ def run_due() -> None:
 
 
 def _after_batch(recorded: Recorded | None) -> None:
-    relayed = relay_all(app.outlets, recorded)
+    if recorded:
+        app.activity.note(Work.BATCH)
+    relayed = _relay(recorded)
     runtime = app.runtime
     if recorded.has_endpoints if recorded else relayed:
         runtime.waker.wake(FAN_OUT)
@@ -59,7 +62,14 @@ def _after_batch(recorded: Recorded | None) -> None:
 @app.task(shared=False, name=RELAY.task)
 def relay_events() -> None:
     """Relay the events that are not at every outlet yet."""
-    relay_all(app.outlets)
+    _relay()
+
+
+def _relay(recorded: Recorded | None = None) -> int:
+    relayed = relay_all(app.outlets, recorded)
+    if relayed:
+        app.activity.note(Work.RELAY)
+    return relayed
 
 
 @app.task(shared=False, name=REPORTS.task)

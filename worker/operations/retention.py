@@ -8,6 +8,7 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
+from db import processes
 from db.commands import idempotency, inbox
 from db.events import outbox
 from db.session import Connection, transaction
@@ -35,6 +36,7 @@ class PruneResult:
     commands: int
     idempotency_keys: int
     deliveries: int
+    processes: int
 
 
 def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
@@ -54,6 +56,7 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
         deliveries=_in_steps(
             engine, lambda tx: webhook_deliveries.prune(tx, age=_outbox_age(settings), limit=LIMIT)
         ),
+        processes=_in_steps(engine, lambda tx: processes.prune(tx, limit=LIMIT)),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
     )
     log.info("retention.pruned", **vars(pruned))
