@@ -7,9 +7,18 @@ from psycopg.types.json import Json
 from db.session import Connection
 
 _PLATFORM = (
-    "workspace iam_user iam_user_detail template category subcategory tag video video_tag section "
-    "video_engagement"
-).split()
+    "workspace",
+    "iam_user",
+    "iam_user_detail",
+    "template",
+    "category",
+    "subcategory",
+    "tag",
+    "video",
+    "video_tag",
+    "section",
+    "video_engagement",
+)
 _OURS = {
     "alembic_version": ("SELECT",),
     "api_key": ("SELECT",),

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
+
 from db import processes
 from db.errors import DATABASE_ERRORS
 from db.loop_sessions import LoopPool
@@ -15,6 +17,8 @@ from worker.operations.processes import (
     Identity,
     make_outage,
 )
+
+log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -40,6 +44,10 @@ async def _beat_for_ever(pool: LoopPool, identity: Identity) -> None:
         except DATABASE_ERRORS as error:
             outage.note(error)
             await asyncio.sleep(RETRY_SECONDS)
+            continue
+        except Exception:  # a task has no caller that would log it
+            log.exception("process.heartbeat_failed", consequence="it is tried again")
+            await asyncio.sleep(PAUSE_SECONDS)
             continue
         outage.end()
         await asyncio.sleep(PAUSE_SECONDS)

@@ -39,7 +39,7 @@ def run_due() -> None:
     runtime = app.runtime
     runtime.waker.note_arrival()
     app.heartbeat.leave()
-    run.run_due(
+    ended = run.run_due(
         runtime.engine,
         base_url=runtime.settings.public_base_url,
         media_base_url=runtime.settings.media_base_url,
@@ -47,6 +47,8 @@ def run_due() -> None:
         committed=_after_batch,
         start=app.next_claim,
     )
+    if ended:
+        app.activity.note(Work.BATCH)  # also of commands without an event
 
 
 def _after_batch(recorded: Recorded | None) -> None:

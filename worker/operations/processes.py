@@ -112,11 +112,17 @@ class ProcessHeartbeat:
     """
 
     def __init__(
-        self, engine: Engine, describe: Callable[[], ProcessState], *, owns_engine: bool = False
+        self,
+        engine: Engine,
+        describe: Callable[[], ProcessState],
+        *,
+        owns_engine: bool = False,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._engine = engine
         self._describe = describe
         self._owns_engine = owns_engine
+        self._pause = pause_seconds
         self._outage = make_outage()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="process-heartbeat", daemon=True)
@@ -145,9 +151,9 @@ class ProcessHeartbeat:
             return RETRY_SECONDS
         except Exception:  # a thread has no caller that would log it
             log.exception("process.heartbeat_failed", consequence="it is tried again")
-            return PAUSE_SECONDS
+            return self._pause
         self._outage.end()
-        return PAUSE_SECONDS
+        return self._pause
 
     def _end(self) -> None:
         try:

@@ -15,7 +15,6 @@ from worker.runtime.printing import print_note
 from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import Settings, SettingsError, UpSettings
 
-
 VALID = {
     "LOG_LEVEL": "use DEBUG, INFO, WARNING or ERROR",
     "LOG_FORMAT": "use console or json",

@@ -30,9 +30,10 @@ NOT_MIGRATED = (
     "platform's own tables are to be made too)."
 )
 READ_ONLY = "It is a standby, or read-only for now: use the primary, or try again later."
-VIEWS = (
-    "Give the platform's table or view what is missing (docs/adopting.md has all columns), and "
-    "check PLATFORM_SCHEMA."
+ADD_TO_PLATFORM = (
+    "If it is the platform's, add it to its table or view (docs/adopting.md has every column) and "
+    "check PLATFORM_SCHEMA; without a platform, `publish-worker migrate --with-platform` makes its "
+    "tables. If it is ours, run `publish-worker migrate`."
 )
 REDIS_REMEDIES = {
     "NOAUTH": "The server wants a password: add user and password to {url}.",
@@ -108,8 +109,10 @@ def _explain_absence(answer: str) -> Explanation:
             remedy="Run `publish-worker migrate`.",
             public="The database is not migrated.",
         )
-    detail = f"The platform's tables lack something: {answer}."
-    return Explanation(detail=detail, remedy=VIEWS, public="The platform's tables lack something.")
+    public = "The database lacks a table, a column or a function."
+    return Explanation(
+        detail=f"The database lacks something: {answer}.", remedy=ADD_TO_PLATFORM, public=public
+    )
 
 
 def _find_remedy(cause: BaseException, answer: str) -> str:
