@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from db import processes
 from db.commands import claim
 from db.errors import DATABASE_ERRORS, describe_error, is_away
+from db.events import outbox
 from db.processes import SeenProcess
 from db.session import transaction
 from worker.events.amqp import check_amqp
@@ -44,7 +45,8 @@ PROBE_MS = 1_000
 QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
 """A broker that accepts connections and does not answer counts as dead."""
 LATE_SECONDS = 30.0
-"""A command that was due for so long and is not claimed: more become due than are carried out."""
+"""A command that was due for so long and is not claimed: more become due than are carried out. And
+an event that was recorded so long ago and is not on the stream: the relay stands still."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,11 +186,17 @@ def _check_inbox(engine: Engine) -> Check:
 
 def _check_stream(engine: Engine, redis: Redis) -> Check:
     try:
-        check_stream(engine, redis)
+        end = check_stream(engine, redis)
     except OutletOutOfSync as error:
         remedy = "Follow 'Restoring PostgreSQL' in docs/operations.md."
         return Check(name="stream", ok=False, detail=str(error), remedy=remedy)
-    return Check(name="stream", ok=True, detail="Fits the outbox.")
+    with transaction(engine) as tx:
+        waiting = outbox.read_age_after(tx, end.position)
+    if waiting is not None and waiting > LATE_SECONDS:
+        detail = f"The next event has waited for the relay for {waiting:.0f} s."
+        remedy = "See the checks `redis` and `worker`, and `relay.` in the workers' log."
+        return Check(name="stream", ok=False, detail=detail, remedy=remedy)
+    return Check(name="stream", ok=True, detail="Fits the outbox, and has its events.")
 
 
 def _check_amqp(url: str) -> Check:

@@ -136,8 +136,8 @@ def test_a_missing_column_or_table_is_named(
     [
         ("SELECT", "typo", ("PLATFORM_SCHEMA=typo: there is no schema of this name, and thus no "
          "table video; the schema public has one. Set PLATFORM_SCHEMA=public")),
-        ("CREATE SCHEMA typo", "typo", ("PLATFORM_SCHEMA=typo has no table video; the schema public "
-         "has one. Set PLATFORM_SCHEMA=public")),
+        ("CREATE SCHEMA typo", "typo", ("PLATFORM_SCHEMA=typo has no table video; the schema "
+         "public has one. Set PLATFORM_SCHEMA=public")),
         (MOVE, "public", ("PLATFORM_SCHEMA=public has no table video; the schema studio has one. "
          "Set PLATFORM_SCHEMA=studio")),
         (f"{MOVE}; CREATE SCHEMA other; CREATE VIEW other.video AS TABLE studio.video", "public",
@@ -212,6 +212,19 @@ def test_an_answer_of_redis_is_explained(
 def test_the_probe_of_redis_expires(pipeline: Pipeline) -> None:
     find("redis", pipeline.engine, pipeline.redis)
     assert pipeline.redis.pttl(PROBE) > 0
+
+
+# --- the outbox ----------------------------------------------------------------------------------
+
+
+def test_an_event_that_waits_for_the_relay_is_a_failing_check(pipeline: Pipeline) -> None:
+    pipeline.publish(pipeline.video())
+    assert find("stream", pipeline.engine, pipeline.redis).ok, "it was recorded just now"
+    pipeline.execute("UPDATE publisher.outbox_event SET occurred_at = now() - interval '40 s'")
+    check = find("stream", pipeline.engine, pipeline.redis)
+    assert check.detail == "The next event has waited for the relay for 40 s."
+    pipeline.events()
+    assert find("stream", pipeline.engine, pipeline.redis).ok
 
 
 # --- processes -----------------------------------------------------------------------------------
