@@ -58,7 +58,7 @@ class Scheduler(CeleryScheduler):
     def process_heartbeat(self) -> ProcessHeartbeat:
         """What shows that beat runs."""
         identity = Identity.of_host(ProcessRole.BEAT)
-        process_heartbeat = ProcessHeartbeat(app.runtime.engine, identity.describe)
+        process_heartbeat = ProcessHeartbeat(app.runtime.engine, identity, identity.describe)
         process_heartbeat.start()
         return process_heartbeat
 
@@ -75,7 +75,7 @@ class Scheduler(CeleryScheduler):
         return 0.0
 
     def close(self) -> None:
-        """Stop the threads; runs in a signal handler, so it waits for a second at most."""
+        """Stop the threads; runs in a signal handler, so it waits for two seconds at most."""
         for name in ("due_times", "report_listener", "process_heartbeat"):
             if name in self.__dict__:
                 self.__dict__[name].stop()

@@ -1,6 +1,7 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -83,10 +84,17 @@ def open_worker_heartbeat(app: "PublishWorkerApp", consumer: Any) -> ProcessHear
 
     def describe() -> ProcessState:
         queues = sorted(consumer.app.amqp.queues.consume_from)
-        return describe_worker(identity, app.activity, queues, consumer.pool.num_processes)
+        return describe_worker(identity, app.activity, queues, count_processes(consumer.pool))
 
     engine = open_engine(Settings(), pool_size=1, overflow=0)
-    return ProcessHeartbeat(engine, describe, owns_engine=True)
+    return ProcessHeartbeat(engine, identity, describe, owns_engine=True)
+
+
+def count_processes(pool: Any) -> int:
+    """Return how many processes a pool has; 0 once it has stopped."""
+    with suppress(AttributeError):  # then Celery's pool has none to ask
+        return pool.num_processes
+    return 0
 
 
 def check_before_start(**_: Any) -> None:

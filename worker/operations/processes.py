@@ -29,7 +29,7 @@ PAUSE_SECONDS = 5.0
 """Between two heartbeats."""
 RETRY_SECONDS = 1.0
 """After one that could not be written."""
-END_SECONDS = 1.0
+END_SECONDS = 2.0
 """How long the end of a process may wait for the removal of its row."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -114,12 +114,14 @@ class ProcessHeartbeat:
     def __init__(
         self,
         engine: Engine,
+        identity: Identity,
         describe: Callable[[], ProcessState],
         *,
         owns_engine: bool = False,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._engine = engine
+        self._id = identity.id
         self._describe = describe
         self._owns_engine = owns_engine
         self._pause = pause_seconds
@@ -158,7 +160,7 @@ class ProcessHeartbeat:
     def _end(self) -> None:
         try:
             with transaction(self._engine) as tx:
-                processes.remove(tx, self._describe().id)
+                processes.remove(tx, self._id)
         except DATABASE_ERRORS as error:
             self._outage.note(error)
         if self._owns_engine:

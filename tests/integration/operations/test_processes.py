@@ -36,6 +36,7 @@ def heartbeat(engine: Engine, database_url: str) -> Generator[ProcessHeartbeat]:
     activity.note(Work.BATCH)
     made = ProcessHeartbeat(
         connect(database_url, pool_size=1),
+        identity,
         lambda: describe_worker(identity, activity, ["publish"], 4),
         owns_engine=True,
         pause_seconds=0.1,
