@@ -20,6 +20,7 @@ from worker.api.http_protocol import bound_connections
 from worker.api.key_cache import KeyCache
 from worker.api.middleware import Correlation, Cors, HeadAsGet
 from worker.api.prefer_wait import OutcomeWatcher
+from worker.api.process_heartbeat import report_process
 from worker.api.request_limits import HeadLimit
 from worker.api.routes import (
     audit_log,
@@ -73,8 +74,9 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             settings = opened.settings
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
             app.state.tail = tail
-            with call_on_shutdown(tail.stop):
-                yield
+            async with report_process(pool):
+                with call_on_shutdown(tail.stop):
+                    yield
             await tail.close()
             await app.state.outcome_watcher.stop()
             await app.state.group_commit.close()

@@ -1,13 +1,17 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import signals
 from kombu.transport import TRANSPORT_ALIASES
 
+from db.processes import ProcessState
+from schemas.values.process import ProcessRole
 from worker.app.messages import read_unreadable_properties, refuse_compression
+from worker.operations.processes import Identity, ProcessHeartbeat, describe_worker
 from worker.runtime import logs
 from worker.runtime.broker_errors import drop_traceback
 from worker.runtime.database import open_engine
@@ -32,6 +36,7 @@ def install(app: "PublishWorkerApp") -> None:
     with one_clear_line():
         check_settings(Settings())
 
+    _ = app.activity  # made before the fork of the pool, which shares it
     refuse_compression()
     read_unreadable_properties()
 
@@ -41,6 +46,17 @@ def install(app: "PublishWorkerApp") -> None:
 
     def start_main_process(**_: Any) -> None:
         collect_less_often()
+
+    heartbeats: list[ProcessHeartbeat] = []
+
+    def start_heartbeat(sender: Any, **_: Any) -> None:
+        if not heartbeats:  # the signal comes again after each loss of the broker
+            heartbeats.append(open_worker_heartbeat(app, sender))
+            heartbeats[0].start()
+
+    def end_heartbeat(**_: Any) -> None:
+        for heartbeat in heartbeats:
+            heartbeat.stop()
 
     def end_pool_process(**_: Any) -> None:
         app.close_courier()
@@ -52,9 +68,33 @@ def install(app: "PublishWorkerApp") -> None:
     connect_to(signals.setup_logging, configure_logs)
     connect_to(signals.task_prerun, bind_task)
     connect_to(signals.worker_ready, start_main_process)
+    connect_to(signals.worker_ready, start_heartbeat)
+    connect_to(signals.worker_shutdown, end_heartbeat)
     connect_to(signals.beat_init, start_main_process)
     connect_to(signals.worker_process_init, start_pool_process)
     connect_to(signals.worker_process_shutdown, end_pool_process)
+
+
+def open_worker_heartbeat(app: "PublishWorkerApp", consumer: Any) -> ProcessHeartbeat:
+    """Return the heartbeat of this worker, with a connection of its own.
+
+    A pool process that is forked later must not share a lock with its thread.
+    """
+    identity = Identity(role=ProcessRole.WORKER, name=consumer.hostname)
+
+    def describe() -> ProcessState:
+        queues = sorted(consumer.app.amqp.queues.consume_from)
+        return describe_worker(identity, app.activity, queues, count_processes(consumer.pool))
+
+    engine = open_engine(Settings(), pool_size=1, overflow=0)
+    return ProcessHeartbeat(engine, identity, describe, owns_engine=True)
+
+
+def count_processes(pool: Any) -> int:
+    """Return how many processes a pool has; 0 once it has stopped."""
+    with suppress(AttributeError):  # then Celery's pool has none to ask
+        return pool.num_processes
+    return 0
 
 
 def check_before_start(**_: Any) -> None:

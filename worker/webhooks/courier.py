@@ -68,6 +68,8 @@ class CourierOptions:
     """Whether private addresses and plain HTTP are allowed, for development."""
     resolve: Resolve | None = None
     """The name look-up; None: the system's."""
+    on_results: Callable[[], None] | None = None
+    """Called when results were written."""
 
 
 class Courier:
@@ -164,6 +166,8 @@ class Courier:
             finally:
                 self._in_flight.difference_update(result.delivery_id for result in batch)
                 self._written.set()
+            if self._options.on_results:
+                self._options.on_results()
 
     async def _finish(self) -> None:
         if self._sending:
