@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 DIRECT_ROUTE = "route"
 """In a request's state: its route, if FastAPI did not find it."""
+PREFIX = "/api/v1"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SERVER_ERROR = 500
 
@@ -55,4 +56,7 @@ async def trace_request(
 
 def _find_route(scope: Scope) -> str | None:
     found: Any = scope.get("route")
-    return getattr(found, "path", None) or scope["state"].get(DIRECT_ROUTE)
+    path: str | None = getattr(found, "path", None) or scope["state"].get(DIRECT_ROUTE)
+    if path and scope["path"].startswith(PREFIX) and not path.startswith(PREFIX):
+        return PREFIX + path  # FastAPI names a route as its router does
+    return path

@@ -91,12 +91,18 @@ def start_tracing(role: str) -> None:
         return
     from worker.runtime.trace_export import open_provider  # noqa: PLC0415 - only if they are on
 
-    _process.tracer, _process.shut_down = open_provider(exporters, role)
+    set_tracer(*open_provider(exporters, role))
+
+
+def set_tracer(tracer: "Tracer | None", shut_down: Callable[[], object] | None = None) -> None:
+    """Make spans with a tracer from now on; `shut_down` exports the last ones. None: make none."""
+    _process.tracer, _process.shut_down = tracer, shut_down
 
 
 def stop_tracing() -> None:
     """Export the last spans, for two seconds at most, and make no more."""
-    shut_down, _process.tracer, _process.shut_down = _process.shut_down, None, None
+    shut_down = _process.shut_down
+    set_tracer(None)
     if shut_down is not None:
         last = threading.Thread(target=shut_down, name="traces-end", daemon=True)
         last.start()
