@@ -44,6 +44,7 @@ from worker.runtime.interpreter import tuned_for_loop
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
+from worker.runtime.tracing import start_tracing, stop_tracing
 
 STATEMENT_SECONDS = 5.0
 """A caller waits for the answer, and other callers for the connection."""
@@ -83,6 +84,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             await app.state.keys.close()
             await pool.close()
             await to_thread.run_sync(waker.close)
+            await to_thread.run_sync(stop_tracing)
 
     app = PublishApi(
         title="publish-worker",
@@ -118,6 +120,7 @@ def _open() -> Runtime:
             settings, statement_seconds=STATEMENT_SECONDS, pool_size=CONNECTIONS, overflow=0
         )
         check_database(opened.engine)
+        start_tracing("api")
         opened.waker.wake()  # connects to the broker, so that the first caller does not wait for it
     except Exception as error:
         explained = explain(error)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import signals
+from celery.concurrency.thread import TaskPool as ThreadPool
 from kombu.transport import TRANSPORT_ALIASES
 
 from db.processes import ProcessState
@@ -19,6 +20,7 @@ from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.interpreter import collect_less_often
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
+from worker.runtime.tracing import start_tracing, stop_tracing
 
 if TYPE_CHECKING:
     from worker.app.celery_app import PublishWorkerApp
@@ -43,9 +45,12 @@ def install(app: "PublishWorkerApp") -> None:
     def start_pool_process(**_: Any) -> None:
         collect_less_often()
         app.forget_inherited()
+        start_tracing("worker")
 
-    def start_main_process(**_: Any) -> None:
+    def start_main_process(sender: Any = None, **_: Any) -> None:
         collect_less_often()
+        if isinstance(getattr(sender, "pool", None), ThreadPool):  # its tasks run in this process
+            start_tracing("worker")
 
     heartbeats: list[ProcessHeartbeat] = []
 
@@ -60,6 +65,10 @@ def install(app: "PublishWorkerApp") -> None:
 
     def end_pool_process(**_: Any) -> None:
         app.close_courier()
+        stop_tracing()
+
+    def end_main_process(**_: Any) -> None:
+        stop_tracing()
 
     def connect_to(signal: Any, receiver: Any) -> None:
         signal.connect(receiver, weak=False, dispatch_uid=receiver.__qualname__)
@@ -73,6 +82,7 @@ def install(app: "PublishWorkerApp") -> None:
     connect_to(signals.beat_init, start_main_process)
     connect_to(signals.worker_process_init, start_pool_process)
     connect_to(signals.worker_process_shutdown, end_pool_process)
+    connect_to(signals.worker_shutdown, end_main_process)
 
 
 def open_worker_heartbeat(app: "PublishWorkerApp", consumer: Any) -> ProcessHeartbeat:

@@ -22,12 +22,14 @@ from worker.runtime.explanations import NOT_MIGRATED
 from worker.runtime.redis_url import read_redis_url
 from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import OutletName, Settings, SettingsError
+from worker.runtime.tracing import find_exporters
 
 AMQP_EXAMPLE = "amqp://user:password@host:5672//"
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise SettingsError unless the URLs that are needed are set and valid."""
+    """Raise SettingsError unless the needed URLs are set and valid, and traces can be exported."""
+    find_exporters()
     check_database_url(settings)
     check_redis_url(settings)
     check_broker_url(settings)
