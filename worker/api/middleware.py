@@ -11,12 +11,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid4
 
 from worker.api.problems import shorten
+from worker.runtime.metrics import get_metrics
 
 CORRELATION = "x-correlation-id"
 EXPOSED = ["ETag", "Location", "Preference-Applied", "Retry-After", "X-Correlation-Id"]
 """Headers of answers that a page of another origin may read."""
-_PROBES = ("/healthz", "/readyz")
+_PROBES = ("/healthz", "/readyz", "/metrics")
 """Requested every few seconds, so they are logged at level debug."""
+NO_ROUTE = "other"
+"""Stands for the route of a request that matched none, or one of FastAPI's own pages."""
+OTHER_METHOD = "OTHER"
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _VALID_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
@@ -49,16 +54,25 @@ def begin(scope: MutableMapping[str, Any], given: str | None) -> str:
     return identifier
 
 
-def log_handled(scope: MutableMapping[str, Any], status: int, started: float) -> None:
-    """Log a request that was answered; it began at `started` by `time.perf_counter()`."""
+def record_handled(scope: MutableMapping[str, Any], status: int, started: float) -> None:
+    """Log and count a request that was answered; it began at `started` by `time.perf_counter()`."""
+    seconds = time.perf_counter() - started
+    count_request(scope["state"].get("route", NO_ROUTE), scope["method"], status, seconds)
     write = log.debug if scope["path"].startswith(_PROBES) else log.info
     write(
         "request.handled",
         method=scope["method"],
         path=shorten(scope["path"]),
         status=status,
-        ms=round(1000 * (time.perf_counter() - started), 1),
+        ms=round(1000 * seconds, 1),
     )
+
+
+def count_request(route: str, method: str, status: int, seconds: float) -> None:
+    """Count an answered request. `route` is a template: paths would be too many."""
+    metrics, known = get_metrics(), method if method in _METHODS else OTHER_METHOD
+    metrics.http_requests.labels(route, known, f"{status // 100}xx").inc()
+    metrics.http_duration.labels(route, known).observe(seconds)
 
 
 class Cors:
@@ -111,7 +125,7 @@ class Correlation:
         try:
             await self._app(scope, receive, answer)
         finally:
-            log_handled(scope, status, started)
+            record_handled(scope, status, started)
 
 
 class HeadAsGet:

@@ -59,6 +59,7 @@ class GuardedRoute(APIRoute):
         identifier = find_identifier(self.dependant)
 
         async def handle_guarded(request: Request) -> Response:
+            note_route(request, self.path)
             admitted: AdmittedBody | None = getattr(request.state, "admitted", None)
             if admitted:
                 return await work(request, admitted.body)
@@ -93,6 +94,11 @@ class GuardedRoute(APIRoute):
             return
         for account in accounts:
             turn.join(account)
+
+
+def note_route(request: Request, path: str) -> None:
+    """Note the template that a request matched, without its trailing slash, for the metrics."""
+    request.state.route = path.rstrip("/") or path
 
 
 async def _repeat_read(handle: Handler, request: Request) -> Response:

@@ -1,9 +1,11 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from billiard.process import current_process
 from celery import signals
 from kombu.transport import TRANSPORT_ALIASES
 
@@ -13,6 +15,7 @@ from worker.runtime.broker_errors import drop_traceback
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.interpreter import collect_less_often
+from worker.runtime.metrics import name_process, prepare_metrics
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
 
@@ -30,13 +33,21 @@ def install(app: "PublishWorkerApp") -> None:
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
     TRANSPORT_ALIASES["sentinel"] = "worker.app.transport:SentinelTransport"
     with one_clear_line():
-        check_settings(Settings())
+        settings = Settings()
+        check_settings(settings)
+        prepare_metrics(needs_directory=settings.metrics_listen is not None)
+        if settings.metrics_listen:
+            app.metrics_server.start(settings.metrics_listen)
 
     refuse_compression()
     read_unreadable_properties()
 
     def start_pool_process(**_: Any) -> None:
         collect_less_often()
+        place: int = getattr(
+            current_process(), "index", 0
+        )  # of the pool; a replacement gets it too
+        name_process(f"{os.getppid()}-{place}")
         app.forget_inherited()
 
     def start_main_process(**_: Any) -> None:

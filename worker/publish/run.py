@@ -24,6 +24,7 @@ from db.videos import facts_and_release
 from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
+from worker.publish.batch_metrics import BatchClock, record_batch, record_failed_attempt
 from worker.rules.decision import BaseUrls, apply_decision, ask_once, decide, decide_after_failure
 from worker.runtime.budget import Budget
 
@@ -118,11 +119,12 @@ def publish_batch(
 def _publish_together(
     engine: Engine, base_urls: BaseUrls, take: Claim, committed: Callable[[Recorded], None]
 ) -> list[Decision]:
-    started = time.monotonic()
+    clock = BatchClock()
     with transaction(engine) as tx:
         commands = take(tx)
         if not commands:
             return []
+        clock.note_claim()
         try:
             decisions = decide_all(tx, commands, base_urls)
             recorded = facts_and_release.write(tx, decisions)
@@ -131,9 +133,10 @@ def _publish_together(
                 raise
             # Any error, a bug in a rule included, must affect only the command that causes it.
             raise BatchFailed(commands, error) from error
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - clock.started
         if seconds > SLOW_SECONDS:
             forget_plans(tx)
+    record_batch(commands, decisions, clock)
     _log_batch(decisions, seconds)
     if recorded:
         committed(recorded)
@@ -190,12 +193,11 @@ def _decide_failed_attempt(
     """Postpone a failing command, or end it as `failed` after its last attempt."""
     recorded = None
     with transaction(engine) as tx:
-        decisions = [
-            decide_after_failure(command, describe_error(error))
-            for command in claim_these(tx, [command_id])
-        ]
+        commands = claim_these(tx, [command_id])
+        decisions = [decide_after_failure(command, describe_error(error)) for command in commands]
         if decisions:
             recorded = facts_and_release.write(tx, decisions)
+    record_failed_attempt(commands, decisions)
     if recorded:
         committed(recorded)
     for decision in decisions:
