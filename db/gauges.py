@@ -19,16 +19,12 @@ SECONDS = 0.5
 """The limit of a statement: a scrape goes without what takes longer."""
 
 _OPEN = "state IN ('scheduled', 'waiting')"
+_FAILED = "state = 'failed'"
 
 
 def _count(rows: str) -> str:
     """SQL that counts at most `most` of the rows."""
     return f"(SELECT count(*) FROM ({rows} LIMIT %(most)s) counted)"
-
-
-def _size(index: str) -> str:
-    """SQL for the estimated number of an index's entries."""
-    return f"(SELECT reltuples FROM pg_class WHERE oid = 'publisher.{index}'::regclass)"
 
 
 # The position of the last event, and for each outlet the number of events after its own position
@@ -56,30 +52,25 @@ WHERE trigger = 'canary' AND state IN ('published', 'unpublished', 'unchanged')
 ORDER BY id DESC LIMIT 1
 """
 
-# Open commands, those that are due, those of them that wait for generation or follow an attempt,
-# the failed ones, and quarantined messages. Each order is that of the index to read.
+# Open commands; among the first of them, the due and the waiting ones: what waits for generation
+# is checked again within a minute. Then failed commands, and quarantined messages. Each order is
+# that of the index to read.
 COMMANDS = f"""
 SELECT {_count(f"SELECT FROM publisher.publish_command WHERE {_OPEN} ORDER BY due_at, id")} AS open,
-       {
-    _count(
-        f"SELECT FROM publisher.publish_command WHERE {_OPEN} AND due_at <= now()"
-        " ORDER BY due_at, id"
-    )
-} AS due,
-       {
-    _count("SELECT FROM publisher.publish_command WHERE state = 'failed' ORDER BY id")
-} AS failed,
+       {_count(f"SELECT FROM publisher.publish_command WHERE {_FAILED} ORDER BY id")} AS failed,
        {_count("SELECT FROM publisher.quarantined_message ORDER BY id")} AS quarantined,
-       {_size("ix_publish_command_claim")} AS open_estimate,
-       {_size("ix_publish_command_postponed")} AS postponed_estimate,
-       postponed.commands AS postponed, postponed.waiting
+       (SELECT reltuples FROM pg_class
+        WHERE oid = 'publisher.ix_publish_command_claim'::regclass) AS estimate,
+       first.due, first.waiting
 FROM (
-    SELECT count(*) AS commands, count(*) FILTER (WHERE state = 'waiting') AS waiting
+    SELECT count(*) FILTER (WHERE due_at <= now()) AS due,
+           count(*) FILTER (WHERE state = 'waiting') AS waiting
     FROM (
-        SELECT state FROM publisher.publish_command
-        WHERE {_OPEN} AND fell_due_at IS NOT NULL ORDER BY video_id, fell_due_at LIMIT %(most)s
+        SELECT state, due_at FROM publisher.publish_command
+        WHERE {_OPEN} AND due_at <= now() + interval '2 minutes'
+        ORDER BY due_at, id LIMIT %(most)s
     ) counted
-) postponed
+) first
 """
 
 # Pending deliveries, and how long the oldest one has been due, over the enabled endpoints.
@@ -158,9 +149,7 @@ def _read_outlets(
 
 def _read_commands(tx: Connection, readings: Readings) -> None:
     row = _read_row(tx, COMMANDS)
-    if row["postponed"] == MOST:  # then most of them wait: attempts that failed are few
-        row["waiting"] = max(row["waiting"], int(row["postponed_estimate"]))
-    number = row["open"] if row["open"] < MOST else max(MOST, int(row["open_estimate"]))
+    number = row["open"] if row["open"] < MOST else max(MOST, int(row["estimate"]))
     readings.scheduled = max(number - row["waiting"], 0)
     readings.waiting = row["waiting"]
     readings.due = row["due"]

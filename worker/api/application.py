@@ -29,6 +29,7 @@ from worker.api.routes import (
     videos,
     webhooks,
 )
+from worker.api.routing import API
 from worker.api.shutdown import call_on_shutdown
 from worker.api.streaming.tail import CATCHING_UP, Tail
 from worker.api.webhook_quotas import TESTS_AT_ONCE, WebhookQuotas
@@ -92,7 +93,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     for module in (videos, generation, commands, events, punctuality, webhooks):
-        app.include_router(module.router, prefix="/api/v1")
+        app.include_router(module.router, prefix=API)
     for module in (operations, metrics, redirects):
         app.include_router(module.router)
     exception_handlers.install(app)

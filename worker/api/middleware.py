@@ -3,9 +3,11 @@
 import re
 import time
 from collections.abc import MutableMapping
+from functools import cache
 from typing import Any
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid4
@@ -70,9 +72,19 @@ def record_handled(scope: MutableMapping[str, Any], status: int, started: float)
 
 def count_request(route: str, method: str, status: int, seconds: float) -> None:
     """Count an answered request. `route` is a template: paths would be too many."""
-    metrics, known = get_metrics(), method if method in _METHODS else OTHER_METHOD
-    metrics.http_requests.labels(route, known, f"{status // 100}xx").inc()
-    metrics.http_duration.labels(route, known).observe(seconds)
+    requests, duration = _find_series(route, method if method in _METHODS else OTHER_METHOD, status)
+    requests.inc()
+    duration.observe(seconds)
+
+
+@cache
+def _find_series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Return what counts these requests: the library's own look-up costs more than the count."""
+    metrics = get_metrics()
+    return (
+        metrics.http_requests.labels(route, method, f"{status // 100}xx"),
+        metrics.http_duration.labels(route, method),
+    )
 
 
 class Cors:

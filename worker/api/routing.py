@@ -23,6 +23,9 @@ from worker.api.request_limits import check_structure, read_body
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 """Methods that only read."""
 
+API = "/api/v1"
+"""The prefix of the routers with the API's resources."""
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -97,8 +100,12 @@ class GuardedRoute(APIRoute):
 
 
 def note_route(request: Request, path: str) -> None:
-    """Note the template that a request matched, without its trailing slash, for the metrics."""
-    request.state.route = path.rstrip("/") or path
+    """Note the template that a request matched, for the metrics, without its trailing slash.
+
+    A route of a router that was included does not know the prefix.
+    """
+    is_below = request.scope["path"].startswith(API) and not path.startswith(API)
+    request.state.route = f"{API if is_below else ''}{path.rstrip('/') or path}"
 
 
 async def _repeat_read(handle: Handler, request: Request) -> Response:
