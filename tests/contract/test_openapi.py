@@ -75,6 +75,7 @@ def test_every_route_of_the_design_is_there_once(document: dict[str, Any]) -> No
         ("/asyncapi.json", "get"),
         ("/healthz", "get"),
         ("/readyz", "get"),
+        ("/metrics", "get"),
     }
 
 
