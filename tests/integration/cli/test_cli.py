@@ -23,7 +23,7 @@ from psycopg import sql
 from schemas.command import Action, CommandState
 from schemas.values.caller import Scope
 from schemas.webhook import DeliveryState
-from tests.conftest import libpq, named
+from tests.support.clones import libpq, named
 from tests.support.command_line import Done, Run
 from tests.support.forked import Forked
 from tests.support.pipeline import BASE_URL, Pipeline
