@@ -141,7 +141,7 @@ def fill(pipeline: Pipeline) -> None:
     with transaction(pipeline.engine) as tx:
         lift_limits(tx)
         tx.execute(UNRECORDED)
-        tx.execute(FILL)
+        tx.execute(FILL)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def make_videos(pipeline: Pipeline, count: int) -> list[int]:
