@@ -72,9 +72,8 @@ def test_the_development_key_is_for_its_owner_only(running_up: Up) -> None:
     assert key.stat().st_mode & 0o777 == 0o600
 
 
-def test_two_at_the_same_time(up: StartUp) -> None:
-    one, other = up(data="one"), up(data="other")
-    clients = [one.wait_until_ready(), other.wait_until_ready()]
+def test_two_at_the_same_time(up: StartUp, running_up: Up) -> None:
+    clients = [one.wait_until_ready() for one in (running_up, up())]
     assert clients[0].base_url != clients[1].base_url
     assert publish(clients[0]).json()["is_draft"] is False
     assert clients[1].get(VIDEO).json()["is_draft"] is True
