@@ -21,13 +21,28 @@ MOST = 10_000
 _IN_WORKSPACE = sql.SQL("trigger <> 'canary' AND workspace_id = %(workspace_id)s")
 _ANYWHERE = sql.SQL("trigger <> 'canary'")
 
-# The database's time, the number of due commands, and the earliest due time.
-DUE = sql.SQL("""
-SELECT now(), count(*), min(since) FROM (
-    SELECT coalesce(fell_due_at, due_at) AS since FROM publisher.publish_command
-    WHERE state IN ('scheduled', 'waiting') AND due_at <= now() AND {here}
+# The first open commands, in the order of their due times: along an index, from its beginning.
+# (With a condition on due_at PostgreSQL 18 would read all of them in another one.)
+_FIRST = """(
+    SELECT id, action, video_id, workspace_id, state, due_at, fell_due_at, attempts
+    FROM publisher.publish_command
+    WHERE state IN ('scheduled', 'waiting') AND {here}
     ORDER BY due_at, id LIMIT %(most)s
-) due
+) first"""
+
+# The database's time, the number of due commands, since when the oldest is due, and how many fall
+# due in each of the next minutes. One that waits for generation is only checked at its due time.
+DUE = sql.SQL(f"""
+WITH first AS MATERIALIZED (SELECT * FROM {_FIRST}),
+minute AS (
+    SELECT floor(extract(epoch FROM due_at - now()) / 60)::int AS minute, count(*) AS commands
+    FROM first WHERE state = 'scheduled' AND due_at > now() AND due_at < now() + %(ahead)s
+    GROUP BY 1
+)
+SELECT now(), count(*) FILTER (WHERE due_at <= now()),
+       min(coalesce(fell_due_at, due_at)) FILTER (WHERE due_at <= now()),
+       (SELECT json_object_agg(minute, commands) FROM minute)
+FROM first
 """)
 
 # The number of commands that wait for generation. For each workspace, found one by one in an index,
@@ -58,29 +73,17 @@ SELECT count(*) FILTER (WHERE finished_at > now() - interval '24 hours') FROM (
 """)
 
 # The commands that fall due within a time, the earliest first, with their videos' titles; those
-# that are due already come first. The commands are found before the videos are read. One that waits
-# for generation is only checked at its due time.
-NEXT = sql.SQL("""
+# that are due already come first. The commands are found before the videos are read.
+NEXT = sql.SQL(f"""
 SELECT c.id, c.action, c.video_id, c.workspace_id, c.due_at, v.title,
        extract(epoch FROM now() - coalesce(c.fell_due_at, c.due_at))::float8 AS late_seconds,
        c.attempts
 FROM (
-    SELECT id, action, video_id, workspace_id, due_at, fell_due_at, attempts
-    FROM publisher.publish_command
-    WHERE state = 'scheduled' AND due_at < now() + %(ahead)s AND {here}
+    SELECT * FROM {_FIRST}
+    WHERE state = 'scheduled' AND due_at < now() + %(ahead)s
     ORDER BY due_at, id LIMIT %(limit)s
 ) c LEFT JOIN video v ON v.id = c.video_id
 ORDER BY c.due_at, c.id
-""")
-
-# How many commands fall due in each of the next minutes.
-BY_MINUTE = sql.SQL("""
-SELECT floor(extract(epoch FROM due_at - now()) / 60)::int AS minute, count(*) FROM (
-    SELECT due_at FROM publisher.publish_command
-    WHERE state = 'scheduled' AND due_at > now() AND due_at < now() + %(ahead)s AND {here}
-    ORDER BY due_at, id LIMIT %(most)s
-) coming
-GROUP BY 1 ORDER BY 1
 """)
 
 
@@ -109,39 +112,45 @@ class Counts:
     due: int
     due_since: datetime | None
     """Since when the oldest due command has been due. None: none is due."""
+    by_minute: dict[int, int]
+    """How many fall due in each minute from now, as far as the first `MOST` reach."""
     waiting: int
     """They wait for generation."""
     failed: int
     """They failed within 24 hours."""
 
 
-def read_counts(tx: Connection, workspace_id: int | None) -> Counts:
-    """Count what is due, waiting and failed."""
-    values = {"workspace_id": workspace_id, "most": MOST}
+def read_counts(tx: Connection, *, workspace_id: int | None, ahead: timedelta) -> Counts:
+    """Count what is due, falls due within `ahead`, waits and failed."""
+    values = {"workspace_id": workspace_id, "most": MOST, "ahead": ahead}
     with tx.pipeline():
         due = tx.execute(_place(DUE, workspace_id), values)
         waiting = tx.execute(WAITING, values)
         failed = tx.execute(_place(FAILED, workspace_id), values)
-    [(now, count, since)] = due.fetchall()
+    [(now, count, since, by_minute)] = due.fetchall()
     [(waits,)], [(fails,)] = waiting.fetchall(), failed.fetchall()
-    return Counts(now=now, due=count, due_since=since, waiting=waits, failed=fails)
+    return Counts(
+        now=now,
+        due=count,
+        due_since=since,
+        by_minute=_to_numbers(by_minute or {}),
+        waiting=waits,
+        failed=fails,
+    )
 
 
 def read_next(
     tx: Connection, *, workspace_id: int | None, ahead: timedelta, limit: int
 ) -> Sequence[DueCommand]:
     """Return the first commands that are due now or within `ahead`."""
-    values = {"workspace_id": workspace_id, "ahead": ahead, "limit": limit}
+    values = {"workspace_id": workspace_id, "ahead": ahead, "limit": limit, "most": MOST}
     with tx.cursor(row_factory=class_row(DueCommand)) as cursor:
         return cursor.execute(_place(NEXT, workspace_id), values).fetchall()
 
 
-def count_by_minute(
-    tx: Connection, *, workspace_id: int | None, ahead: timedelta
-) -> dict[int, int]:
-    """Return how many commands fall due in each minute from now; minutes without one are absent."""
-    values = {"workspace_id": workspace_id, "ahead": ahead, "most": MOST}
-    return dict(tx.execute(_place(BY_MINUTE, workspace_id), values).fetchall())
+def _to_numbers(by_minute: dict[str, int]) -> dict[int, int]:
+    """Return the counts by minute; JSON has the minutes as text."""
+    return {int(minute): commands for minute, commands in by_minute.items()}
 
 
 def _place(statement: sql.SQL, workspace_id: int | None) -> sql.Composed:

@@ -54,7 +54,6 @@ class Overview:
     """In seconds, of the last hour, rounded up by a quarter at most. None: nothing was due."""
     coming: Sequence[DueCommand]
     """The first commands that are due, or will be within `AHEAD`."""
-    by_minute: dict[int, int]
     hour: Chart
     day: Chart
     webhooks: DeliveryBacklog
@@ -63,9 +62,8 @@ class Overview:
 def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
     """Read the overview of one workspace (None: all). Raises what the database raises."""
     with transaction(engine) as tx:
-        counts = overview.read_counts(tx, workspace_id)
+        counts = overview.read_counts(tx, workspace_id=workspace_id, ahead=AHEAD)
         coming = overview.read_next(tx, workspace_id=workspace_id, ahead=AHEAD, limit=SHOWN)
-        by_minute = overview.count_by_minute(tx, workspace_id=workspace_id, ahead=AHEAD)
         minute, hour, day = (
             summary.read(tx, workspace_id=workspace_id, age=age, span=span)
             for age, span in ((MINUTE, MINUTE / 6), HOUR, DAY)
@@ -78,7 +76,6 @@ def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
         ),
         lateness_p99=find_percentile(hour, 0.99),
         coming=coming,
-        by_minute=by_minute,
         hour=to_chart(hour, counts.now, *HOUR),
         day=to_chart(day, counts.now, *DAY),
         webhooks=waiting,

@@ -46,7 +46,7 @@ def test_what_is_due_soon_is_listed_with_its_title_the_latest_first(pipeline: Pi
     found = read_overview(pipeline.engine, None)
     assert [each.title for each in found.coming] == ["Late", "Soon"]
     assert found.coming[0].late_seconds >= 0 > found.coming[1].late_seconds
-    assert found.by_minute == {5: 1}
+    assert found.counts.by_minute == {5: 1}
 
 
 def test_commands_that_wait_for_generation_and_failed_ones_are_counted(pipeline: Pipeline) -> None:

@@ -86,7 +86,7 @@ def get_health(request: Request, runtime: Runtime) -> Health:
 
 def _draw_coming(overview: Overview) -> BarChart:
     minutes = int(AHEAD.total_seconds() // 60)
-    values = [overview.by_minute.get(minute, 0) for minute in range(minutes)]
+    values = [overview.counts.by_minute.get(minute, 0) for minute in range(minutes)]
     return draw(
         "Due by minute", overview.counts.now, AHEAD / minutes, [Series("due", "calm", values)]
     )

@@ -34,7 +34,7 @@ def summarise(checks: Sequence[Check], overview: Overview) -> Sentence:
     if overview.counts.failed:
         text = f"Everything works; {overview.counts.failed:,} commands failed within a day."
         return Sentence("warn", text, "See Failures for their causes.")
-    coming = sum(overview.by_minute.values())
+    coming = sum(overview.counts.by_minute.values())
     text = f"All is well. {coming:,} commands fall due in the next 15 minutes."
     return Sentence("good", text)
 
