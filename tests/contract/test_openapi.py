@@ -58,6 +58,7 @@ def test_every_route_of_the_design_is_there_once(document: dict[str, Any]) -> No
         ("/api/v1/events", "get"),
         ("/api/v1/events/stream", "get"),
         ("/api/v1/punctuality", "get"),
+        ("/api/v1/audit-log", "get"),
         ("/api/v1/webhook-endpoints", "post"),
         ("/api/v1/webhook-endpoints", "get"),
         ("/api/v1/webhook-endpoints/{endpoint_id}", "get"),

@@ -18,6 +18,7 @@ from redis import Redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError
 
+from db import api_keys
 from db.errors import DATABASE_ERRORS
 from db.migrate import migrate
 from db.revision import is_migrated
@@ -33,7 +34,13 @@ from tests.support.api import serving
 from tests.support.pipeline import Pipeline
 from worker.generation.apply import apply_reports
 from worker.local.engines import Engines
-from worker.operations.api_keys import create_key, identify, revoke_key
+from worker.operations.api_keys import (
+    KeyRightsMissing,
+    create_key,
+    identify,
+    list_keys,
+    revoke_key,
+)
 from worker.operations.health import examine
 from worker.operations.retention import prune
 from worker.runtime.settings import Settings
@@ -297,6 +304,9 @@ def test_a_value_that_a_column_refuses_fails_only_its_command(adopted: Adopted) 
         "INSERT INTO publisher.api_key SELECT * FROM publisher.api_key",
         "UPDATE publisher.api_key SET scope = 'admin', workspace_id = NULL",
         "DELETE FROM publisher.api_key",
+        "UPDATE publisher.audit_entry SET outcome = 'ok'",
+        "DELETE FROM publisher.audit_entry",
+        "ALTER TABLE publisher.audit_entry DISABLE TRIGGER ALL",
     ],
 )
 def test_the_role_may_do_nothing_else(adopted: Adopted, statement: str) -> None:
@@ -341,11 +351,30 @@ def test_keys_are_created_and_revoked_by_the_owner_alone(adopted: Adopted) -> No
     secret = create_key(adopted.owner, name="ci", scope=Scope.PUBLISH, workspace_id=1)
     caller = identify(adopted.pipeline.engine, secret)
     assert caller is not None
-    with pytest.raises(InsufficientPrivilege):
+    with pytest.raises(KeyRightsMissing, match=r"GRANT INSERT.*publish_worker"):
         create_key(adopted.pipeline.engine, name="ci", scope=Scope.ADMIN, workspace_id=None)
-    with pytest.raises(InsufficientPrivilege):
+    with pytest.raises(KeyRightsMissing, match="publish-worker keys"):
         revoke_key(adopted.pipeline.engine, caller.key_id)
     assert revoke_key(adopted.owner, caller.key_id)
+
+
+def test_the_worker_creates_and_revokes_keys_with_the_optional_grant(adopted: Adopted) -> None:
+    adopted.run("keys", "publish_migrate")
+    worker = adopted.pipeline.engine
+    caller = identify(worker, create_key(worker, name="ci", scope=Scope.READ, workspace_id=1))
+    assert caller is not None
+    assert revoke_key(worker, caller.key_id)
+    with pytest.raises(InsufficientPrivilege):
+        adopted.pipeline.execute("UPDATE publisher.api_key SET scope = 'admin'")
+
+
+def test_the_worker_records_the_last_use_of_keys(adopted: Adopted) -> None:
+    secret = create_key(adopted.owner, name="ci", scope=Scope.READ, workspace_id=1)
+    caller = identify(adopted.owner, secret)
+    assert caller is not None
+    with transaction(adopted.pipeline.engine) as tx:
+        api_keys.note_use(tx, {caller.key_id: 0.0})
+    assert list_keys(adopted.owner)[0].last_used_at is not None
 
 
 def test_the_api_and_the_webhooks_need_no_further_right(adopted: Adopted, redis_url: str) -> None:
