@@ -40,6 +40,10 @@ class NotMigrated(Exception):
     """The tables are missing or have another version. Run `publish-worker migrate`."""
 
 
+class WrongPlatformSchema(Exception):
+    """`PLATFORM_SCHEMA` names a schema without the platform's tables. The text names it."""
+
+
 def describe_error(error: BaseException) -> str:
     """Name an error, and say what it says, for people who may not see rows: in events and answers.
 

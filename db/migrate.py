@@ -7,6 +7,7 @@ migrations. tests/integration/db/test_migrate.py shows that both ways lead to th
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -15,6 +16,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, MetaData, text
 
 from db.errors import OtherVersion
+from db.platform_schema import check_platform_schema
 from db.session import no_limits
 from db.tables.platform import Platform
 from db.tables.publisher import COUNTER, SCHEMA, Publisher
@@ -28,7 +30,8 @@ LOCK = 7_305_112_026
 def migrate(engine: Engine, *, with_platform: bool = False) -> None:
     """Create or upgrade our schema, and the platform's tables too if asked for.
 
-    Raises OtherVersion, with nothing changed, if this code does not know the schema's revision.
+    With nothing changed, raises OtherVersion if this code does not know the schema's revision, and
+    WrongPlatformSchema rather than make a second table `video`.
     """
     with engine.begin() as connection, no_limits(connection), _unknown_revision_explained():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
@@ -38,7 +41,15 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
         ours = (COUNTER, NO_STATES, VIDEO_CHANGED, NOTIFY_DUE, ON_WAIT_ENDED, *AUDIT)
         _migrate(connection, "publisher", Publisher.metadata, *ours)
         if with_platform:
+            _refuse_second_platform(connection)
             _migrate(connection, "platform", Platform.metadata, ON_VIDEO_CHANGED)
+
+
+def _refuse_second_platform(connection: Connection) -> None:
+    """Raise WrongPlatformSchema if the tables would be made beside those of another schema."""
+    if not _has_branch(connection, "platform"):
+        session: Any = connection.connection.driver_connection
+        check_platform_schema(session)
 
 
 def configuration(connection: Connection) -> Config:
@@ -62,13 +73,17 @@ def _unknown_revision_explained() -> Generator[None]:
 
 def _migrate(connection: Connection, branch: str, tables: MetaData, *statements: str) -> None:
     """Upgrade one branch; if the database has nothing of it, create the tables and the rest."""
-    if any(head.startswith(branch) for head in _read_heads(connection)):
+    if _has_branch(connection, branch):
         command.upgrade(configuration(connection), f"{branch}@head")
         return
     tables.create_all(connection, checkfirst=False)
     for statement in statements:
         connection.execute(text(statement))
     command.stamp(configuration(connection), f"{branch}@head")
+
+
+def _has_branch(connection: Connection, branch: str) -> bool:
+    return any(head.startswith(branch) for head in _read_heads(connection))
 
 
 def _read_heads(connection: Connection) -> tuple[str, ...]:

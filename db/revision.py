@@ -7,19 +7,13 @@ the tables. Beat does not: it only wakes the others.
 from psycopg.errors import UndefinedTable
 from sqlalchemy import Engine
 
-from db.session import Connection, transaction
+from db.session import transaction
 
 NEEDED = "publisher_0014"
 """The newest migration of our schema."""
 
 # Whether the database is at a revision.
 HAS_REVISION = "SELECT EXISTS (SELECT FROM publisher.alembic_version WHERE version_num = %(it)s)"
-
-# The first schema of the search path, the platform's, if there is none of this name.
-MISSING_SCHEMA = """
-SELECT name FROM split_part(current_setting('search_path'), ',', 1) AS name
-WHERE to_regnamespace(name) IS NULL
-"""
 
 
 def is_migrated(engine: Engine) -> bool:
@@ -29,9 +23,3 @@ def is_migrated(engine: Engine) -> bool:
             return tx.execute(HAS_REVISION, {"it": NEEDED}).fetchone() == (True,)
     except UndefinedTable:
         return False
-
-
-def find_missing_schema(tx: Connection) -> str | None:
-    """Return the name of the platform's schema if it does not exist: `public` would be used."""
-    row = tx.execute(MISSING_SCHEMA).fetchone()
-    return row[0] if row else None

@@ -17,7 +17,7 @@ _COLUMNS = "id, workspace_id, action, reason, detail, finished_at, trigger"
 # The beginning of the error's text, without what differs from one command to the next.
 _CAUSE = r"""left(regexp_replace(
     left(coalesce(detail, ''), 300),
-    '"[^"]*"|''[^'']*''|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|[0-9]+', '…', 'g'
+    '"[^"]*"|''[^'']*''|[0-9a-f]+-[0-9a-f]+-[0-9a-f-]+|[0-9]+', '…', 'g'
 ), 255)"""
 
 _MATCHES = f"""trigger <> 'canary'
@@ -41,9 +41,10 @@ WHERE workspace_id = %(workspace_id)s AND state = 'failed'
 ORDER BY workspace_id DESC, state DESC, due_at DESC, id DESC LIMIT %(candidates)s
 """
 
+_PLACE = "(candidates)"
 # Group failed commands by reason and cause, the largest group first.
 _GROUP = f"""
-WITH candidate AS MATERIALIZED ({{candidates}}),
+WITH candidate AS MATERIALIZED (candidates),
 matching AS MATERIALIZED (
     SELECT id, reason, {_CAUSE} AS cause, finished_at FROM candidate WHERE {_MATCHES}
 )
@@ -53,12 +54,12 @@ FROM matching GROUP BY reason, cause
 ORDER BY commands DESC, last_failed_at DESC, cause LIMIT 100
 """
 _COUNT = f"""
-WITH candidate AS MATERIALIZED ({{candidates}})
+WITH candidate AS MATERIALIZED (candidates)
 SELECT count(*) FILTER (WHERE {_MATCHES}), count(*) FROM candidate
 """
-GROUP, COUNT = _GROUP.format(candidates=_OF_ALL), _COUNT.format(candidates=_OF_ALL)
-GROUP_WORKSPACE = _GROUP.format(candidates=_OF_WORKSPACE)
-COUNT_WORKSPACE = _COUNT.format(candidates=_OF_WORKSPACE)
+GROUP, COUNT = _GROUP.replace(_PLACE, f"({_OF_ALL})"), _COUNT.replace(_PLACE, f"({_OF_ALL})")
+GROUP_WORKSPACE = _GROUP.replace(_PLACE, f"({_OF_WORKSPACE})")
+COUNT_WORKSPACE = _COUNT.replace(_PLACE, f"({_OF_WORKSPACE})")
 
 # Give the next failed commands that match new attempts, the oldest first, a limited number per
 # second from a given time on.

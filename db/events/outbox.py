@@ -68,6 +68,12 @@ SELECT position, (SELECT min(position) FROM publisher.outbox_event)
 FROM publisher.event_position
 """
 
+# How long ago the first event after a position was recorded, in seconds.
+AGE_AFTER = """
+SELECT extract(epoch FROM clock_timestamp() - occurred_at)::float8
+FROM publisher.outbox_event WHERE position > %(after)s ORDER BY position LIMIT 1
+"""
+
 # The first position younger than a given age, or the next position to assign. Every event before it
 # is older. Some events after it may be older too, because concurrent batches overlap.
 FIRST_YOUNG = """
@@ -205,6 +211,12 @@ def read_ends(tx: Connection) -> tuple[int, int | None]:
     """Return the last assigned position, and the oldest stored one."""
     last, oldest = tx.execute(ENDS).fetchone() or (0, None)
     return last, oldest
+
+
+def read_age_after(tx: Connection, position: int) -> float | None:
+    """Return how many seconds ago the first event after a position was recorded; None: no event."""
+    row = tx.execute(AGE_AFTER, {"after": position}).fetchone()
+    return row[0] if row else None
 
 
 def find_first_young(tx: Connection, age: timedelta) -> int:

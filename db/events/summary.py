@@ -78,8 +78,13 @@ GROUP BY 1, type, step
 ORDER BY 1
 """
 
-# Delete what is older than a chart reaches.
-PRUNE = "DELETE FROM publisher.event_summary WHERE began_at < now() - %(age)s"
+# Delete what is older than a chart reaches, a limited number of rows at a time.
+PRUNE = """
+DELETE FROM publisher.event_summary WHERE (workspace_id, began_at, type, step) IN (
+    SELECT workspace_id, began_at, type, step FROM publisher.event_summary
+    WHERE began_at < now() - %(age)s LIMIT %(limit)s
+)
+"""
 
 _TIMED = [str(each) for each in (EventType.PUBLISHED, EventType.UNPUBLISHED, EventType.REJECTED)]
 
@@ -127,6 +132,6 @@ def read(
         return cursor.execute(READ, {"workspace_id": place, "age": age, "span": span}).fetchall()
 
 
-def prune(tx: Connection) -> int:
-    """Delete old counts; return their number."""
-    return tx.execute(PRUNE, {"age": KEPT}).rowcount
+def prune(tx: Connection, *, limit: int) -> int:
+    """Delete up to `limit` old counts; return their number."""
+    return tx.execute(PRUNE, {"age": KEPT, "limit": limit}).rowcount

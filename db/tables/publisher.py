@@ -32,6 +32,7 @@ from schemas.audit import ActorKind, AuditOutcome, Door
 from schemas.command import Action, CommandState, Trigger
 from schemas.events import EventType
 from schemas.values.caller import Scope
+from schemas.values.process import ProcessRole
 from schemas.webhook import DeliveryState, EndpointState
 
 SCHEMA = "publisher"
@@ -477,3 +478,34 @@ class QuarantinedMessageRow(Publisher):
     received_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     body: Mapped[str]
     error: Mapped[str]
+
+
+class ProcessRow(Publisher):
+    """The processes that work, and what each one did last.
+
+    Unlogged: no write waits for the disk. A crash of the server empties the table, and every
+    process writes its row again within seconds.
+    """
+
+    __tablename__ = "process"
+    __table_args__ = (one_of("role", ProcessRole), {"prefixes": ["UNLOGGED"]})
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    role: Mapped[str]
+    name: Mapped[str]
+    """A worker's is Celery's node name; the others' is the role and the host."""
+    pid: Mapped[int] = mapped_column(Integer)
+    version: Mapped[str]
+    """Of publish-worker."""
+    processes: Mapped[int] = mapped_column(Integer)
+    """Of a worker's pool; 1 for the others."""
+    queues: Mapped[list[str]]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    """The last heartbeat."""
+    batch_at: Mapped[datetime | None]
+    """When it last carried out commands."""
+    relay_at: Mapped[datetime | None]
+    """When it last relayed events."""
+    delivery_at: Mapped[datetime | None]
+    """When it last got the answers of webhook endpoints."""

@@ -59,9 +59,12 @@ SELECT DISTINCT ON (near.position) near.*
 FROM moment JOIN bisection USING (nth) CROSS JOIN LATERAL (
     SELECT position, type, occurred_at, command_id, revision,
            CASE WHEN type = 'video.published' THEN data->>'custom_url' END AS custom_url
-    FROM publisher.outbox_event
-    WHERE position >= low - %(slack)s AND position <= low + %(slack)s
-      AND command_id = moment.command_id
+    FROM (
+        -- With a limit, so that each plan begins in the index.
+        SELECT * FROM publisher.outbox_event WHERE position >= low - %(slack)s
+        ORDER BY position LIMIT 2 * %(slack)s + 1
+    ) window_of_moment
+    WHERE command_id = moment.command_id
 ) near
 WHERE low = high
 ORDER BY near.position DESC

@@ -27,6 +27,7 @@ REDIS_KEYS = {
     "publish-worker:relayed": "the relay: deleted with the stream by events/redis_stream.py",
     "publish-worker:subscriber:": "worker.subscribe: of a group, or expires; see its scripts",
     "publish-worker:heartbeat": "expires",
+    "publish-worker:probe": "expires",
     "publish-worker:celery:": "Kombu",
 }
 MAY_HAVE_SQL = {

@@ -20,6 +20,7 @@ from worker.api.http_protocol import bound_connections
 from worker.api.key_cache import KeyCache
 from worker.api.middleware import Correlation, Cors, HeadAsGet
 from worker.api.prefer_wait import OutcomeWatcher
+from worker.api.process_heartbeat import report_process
 from worker.api.request_limits import HeadLimit
 from worker.api.routes import (
     audit_log,
@@ -43,6 +44,7 @@ from worker.runtime.interpreter import tuned_for_loop
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
+from worker.runtime.tracing import start_tracing, stop_tracing
 
 STATEMENT_SECONDS = 5.0
 """A caller waits for the answer, and other callers for the connection."""
@@ -73,14 +75,16 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             settings = opened.settings
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
             app.state.tail = tail
-            with call_on_shutdown(tail.stop):
-                yield
+            async with report_process(pool):
+                with call_on_shutdown(tail.stop):
+                    yield
             await tail.close()
             await app.state.outcome_watcher.stop()
             await app.state.group_commit.close()
             await app.state.keys.close()
             await pool.close()
             await to_thread.run_sync(waker.close)
+            await to_thread.run_sync(stop_tracing)
 
     app = PublishApi(
         title="publish-worker",
@@ -116,6 +120,7 @@ def _open() -> Runtime:
             settings, statement_seconds=STATEMENT_SECONDS, pool_size=CONNECTIONS, overflow=0
         )
         check_database(opened.engine)
+        start_tracing("api")
         opened.waker.wake()  # connects to the broker, so that the first caller does not wait for it
     except Exception as error:
         explained = explain(error)

@@ -22,13 +22,15 @@ from worker.api.admission import Admission, Turn
 from worker.api.auth import identify_secret
 from worker.api.enqueue_request import is_valid_key, to_origin
 from worker.api.exception_handlers import HANDLED, answer, answer_bug
-from worker.api.middleware import CORRELATION, begin, check_traceparent, log_handled
+from worker.api.middleware import CORRELATION, TRACE, begin, check_traceparent, log_handled
 from worker.api.problems import ApiProblem
 from worker.api.request_limits import check_head, check_structure, read_body
+from worker.api.request_spans import DIRECT_ROUTE, trace_request
 from worker.api.routes.videos import to_accepted_response, to_publish_request
 from worker.api.routing import AdmittedBody
 from worker.enqueue.group_commit import GroupCommit
 from worker.runtime.runtime import Runtime
+from worker.runtime.tracing import get_tracer
 
 ROUTE = "/api/v1/videos/{video_id}/publish/"
 _PATH = re.compile(r"/api/v1/videos/([0-9]{1,18})/publish/?")
@@ -59,6 +61,13 @@ class PublishApi(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, or the start and end of the server."""
+        tracer = get_tracer()
+        if tracer is None or scope["type"] != "http":
+            await self._serve(scope, receive, send)
+        else:
+            await trace_request(tracer, self._serve, scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_post = scope["type"] == "http" and scope["method"] == "POST"
         path = _PATH.fullmatch(scope["path"]) if is_post else None
         headers = _read_headers(scope["headers"]) if path else None
@@ -77,6 +86,7 @@ class PublishApi(FastAPI):
                 return
         finally:
             turn.leave()
+        scope["state"][DIRECT_ROUTE] = ROUTE
         response.raw_headers.append((CORRELATION.encode(), correlation_id.encode()))
         try:
             await response(scope, receive, send)
@@ -128,7 +138,7 @@ async def _accept(
         caller,
         headers.get("idempotency-key"),
         request.state.correlation_id,
-        check_traceparent(headers.get("traceparent")),
+        request.scope["state"].get(TRACE) or check_traceparent(headers.get("traceparent")),
     )
     accepted = await group_commit.accept([publish_request], origin)
     more = {"Idempotency-Replayed": "true"} if accepted.replayed else {}

@@ -15,8 +15,10 @@ from worker.api.problems import shorten
 CORRELATION = "x-correlation-id"
 EXPOSED = ["ETag", "Location", "Preference-Applied", "Retry-After", "X-Correlation-Id"]
 """Headers of answers that a page of another origin may read."""
-_PROBES = ("/healthz", "/readyz")
+PROBES = ("/healthz", "/readyz")
 """Requested every few seconds, so they are logged at level debug."""
+TRACE = "traceparent"
+"""In a request's state: the trace context of its span, if traces are on."""
 _VALID_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
@@ -31,6 +33,15 @@ def correlation_id(scope: MutableMapping[str, Any]) -> str:
 
 
 def traceparent(scope: MutableMapping[str, Any]) -> str | None:
+    """The W3C trace context for what the request causes: of its span if traces are on.
+
+    Otherwise the caller's; None if it sent none, or an invalid one.
+    """
+    own: str | None = scope["state"].get(TRACE)
+    return own or read_traceparent(scope)
+
+
+def read_traceparent(scope: MutableMapping[str, Any]) -> str | None:
     """The caller's W3C trace context; None if it sent none, or an invalid one."""
     return check_traceparent(_header(scope, "traceparent"))
 
@@ -51,7 +62,7 @@ def begin(scope: MutableMapping[str, Any], given: str | None) -> str:
 
 def log_handled(scope: MutableMapping[str, Any], status: int, started: float) -> None:
     """Log a request that was answered; it began at `started` by `time.perf_counter()`."""
-    write = log.debug if scope["path"].startswith(_PROBES) else log.info
+    write = log.debug if scope["path"].startswith(PROBES) else log.info
     write(
         "request.handled",
         method=scope["method"],

@@ -14,11 +14,13 @@ from typing import Any
 from celery.beat import Scheduler as CeleryScheduler
 from celery.beat import SchedulingError
 
+from schemas.values.process import ProcessRole
 from worker.app import app
 from worker.app.consumer import connect_quickly
 from worker.app.due_times import DueTimes
 from worker.app.report_listener import ReportListener
 from worker.app.transport import Channel
+from worker.operations.processes import Identity, ProcessHeartbeat
 from worker.runtime.broker_errors import BROKER_ERRORS, BrokerOutage
 from worker.runtime.wake_ups import CANARY, REPORTS, WAKE_UPS
 
@@ -36,7 +38,7 @@ class Scheduler(CeleryScheduler):
         """The log of the broker's outages."""
         return BrokerOutage()
 
-    # The two threads start with the first tick: beat also makes schedulers that never tick.
+    # The threads start with the first tick: beat also makes schedulers that never tick.
     @cached_property
     def due_times(self) -> DueTimes:
         """The coming due times."""
@@ -52,6 +54,14 @@ class Scheduler(CeleryScheduler):
         report_listener.start()
         return report_listener
 
+    @cached_property
+    def process_heartbeat(self) -> ProcessHeartbeat:
+        """What shows that beat runs."""
+        identity = Identity.of_host(ProcessRole.BEAT)
+        process_heartbeat = ProcessHeartbeat(app.runtime.engine, identity, identity.describe)
+        process_heartbeat.start()
+        return process_heartbeat
+
     def setup_schedule(self) -> None:
         """Take the sweeps from celeryconfig; the first canary is due at once, for health."""
         super().setup_schedule()
@@ -60,13 +70,13 @@ class Scheduler(CeleryScheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Send the sweeps that are due, then wake Celery for what falls due before the next one."""
         until: float = time.monotonic() + super().tick(*args, **kwargs)
-        due_times, _ = self.due_times, self.report_listener
+        due_times, _, _ = self.due_times, self.report_listener, self.process_heartbeat
         due_times.wake_until(until, app.runtime.waker.wake)
         return 0.0
 
     def close(self) -> None:
-        """Stop the threads; runs in a signal handler, so it waits for nothing."""
-        for name in ("due_times", "report_listener"):
+        """Stop the threads; runs in a signal handler, so it waits for two seconds at most."""
+        for name in ("due_times", "report_listener", "process_heartbeat"):
             if name in self.__dict__:
                 self.__dict__[name].stop()
         super().close()

@@ -1,6 +1,7 @@
 """The class of our Celery app: it has the runtime, the outlets and the courier that tasks use."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from kombu.utils.objects import cached_property  # locked: a pool of threads opens a part once
@@ -10,6 +11,7 @@ from worker.app import signals
 from worker.events.outlet import Outlet
 from worker.events.outlets import build_outlets
 from worker.operations.health import Heartbeat
+from worker.operations.processes import Activity, Work
 from worker.runtime.producer import BrokerApp
 from worker.runtime.runtime import Runtime
 from worker.webhooks.courier import Courier, CourierOptions
@@ -46,6 +48,11 @@ class PublishWorkerApp(BrokerApp):
         return Heartbeat(self.runtime.waker)
 
     @cached_property
+    def activity(self) -> Activity:
+        """What this worker did last, shared by its processes."""
+        return Activity()
+
+    @cached_property
     def next_claim(self) -> NextClaim:
         """Where this process's next claim begins."""
         return NextClaim()
@@ -57,7 +64,9 @@ class PublishWorkerApp(BrokerApp):
         return Courier(
             self.runtime.engine,
             CourierOptions(
-                base_url=settings.public_base_url, allow_private=settings.webhooks_allow_private
+                base_url=settings.public_base_url,
+                allow_private=settings.webhooks_allow_private,
+                on_results=partial(self.activity.note, Work.DELIVERY),
             ),
         )
 

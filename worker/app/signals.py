@@ -1,13 +1,18 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import signals
+from celery.concurrency.thread import TaskPool as ThreadPool
 from kombu.transport import TRANSPORT_ALIASES
 
+from db.processes import ProcessState
+from schemas.values.process import ProcessRole
 from worker.app.messages import read_unreadable_properties, refuse_compression
+from worker.operations.processes import Identity, ProcessHeartbeat, describe_worker
 from worker.runtime import logs
 from worker.runtime.broker_errors import drop_traceback
 from worker.runtime.database import open_engine
@@ -15,6 +20,7 @@ from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.interpreter import collect_less_often
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
+from worker.runtime.tracing import start_tracing, stop_tracing
 
 if TYPE_CHECKING:
     from worker.app.celery_app import PublishWorkerApp
@@ -32,18 +38,37 @@ def install(app: "PublishWorkerApp") -> None:
     with one_clear_line():
         check_settings(Settings())
 
+    _ = app.activity  # made before the fork of the pool, which shares it
     refuse_compression()
     read_unreadable_properties()
 
     def start_pool_process(**_: Any) -> None:
         collect_less_often()
         app.forget_inherited()
+        start_tracing("worker")
 
-    def start_main_process(**_: Any) -> None:
+    def start_main_process(sender: Any = None, **_: Any) -> None:
         collect_less_often()
+        if isinstance(getattr(sender, "pool", None), ThreadPool):  # its tasks run in this process
+            start_tracing("worker")
+
+    heartbeats: list[ProcessHeartbeat] = []
+
+    def start_heartbeat(sender: Any, **_: Any) -> None:
+        if not heartbeats:  # the signal comes again after each loss of the broker
+            heartbeats.append(open_worker_heartbeat(app, sender))
+            heartbeats[0].start()
+
+    def end_heartbeat(**_: Any) -> None:
+        for heartbeat in heartbeats:
+            heartbeat.stop()
 
     def end_pool_process(**_: Any) -> None:
         app.close_courier()
+        stop_tracing()
+
+    def end_main_process(**_: Any) -> None:
+        stop_tracing()
 
     def connect_to(signal: Any, receiver: Any) -> None:
         signal.connect(receiver, weak=False, dispatch_uid=receiver.__qualname__)
@@ -52,9 +77,34 @@ def install(app: "PublishWorkerApp") -> None:
     connect_to(signals.setup_logging, configure_logs)
     connect_to(signals.task_prerun, bind_task)
     connect_to(signals.worker_ready, start_main_process)
+    connect_to(signals.worker_ready, start_heartbeat)
+    connect_to(signals.worker_shutdown, end_heartbeat)
     connect_to(signals.beat_init, start_main_process)
     connect_to(signals.worker_process_init, start_pool_process)
     connect_to(signals.worker_process_shutdown, end_pool_process)
+    connect_to(signals.worker_shutdown, end_main_process)
+
+
+def open_worker_heartbeat(app: "PublishWorkerApp", consumer: Any) -> ProcessHeartbeat:
+    """Return the heartbeat of this worker, with a connection of its own.
+
+    A pool process that is forked later must not share a lock with its thread.
+    """
+    identity = Identity(role=ProcessRole.WORKER, name=consumer.hostname)
+
+    def describe() -> ProcessState:
+        queues = sorted(consumer.app.amqp.queues.consume_from)
+        return describe_worker(identity, app.activity, queues, count_processes(consumer.pool))
+
+    engine = open_engine(Settings(), pool_size=1, overflow=0)
+    return ProcessHeartbeat(engine, identity, describe, owns_engine=True)
+
+
+def count_processes(pool: Any) -> int:
+    """Return how many processes a pool has; 0 once it has stopped."""
+    with suppress(AttributeError):  # then Celery's pool has none to ask
+        return pool.num_processes
+    return 0
 
 
 def check_before_start(**_: Any) -> None:

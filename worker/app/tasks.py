@@ -17,6 +17,7 @@ from worker.events.outlets import relay_all
 from worker.events.summary import summarise
 from worker.generation import stream
 from worker.operations import canary, retention
+from worker.operations.processes import Work
 from worker.publish import run
 from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.wake_ups import (
@@ -40,7 +41,7 @@ def run_due() -> None:
     runtime = app.runtime
     runtime.waker.note_arrival()
     app.heartbeat.leave()
-    run.run_due(
+    ended = run.run_due(
         runtime.engine,
         base_url=runtime.settings.public_base_url,
         media_base_url=runtime.settings.media_base_url,
@@ -48,10 +49,14 @@ def run_due() -> None:
         committed=_after_batch,
         start=app.next_claim,
     )
+    if ended:
+        app.activity.note(Work.BATCH)  # also of commands without an event
 
 
 def _after_batch(recorded: Recorded | None) -> None:
-    relayed = relay_all(app.outlets, recorded)
+    if recorded:
+        app.activity.note(Work.BATCH)
+    relayed = _relay(recorded)
     runtime = app.runtime
     if recorded.has_endpoints if recorded else relayed:
         runtime.waker.wake(FAN_OUT)
@@ -61,7 +66,14 @@ def _after_batch(recorded: Recorded | None) -> None:
 @app.task(shared=False, name=RELAY.task)
 def relay_events() -> None:
     """Relay the events that are not at every outlet yet."""
-    relay_all(app.outlets)
+    _relay()
+
+
+def _relay(recorded: Recorded | None = None) -> int:
+    relayed = relay_all(app.outlets, recorded)
+    if relayed:
+        app.activity.note(Work.RELAY)
+    return relayed
 
 
 @app.task(shared=False, name=SUMMARISE.task)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from db.platform_schema import read_platform_schema
 from db.session import transaction
 from worker.cli import audit, commands, enqueue, events, keys, punctuality, status, webhooks
 from worker.cli.connect import open_database
@@ -127,6 +128,10 @@ def migrate(
         if sample:
             with transaction(engine) as tx:
                 load_sample(tx)
+        with transaction(engine) as tx:
+            schema = read_platform_schema(tx)
+        if schema.fault:
+            print_note(f"{schema.fault} {schema.remedy}")
     print_note("The database is up to date.")
 
 

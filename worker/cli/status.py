@@ -5,6 +5,7 @@ from dataclasses import asdict
 import typer
 from rich.text import Text
 
+from db.processes import SeenProcess
 from worker.cli.connect import open_unchecked
 from worker.cli.options import AsJson
 from worker.cli.output import console, print_json, print_table, to_text
@@ -44,10 +45,12 @@ def status(*, as_json: AsJson = False) -> None:
 def _print(found: Status) -> None:
     for check in found.checks:
         mark = ("✓ ", "green") if check.ok else ("✗ ", "red")
-        line = Text.assemble(
-            mark, (f"{check.name:<9} ", "bold"), to_printable(check.error or check.detail)
-        )
-        console().print(line)
+        name = (f"{check.name:<9} ", "bold")
+        console().print(Text.assemble(mark, name, to_printable(check.detail)))
+        if check.remedy:
+            console().print(Text(f"  {'':<9} → {to_printable(check.remedy)}"))
+    print_line()
+    _print_processes(found.processes)
     print_line()
     print_table(
         ["state", "commands"],
@@ -64,6 +67,26 @@ def _print(found: Status) -> None:
     print_line(f"last position        {_to_text(found.position)}")
     print_line(f"on the stream        {_to_text(found.stream_position)}")
     print_line(f"quarantined messages {_to_text(found.quarantined_messages)}")
+
+
+def _print_processes(processes: list[SeenProcess] | None) -> None:
+    headings = ["process", "role", "version", "pid", "processes", "queues", "since", "last seen"]
+    rows = [
+        [
+            each.name,
+            each.role,
+            each.version,
+            str(each.pid),
+            str(each.processes),
+            ", ".join(each.queues),
+            to_text(each.started_at),
+            f"{each.seen_seconds:.0f} s ago{'' if each.is_alive else ': gone'}",
+            "" if each.batch_seconds is None else f"{each.batch_seconds:.1f} s ago",
+        ]
+        for each in processes or ()
+    ]
+    nothing = ["none" if processes is not None else UNKNOWN, *[""] * len(headings)]
+    print_table([*headings, "last batch"], rows or [nothing])
 
 
 def _to_text(value: int | None) -> str:

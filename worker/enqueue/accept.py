@@ -22,6 +22,7 @@ from worker.enqueue.known import read_known
 from worker.enqueue.new_commands import PlannedCommand, to_claimed_command, to_new_command
 from worker.enqueue.origin import Origin
 from worker.enqueue.refusals import EnqueueRefused, KeyReused
+from worker.enqueue.spans import end_span, submit
 from worker.enqueue.submission import Accepted, Submission
 from worker.rules.command_events import build_scheduled_event
 from worker.runtime.wake_ups import Waker
@@ -47,9 +48,14 @@ def enqueue(
     (worker.enqueue.refusals), and what the database raises when it is unreachable; then nothing was
     written.
     """
-    submission = Submission(requests=requests, origin=origin)
-    with transaction(engine) as tx:
-        [outcome] = accept_group(tx, [submission])
+    submission = submit(requests, origin)
+    try:
+        with transaction(engine) as tx:
+            [outcome] = accept_group(tx, [submission])
+    except BaseException as error:
+        end_span(submission, error)
+        raise
+    end_span(submission, outcome)
     if isinstance(outcome, EnqueueRefused):
         raise outcome
     if not outcome.replayed:

@@ -21,6 +21,7 @@ from db.loop_sessions import LoopPool
 from schemas.command import PublishRequest
 from worker.enqueue.accept import Outcome, accept_again, accept_group, log_accepted
 from worker.enqueue.origin import Origin
+from worker.enqueue.spans import end_span, submit
 from worker.enqueue.submission import Accepted, Submission
 
 MAX_COMMANDS = 1_000
@@ -74,11 +75,11 @@ class GroupCommit:
         If the caller is cancelled before its group begins, nothing is accepted. Raises what
         `worker.enqueue.accept.enqueue` raises.
         """
-        submission = Submission(requests=requests, origin=origin)
+        submission = submit(requests, origin)
         lane = self._waits_for_locks if submission.may_wait else self._plain
         outcome: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         lane.add(_Waiting(submission=submission, outcome=outcome))
-        return await outcome
+        return await (outcome if submission.span is None else _end_with(submission, outcome))
 
     async def close(self) -> None:
         """Wait until each submission has its outcome."""
@@ -205,6 +206,17 @@ def _choose_fairly(waiting: Sequence[_Waiting]) -> set[_Waiting]:
             break
         chosen.add(each)
     return chosen
+
+
+async def _end_with(submission: Submission, outcome: asyncio.Future[Accepted]) -> Accepted:
+    """Wait for the outcome, and end the submission's span with it."""
+    try:
+        accepted = await outcome
+    except BaseException as error:
+        end_span(submission, error)
+        raise
+    end_span(submission, accepted)
+    return accepted
 
 
 def _answer_all(group: Sequence[_Waiting], error: Exception) -> None:

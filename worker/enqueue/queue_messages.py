@@ -17,6 +17,7 @@ from worker.enqueue.accept import Outcome, accept_group, enqueue, log_accepted
 from worker.enqueue.known import LOCK_SECONDS
 from worker.enqueue.origin import Origin
 from worker.enqueue.refusals import EnqueueRefused
+from worker.enqueue.spans import end_spans, submit
 from worker.enqueue.submission import Accepted, Submission
 from worker.runtime.budget import Budget
 from worker.runtime.quarantine import quarantine
@@ -94,12 +95,16 @@ class MessageDoor:
             self.accept(messages[0])
             return []
         submissions, results = _parse(messages)
+        submissions = {
+            index: submit(each.requests, each.origin) for index, each in submissions.items()
+        }
         lost: Exception | None = None
         for indexes in _split(submissions):
             group = [submissions[index] for index in indexes]
             outcomes = [lost] * len(group) if lost else self._accept_group(group)
             results.update(zip(indexes, outcomes, strict=True))
             lost = lost or _find_lost_session(outcomes)
+        end_spans(submissions.values(), [results[index] for index in submissions])
         budget = Budget(SINGLE_SECONDS)
         return [
             index

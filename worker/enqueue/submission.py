@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from db.commands.idempotency import FirstRequest, Key
@@ -12,6 +13,9 @@ from db.commands.inbox import StoredCommand
 from schemas.command import PublishRequest
 from worker.enqueue.new_commands import PlannedCommand, plan_commands
 from worker.enqueue.origin import Origin
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _TIMES = frozenset({"publish_at", "publish_at_local", "unpublish_at", "unpublish_at_local"})
 
@@ -32,6 +36,8 @@ class Submission:
     requests: Sequence[PublishRequest]
     """At least one; one with `unpublish_at` becomes two commands, publish and unpublish."""
     origin: Origin
+    span: "Span | None" = None
+    """None: traces are off, or the submission is not traced."""
 
     @cached_property
     def planned(self) -> list[PlannedCommand]:

@@ -18,11 +18,14 @@ from db.events.outbox import Recorded, RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
+from worker.events.spans import record_sent, start_clock
 from worker.runtime.broker_url import read_amqp_url
 from worker.runtime.outage import Outage
 
 EXCHANGE = Exchange("video.events", type="topic", durable=True)
 CONTENT_TYPE = "application/cloudevents+json"
+SYSTEM = "rabbitmq"
+"""The broker's name in spans."""
 PERSISTENT = 2
 CONNECT_SECONDS = 1.0
 CONFIRM_SECONDS = 10.0
@@ -108,7 +111,9 @@ class AmqpOutlet:
                 return count
             if events[0].position != position + 1:
                 raise AmqpGap
+            started = start_clock()
             self._send_confirmed(events)
+            record_sent(events, SYSTEM, started)
             with transaction(self._engine) as tx:
                 reached = events[-1].position
                 if not outlet.move(tx, self.name, position=position, to=reached):

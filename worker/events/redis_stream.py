@@ -21,6 +21,7 @@ from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
 from worker.events.foreign_entries import RELAYED, STREAM, remove_foreign_entries
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
+from worker.events.spans import record_sent, start_clock
 from worker.events.stream_entries import FIELD
 from worker.runtime.outage import Outage
 from worker.runtime.redis_errors import to_text
@@ -79,6 +80,9 @@ end
 redis.call('SET', KEYS[2], ARGV[#ARGV - 1])
 return 1
 """
+
+SYSTEM = "redis"
+"""The broker's name in spans."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -156,6 +160,7 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
         events = _drop_last_appended(end, events)
         if not events:
             return count
+        started = start_clock()
         arguments: list[str | int] = [end.position, int(is_confirmed)]
         for event in events:
             arguments += (event.position, to_cloud_event(event, base_url))
@@ -165,6 +170,7 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
             continue
         if reached < events[-1].position:
             raise StreamGap
+        record_sent(events, SYSTEM, started)
         count += len(events)
         if len(events) < BATCH:
             return count
@@ -177,11 +183,15 @@ def append_next(redis: Redis, recorded: Recorded, base_url: str) -> bool:
     """
     if recorded.previous_id is None:
         return False
+    started = start_clock()
     arguments: list[str | int] = [recorded.events[0].position, recorded.previous_id]
     for event in recorded.events:
         arguments += (event.position, to_cloud_event(event, base_url))
     append = redis.register_script(APPEND_NEXT)
-    return bool(append(keys=[STREAM, RELAYED], args=arguments))
+    is_appended = bool(append(keys=[STREAM, RELAYED], args=arguments))
+    if is_appended:
+        record_sent(recorded.events, SYSTEM, started)
+    return is_appended
 
 
 def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,6 +28,7 @@ from worker.local.children import Child, children, interruptible, listen, on_end
 from worker.local.engines import engines, find_data_dir
 from worker.local.guard import Guard, start_guard
 from worker.operations.api_keys import create_key, identify
+from worker.operations.console_sessions import create_sign_in_code
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import make_console, to_printable
@@ -37,10 +38,12 @@ from worker.runtime.startup import check_settings
 KEY_FILE = "development-key"
 COLOURS = {"api": "cyan", "worker": "green", "beat": "magenta"}
 CHECK_SECONDS = 0.2
+SIGN_IN_AGE = timedelta(hours=1)
 
 USAGE = """
 Everything runs. Ctrl-C ends it{data}.
 
+  Console  {console}
   API      {base_url}/api/v1, described at {base_url}/docs
 {key}
   Publish a video:
@@ -54,6 +57,9 @@ Everything runs. Ctrl-C ends it{data}.
   Python programs and production processes need two settings; in another terminal:
     export DATABASE_URL={database_url} REDIS_URL={redis_url}
 """
+
+CONSOLE = """{base_url}/console/sign-in#{code}
+           (signs in once, within an hour; later with the key)"""
 
 SAMPLES = "    (in the sample, 7 is ready, 35 in generation, 36 failed, 43 published)\n"
 
@@ -80,7 +86,7 @@ def up(*, with_platform: bool | None = None, sample: bool | None = None) -> int:
             sample=sample,
         )
         key = _development_key(engine, home) if home else None
-        return _run(settings, home, key, guard, console)
+        return _run(engine, settings, home, key, guard, console)
     return 0
 
 
@@ -127,7 +133,12 @@ def _development_key(engine: Engine, home: Path) -> str:
 
 
 def _run(
-    settings: UpSettings, home: Path | None, key: str | None, guard: Guard, console: Console
+    engine: Engine,
+    settings: UpSettings,
+    home: Path | None,
+    key: str | None,
+    guard: Guard,
+    console: Console,
 ) -> int:
     ended: SimpleQueue[Child | None] = SimpleQueue()  # a signal handler may call its `put`
     with listen(settings) as listener, _signals_into(ended):
@@ -138,7 +149,7 @@ def _run(
             for child in started:
                 _in_background(_print_lines, child, console)
                 _in_background(_report_end, child, ended)
-            _in_background(_print_usage_when_ready, settings, home, key, console)
+            _in_background(_print_usage_when_ready, engine, settings, home, key, console)
             first = ended.get()
             if first is None:
                 console.print("\nEnding; work in progress is finished first …")
@@ -163,12 +174,13 @@ def _report_end(child: Child, ended: SimpleQueue[Child | None]) -> None:
 
 
 def _print_usage_when_ready(
-    settings: UpSettings, home: Path | None, key: str | None, console: Console
+    engine: Engine, settings: UpSettings, home: Path | None, key: str | None, console: Console
 ) -> None:
     pause = threading.Event()
     while not _is_ready(settings):
         pause.wait(CHECK_SECONDS)
-    console.print(_usage(settings, home, key), markup=False, soft_wrap=True)
+    code = create_sign_in_code(engine, key, SIGN_IN_AGE) if key else None
+    console.print(_usage(settings, home, key, code), markup=False, soft_wrap=True)
 
 
 def _is_ready(settings: UpSettings) -> bool:
@@ -184,11 +196,14 @@ def _is_ready(settings: UpSettings) -> bool:
         connection.close()
 
 
-def _usage(settings: UpSettings, home: Path | None, key: str | None) -> str:
+def _usage(settings: UpSettings, home: Path | None, key: str | None, code: str | None) -> str:
     kept = f"  Key      {key}\n           (kept in {home}/{KEY_FILE})\n"
     make = "  Key      make one: publish-worker keys create --all-workspaces --scope publish\n"
     return USAGE.format(
         base_url=settings.public_base_url,
+        console=CONSOLE.format(base_url=settings.public_base_url, code=code)
+        if code
+        else f"{settings.public_base_url}/console/",
         data=f"; the data stays in {home}" if home else "",
         key=kept if key else make,
         secret=key or "$KEY",

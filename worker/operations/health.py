@@ -1,28 +1,38 @@
-"""Health: whether the whole path is alive, the worker included.
+"""Health: one list of explained checks of the whole path, the processes included.
 
 Every `publish.run_due` leaves a heartbeat in Redis, and beat sends one each second. So a fresh
 heartbeat shows that beat, the broker and a worker that consumes all work; a process that merely
-exists shows nothing. The canary shows that commands are carried out in time (canary.py).
+exists shows nothing. The canary shows that commands are carried out in time (canary.py). The rows
+of processes (processes.py) show which one is missing.
+
+`/readyz`, `publish-worker status` and the console show the same checks.
 """
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
+from db import processes
 from db.commands import claim
 from db.errors import DATABASE_ERRORS, describe_error, is_away
-from db.revision import find_missing_schema, is_migrated
+from db.events import outbox
+from db.processes import SeenProcess
 from db.session import transaction
-from db.videos import facts_and_release
 from worker.events.amqp import check_amqp
 from worker.events.outlet import OutletOutOfSync, OutletUnreachable
 from worker.events.redis_stream import check_stream
 from worker.operations import canary
-from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker_error
+from worker.operations.checks import Check, to_failed
+from worker.operations.database_check import check_database
+from worker.operations.process_checks import check_beat, check_queues, check_worker
+from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker
 from worker.runtime.broker_url import read_broker_url
+from worker.runtime.explanations import explain_database, explain_redis
 from worker.runtime.redis_errors import to_text
 from worker.runtime.wake_ups import Waker
 
@@ -30,25 +40,22 @@ HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
 HEARTBEAT_PAUSE_SECONDS = 0.9
 """Between two of one process: less than between two sweeps."""
+PROBE = "publish-worker:probe"
+PROBE_MS = 1_000
 QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
 """A broker that accepts connections and does not answer counts as dead."""
-STALE_SECONDS = 10.0
-"""Beat sweeps each second, and a batch takes less: after ten seconds something is wrong."""
 LATE_SECONDS = 30.0
-"""A command that was due for so long and is not claimed: more become due than are carried out."""
+"""A command that was due for so long and is not claimed: more become due than are carried out. And
+an event that was recorded so long ago and is not on the stream: the relay stands still."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """One part of the path: whether it works, and what was seen."""
+class Health:
+    """Every check, and every process that is alive or went within the last hour."""
 
-    name: str
-    ok: bool
-    detail: str
-    error: str | None = None
-    """What the part answered, for the operator alone."""
-    is_away: bool = False
-    """Whether it is unreachable, so that nothing else asks it."""
+    checks: list[Check]
+    processes: list[SeenProcess] | None
+    """None: the database cannot be read."""
 
 
 class Heartbeat:
@@ -78,54 +85,79 @@ def examine(
     *,
     amqp_url: str | None = None,
 ) -> list[Check]:
+    """Return the checks of `read_health` alone."""
+    return read_health(engine, redis, broker_url, canary_video_id, amqp_url=amqp_url).checks
+
+
+def read_health(
+    engine: Engine,
+    redis: Redis,
+    broker_url: str,
+    canary_video_id: int | None = None,
+    *,
+    amqp_url: str | None = None,
+) -> Health:
     """Check every part of the path; takes a few seconds at most when parts are dead.
 
-    `amqp_url`: of the outlet `amqp`, if there is one.
+    A dozen statements that read a few rows each. `amqp_url`: of the outlet `amqp`, if there is one.
     """
-    database = _check_database(engine)
-    return [
+    database = check_database(engine)
+    seen = None if database.is_away else _read_processes(engine)
+
+    def check_in_database(name: str, check: Callable[[], Check]) -> Check:
+        return _to_unknown(name) if database.is_away else _explained(name, check)
+
+    checks = [
         database,
-        _check_redis(redis),
+        _explained("redis", lambda: _check_redis(redis)),
         _check_broker(broker_url),
-        _check_worker(redis),
-        *(
-            [_to_unknown("schedule"), _to_unknown("inbox"), _to_unknown("stream")]
-            if database.is_away
-            else [
-                _check_schedule(engine, canary_video_id),
-                _check_inbox(engine),
-                _check_stream(engine, redis),
-            ]
-        ),
+        check_worker(_read_sweep_age(redis), seen),
+        check_in_database("queues", lambda: check_queues(seen)),
+        check_in_database("beat", lambda: check_beat(seen)),
+        check_in_database("schedule", lambda: _check_schedule(engine, canary_video_id)),
+        check_in_database("inbox", lambda: _check_inbox(engine)),
+        check_in_database("stream", lambda: _check_stream(engine, redis)),
         *([_check_amqp(amqp_url)] if amqp_url else []),
     ]
+    return Health(checks=checks, processes=seen)
 
 
-def _check_database(engine: Engine) -> Check:
+def _explained(name: str, check: Callable[[], Check]) -> Check:
+    """Run a check; an error of the database or Redis is its result."""
     try:
-        if not is_migrated(engine):
-            return Check(
-                name="database", ok=False, detail="Not migrated: run `publish-worker migrate`."
-            )
-        with transaction(engine) as tx:
-            claim.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
-            facts_and_release.read_facts(tx, [])
-            missing = find_missing_schema(tx)
+        return check()
+    except RedisError as error:
+        return to_failed(name, explain_redis(error), to_text(error))
     except DATABASE_ERRORS as error:
-        return _to_failed("database", error)
-    if missing:
-        detail = f"The schema {missing} does not exist: check PLATFORM_SCHEMA."
-        return Check(name="database", ok=False, detail=detail)
-    return Check(name="database", ok=True, detail="Answers, and is migrated.")
+        return to_failed(
+            name, explain_database(error), describe_error(error), is_away=is_away(error)
+        )
+
+
+def _to_unknown(name: str) -> Check:
+    detail = "Unknown: the database cannot be read."
+    return Check(name=name, ok=False, detail=detail, remedy="See the check `database`.")
+
+
+def _read_processes(engine: Engine) -> list[SeenProcess] | None:
+    with suppress(*DATABASE_ERRORS), transaction(engine) as tx:
+        return processes.read(tx)
+    return None
+
+
+def _read_sweep_age(redis: Redis) -> float | RedisError | None:
+    """Return how long ago a worker ran the last sweep; None: not in the last minute."""
+    try:
+        seen = redis.get(HEARTBEAT)
+    except RedisError as error:
+        return error
+    return None if seen is None else max(time.time() - float(seen), 0)
 
 
 def _check_redis(redis: Redis) -> Check:
-    try:
-        redis.ping()
-    except RedisError as error:
-        detail = type(error).__name__
-        return Check(name="redis", ok=False, detail=detail, error=to_text(error))
-    return Check(name="redis", ok=True, detail="Answers.")
+    """Write a key: a server that is full, read-only or refuses the user answers a ping."""
+    redis.set(PROBE, 1, px=PROBE_MS)
+    return Check(name="redis", ok=True, detail="Accepts writes.")
 
 
 def _check_broker(broker_url: str) -> Check:
@@ -133,65 +165,50 @@ def _check_broker(broker_url: str) -> Check:
         with read_broker_url(broker_url).connect(QUICK, connect_timeout=1) as broker:
             broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
     except BROKER_ERRORS as error:
-        return Check(name="broker", ok=False, detail=explain_broker_error(error))
+        return to_failed("broker", explain_broker(error), to_text(error))
     return Check(name="broker", ok=True, detail="Accepts connections.")
 
 
-def _to_failed(name: str, error: Exception) -> Check:
-    detail, text = type(error).__name__, describe_error(error)
-    return Check(name=name, ok=False, detail=detail, error=text, is_away=is_away(error))
-
-
-def _to_unknown(name: str) -> Check:
-    return Check(name=name, ok=False, detail="Unknown: the database cannot be read.")
-
-
-def _check_worker(redis: Redis) -> Check:
-    try:
-        seen = redis.get(HEARTBEAT)
-    except RedisError:
-        return Check(name="worker", ok=False, detail="Unknown: Redis does not answer.")
-    if seen is None:
-        detail = "No worker has run a sweep in the last minute: is the worker or beat down?"
-        return Check(name="worker", ok=False, detail=detail)
-    age = time.time() - float(seen)
-    if age > STALE_SECONDS:
-        detail = f"The last sweep ran {age:.0f} s ago: is the worker or beat down?"
-        return Check(name="worker", ok=False, detail=detail)
-    return Check(name="worker", ok=True, detail=f"Ran a sweep {max(age, 0):.1f} s ago.")
-
-
 def _check_schedule(engine: Engine, canary_video_id: int | None) -> Check:
-    try:
-        ok, detail = canary.check_canary(engine, canary_video_id)
-    except DATABASE_ERRORS:
-        return _to_unknown("schedule")
-    return Check(name="schedule", ok=ok, detail=detail)
+    ok, detail = canary.check_canary(engine, canary_video_id)
+    remedy = "" if ok else "See the checks `worker` and `beat`, and the workers' log."
+    return Check(name="schedule", ok=ok, detail=detail, remedy=remedy)
 
 
 def _check_inbox(engine: Engine) -> Check:
-    try:
-        with transaction(engine) as tx:
-            seconds = claim.read_lateness(tx)
-    except DATABASE_ERRORS:
-        return _to_unknown("inbox")
+    with transaction(engine) as tx:
+        seconds = claim.read_lateness(tx)
+    ok = seconds <= LATE_SECONDS
     detail = f"The oldest due command has waited for {seconds:.1f} s."
-    return Check(name="inbox", ok=seconds <= LATE_SECONDS, detail=detail)
+    remedy = "" if ok else "Start more workers (--concurrency), and look at the database's load."
+    return Check(name="inbox", ok=ok, detail=detail, remedy=remedy)
 
 
 def _check_stream(engine: Engine, redis: Redis) -> Check:
     try:
-        check_stream(engine, redis)
+        end = check_stream(engine, redis)
     except OutletOutOfSync as error:
-        return Check(name="stream", ok=False, detail=str(error))
-    except (RedisError, *DATABASE_ERRORS):
-        return Check(name="stream", ok=False, detail="Unknown: Redis or the database is down.")
-    return Check(name="stream", ok=True, detail="Fits the outbox.")
+        remedy = "Follow 'Restoring PostgreSQL' in docs/operations.md."
+        return Check(name="stream", ok=False, detail=str(error), remedy=remedy)
+    with transaction(engine) as tx:
+        waiting = outbox.read_age_after(tx, end.position)
+    if waiting is not None and waiting > LATE_SECONDS:
+        detail = f"The next event has waited for the relay for {waiting:.0f} s."
+        remedy = "See the checks `redis` and `worker`, and `relay.` in the workers' log."
+        return Check(name="stream", ok=False, detail=detail, remedy=remedy)
+    return Check(name="stream", ok=True, detail="Fits the outbox, and has its events.")
 
 
 def _check_amqp(url: str) -> Check:
+    name = "outlet amqp"
     try:
         check_amqp(url)
     except OutletUnreachable as error:
-        return Check(name="outlet amqp", ok=False, detail=str(error))
-    return Check(name="outlet amqp", ok=True, detail="Accepts events.")
+        return Check(
+            name=name,
+            ok=False,
+            detail=str(error),
+            remedy="Check AMQP_URL and the server.",
+            public="The exchange cannot be reached.",
+        )
+    return Check(name=name, ok=True, detail="Accepts events.")

@@ -8,7 +8,7 @@ import structlog
 from redis import Redis
 from sqlalchemy import Engine
 
-from db import audit_log, console_sessions
+from db import audit_log, console_sessions, processes
 from db.commands import idempotency, inbox
 from db.events import outbox, summary
 from db.session import Connection, transaction
@@ -40,6 +40,8 @@ class PruneResult:
     audit_entries: int
     console_sessions: int
     """And sign-in codes that were not used in time."""
+    processes: int
+    counts_of_events: int
 
 
 def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
@@ -61,12 +63,12 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
         deliveries=_in_steps(
             engine, lambda tx: webhook_deliveries.prune(tx, age=_outbox_age(settings), limit=LIMIT)
         ),
+        processes=_in_steps(engine, lambda tx: processes.prune(tx, limit=LIMIT)),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
         audit_entries=_in_steps(engine, lambda tx: audit_log.prune(tx, age=audit_age, limit=LIMIT)),
         console_sessions=_prune_sessions(engine),
+        counts_of_events=_in_steps(engine, lambda tx: summary.prune(tx, limit=LIMIT)),
     )
-    with transaction(engine) as tx:
-        summary.prune(tx)
     log.info("retention.pruned", **vars(pruned))
     return pruned
 

@@ -10,9 +10,11 @@ from sqlalchemy import Engine
 from db.commands import due_times, inbox
 from db.errors import DATABASE_ERRORS
 from db.events import outbox
+from db.processes import SeenProcess
 from db.session import transaction
 from worker.events.redis_stream import read_stream_end
-from worker.operations.health import Check, examine
+from worker.operations.checks import Check
+from worker.operations.health import read_health
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,8 @@ class Status:
     """A survey; a value is None where the part that knows it is unreachable."""
 
     checks: list[Check]
+    processes: list[SeenProcess] | None
+    """Those that are alive, or went within the last hour without shutting down."""
     commands: dict[str, int] | None
     """How many are in each state."""
     due: int | None
@@ -50,8 +54,11 @@ def survey(
     *,
     amqp_url: str | None = None,
 ) -> Status:
-    """Check and count everything; an unreachable part is reported, not raised."""
-    checks = examine(engine, redis, broker_url, canary_video_id, amqp_url=amqp_url)
+    """Check and count everything, which reads every command once. `read_health` checks alone.
+
+    An unreachable part is reported, not raised.
+    """
+    health = read_health(engine, redis, broker_url, canary_video_id, amqp_url=amqp_url)
     try:
         with transaction(engine) as tx:
             counts = inbox.count(tx)
@@ -64,7 +71,8 @@ def survey(
     except DATABASE_ERRORS:
         counts, next_due, has_trigger, position, quarantined = None, None, None, None, None
     return Status(
-        checks=checks,
+        checks=health.checks,
+        processes=health.processes,
         commands={each.state.value: each.count for each in counts} if counts is not None else None,
         due=sum(each.due for each in counts) if counts is not None else None,
         oldest_due_seconds=max((each.oldest_due_seconds or 0 for each in counts or ()), default=0)

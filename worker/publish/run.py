@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 from uuid import UUID
@@ -24,6 +25,7 @@ from db.videos import facts_and_release
 from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
+from worker.publish.spans import BatchSpans, trace_batch
 from worker.rules.decision import BaseUrls, apply_decision, ask_once, decide, decide_after_failure
 from worker.runtime.budget import Budget
 
@@ -118,11 +120,26 @@ def publish_batch(
 def _publish_together(
     engine: Engine, base_urls: BaseUrls, take: Claim, committed: Callable[[Recorded], None]
 ) -> list[Decision]:
+    if (spans := trace_batch()) is None:
+        return _commit_batch(engine, base_urls, take, committed, None)
+    with spans:
+        return _commit_batch(engine, base_urls, take, committed, spans)
+
+
+def _commit_batch(
+    engine: Engine,
+    base_urls: BaseUrls,
+    take: Claim,
+    committed: Callable[[Recorded], None],
+    spans: BatchSpans | None,
+) -> list[Decision]:
     started = time.monotonic()
     with transaction(engine) as tx:
         commands = take(tx)
         if not commands:
             return []
+        if spans is not None:
+            spans.open(commands)
         try:
             decisions = decide_all(tx, commands, base_urls)
             recorded = facts_and_release.write(tx, decisions)
@@ -134,6 +151,8 @@ def _publish_together(
         seconds = time.monotonic() - started
         if seconds > SLOW_SECONDS:
             forget_plans(tx)
+    if spans is not None:
+        spans.close(decisions)
     _log_batch(decisions, seconds)
     if recorded:
         committed(recorded)
@@ -189,13 +208,16 @@ def _decide_failed_attempt(
 ) -> list[Decision]:
     """Postpone a failing command, or end it as `failed` after its last attempt."""
     recorded = None
-    with transaction(engine) as tx:
-        decisions = [
-            decide_after_failure(command, describe_error(error))
-            for command in claim_these(tx, [command_id])
-        ]
+    spans = trace_batch()
+    with spans or nullcontext(), transaction(engine) as tx:
+        commands = claim_these(tx, [command_id])
+        if spans is not None:
+            spans.open(commands)
+        decisions = [decide_after_failure(each, describe_error(error)) for each in commands]
         if decisions:
             recorded = facts_and_release.write(tx, decisions)
+    if spans is not None:
+        spans.close(decisions, error)
     if recorded:
         committed(recorded)
     for decision in decisions:

@@ -15,6 +15,7 @@ from amqp.exceptions import AccessRefused, AMQPError, MessageNacked, NotAllowed
 from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
+from worker.runtime.explanations import Explanation, find_redis_remedy
 from worker.runtime.redis_errors import to_text
 
 _ANSWERS = (RedisError, AMQPError, MessageNacked, OperationalError)
@@ -35,12 +36,21 @@ _REFUSALS = (
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-def explain_broker_error(error: BaseException) -> str:
-    """Return in one line what the broker answered, or why it did not; without the password."""
+def explain_broker(error: BaseException) -> Explanation:
+    """Explain what the broker answered, or why it did not; without the password."""
     cause = error.__cause__ or error if isinstance(error, OperationalError) else error
     answer = to_text(cause).rstrip(".") or type(cause).__name__
     verb = "refuses us" if isinstance(cause, _REFUSALS) else "cannot be used"
-    return f"The broker {verb}: {answer}. Check BROKER_URL and the broker."
+    return Explanation(
+        detail=f"The broker {verb}: {answer}.",
+        remedy=find_redis_remedy(cause, "BROKER_URL") or "Check BROKER_URL and the broker.",
+        public=f"The broker {verb}.",
+    )
+
+
+def explain_broker_error(error: BaseException) -> str:
+    """Return the same in one line."""
+    return str(explain_broker(error))
 
 
 def drop_traceback(record: logging.LogRecord) -> bool:

@@ -4,33 +4,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg.errors import (
-    DuplicateObject,
-    DuplicateTable,
-    InsufficientPrivilege,
-    InvalidSchemaName,
-    LockNotAvailable,
-    ReadOnlySqlTransaction,
-    UndefinedColumn,
-    UndefinedTable,
-)
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from db.database_url import InvalidDatabaseUrl
-from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, SettingsDropped
+from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, WrongPlatformSchema
+from worker.runtime.explanations import NOT_THERE, explain_database, explain_redis
 from worker.runtime.printing import print_note
-from worker.runtime.redis_errors import to_text
 from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import Settings, SettingsError, UpSettings
-
-NOT_THERE = (UndefinedTable, UndefinedColumn, InvalidSchemaName)
-NOT_MIGRATED = (
-    "The database is not migrated. Run `publish-worker migrate` (with --with-platform where the "
-    "platform's own tables are to be made too)."
-)
-
 
 VALID = {
     "LOG_LEVEL": "use DEBUG, INFO, WARNING or ERROR",
@@ -41,9 +24,6 @@ VALID = {
     "commas without spaces, or *",
 }
 """What a setting may be, where Pydantic's own text would be a regular expression or a list."""
-
-
-READ_ONLY = "It is a standby, or read-only for now: use the primary, or try again later."
 
 
 class ExplainedError(Exception):
@@ -71,6 +51,7 @@ def explain(error: BaseException) -> str | None:
             | DatabaseUnavailable()
             | NotMigrated()
             | OtherVersion()
+            | WrongPlatformSchema()
             | RedisUnavailable()
         ):
             text = str(error)
@@ -120,54 +101,16 @@ def complain(text: str) -> None:
 
 def explain_database_error(error: Exception) -> str:
     """Return what the database answered, and what to do."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    answer = str(cause).partition("\n")[0].removeprefix("connection failed: ").rstrip(".")
-    match cause:
-        case _ if isinstance(cause, NOT_THERE):
-            return f"{NOT_MIGRATED} ({answer})"
-        case LockNotAvailable():
-            return "Another transaction holds the command for a long time. Try again."
-        case psycopg.OperationalError() if _is_of_pooler(cause, answer):
-            return (
-                f"DATABASE_URL leads through a connection pooler ({answer}). Set "
-                "DATABASE_THROUGH_POOLER=true, or connect to the server itself."
-            )
-        case psycopg.OperationalError() if "session is read-only" in answer:
-            advice = READ_ONLY
-        case psycopg.OperationalError() | psycopg.InterfaceError():
-            return f"The database cannot be reached: {answer}. Check DATABASE_URL and the server."
-        case DuplicateTable() | DuplicateObject():
-            advice = (
-                "Nothing was changed: publisher.alembic_version does not record this. Leave out "
-                "--with-platform if it is the platform's; restore that table if it was lost; "
-                "otherwise use another database."
-            )
-        case InsufficientPrivilege() if answer.startswith("must be owner"):
-            advice = "Run this as the owner."
-        case ReadOnlySqlTransaction():
-            advice = READ_ONLY
-        case InsufficientPrivilege():
-            advice = (
-                "Connect as a role that has this right (migrations and keys need the owner of our "
-                "schema), or grant it to the user of DATABASE_URL."
-            )
-        case _:
-            advice = "Check DATABASE_URL."
-    return f"The database refuses: {answer}. {advice}"
+    return str(explain_database(error))
 
 
 def _explain_setting(name: str, message: str) -> str:
     return f"{name} is not valid: {VALID.get(name) or message.removeprefix('Value error, ')}"
 
 
-def _is_of_pooler(error: BaseException, answer: str) -> bool:
-    return isinstance(error, SettingsDropped) or "unsupported startup parameter" in answer
-
-
 def explain_redis_error(error: RedisError) -> str:
     """Return what Redis answered, and what to do."""
-    answer = to_text(error).rstrip(".")
-    return f"Redis cannot be used: {answer}. Check REDIS_URL and the server."
+    return str(explain_redis(error))
 
 
 def _join_lines(text: str) -> str:

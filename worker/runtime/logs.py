@@ -12,6 +12,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 from worker.runtime.printing import to_printable, to_printable_lines
 from worker.runtime.redaction import redact_line
 from worker.runtime.settings import LogFormat
+from worker.runtime.tracing import get_log_processors
 
 MARGIN = "    "
 """Before each line of a traceback: a text in it cannot imitate a line of the log."""
@@ -25,6 +26,7 @@ def configure(log_format: LogFormat, level: str = "INFO") -> None:
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        *get_log_processors(),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

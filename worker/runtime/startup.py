@@ -9,23 +9,27 @@ from sqlalchemy import Engine
 
 from db.database_url import InvalidDatabaseUrl, check_parameters
 from db.errors import DATABASE_ERRORS, DatabaseUnavailable, NotMigrated
+from db.platform_schema import check_platform_schema
 from db.revision import is_migrated
+from db.session import transaction
 from worker.runtime.broker_url import read_amqp_url, read_broker_url
 from worker.runtime.errors_explained import (
-    NOT_MIGRATED,
     RedisUnavailable,
     explain_database_error,
     explain_redis_error,
 )
+from worker.runtime.explanations import NOT_MIGRATED
 from worker.runtime.redis_url import read_redis_url
 from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import OutletName, Settings, SettingsError
+from worker.runtime.tracing import find_exporters
 
 AMQP_EXAMPLE = "amqp://user:password@host:5672//"
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise SettingsError unless the URLs that are needed are set and valid."""
+    """Raise SettingsError unless the needed URLs are set and valid, and traces can be exported."""
+    find_exporters()
     check_database_url(settings)
     check_redis_url(settings)
     check_broker_url(settings)
@@ -69,8 +73,13 @@ def _explained(name: str, example: str) -> Generator[None]:
 
 
 def check_database(engine: Engine) -> None:
-    """Raise DatabaseUnavailable or NotMigrated unless the database answers and is up to date."""
+    """Check that the database answers, is up to date and has the platform's schema.
+
+    Raises DatabaseUnavailable, WrongPlatformSchema and NotMigrated.
+    """
     try:
+        with transaction(engine) as tx:
+            check_platform_schema(tx)
         migrated = is_migrated(engine)
     except DATABASE_ERRORS as error:
         raise DatabaseUnavailable(explain_database_error(error)) from error

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from schemas.received_event import Event
 from worker.subscribe.connections import AsyncConnections
 from worker.subscribe.errors import Gap
+from worker.subscribe.spans import use_span
 from worker.subscribe.stream_entry import Entry
 from worker.subscribe.subscriber import BaseDelivery, BaseSubscriber
 
@@ -21,10 +22,12 @@ class AsyncDelivery(BaseDelivery["AsyncSubscriber"]):
 
     async def ack(self) -> None:
         """Acknowledge the event, as `Delivery.ack` does."""
+        self._end_span()
         await self._owner.acknowledge(self._entry)
 
     async def fail(self, error: BaseException | str) -> None:
         """Have the event tried again, as `Delivery.fail` does."""
+        self._end_span(error)
         await self._owner.fail(self._entry, error)
 
 
@@ -62,14 +65,15 @@ class AsyncSubscriber(BaseSubscriber):
             entry = self._reader.next_ready(now := time.monotonic())
             entry = entry or await self._advance(now)
             if entry is not None:
-                return AsyncDelivery(self, entry)
+                return AsyncDelivery(self, entry, self._spans.start(entry))
         raise StopAsyncIteration
 
     async def run(self, handler: Callable[[Event], Awaitable[object]]) -> None:
         """Await `handler` with every event until `stop()`; an exception of its is a failed try."""
         async for delivery in self:
             try:
-                await handler(delivery.event)
+                with use_span(delivery.span):
+                    await handler(delivery.event)
             except Exception as error:  # noqa: BLE001 - it is stored, and other events go on
                 await delivery.fail(error)
             else:

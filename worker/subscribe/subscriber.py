@@ -27,6 +27,7 @@ from worker.subscribe.group import Group, name_group
 from worker.subscribe.membership import Membership
 from worker.subscribe.reader import Reader
 from worker.subscribe.retries import Retries
+from worker.subscribe.spans import DeliverySpan, DeliverySpans, use_span
 from worker.subscribe.stream_entry import Entry
 
 T = TypeVar("T")
@@ -42,9 +43,15 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 class BaseDelivery(Generic[Owner]):
     """One event to handle."""
 
-    def __init__(self, owner: Owner, entry: Entry) -> None:
+    def __init__(self, owner: Owner, entry: Entry, span: DeliverySpan | None = None) -> None:
         self._owner = owner
         self._entry = entry
+        self.span = span
+        """Its span, if this process has configured OpenTelemetry."""
+
+    def _end_span(self, error: BaseException | str | None = None) -> None:
+        if self.span is not None:
+            self.span.end(error)
 
     @cached_property
     def event(self) -> Event:
@@ -93,6 +100,7 @@ class BaseSubscriber:
         self._retries = Retries(self._membership, max_tries, retry_seconds)
         self._gaps = Gaps(self._membership, public_base_url)
         self._reader = Reader(self._membership, self._gaps, self._retries, start_after)
+        self._spans = DeliverySpans(self.group.name)
         self._outage = Outage(
             "subscriber.unreachable", "subscriber.reachable", group=self.group.name
         )
@@ -160,6 +168,7 @@ class Delivery(BaseDelivery["Subscriber"]):
 
     def ack(self) -> None:
         """Acknowledge the event. Redis has it within 0.1 s of the next event, or at the end."""
+        self._end_span()
         self._owner.acknowledge(self._entry)
 
     def fail(self, error: BaseException | str) -> None:
@@ -167,6 +176,7 @@ class Delivery(BaseDelivery["Subscriber"]):
 
         `error` is logged, and stored with the dead letter.
         """
+        self._end_span(error)
         self._owner.fail(self._entry, error)
 
 
@@ -225,14 +235,15 @@ class Subscriber(BaseSubscriber):
             entry = self._reader.next_ready(now := time.monotonic())
             entry = entry or run_blocking(self._advance(now))
             if entry is not None:
-                return Delivery(self, entry)
+                return Delivery(self, entry, self._spans.start(entry))
         raise StopIteration
 
     def run(self, handler: Callable[[Event], object]) -> None:
         """Call `handler` with every event until `stop()`; an exception of its is a failed try."""
         for delivery in self:
             try:
-                handler(delivery.event)
+                with use_span(delivery.span):
+                    handler(delivery.event)
             except Exception as error:  # noqa: BLE001 - it is stored, and other events go on
                 delivery.fail(error)
             else:

@@ -49,8 +49,12 @@ async def make_attempt(
     build_body: Callable[[], str],
     *,
     allow_private: bool,
+    traceparent: str | None = None,
 ) -> Attempt:
-    """Send one signed request and wait for its answer, for up to fifteen seconds."""
+    """Send one signed request and wait for its answer, for up to fifteen seconds.
+
+    `traceparent` is a header of the request; None: it has none.
+    """
     started_at, clock = datetime.now(UTC), time.monotonic()
     answer = _Answer()
     error: str | None = None
@@ -60,7 +64,8 @@ async def make_attempt(
             body = build_body()
             signed = build_headers(receiver, event_id, body, started_at)
             answer.withheld = signed["webhook-signature"].split()
-            request = _build_request(target, signed, body)
+            traced = {} if traceparent is None else {"traceparent": traceparent}
+            request = _build_request(target, signed | traced, body)
             async with connections.borrow(receiver, target) as connection:
                 await _exchange(connection, request, body, answer)
     except TimeoutError:

@@ -38,6 +38,7 @@ from worker.webhooks.attempt import TIMEOUT_SECONDS, make_attempt
 from worker.webhooks.connections import Connections
 from worker.webhooks.look_ups import LookUps, Resolve
 from worker.webhooks.results import WRITE_SECONDS, to_result, try_write_results
+from worker.webhooks.spans import trace_attempt
 
 QUIET_SECONDS = 1.0
 """A run ends after this long without a result: then only slow requests are left."""
@@ -68,6 +69,8 @@ class CourierOptions:
     """Whether private addresses and plain HTTP are allowed, for development."""
     resolve: Resolve | None = None
     """The name look-up; None: the system's."""
+    on_results: Callable[[], None] | None = None
+    """Called when results were written."""
 
 
 class Courier:
@@ -144,13 +147,17 @@ class Courier:
             log.error("webhooks.not_sent", delivery_id=str(delivery_id), exc_info=error)
 
     async def _send(self, delivery: ClaimedDelivery) -> None:
+        span = trace_attempt(delivery)
         attempt = await make_attempt(
             self._connections,
             delivery.receiver,
             str(delivery.event.id),
             partial(to_cloud_event, delivery.event, self._options.base_url),
             allow_private=self._options.allow_private,
+            traceparent=None if span is None else span.traceparent,
         )
+        if span is not None:
+            span.end(attempt)
         self._results.append(to_result(delivery, attempt, random.random()))  # noqa: S311 - jitter
         if self._writing is None or self._writing.done():
             self._writing = self._loop.create_task(self._write())
@@ -164,6 +171,8 @@ class Courier:
             finally:
                 self._in_flight.difference_update(result.delivery_id for result in batch)
                 self._written.set()
+            if self._options.on_results:
+                self._options.on_results()
 
     async def _finish(self) -> None:
         if self._sending:

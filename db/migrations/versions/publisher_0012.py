@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "publisher_0012"
-down_revision = "publisher_0010"
+down_revision = "publisher_0011"
 
 COLUMNS = (
     "publisher.publish_command ADD COLUMN requested_by uuid",

@@ -70,6 +70,8 @@ def test_a_key_that_may_only_read_changes_nothing(api: Api, method: str, path: s
     [
         *ROUTES,
         ("GET", "/publish-commands/causes"),
+        ("GET", "/videos"),
+        ("GET", "/videos/{video}/story"),
         ("GET", "/punctuality"),
         ("GET", "/webhook-endpoints"),
         ("POST", "/webhook-endpoints"),

@@ -203,6 +203,8 @@ def test_readiness_names_the_worker_when_there_is_none(api: Api) -> None:
         "redis": True,
         "broker": True,
         "worker": False,
+        "queues": False,
+        "beat": False,
         "schedule": True,  # no canary has flown yet
         "inbox": True,
         "stream": True,

@@ -75,6 +75,6 @@ def test_the_readiness_of_a_silent_database_is_known_after_one_limit(
     with frozen_postgres(admin):
         answer, seconds = time_call(lambda api, _: api.call("GET", "/readyz", None), api, 0)
     checks = {check["name"]: check["detail"] for check in answer.json()["checks"]}
-    assert checks["database"] == "NoAnswer"
+    assert checks["database"] == "The database does not answer."
     assert checks["stream"] == "Unknown: the database cannot be read."
     assert seconds < LATE

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,10 +23,12 @@ from psycopg import sql
 
 from schemas.command import Action, CommandState
 from schemas.values.caller import Scope
+from schemas.values.process import ProcessRole
 from schemas.webhook import DeliveryState
 from tests.conftest import libpq, named
 from tests.support.command_line import Done, Run
 from tests.support.forked import Forked
+from tests.support.heartbeats import report
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.platform import column
 from tests.support.waiting import wait_until
@@ -640,12 +643,49 @@ def test_status_counts(run: Run, here: Pipeline) -> None:
     here.publish(here.video(), here.video(status="failed"))
     here.accept(here.video())
     health.Heartbeat(here.waker).leave()
+    report(here.engine, ProcessRole.WORKER, queues=["publish", "webhooks"])
+    report(here.engine, ProcessRole.BEAT)
     seen = json.loads(run("status", "--json").out)
     assert seen["healthy"] is True
     assert seen["commands"] == {"published": 1, "rejected": 1, "scheduled": 1}
     assert (seen["due"], seen["position"], seen["stream_position"]) == (1, 2, 0)
     assert seen["quarantined_messages"] == 0
     assert seen["oldest_due_seconds"] > 0
+
+
+def test_status_lists_the_processes(run: Run, here: Pipeline) -> None:
+    report(here.engine, ProcessRole.WORKER, name="pictures@one", queues=["webhooks"], batch_age=2.0)
+    report(here.engine, ProcessRole.WORKER, name="words@two", seconds_ago=20)
+    out = run("status").out
+    assert re.search(r"pictures@one +worker +\S+ +1 +1 +webhooks .* \d+ s ago +\d+\.\d s ago", out)
+    assert re.search(r"words@two +worker .* 2\d s ago: gone", out)
+    seen = json.loads(run("status", "--json").out)["processes"]
+    assert [(each["name"], each["is_alive"]) for each in seen] == [
+        ("pictures@one", True),
+        ("words@two", False),
+    ]
+
+
+def test_status_says_what_to_do_about_each_failing_check(run: Run, here: Pipeline) -> None:
+    report(here.engine, ProcessRole.WORKER, queues=["webhooks"])
+    done = run("status")
+    assert "✗ queues    No worker serves the queue publish." in done.out
+    assert "→ Start a worker: celery -A worker.app worker -Q publish" in done.out
+
+
+@pytest.mark.parametrize(
+    "command", [("migrate",), ("migrate", "--with-platform"), ("keys", "list")]
+)
+def test_a_wrong_platform_schema_is_called_by_its_name(
+    run: Run, here: Pipeline, command: tuple[str, ...]
+) -> None:
+    here.execute("CREATE SCHEMA studio")
+    here.execute("DELETE FROM publisher.alembic_version WHERE version_num LIKE %s", "platform%")
+    done = run(*command, PLATFORM_SCHEMA="studio")
+    assert "PLATFORM_SCHEMA=studio has no table video; the schema public has one." in done.err
+    assert "Set PLATFORM_SCHEMA=public" in done.err
+    assert done.code == (0 if command == ("migrate",) else 1)
+    assert here.value("SELECT to_regclass('studio.video')::text") is None
 
 
 @pytest.mark.usefixtures("here")
@@ -663,7 +703,8 @@ def test_status_prints_what_it_knows_while_everything_is_unreachable(run: Run) -
         REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0",
     )
     assert done.code == 1
-    assert "database, redis, broker, worker, schedule, inbox, stream" in done.complaint
+    unhealthy = "database, redis, broker, worker, queues, beat, schedule, inbox, stream"
+    assert unhealthy in done.complaint
     assert "unknown" in done.out
 
 

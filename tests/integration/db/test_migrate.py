@@ -33,7 +33,7 @@ SELECT 'column', attrelid::regclass::text, attname::text,
 FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum)
 WHERE attrelid IN (SELECT * FROM here) AND attnum > 0 AND NOT attisdropped
 UNION ALL
-SELECT 'table', oid::regclass::text, '', coalesce(reloptions::text, '') FROM pg_class
+SELECT 'table', oid::regclass::text, '', concat(relpersistence, reloptions) FROM pg_class
 WHERE oid IN (SELECT * FROM here)
 UNION ALL
 SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)

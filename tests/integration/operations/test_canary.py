@@ -161,5 +161,8 @@ def test_a_platform_schema_that_does_not_exist_is_named(
     engine.dispose()
     assert (database.ok, database.detail) == (
         False,
-        "The schema nosuch does not exist: check PLATFORM_SCHEMA.",
+        (
+            "PLATFORM_SCHEMA=nosuch: there is no schema of this name, and thus no table video; "
+            "the schema public has one."
+        ),
     )

@@ -33,10 +33,13 @@ class PathPart(Frozen):
     name: str
     ok: bool
     detail: str
+    remedy: str = ""
+    """What to do; empty if it works."""
 
 
-def _readiness_example(name: str, detail: str, *, ok: bool) -> dict[str, Any]:
-    return {"ready": ok, "checks": [{"name": name, "ok": ok, "detail": detail}]}
+def _readiness_example(name: str, detail: str, remedy: str = "") -> dict[str, Any]:
+    check = {"name": name, "ok": not remedy, "detail": detail, "remedy": remedy}
+    return {"ready": check["ok"], "checks": [check]}
 
 
 class PathState(Frozen):
@@ -46,8 +49,17 @@ class PathState(Frozen):
     checks: list[PathPart]
 
 
-WORKS = _readiness_example("worker", "Ran a sweep 0.4 s ago.", ok=True)
-BROKEN = _readiness_example("redis", "ConnectionError", ok=False)
+WORKS = _readiness_example(
+    "worker",
+    "2 workers (4 processes) on queues publish, webhooks; last batch 0.4 s ago. "
+    "Ran a sweep 0.4 s ago.",
+)
+BROKEN = _readiness_example(
+    "queues",
+    "No worker serves the queue publish.",
+    "Start a worker: celery -A worker.app worker -Q publish "
+    "(without -Q a worker serves every queue).",
+)
 READINESS = success(200, "The whole path works.", WORKS) | success(
     503, "A part of the path does not work.", BROKEN
 )
@@ -84,7 +96,12 @@ def readyz(response: Response, runtime: CurrentRuntime) -> PathState:
     ready = all(check.ok for check in checks)
     if not ready:
         response.status_code = 503
-    parts = [PathPart(name=check.name, ok=check.ok, detail=check.detail) for check in checks]
+    parts = [
+        PathPart(
+            name=check.name, ok=check.ok, detail=check.public_detail, remedy=check.public_remedy
+        )
+        for check in checks
+    ]
     return PathState(ready=ready, checks=parts)
 
 

@@ -18,8 +18,8 @@ router = APIRouter(tags=["addresses"], route_class=GuardedRoute)
 
 @router.get("/", include_in_schema=False)
 async def home() -> RedirectResponse:
-    """Redirect a browser from the root to the documentation."""
-    return RedirectResponse("/docs")
+    """Redirect a browser from the root to the console."""
+    return RedirectResponse("/console/")
 
 
 @router.get(

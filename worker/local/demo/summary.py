@@ -21,6 +21,8 @@ EVENT_OF = {
     "rejected": "video.publish_rejected",
 }
 MOST_EVENTS = 10_000
+CONSOLE = "http://localhost:8000/console/"
+"""Of `make up`, unless its port is taken."""
 
 
 def summarise(demo: Demo, seconds: float, console: Console) -> None:
@@ -105,4 +107,6 @@ def _verdict(demo: Demo) -> Text:
         (f"All {len(demo.checks)} checks hold. ", "bold green"),
         "To try it yourself: ",
         ("make up", "bold"),
+        ". It prints a link to its console, which is signed in: ",
+        (CONSOLE, "bold"),
     )

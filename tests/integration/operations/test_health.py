@@ -1,0 +1,275 @@
+"""Health: each failing check says what is wrong and what to do, and shows callers no names."""
+
+import re
+from collections.abc import Generator
+
+import psycopg
+import pytest
+from psycopg import sql
+from redis import Redis
+from sqlalchemy import Engine
+
+from db.errors import WrongPlatformSchema
+from db.migrate import migrate
+from db.session import connect, transaction
+from schemas.values.process import ProcessRole
+from tests.support.api import serving
+from tests.support.heartbeats import report
+from tests.support.pipeline import Pipeline
+from tests.support.valkey import Valkey
+from worker.operations.checks import Check
+from worker.operations.health import PROBE, examine, read_health
+from worker.runtime.startup import check_database
+
+ROLE = "pw_health_app"
+RIGHTS = f"""
+GRANT USAGE ON SCHEMA publisher TO {ROLE};
+GRANT ALL ON ALL TABLES IN SCHEMA publisher, public TO {ROLE};
+"""
+MOVE = "CREATE SCHEMA studio; ALTER TABLE video SET SCHEMA studio"
+
+
+@pytest.fixture
+def app(platform: Engine, admin: psycopg.Connection) -> Generator[Engine]:
+    """What a role with every right on the tables connects with."""
+    role = sql.Identifier(ROLE)
+    admin.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
+    admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+    change(platform, RIGHTS)
+    engine = connect(str(platform.url).replace("postgres@", f"{ROLE}@"))
+    yield engine
+    engine.dispose()
+    change(platform, f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
+def change(engine: Engine, statement: str) -> None:
+    """Run a statement of the database's owner."""
+    with transaction(engine) as tx:
+        tx.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def find(name: str, engine: Engine, redis: Redis, broker_url: str = "memory://") -> Check:
+    """Return one of the checks."""
+    [check] = [each for each in examine(engine, redis, broker_url) if each.name == name]
+    return check
+
+
+def test_a_role_with_the_rights_of_the_documents_is_enough(app: Engine, redis: Redis) -> None:
+    assert find("database", app, redis).ok
+
+
+@pytest.mark.parametrize(
+    ("statement", "table", "remedy"),
+    [
+        (f"REVOKE ALL ON video FROM {ROLE}; GRANT UPDATE ON video TO {ROLE}", "video",
+         f"GRANT SELECT ON public.video TO {ROLE};"),
+        (f"REVOKE UPDATE ON video FROM {ROLE}; GRANT UPDATE (title) ON video TO {ROLE}", "video",
+         f"GRANT UPDATE (is_draft, updated_at) ON public.video TO {ROLE};"),
+        (f"REVOKE ALL ON section FROM {ROLE}", "section",
+         f"GRANT SELECT ON public.section TO {ROLE};"),
+        (f"REVOKE INSERT, UPDATE ON publisher.outbox_event FROM {ROLE}", "publisher.outbox_event",
+         f"GRANT INSERT ON publisher.outbox_event TO {ROLE};"),
+        (f"REVOKE ALL ON publisher.process FROM {ROLE}", "publisher.process",
+         f"GRANT DELETE, INSERT, SELECT, UPDATE ON publisher.process TO {ROLE};"),
+    ],
+)  # fmt: skip
+def test_a_missing_right_is_named_with_its_grant(
+    platform: Engine, app: Engine, redis: Redis, statement: str, table: str, remedy: str
+) -> None:
+    change(platform, statement)
+    check = find("database", app, redis)
+    assert check.detail == f"table {table}: permission denied for role {ROLE}."
+    assert check.remedy == remedy
+    change(platform, remedy)
+    assert find("database", app, redis).ok
+
+
+def test_a_schema_that_may_not_be_used_is_named_with_its_grant(
+    platform: Engine, app: Engine, redis: Redis
+) -> None:
+    change(platform, f"REVOKE USAGE ON SCHEMA publisher FROM {ROLE}")
+    check = find("database", app, redis)
+    assert check.remedy == f"GRANT USAGE ON SCHEMA publisher TO {ROLE};"
+
+
+def test_callers_without_a_key_see_neither_role_nor_tables(
+    platform: Engine, app: Engine, redis: Redis, redis_url: str
+) -> None:
+    with serving(app, redis, redis_url) as api:
+        change(platform, f"REVOKE SELECT ON section FROM {ROLE}")
+        answer = api.call("GET", "/readyz", None)
+    [database] = [each for each in answer.json()["checks"] if each["name"] == "database"]
+    assert database["detail"] == "The role of DATABASE_URL lacks a right."
+    assert "publish-worker status" in database["remedy"]
+    assert ROLE not in answer.text
+
+
+def test_callers_without_a_key_do_not_see_where_a_server_is(redis: Redis) -> None:
+    nowhere = connect("postgresql://me@127.0.0.1:1/nothing")
+    with serving(nowhere, redis, "redis://127.0.0.1:1/0") as api:
+        answer = api.call("GET", "/readyz", None)
+    assert "127.0.0.1" not in answer.text
+    assert "The database cannot be reached." in answer.text
+    assert "The broker cannot be used." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("statement", "missing"),
+    [
+        ("ALTER TABLE section RENAME COLUMN content TO other", "content does not exist"),
+        ("ALTER TABLE video_engagement RENAME TO other", '"video_engagement" does not exist'),
+    ],
+)
+def test_a_missing_column_or_table_is_named(
+    platform: Engine, redis: Redis, statement: str, missing: str
+) -> None:
+    change(platform, statement)
+    check = find("database", platform, redis)
+    assert missing in check.detail
+    assert "add it to its table or view" in check.remedy
+
+
+# --- PLATFORM_SCHEMA -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "schema", "fault"),
+    [
+        ("SELECT", "typo", ("PLATFORM_SCHEMA=typo: there is no schema of this name, and thus no "
+         "table video; the schema public has one. Set PLATFORM_SCHEMA=public")),
+        ("CREATE SCHEMA typo", "typo", ("PLATFORM_SCHEMA=typo has no table video; the schema "
+         "public has one. Set PLATFORM_SCHEMA=public")),
+        (MOVE, "public", ("PLATFORM_SCHEMA=public has no table video; the schema studio has one. "
+         "Set PLATFORM_SCHEMA=studio")),
+        (f"{MOVE}; CREATE SCHEMA other; CREATE VIEW other.video AS TABLE studio.video", "public",
+         "PLATFORM_SCHEMA=public has no table video; the schemas other, studio have one."),
+        ("DROP TABLE video CASCADE", "typo", ("PLATFORM_SCHEMA=typo: there is no schema of this "
+         "name. Correct PLATFORM_SCHEMA, or create the schema")),
+    ],
+)  # fmt: skip
+def test_a_wrong_schema_is_called_by_its_name_at_the_start_and_by_health(
+    platform: Engine, database_url: str, redis: Redis, statement: str, schema: str, fault: str
+) -> None:
+    change(platform, statement)
+    engine = connect(database_url, platform_schema=schema)
+    try:
+        with pytest.raises(WrongPlatformSchema) as refused:
+            check_database(engine)
+        check = find("database", engine, redis)
+    finally:
+        engine.dispose()
+    assert str(refused.value).startswith(fault)
+    assert f"{check.detail} {check.remedy}" == str(refused.value)
+
+
+def test_another_programs_table_video_is_not_taken_for_the_platforms(platform: Engine) -> None:
+    change(platform, "DROP TABLE video CASCADE; CREATE SCHEMA cms; CREATE TABLE cms.video (id int)")
+    check_database(platform)
+
+
+def test_processes_may_start_before_the_platforms_tables_are_made(
+    platform: Engine, redis: Redis
+) -> None:
+    change(platform, "DROP TABLE video CASCADE")
+    check_database(platform)
+    assert "table video is not in the schema public" in find("database", platform, redis).detail
+
+
+def test_no_second_table_video_is_made(platform: Engine, database_url: str) -> None:
+    change(platform, "DROP SCHEMA publisher CASCADE; CREATE SCHEMA studio")
+    engine = connect(database_url, platform_schema="studio")
+    with pytest.raises(WrongPlatformSchema, match="PLATFORM_SCHEMA=studio has no table video"):
+        migrate(engine, with_platform=True)
+    engine.dispose()
+    with transaction(platform) as tx:
+        query = "SELECT to_regclass('studio.video'), to_regnamespace('publisher')"
+        assert tx.execute(query).fetchone() == (None, None), "nothing was changed"
+
+
+# --- Redis ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "remedy"),
+    [
+        ("CONFIG SET requirepass secret", "NOAUTH", "add user and password to REDIS_URL"),
+        ("CONFIG SET maxmemory 1", "OOM", "raise maxmemory"),
+        ("REPLICAOF 127.0.0.1 1", "READONLY", "is a replica"),
+        ("CONFIG SET min-replicas-to-write 1", "NOREPLICAS", "min-replicas-to-write"),
+        ("ACL SETUSER default resetkeys ~other", "NOPERM", "ACL SETUSER publish-worker"),
+    ],
+)
+def test_an_answer_of_redis_is_explained(
+    pipeline: Pipeline, valkey: Valkey, command: str, code: str, remedy: str
+) -> None:
+    assert find("redis", pipeline.engine, valkey.client).ok
+    valkey.client.execute_command(*command.split())
+    with Redis.from_url(valkey.url) as client:
+        check = find("redis", pipeline.engine, client)
+    assert remedy in check.remedy
+    assert check.public_detail == f"Redis refuses: {code}."
+
+
+def test_the_probe_of_redis_expires(pipeline: Pipeline) -> None:
+    find("redis", pipeline.engine, pipeline.redis)
+    assert pipeline.redis.pttl(PROBE) > 0
+
+
+# --- the outbox ----------------------------------------------------------------------------------
+
+
+def test_an_event_that_waits_for_the_relay_is_a_failing_check(pipeline: Pipeline) -> None:
+    pipeline.publish(pipeline.video())
+    assert find("stream", pipeline.engine, pipeline.redis).ok, "it was recorded just now"
+    pipeline.execute("UPDATE publisher.outbox_event SET occurred_at = now() - interval '40 s'")
+    check = find("stream", pipeline.engine, pipeline.redis)
+    assert re.fullmatch(r"The next event has waited for the relay for 4\d s\.", check.detail)
+    pipeline.events()
+    assert find("stream", pipeline.engine, pipeline.redis).ok
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def test_a_queue_that_no_worker_serves_is_named_with_the_command(pipeline: Pipeline) -> None:
+    report(pipeline.engine, ProcessRole.WORKER, queues=["webhooks"])
+    check = find("queues", pipeline.engine, pipeline.redis)
+    assert check.detail == "No worker serves the queue publish."
+    assert "celery -A worker.app worker -Q publish" in check.remedy
+    report(pipeline.engine, ProcessRole.WORKER, queues=["publish"])
+    assert find("queues", pipeline.engine, pipeline.redis).ok
+
+
+def test_a_worker_that_has_gone_serves_no_queue(pipeline: Pipeline) -> None:
+    report(pipeline.engine, ProcessRole.WORKER, queues=["publish", "webhooks"], seconds_ago=20)
+    check = find("queues", pipeline.engine, pipeline.redis)
+    assert check.detail == "No worker serves the queues publish and webhooks."
+
+
+def test_the_workers_are_summed_up(pipeline: Pipeline) -> None:
+    engine = pipeline.engine
+    report(engine, ProcessRole.WORKER, name="a", queues=["publish"], processes=3, batch_age=9.0)
+    report(engine, ProcessRole.WORKER, name="b", queues=["webhooks"], batch_age=0.4)
+    report(engine, ProcessRole.WORKER, name="c", queues=["webhooks"], seconds_ago=30)
+    detail = find("worker", engine, pipeline.redis).detail
+    assert "2 workers (4 processes) on queues publish, webhooks; last batch " in detail
+    assert "1 gone without shutting down" in detail
+
+
+def test_a_missing_beat_is_a_failing_check(pipeline: Pipeline) -> None:
+    check = find("beat", pipeline.engine, pipeline.redis)
+    assert "celery -A worker.app beat" in check.remedy
+    report(pipeline.engine, ProcessRole.BEAT, seconds_ago=20)
+    assert re.search(r"was 2\d s ago", find("beat", pipeline.engine, pipeline.redis).detail)
+    report(pipeline.engine, ProcessRole.BEAT)
+    assert find("beat", pipeline.engine, pipeline.redis).ok
+
+
+def test_a_process_that_has_gone_is_not_listed_once_another_one_has_its_name(
+    pipeline: Pipeline,
+) -> None:
+    report(pipeline.engine, ProcessRole.WORKER, seconds_ago=20)
+    report(pipeline.engine, ProcessRole.WORKER)
+    seen = read_health(pipeline.engine, pipeline.redis, "memory://").processes
+    assert seen is not None
+    assert [each.is_alive for each in seen] == [True]

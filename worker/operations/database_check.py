@@ -1,0 +1,68 @@
+"""The check of the database: schema, rights and migration, and the statements of a claim."""
+
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Engine
+
+from db.commands import claim
+from db.errors import DATABASE_ERRORS, describe_error, is_away
+from db.platform_schema import PlatformSchema, read_platform_schema
+from db.revision import is_migrated
+from db.rights import MissingRight, read_missing_rights
+from db.session import transaction
+from db.videos import facts_and_release
+from worker.operations.checks import Check, to_failed
+from worker.runtime.explanations import ADD_TO_PLATFORM, explain_database
+
+NAME = "database"
+
+
+def check_database(engine: Engine) -> Check:
+    """Check that the database answers, and has what a claim needs. Each fault has its remedy."""
+    try:
+        with transaction(engine) as tx:
+            schema, missing = read_platform_schema(tx), read_missing_rights(tx)
+        return (
+            _find_wrong_schema(schema)
+            or _find_missing_rights(missing)
+            or _check_claim(engine, schema)
+        )
+    except DATABASE_ERRORS as error:
+        why = explain_database(error)
+        return to_failed(NAME, why, describe_error(error), is_away=is_away(error))
+
+
+def _find_wrong_schema(schema: PlatformSchema) -> Check | None:
+    if not schema.fault:
+        return None
+    public = "PLATFORM_SCHEMA does not name the platform's schema."
+    return Check(name=NAME, ok=False, detail=schema.fault, remedy=schema.remedy, public=public)
+
+
+def _find_missing_rights(missing: list[MissingRight]) -> Check | None:
+    if not missing:
+        return None
+    role = missing[0].role
+    tables = ", ".join(each.relation.removeprefix("public.") for each in missing)
+    word = "table" if len(missing) == 1 else "tables"
+    grants = dict.fromkeys(grant for each in missing for grant in each.to_grants())
+    return Check(
+        name=NAME,
+        ok=False,
+        detail=f"{word} {tables}: permission denied for role {role}.",
+        remedy=" ".join(grants),
+        error=InsufficientPrivilege.__name__,
+        public="The role of DATABASE_URL lacks a right.",
+    )
+
+
+def _check_claim(engine: Engine, schema: PlatformSchema) -> Check:
+    if not is_migrated(engine):
+        remedy = "Run `publish-worker migrate`."
+        return Check(name=NAME, ok=False, detail="Not migrated.", remedy=remedy)
+    if not schema.has_video:
+        detail = f"The platform's table video is not in the schema {schema.name}, nor in another."
+        return Check(name=NAME, ok=False, detail=detail, remedy=ADD_TO_PLATFORM)
+    with transaction(engine) as tx:
+        claim.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
+        facts_and_release.read_facts(tx, [])
+    return Check(name=NAME, ok=True, detail="Answers, and is migrated.")

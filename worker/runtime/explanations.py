@@ -1,0 +1,156 @@
+"""What an error of the database or Redis means: what is wrong, what to do, and what anyone may see.
+
+Start-up errors and health show the same texts.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.errors import (
+    DuplicateObject,
+    DuplicateTable,
+    InsufficientPrivilege,
+    InvalidSchemaName,
+    LockNotAvailable,
+    ReadOnlySqlTransaction,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from db.errors import NoAnswer, SettingsDropped
+from worker.runtime.redis_errors import to_code, to_text
+
+NOT_THERE = (UndefinedTable, UndefinedColumn, InvalidSchemaName, UndefinedFunction)
+NOT_MIGRATED = (
+    "The database is not migrated. Run `publish-worker migrate` (with --with-platform where the "
+    "platform's own tables are to be made too)."
+)
+READ_ONLY = "It is a standby, or read-only for now: use the primary, or try again later."
+ADD_TO_PLATFORM = (
+    "If it is the platform's, add it to its table or view (docs/adopting.md has every column) and "
+    "check PLATFORM_SCHEMA; without a platform, `publish-worker migrate --with-platform` makes its "
+    "tables. If it is ours, run `publish-worker migrate`."
+)
+REDIS_REMEDIES = {
+    "NOAUTH": "The server wants a password: add user and password to {url}.",
+    "WRONGPASS": "Correct the user or the password in {url}.",
+    "NOPERM": "Give the Redis user the rights in docs/operations.md (ACL SETUSER publish-worker).",
+    "READONLY": "The server is a replica: let {url} name the primary, or the sentinels.",
+    "MASTERDOWN": "The server is a replica without its primary: start the primary, or promote it.",
+    "OOM": "The server's memory is full: raise maxmemory, or lower STREAM_KEEP_DAYS.",
+    "MISCONF": "The server cannot save its data: look at its disk and its log.",
+    "NOREPLICAS": "The server has fewer replicas than min-replicas-to-write: start them.",
+    "LOADING": "The server is loading its data: wait.",
+    "BUSY": "A script of another program blocks the server: SCRIPT KILL ends it.",
+    "CLUSTERDOWN": "Redis Cluster is not supported: use a server without it.",
+}
+"""What to do about a code that Redis answers with; `{url}` is the setting's name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """An error for the person who runs a process, and for callers without a key."""
+
+    detail: str
+    """What is wrong: it may have names of hosts, roles and tables."""
+    remedy: str
+    """What to do."""
+    public: str
+    """What is wrong, without such names."""
+
+    def __str__(self) -> str:
+        return f"{self.detail} {self.remedy}"
+
+
+def explain_database(error: BaseException) -> Explanation:
+    """Explain an error of the database."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    answer = str(cause).partition("\n")[0].removeprefix("connection failed: ").rstrip(".")
+    match cause:
+        case NoAnswer() | PoolTimeout():
+            silent = f"The database does not answer: {answer}."
+            remedy = "Look at the server's load and locks, and at the network."
+            return Explanation(detail=silent, remedy=remedy, public="The database does not answer.")
+        case _ if isinstance(cause, NOT_THERE):
+            return _explain_absence(answer)
+        case LockNotAvailable():
+            detail = "Another transaction holds the command for a long time."
+            return Explanation(detail=detail, remedy="Try again.", public=detail)
+        case psycopg.OperationalError() if _is_of_pooler(cause, answer):
+            return Explanation(
+                detail=f"DATABASE_URL leads through a connection pooler ({answer}).",
+                remedy="Set DATABASE_THROUGH_POOLER=true, or connect to the server itself.",
+                public="DATABASE_URL leads through a connection pooler.",
+            )
+        case psycopg.OperationalError() if "session is read-only" in answer:
+            remedy = READ_ONLY
+        case psycopg.OperationalError() | psycopg.InterfaceError():
+            return Explanation(
+                detail=f"The database cannot be reached: {answer}.",
+                remedy="Check DATABASE_URL and the server.",
+                public="The database cannot be reached.",
+            )
+        case _:
+            remedy = _find_remedy(cause, answer)
+    return Explanation(
+        detail=f"The database refuses: {answer}.", remedy=remedy, public="The database refuses."
+    )
+
+
+def _explain_absence(answer: str) -> Explanation:
+    """Explain that a table, a column or a function is missing: ours has its schema's name."""
+    if "publisher" in answer:
+        return Explanation(
+            detail=f"The database is not migrated: {answer}.",
+            remedy="Run `publish-worker migrate`.",
+            public="The database is not migrated.",
+        )
+    public = "The database lacks a table, a column or a function."
+    return Explanation(
+        detail=f"The database lacks something: {answer}.", remedy=ADD_TO_PLATFORM, public=public
+    )
+
+
+def _find_remedy(cause: BaseException, answer: str) -> str:
+    match cause:
+        case DuplicateTable() | DuplicateObject():
+            return (
+                "Nothing was changed: publisher.alembic_version does not record this. Leave out "
+                "--with-platform if it is the platform's; restore that table if it was lost; "
+                "otherwise use another database."
+            )
+        case InsufficientPrivilege() if answer.startswith("must be owner"):
+            return "Run this as the owner."
+        case ReadOnlySqlTransaction():
+            return READ_ONLY
+        case InsufficientPrivilege():
+            return (
+                "Connect as a role that has this right (migrations and keys need the owner of our "
+                "schema), or grant it to the user of DATABASE_URL."
+            )
+        case _:
+            return "Check DATABASE_URL."
+
+
+def explain_redis(error: RedisError) -> Explanation:
+    """Explain an error of Redis."""
+    code = to_code(error)
+    return Explanation(
+        detail=f"Redis cannot be used: {to_text(error).rstrip('.')}.",
+        remedy=find_redis_remedy(error, "REDIS_URL") or "Check REDIS_URL and the server.",
+        public=f"Redis refuses: {code}." if code in REDIS_REMEDIES else "Redis cannot be used.",
+    )
+
+
+def find_redis_remedy(error: BaseException, url: str) -> str | None:
+    """Return what to do about an answer of Redis; None for other errors. `url` is the setting."""
+    remedy = REDIS_REMEDIES.get(to_code(error))
+    return remedy.format(url=url) if remedy else None
+
+
+def _is_of_pooler(error: BaseException, answer: str) -> bool:
+    return isinstance(error, SettingsDropped) or "unsupported startup parameter" in answer
