@@ -3,8 +3,10 @@
 from fastapi import FastAPI
 
 from worker.api.console import (
+    audit_log,
     changes,
     failures,
+    keys,
     now,
     sign_in,
     video,
@@ -25,6 +27,8 @@ ROUTERS = (
     failures.router,
     webhook_changes.router,
     webhooks.router,
+    keys.router,
+    audit_log.router,
 )
 
 
