@@ -31,15 +31,19 @@ VALID = """
 SELECT id FROM publisher.api_key WHERE id = ANY(%(ids)s::uuid[]) AND revoked_at IS NULL
 """
 
-# All keys, oldest first.
+# Keys, oldest first.
 LIST = """
 SELECT id, name, scope, workspace_id, created_at, revoked_at, last_used_at
-FROM publisher.api_key ORDER BY id
+FROM publisher.api_key
+WHERE %(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s
+ORDER BY id
 """
 
 # Revoke a key.
 REVOKE = """
-UPDATE publisher.api_key SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL
+UPDATE publisher.api_key SET revoked_at = now()
+WHERE id = %(id)s AND revoked_at IS NULL
+  AND (%(within)s::bigint IS NULL OR workspace_id = %(within)s)
 RETURNING name, scope, workspace_id
 """
 
@@ -105,15 +109,21 @@ def read_valid(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
     return {row[0] for row in tx.execute(VALID, {"ids": to_array(ids)})}
 
 
-def read_all(tx: Connection) -> list[ApiKey]:
-    """Read all keys, oldest first."""
+def read_all(tx: Connection, workspace_id: int | None = None) -> list[ApiKey]:
+    """Read the keys of a workspace (None: all keys), oldest first."""
     with tx.cursor(row_factory=dict_row) as cursor:
-        return [ApiKey.model_validate(row) for row in cursor.execute(LIST)]
+        rows = cursor.execute(LIST, {"workspace_id": workspace_id})
+        return [ApiKey.model_validate(row) for row in rows]
 
 
-def revoke(tx: Connection, key_id: UUID) -> tuple[str, str, int | None] | None:
-    """Revoke a key; return its name, scope and workspace. None: unknown or already revoked."""
-    row = tx.execute(REVOKE, {"id": key_id}).fetchone()
+def revoke(
+    tx: Connection, key_id: UUID, within: int | None = None
+) -> tuple[str, str, int | None] | None:
+    """Revoke a key of one workspace (None: any); return its name, scope and workspace.
+
+    None: there is none, or it is already revoked.
+    """
+    row = tx.execute(REVOKE, {"id": key_id, "within": within}).fetchone()
     return (row[0], row[1], row[2]) if row else None
 
 

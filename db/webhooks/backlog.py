@@ -1,9 +1,13 @@
 """The backlog of webhooks in SQL: how many deliveries wait, and for how long."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
-from db.session import Connection
+from psycopg.rows import class_row
+
+from db.session import Connection, to_array
 
 MOST = 1_000
 """The count for one endpoint stops here."""
@@ -34,6 +38,39 @@ WHERE e.state = 'enabled'
   AND (%(workspace_id)s::bigint IS NULL OR e.workspace_id = %(workspace_id)s)
 """
 
+# Of each of these endpoints: how many deliveries wait, for how long, and how many have failed.
+READ_EACH = """
+SELECT e.id AS endpoint_id, waiting.count AS deliveries, waiting.seconds, failed.count AS failed
+FROM unnest(%(ids)s::uuid[]) AS e (id)
+CROSS JOIN LATERAL (
+    SELECT count(*), extract(epoch FROM now() - min(created_at))::float8 AS seconds FROM (
+        SELECT created_at FROM publisher.webhook_delivery d
+        WHERE d.endpoint_id = e.id AND d.state = 'pending'
+        ORDER BY due_at, position LIMIT %(most)s
+    ) first
+) waiting
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT FROM publisher.webhook_delivery d
+        WHERE d.endpoint_id = e.id AND d.state = 'failed'
+        ORDER BY position LIMIT %(most)s
+    ) first
+) failed
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointBacklog:
+    """What one endpoint has not received."""
+
+    endpoint_id: UUID
+    deliveries: int
+    """Deliveries that wait; at most `MOST` are counted."""
+    seconds: float | None
+    """How long the oldest of them has waited. None: none waits."""
+    failed: int
+    """Deliveries whose last attempt has failed; at most `MOST` are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryBacklog:
@@ -51,3 +88,10 @@ def read(tx: Connection, workspace_id: int | None) -> DeliveryBacklog:
     """Return the backlog of one workspace (None: all)."""
     [row] = tx.execute(READ, {"most": MOST, "workspace_id": workspace_id}).fetchall()
     return DeliveryBacklog(*row)
+
+
+def read_each(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, EndpointBacklog]:
+    """Return the backlog of each of these endpoints."""
+    with tx.cursor(row_factory=class_row(EndpointBacklog)) as cursor:
+        cursor.execute(READ_EACH, {"ids": to_array(ids), "most": MOST})
+        return {each.endpoint_id: each for each in cursor}

@@ -43,6 +43,7 @@ SUBJECTS = {
     "command_id": AuditSubject.COMMAND,
     "delivery_id": AuditSubject.WEBHOOK_DELIVERY,
     "endpoint_id": AuditSubject.WEBHOOK_ENDPOINT,
+    "key_id": AuditSubject.API_KEY,
 }
 """The parameters of paths that name a subject; the first one that a path has."""
 

@@ -24,6 +24,7 @@ from worker.enqueue import refusals
 from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
 from worker.events.feed import PositionAhead, PositionGone
 from worker.generation.apply import ReportRefused
+from worker.operations import api_keys
 from worker.webhooks import endpoints
 from worker.webhooks.endpoints import EndpointInvalid
 
@@ -49,6 +50,10 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     refusals.NoSuchCommand: problems.NO_SUCH_COMMAND,
     refusals.CommandEnded: problems.COMMAND_ENDED,
     refusals.CommandNotFailed: problems.COMMAND_NOT_FAILED,
+    api_keys.NoSuchKey: problems.NO_SUCH_KEY,
+    api_keys.NoSuchWorkspace: problems.KEY_REFUSED,
+    api_keys.KeyRightsMissing: problems.KEY_RIGHTS_MISSING,
+    api_keys.KeyRefused: problems.KEY_REFUSED,
     endpoints.NoSuchEndpoint: problems.NO_SUCH_ENDPOINT,
     endpoints.NoSuchDelivery: problems.NO_SUCH_DELIVERY,
     endpoints.TooManyEndpoints: problems.ENDPOINT_LIMIT,

@@ -71,6 +71,7 @@ NO_SUCH_VIDEO = ProblemKind("no-such-video", 404, "There is no video 7 that this
 NO_SUCH_COMMAND = ProblemKind("no-such-command", 404, "There is no such command.")
 NO_SUCH_ENDPOINT = ProblemKind("no-such-endpoint", 404, "There is no such webhook endpoint.")
 NO_SUCH_DELIVERY = ProblemKind("no-such-delivery", 404, "The endpoint has no such delivery.")
+NO_SUCH_KEY = ProblemKind("no-such-key", 404, "There is no such API key that is still valid.")
 NO_SUCH_SCHEMA = ProblemKind(
     "no-such-schema", 404, "There is no schema of 'video.exploded' in version '1'."
 )
@@ -94,6 +95,10 @@ PUBLISH_REJECTED = ProblemKind(
         "command": "http://localhost:8000/api/v1/publish-commands/019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11"
     },
 )
+KEY_RIGHTS_MISSING = ProblemKind(
+    "key-rights-missing", 409, "The database role app may not create or revoke API keys."
+)
+KEY_REFUSED = ProblemKind("key-refused", 422, "A key of scope 'publish' cannot create this key.")
 REPORT_REFUSED = ProblemKind(
     "report-refused",
     409,

@@ -30,6 +30,10 @@ class NoSuchWorkspace(KeyRefused):
     """There is no such workspace."""
 
 
+class NoSuchKey(KeyRefused):
+    """There is no such key, or it was revoked before."""
+
+
 class KeyRightsMissing(KeyRefused):
     """The database role of this process may not create or revoke keys."""
 
@@ -77,6 +81,21 @@ def create_key(
     return secret
 
 
+def create_key_for(
+    engine: Engine, caller: Caller, *, name: str, scope: Scope, workspace_id: int | None, by: Actor
+) -> str:
+    """Create a key as `create_key` does, within what the caller's own key may see and do.
+
+    Raises KeyRefused for a higher scope, and for another workspace, or every one, if the caller is
+    confined to one.
+    """
+    if not caller.scope.includes(scope):
+        raise KeyRefused(f"A key of scope '{caller.scope}' cannot create one of scope '{scope}'.")
+    if caller.workspace_id not in (None, workspace_id):
+        raise KeyRefused(f"Your key can create keys of workspace {caller.workspace_id} only.")
+    return create_key(engine, name=name, scope=scope, workspace_id=workspace_id, by=by)
+
+
 def identify(engine: Engine, secret: str) -> Caller | None:
     """Return the caller with this key. None: the key is unknown or revoked."""
     with transaction(engine) as tx:
@@ -89,19 +108,22 @@ def find_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
         return api_keys.read_valid(tx, ids)
 
 
-def list_keys(engine: Engine) -> list[ApiKey]:
-    """Return all keys, the oldest first, without their secrets."""
+def list_keys(engine: Engine, workspace_id: int | None = None) -> list[ApiKey]:
+    """Return the keys of a workspace (None: all), the oldest first, without their secrets."""
     with transaction(engine) as tx:
-        return api_keys.read_all(tx)
+        return api_keys.read_all(tx, workspace_id)
 
 
-def revoke_key(engine: Engine, key_id: UUID, by: Actor = SYSTEM) -> bool:
+def revoke_key(
+    engine: Engine, key_id: UUID, by: Actor = SYSTEM, *, within: int | None = None
+) -> bool:
     """Revoke a key at once. False: unknown or already revoked. Raises KeyRightsMissing.
 
-    Console sessions of the key end with it.
+    `within` is the workspace that the caller's key is confined to (None: every workspace); keys of
+    others do not exist for it. Console sessions of the key end with it.
     """
     with _missing_rights_explained(engine), transaction(engine) as tx:
-        revoked = api_keys.revoke(tx, key_id)
+        revoked = api_keys.revoke(tx, key_id, within)
         if revoked is None:
             return False
         name, scope, workspace_id = revoked

@@ -1,15 +1,19 @@
 """Problems as pages: the same text as the API's, with what to do next."""
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
+from worker.api.console.forms import KeptForm
 from worker.api.console.rendering import HEADERS, render
 from worker.api.console.session import NOT_SIGNED_IN, PATH
-from worker.api.console.sign_in import SIGN_IN
+from worker.api.console.sign_in import SIGN_IN, to_local_path
 from worker.api.middleware import correlation_id
 from worker.api.problems import ApiProblem, to_response
+from worker.api.routing import WITHOUT_BODY
+
+PROBLEM = KeptForm("problem.html", {})
 
 
 def respond(request: Request, problem: ApiProblem) -> Response:
@@ -24,17 +28,28 @@ def to_page(request: Request, problem: ApiProblem) -> Response:
     if problem.kind == NOT_SIGNED_IN:
         shown = request.headers.get("hx-current-url") if is_fragment else str(request.url)
         return _to_sign_in(shown or "", is_fragment=is_fragment)
+    form: KeptForm = getattr(request.state, "form", PROBLEM)
     return render(
         request,
-        "problem.html",
+        form.template,
         getattr(request.state, "session", None),
         http_status=problem.kind.status,
         headers=problem.headers,
+        **form.values,
         title=problem.kind.title,
         detail=problem.detail,
         errors=problem.errors,
         correlation_id=correlation_id(request.scope),
+        back=_find_page_before(request),
     )
+
+
+def _find_page_before(request: Request) -> str:
+    """Return the page to try again from: that with the form, after a change was refused."""
+    if request.method in WITHOUT_BODY:
+        return f"{request.url.path}?{request.query_params}".rstrip("?")
+    before = urlsplit(request.headers.get("referer", ""))
+    return to_local_path(before._replace(scheme="", netloc="").geturl())
 
 
 def _to_sign_in(shown: str, *, is_fragment: bool) -> Response:

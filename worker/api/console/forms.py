@@ -1,16 +1,28 @@
 """Forms: what a page sends, as text by its names."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
+from pydantic import ValidationError
 
+from schemas.problem import FieldError
 from worker.api.problems import ApiProblem, ProblemKind
 
 MAX_FIELDS = 200
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 UNREADABLE = ProblemKind("malformed-form", 400, "Nothing was done. The form cannot be read.")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptForm:
+    """A form that is shown again if the change that it asks for is refused."""
+
+    template: str
+    values: Mapping[str, Any]
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -23,6 +35,26 @@ async def read_form(request: Request) -> dict[str, str]:
     except ValueError as error:
         raise ApiProblem(UNREADABLE) from error
     return dict(pairs)
+
+
+def to_field_errors(error: ValidationError) -> list[FieldError]:
+    """Return what is wrong with a form's fields."""
+    return [
+        FieldError(
+            pointer="/".join(map(str, each["loc"])),
+            code=each["type"],
+            detail=each["msg"].removeprefix("Value error, "),
+        )
+        for each in error.errors()
+    ]
+
+
+def keep_form(request: Request, template: str, **values: Any) -> None:
+    """Show this form again, with what is wrong, if the change that follows is refused.
+
+    The template gets `values`, and `detail` and `errors` of the problem.
+    """
+    request.state.form = KeptForm(template, values)
 
 
 SubmittedForm = Annotated[dict[str, str], Depends(read_form)]

@@ -2,7 +2,18 @@
 
 from fastapi import FastAPI
 
-from worker.api.console import changes, failures, now, sign_in, video, videos
+from worker.api.console import (
+    audit_log,
+    changes,
+    failures,
+    keys,
+    now,
+    sign_in,
+    video,
+    videos,
+    webhook_changes,
+    webhooks,
+)
 from worker.api.console.assets import Assets
 from worker.api.console.session import PATH
 
@@ -14,6 +25,10 @@ ROUTERS = (
     videos.router,
     video.router,
     failures.router,
+    webhook_changes.router,
+    webhooks.router,
+    keys.router,
+    audit_log.router,
 )
 
 

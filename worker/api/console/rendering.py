@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from schemas.values.caller import Scope
 from worker.api.console import formats
 from worker.operations.console_sessions import ConsoleSession
 
@@ -27,8 +28,14 @@ PAGES = (
     ("/console/", "Now"),
     ("/console/videos/", "Videos"),
     ("/console/failures/", "Failures"),
+    ("/console/webhooks/", "Webhooks"),
 )
 """The navigation: the path of each page, and its name."""
+ADMIN_PAGES = (
+    ("/console/keys/", "Keys"),
+    ("/console/audit/", "Audit"),
+)
+"""Pages that only a key of scope `admin` sees."""
 
 
 def render(
@@ -46,13 +53,18 @@ def render(
         .get_template(template)
         .render(
             session=session,
-            pages=PAGES,
+            pages=_find_pages(session),
             path=request.url.path,
             query=request.query_params,
             **values,
         )
     )
     return HTMLResponse(body, http_status, {**HEADERS, **(headers or {})})
+
+
+def _find_pages(session: ConsoleSession | None) -> tuple[tuple[str, str], ...]:
+    is_admin = session is not None and session.caller.scope.includes(Scope.ADMIN)
+    return (*PAGES, *ADMIN_PAGES) if is_admin else PAGES
 
 
 @cache

@@ -62,6 +62,11 @@ def may_publish(session: ConsoleSession) -> bool:
     return session.caller.scope.includes(Scope.PUBLISH)
 
 
+def may_administer(session: ConsoleSession) -> bool:
+    """Whether the key may change webhook endpoints and API keys."""
+    return session.caller.scope.includes(Scope.ADMIN)
+
+
 def require_scope(session: ConsoleSession, needed: Scope) -> None:
     """Refuse a key that may not do this. Raises ApiProblem."""
     if not session.caller.scope.includes(needed):
@@ -108,3 +113,12 @@ async def _require_publish(session: SignedIn) -> ConsoleSession:
 
 PublisherSession = Annotated[ConsoleSession, Depends(_require_publish)]
 """A session whose key may publish."""
+
+
+async def _require_admin(session: SignedIn) -> ConsoleSession:
+    require_scope(session, Scope.ADMIN)
+    return session
+
+
+AdminSession = Annotated[ConsoleSession, Depends(_require_admin)]
+"""A session whose key may change webhook endpoints and API keys."""

@@ -10,11 +10,10 @@ from pydantic import ValidationError
 
 from schemas.audit import AuditAction
 from schemas.command import Action, CommandState, PublishRequest, Trigger
-from schemas.problem import FieldError
 from schemas.story import Omission, StoryEntry, StoryKind
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
-from worker.api.console.forms import SubmittedForm
+from worker.api.console.forms import SubmittedForm, to_field_errors
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, PublisherSession, SignedIn, may_publish
 from worker.api.enqueue_request import VideoId
@@ -142,16 +141,7 @@ def to_request(video_id: int, form: dict[str, str]) -> PublishRequest:
     try:
         return PublishRequest.model_validate(fields)
     except ValidationError as error:
-        raise invalid_request(
-            *(
-                FieldError(
-                    pointer="/".join(map(str, each["loc"])),
-                    code=each["type"],
-                    detail=each["msg"].removeprefix("Value error, "),
-                )
-                for each in error.errors()
-            )
-        ) from None
+        raise invalid_request(*to_field_errors(error)) from None
 
 
 def to_style(step: StoryEntry) -> str:

@@ -104,6 +104,30 @@ function ask(text, act) {
   dialog.showModal();
 }
 
+// A button that copies a secret. Without a secure context, browsers copy only what is selected.
+function offerCopies() {
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const field = document.getElementById(button.dataset.copy);
+      field.select();
+      try {
+        await navigator.clipboard.writeText(field.value);
+        say("Copied.");
+      } catch {
+        say(document.execCommand("copy") ? "Copied." : "Not copied: select the text and copy it.");
+      }
+    });
+  }
+}
+
+// A page that answers a form has the address of a page that can be loaded again: a reload would
+// send the form once more.
+function nameAddress() {
+  const shown = document.querySelector("[data-address]");
+  if (shown) history.replaceState(null, "", shown.dataset.address);
+}
+
 function chooseZone() {
   for (const select of document.querySelectorAll("select[data-zone]")) {
     if ([...select.options].some((option) => option.value === zone)) select.value = zone;
@@ -121,6 +145,8 @@ addEventListener("DOMContentLoaded", () => {
   const shown = document.getElementById("zone");
   if (shown) shown.textContent = `Times are in ${zone}.`;
   confirmForms();
+  offerCopies();
+  nameAddress();
   chooseZone();
   pause();
   signIn();
