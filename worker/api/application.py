@@ -12,7 +12,14 @@ from db.loop_sessions import LoopPool
 from worker.api import exception_handlers
 from worker.api.admission import ALL_AT_ONCE, Admission
 from worker.api.audit import RefusalLimit
-from worker.api.console import changes, now, sign_in
+from worker.api.console import (
+    calendar,
+    calendar_commands,
+    calendar_feeds,
+    changes,
+    now,
+    sign_in,
+)
 from worker.api.console.assets import Assets
 from worker.api.console.errors import respond
 from worker.api.direct_publish import PublishApi
@@ -27,6 +34,7 @@ from worker.api.routes import (
     commands,
     events,
     generation,
+    ical,
     operations,
     punctuality,
     redirects,
@@ -94,10 +102,12 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     )
     for module in (videos, generation, commands, events, punctuality, webhooks, audit_log):
         app.include_router(module.router, prefix="/api/v1")
-    for module in (operations, redirects):
+    for module in (operations, redirects, ical):
         app.include_router(module.router)
     for router in (sign_in.router, sign_in.session_router, now.router, changes.router):
         app.include_router(router, include_in_schema=False)
+    for module in (calendar, calendar_commands, calendar_feeds):
+        app.include_router(module.router, include_in_schema=False)
     app.mount("/console/static", Assets())
     exception_handlers.install(app, respond)
     app.add_middleware(HeadAsGet)

@@ -43,6 +43,7 @@ SUBJECTS = {
     "command_id": AuditSubject.COMMAND,
     "delivery_id": AuditSubject.WEBHOOK_DELIVERY,
     "endpoint_id": AuditSubject.WEBHOOK_ENDPOINT,
+    "feed_id": AuditSubject.CALENDAR_FEED,
 }
 """The parameters of paths that name a subject; the first one that a path has."""
 

@@ -25,6 +25,7 @@ HEADERS = {
 }
 PAGES = (
     ("/console/", "Now"),
+    ("/console/calendar/", "Calendar"),
     ("/console/videos/", "Videos"),
     ("/console/failures/", "Failures"),
 )

@@ -8,7 +8,7 @@ from fastapi import Depends, Request, Response
 from schemas.values.caller import Caller, Scope
 from worker.api.auth import Identifier
 from worker.api.console.forms import read_form
-from worker.api.problems import ApiProblem, ProblemKind
+from worker.api.problems import SCOPE_TOO_LOW, ApiProblem, ProblemKind
 from worker.api.routing import WITHOUT_BODY, GuardedRoute
 from worker.operations.console_sessions import AGE, ConsoleSession, find_session
 from worker.runtime.runtime import Runtime
@@ -60,6 +60,28 @@ def refuse_other_sites(request: Request) -> None:
 def may_publish(session: ConsoleSession) -> bool:
     """Whether the key may change commands."""
     return session.caller.scope.includes(Scope.PUBLISH)
+
+
+def may_administer(session: ConsoleSession) -> bool:
+    """Whether the key may manage secrets: feeds, keys, webhooks."""
+    return session.caller.scope.includes(Scope.ADMIN)
+
+
+def require_publish(session: ConsoleSession) -> None:
+    """Refuse a key that may not change commands. Raises ApiProblem."""
+    _require(session, Scope.PUBLISH)
+
+
+def require_admin(session: ConsoleSession) -> None:
+    """Refuse a key that may not manage secrets. Raises ApiProblem."""
+    _require(session, Scope.ADMIN)
+
+
+def _require(session: ConsoleSession, needed: Scope) -> None:
+    scope = session.caller.scope
+    if not scope.includes(needed):
+        detail = f"Nothing was done. The scope of this key is '{scope}'; this needs '{needed}'."
+        raise ApiProblem(SCOPE_TOO_LOW, detail)
 
 
 def set_cookie(request: Request, response: Response, token: str) -> None:
