@@ -42,7 +42,7 @@ def _to_event(command: CalendarCommand, base_url: str) -> Event:
     change; SEQUENCE grows with each change.
     """
     changed_at = _find_change(command)
-    title = command.title or f"video {command.video_id}, deleted"
+    title = command.title if command.title is not None else f"video {command.video_id}, deleted"
     is_cancelled = command.state == CommandState.CANCELLED
     event = Event()
     event.add("uid", str(command.id))

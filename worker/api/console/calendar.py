@@ -106,7 +106,7 @@ def _read(runtime: Runtime, session: ConsoleSession, shown: ShownRange) -> Sched
 def _to_entry(command: CalendarCommand, schedule: Schedule, shown: ShownRange) -> Entry:
     return Entry(
         command=command,
-        title=command.title or f"video {command.video_id}, deleted",
+        title=command.title if command.title is not None else f"video {command.video_id}, deleted",
         local=shown.to_local(command.due_at),
         style=STYLES.get(CommandState(command.state), "none"),
         conflict=schedule.conflicts.get(command.id),

@@ -70,11 +70,10 @@ async function fetchEntries() {
   }
 }
 
-// The widget's dates have its offset; the server needs the wall-clock time that they show.
-function toWallClock(date) {
-  const [, sign, hours, minutes] = /([+-])(\d\d):(\d\d)/.exec(place.dataset.offset);
-  const shift = (sign === "-" ? -1 : 1) * (hours * 60 + +minutes) * 60_000;
-  return new Date(date.valueOf() + shift).toISOString().slice(0, 19);
+// Wall-clock times are added up as they are shown: a day is a day, whatever the clocks do on it.
+function move(local, { days, seconds }) {
+  const moved = new Date(`${local}Z`).valueOf() + (days * 86_400 + seconds) * 1000;
+  return new Date(moved).toISOString().slice(0, 19);
 }
 
 // The widget says that it is a table, without the rows of one. The list below it is a real table.
@@ -95,7 +94,9 @@ function createWidget() {
     firstDay: 1,
     locale: "en-GB",
     headerToolbar: { start: "", center: "", end: "" },
+    height: place.dataset.view === "month" ? "44rem" : "auto",
     dayMaxEvents: true,
+    slotHeight: 32,
     nowIndicator: true,
     allDaySlot: false,
     scrollTime: "08:00:00",
@@ -112,9 +113,9 @@ function createWidget() {
   });
 }
 
-// A drop moves the day, and in the grid of hours the time; seconds stay as they were.
-async function drop({ event, revert }) {
-  const fields = { csrf: place.dataset.csrf, after: place.dataset.page, local: toWallClock(event.start), zone: place.dataset.zone };
+// A drop moves the day, and in the grid of hours the time.
+async function drop({ event, delta, revert }) {
+  const fields = { csrf: place.dataset.csrf, after: place.dataset.page, local: move(event.extendedProps.local, delta), zone: place.dataset.zone };
   const done = await send(`/console/calendar/commands/${event.id}/reschedule`, new URLSearchParams(fields), say);
   if (!done) revert();
 }
