@@ -67,13 +67,13 @@ def _to_utc(time: datetime) -> datetime:
 
 def _check_zone(name: str) -> str:
     """Reject a time zone that this machine's time-zone data does not contain."""
-    if name not in _read_zones():
+    if name not in list_zones():
         raise ValueError("must be an IANA time zone, such as Europe/Berlin")
     return name
 
 
 @lru_cache(maxsize=1)
-def _read_zones() -> frozenset[str]:
+def list_zones() -> frozenset[str]:
     """Return IANA's names. Others name files of the machine, as `localtime` and `posix/UTC` do."""
     return frozenset(
         name for name in available_timezones() if name[0].isupper() and name != "Factory"

@@ -21,7 +21,7 @@ UPDATE publisher.publish_command c SET
     fell_due_at = CASE WHEN n.changes_time THEN NULL ELSE c.fell_due_at END,
     publish_before = n.publish_before, patient_until = n.due_at + %(patience)s,
     state = CASE WHEN n.due_at > clock_timestamp() THEN 'scheduled' ELSE c.state END,
-    reason = NULL, detail = NULL
+    reason = NULL, detail = NULL, rescheduled_at = now()
 FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
     id uuid, asked_for timestamptz, local_time timestamp, time_zone text, fold smallint,
     zone_digest text, due_at timestamptz, changes_time boolean, publish_before timestamptz

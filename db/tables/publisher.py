@@ -141,6 +141,8 @@ class PublishCommandRow(Publisher):
     """How often readiness was NotYet. The pauses between checks grow with it."""
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     finished_at: Mapped[datetime | None]
+    rescheduled_at: Mapped[datetime | None]
+    """When its time or deadline was last changed."""
     correlation_id: Mapped[str]
     traceparent: Mapped[str | None]
     requested_by: Mapped[UUID | None]

@@ -87,3 +87,11 @@ def test_no_logger_writes_a_secret(log_format: str) -> None:
     assert "aB3-_xyz" not in done.stderr
     assert done.stderr.count("***") == 11
     assert "websockets.server" in done.stderr
+
+
+def test_the_address_of_a_feed_is_logged_without_its_token() -> None:
+    secret = "Zx9kLm2nQr5tUv8w-_" * 2 + "Zx9kLm2"
+    line = f'{{"event": "request.handled", "path": "/calendar/{secret}.ics", "status": 200}}'
+    assert redact(line) == line.replace(secret, "***")
+    page = "/console/calendar/commands/019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11/reschedule"
+    assert redact(page) == page

@@ -27,6 +27,7 @@ from worker.api.routes import (
     commands,
     events,
     generation,
+    ical,
     metrics,
     operations,
     punctuality,
@@ -103,7 +104,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
     )
     for module in (videos, generation, commands, events, punctuality, webhooks, audit_log):
         app.include_router(module.router, prefix=API)
-    for module in (operations, metrics, redirects):
+    for module in (operations, metrics, redirects, ical):
         app.include_router(module.router)
     add_pages(app)
     exception_handlers.install(app, respond)

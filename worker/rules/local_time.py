@@ -78,7 +78,7 @@ def to_instant(local: datetime, zone: str, fold: int | None = None) -> datetime:
     if first == second:
         return first
     if first > second:  # PEP 495: in a gap, fold 0 has the offset before it and so lies after it
-        transition = _find_transition(rules, second, first)
+        transition = find_transition(rules, second, first)
         before, after = (transition - _SECOND).astimezone(rules), transition.astimezone(rules)
         raise NonexistentTime(local, zone, _to_naive(before), _to_naive(after))
     if fold is None:
@@ -134,7 +134,7 @@ def get_zone_digest(zone: str) -> str:
     return compute_zone_digest(zone)
 
 
-def _find_transition(rules: ZoneInfo, before: datetime, after: datetime) -> datetime:
+def find_transition(rules: ZoneInfo, before: datetime, after: datetime) -> datetime:
     """Return the first second, after `before` and up to `after`, with the offset of `after`."""
     offset = after.astimezone(rules).utcoffset()
     low, high = int(before.timestamp()), int(after.timestamp())

@@ -20,12 +20,13 @@ _SECRETS = re.compile(
     )
     (?: (?<=["']) [^"'\\\n]{{1,4096}} | [^\s"',;&(){{}}\[\]\\]{{1,4096}} )
   | (?P<url> ://[^\s:/@"'<>]{{0,100}}: ) [^\s"'<>]{{1,200}} (?=@)
+  | (?P<feed> /calendar/ ) [a-z0-9_-]{{20,4096}}           # the address of an iCal feed
   | \b(?P<kind> pw_|whsec_ ) [a-z0-9_+/=-]{{8,4096}}
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 
-_SIGNS = ("auth", "bearer", "token", "pass", "pwd", "sec", "key", "cookie", "://", "pw_")
+_SIGNS = ("auth", "bearer", "token", "pass", "pwd", "sec", "key", "cookie", "://", "pw_", "/cal")
 """A text without any of these has no secret. The look for them costs a tenth of the pattern."""
 
 
@@ -41,5 +42,5 @@ def redact_line(_logger: object, _method: str, line: Any) -> Any:
 
 
 def _hide(found: re.Match[str]) -> str:
-    kept = found["before"] or found["url"] or found["kind"] or ""
+    kept = found["before"] or found["url"] or found["feed"] or found["kind"] or ""
     return f"{kept}{HIDDEN}"

@@ -11,7 +11,7 @@ from schemas.command import Action
 from schemas.failures import FailureFilter, FailureRetry, FailureRetryStep
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
-from worker.api.console.forms import SubmittedForm
+from worker.api.console.forms import SubmittedForm, to_number
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, PublisherSession, SignedIn, may_publish
 from worker.api.console.videos import BAD_FILTER, to_query
@@ -57,7 +57,7 @@ def retry_all(
     Each step is one transaction of at most 2,000 commands; the page asks for the next one.
     """
     asked = to_filter(FailureRetry, form, (*FILTER, *NEXT_STEP, "per_second"))
-    done = _read_number(form.get("done", ""))
+    done = to_number(form.get("done", ""))
     step: FailureRetryStep = retry_failures(
         runtime.engine, runtime.waker, asked, session.caller.workspace_id, actor
     )
@@ -77,7 +77,7 @@ def to_filter(kind: type[Any], given: dict[str, str], names: tuple[str, ...]) ->
             return kind.model_validate(
                 {
                     **kind.model_validate_strings(values).model_dump(exclude_unset=True),
-                    "per_second": _read_number(number),
+                    "per_second": to_number(number),
                 }
             )
         return kind.model_validate_strings(values)
@@ -85,7 +85,3 @@ def to_filter(kind: type[Any], given: dict[str, str], names: tuple[str, ...]) ->
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise ApiProblem(BAD_FILTER, f"{name} is not valid: {first['msg']}.") from None
-
-
-def _read_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004

@@ -12,6 +12,7 @@ from schemas.problem import FieldError
 from worker.api.problems import ApiProblem, ProblemKind
 
 MAX_FIELDS = 200
+MAX_DIGITS = 9
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 UNREADABLE = ProblemKind("malformed-form", 400, "Nothing was done. The form cannot be read.")
@@ -59,3 +60,9 @@ def keep_form(request: Request, template: str, **values: Any) -> None:
 
 SubmittedForm = Annotated[dict[str, str], Depends(read_form)]
 """The fields of the form that the request sends."""
+
+
+def to_number(text: str) -> int:
+    """Return a whole number; 0 for any other text, and for more than nine digits."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+    return int(text) if is_number else 0

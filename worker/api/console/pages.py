@@ -4,6 +4,9 @@ from fastapi import FastAPI
 
 from worker.api.console import (
     audit_log,
+    calendar,
+    calendar_commands,
+    calendar_feeds,
     changes,
     failures,
     keys,
@@ -22,6 +25,9 @@ ROUTERS = (
     sign_in.session_router,
     now.router,
     changes.router,
+    calendar.router,
+    calendar_commands.router,
+    calendar_feeds.router,
     videos.router,
     video.router,
     failures.router,

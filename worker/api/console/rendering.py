@@ -26,6 +26,7 @@ HEADERS = {
 }
 PAGES = (
     ("/console/", "Now"),
+    ("/console/calendar/", "Calendar"),
     ("/console/videos/", "Videos"),
     ("/console/failures/", "Failures"),
     ("/console/webhooks/", "Webhooks"),

@@ -11,7 +11,7 @@ const styles = {
 
 // Show each time in the reader's zone. The server writes UTC, which stays as the tooltip.
 function showTimes(root) {
-  for (const element of root.querySelectorAll("time[datetime]")) {
+  for (const element of root.querySelectorAll("time[data-style]")) {
     const moment = new Date(element.dateTime);
     if (Number.isNaN(moment.valueOf())) continue;
     element.title = moment.toISOString();

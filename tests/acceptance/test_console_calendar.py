@@ -1,0 +1,214 @@
+"""The calendar in a real browser: by keyboard alone, by dragging, on a phone, in another zone."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from schemas.command import PublishRequest, Trigger
+from schemas.values.caller import Scope
+from tests.support.browser import NEEDS_CHROMIUM, PHONE, Visit, chromium, visit
+from tests.support.pipeline import Pipeline
+from tests.support.served import Served, served
+from tests.support.waiting import wait_until
+from worker.enqueue import changes
+from worker.operations.api_keys import create_key
+
+pytestmark = NEEDS_CHROMIUM
+
+NINE = datetime(2027, 3, 26, 9, tzinfo=UTC)
+"""A Friday, 10:00 in Berlin; on the Sunday after it the clocks go forward."""
+WEEK = "/console/calendar/?view=week&date=2027-03-26&zone=Europe/Berlin"
+MONTH = WEEK.replace("week", "month")
+TALL = {"width": 1280, "height": 1200}
+FOCUSED = (
+    "document.activeElement.matches('button,summary') ? document.activeElement.textContent : ''"
+)
+ATTACK = "<script>document.title = 'taken over'</script> \u202e override"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
+    with served(pipeline.engine, redis_url) as started:
+        yield started
+
+
+@contextmanager
+def signed_in(
+    browser: Browser, api: Served, pipeline: Pipeline, **options: object
+) -> Generator[Visit]:
+    """An editor who has signed in; at the end, nothing may have gone wrong in the window."""
+    key = create_key(pipeline.engine, name="editor", scope=Scope.ADMIN, workspace_id=1)
+    with visit(browser, api.url, **options) as opened:
+        opened.sign_in(key)
+        yield opened
+        assert opened.faults == []
+
+
+def scheduled(pipeline: Pipeline, at: datetime = NINE, title: str = "What is attention?") -> UUID:
+    request = PublishRequest(video_id=pipeline.video(title=title), publish_at=at)
+    return pipeline.accept(request).commands[0].id
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press Tab until the button or summary with this text has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if text in page.evaluate(FOCUSED):
+            return
+    pytest.fail(f"Tab does not lead to {text!r}")
+
+
+def test_by_keyboard_alone_a_command_is_rescheduled_put_back_and_cancelled(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    command = scheduled(pipeline)
+    with signed_in(browser, api, pipeline) as opened:
+        page = opened.page
+        opened.open(WEEK)
+        expect(page.locator(".ec-event")).to_contain_text("10:00 ↑ publish")
+        tab_to(page, "What is attention?")
+        page.keyboard.press("Enter")
+        expect(page.locator("#new-date")).to_be_focused()
+        page.keyboard.type("03272027")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.type("061500PM")
+        page.keyboard.press("Enter")
+        expect(page.locator("#done")).to_contain_text("Sat 27 March 2027, 18:15 in Europe/Berlin")
+        expect(page.locator(".ec-event")).to_contain_text("18:15")
+        assert pipeline.command(command).due_at == NINE + timedelta(days=1, hours=8, minutes=15)
+        expect(page.get_by_role("button", name="Undo")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#done")).to_contain_text("Fri 26 March 2027, 10:00")
+        assert pipeline.command(command).due_at == NINE
+        tab_to(page, "What is attention?")
+        page.keyboard.press("Enter")
+        tab_to(page, "Cancel this command")
+        page.keyboard.press("Enter")
+        tab_to(page, "Cancel the command")
+        page.keyboard.press("Enter")
+        expect(page.locator("#done")).to_contain_text("now cancelled")
+        expect(page.locator("#agenda")).to_contain_text("cancelled")
+        assert pipeline.command(command).state == "cancelled"
+
+
+def test_a_command_is_dragged_to_another_day_unless_it_has_ended_meanwhile(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    command = scheduled(pipeline)
+    with signed_in(browser, api, pipeline, viewport=TALL) as opened:
+        page = opened.page
+        page.route("**/console/changes", lambda route: route.abort())  # it sees no live changes
+        opened.open(MONTH)
+        entry = page.locator(".ec-event")
+        expect(entry).to_contain_text("10:00")
+        drag(page, "2027-03-29")
+        # Monday 10:00 in Berlin is an hour earlier in UTC: the clocks have gone forward.
+        expect(page.locator("#done")).to_contain_text("Mon 29 March 2027, 10:00 in Europe/Berlin")
+        assert pipeline.command(command).due_at == NINE + timedelta(days=3, hours=-1)
+        with page.expect_response("**/console/calendar/commands?*"):
+            page.get_by_role("button", name="Undo").click()
+        expect(page.locator("#done")).to_contain_text("Fri 26 March 2027, 10:00")
+        wait_until(lambda: is_in(page, "2027-03-26"), "the entry to be back on Friday")
+        changer = changes.Changer(trigger=Trigger.API, workspace_id=None)
+        changes.cancel(pipeline.engine, pipeline.waker, command, changer)
+        drag(page, "2027-03-30")
+        expect(page.locator("#messages")).to_contain_text("cannot be changed any more")
+        expect(entry).to_contain_text("cancelled")
+
+
+def cell(page: Page, day: str) -> Locator:
+    return page.locator(".ec-day", has=page.locator(f'time[datetime="{day}"]'))
+
+
+def is_in(page: Page, day: str) -> bool:
+    """Whether the only entry is drawn in the cell of a day."""
+    entry, around = page.locator(".ec-event").bounding_box(), cell(page, day).bounding_box()
+    assert entry
+    assert around
+    return (
+        around["x"] <= entry["x"] < around["x"] + around["width"]
+        and around["y"] <= entry["y"] < around["y"] + around["height"]
+    )
+
+
+def drag(page: Page, day: str) -> None:
+    """Drag the only entry into the cell of a day."""
+    start, end = page.locator(".ec-event").bounding_box(), cell(page, day).bounding_box()
+    assert start
+    assert end
+    page.mouse.move(start["x"] + 20, start["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 30, end["y"] + 40, steps=6)
+    page.mouse.up()
+
+
+def test_the_zone_is_the_browsers_until_another_is_chosen_and_stays_in_the_address(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    scheduled(pipeline)
+    with signed_in(browser, api, pipeline) as opened:
+        page = opened.page
+        opened.open("/console/calendar/?view=day&date=2027-03-26")
+        page.wait_for_url("**zone=Europe%2FBerlin")
+        expect(page.locator(".ec-event")).to_contain_text("10:00")
+        page.get_by_label("Time zone").select_option("Asia/Kathmandu")
+        page.get_by_role("button", name="Show").click()
+        page.wait_for_url("**zone=Asia%2FKathmandu**")
+        expect(page.locator(".ec-event")).to_contain_text("14:45")
+        expect(page.locator("#agenda")).to_contain_text("Fri 26 Mar 2027 14:45")
+        page.go_back()
+        expect(page.locator(".ec-event")).to_contain_text("10:00")
+
+
+def test_a_time_that_occurs_twice_is_asked_about_in_the_dialog(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    command = scheduled(pipeline)
+    with signed_in(browser, api, pipeline) as opened:
+        page = opened.page
+        opened.open(WEEK.replace("week", "agenda"))
+        page.get_by_role("link", name="Change").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Date").fill("2027-10-31")
+        dialog.get_by_label("Time", exact=True).fill("02:30:00")
+        expect(page.get_by_label("twice")).to_be_hidden()
+        page.get_by_role("button", name="Reschedule").click()
+        expect(page.get_by_role("alert")).to_contain_text("exists twice in Europe/Berlin")
+        page.get_by_label("twice").select_option("the second one")
+        page.get_by_role("button", name="Reschedule").click()
+        expect(page.locator("#done")).to_contain_text("Sun 31 October 2027, 02:30")
+        assert pipeline.command(command).due_at == datetime(2027, 10, 31, 1, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_assistive_technology_and_phones_can_use_the_calendar(
+    browser: Browser, api: Served, pipeline: Pipeline, scheme: str
+) -> None:
+    scheduled(pipeline, title=ATTACK)
+    scheduled(pipeline, NINE + timedelta(hours=1), title="long " * 50)
+    with signed_in(browser, api, pipeline, color_scheme=scheme, viewport=PHONE) as opened:
+        page = opened.page
+        opened.open(WEEK)
+        expect(page.locator(".ec-event").first).to_contain_text("document.title")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.title() == "Calendar · publish-worker"
+        page.get_by_role("link", name="Change").first.click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert opened.violations() == []
+        page.keyboard.press("Escape")
+        assert opened.violations() == []
+        opened.open("/console/calendar/feeds")
+        page.get_by_role("button", name="Create a feed").click()
+        expect(page.locator("#address")).to_contain_text("/calendar/")
+        assert opened.violations() == []

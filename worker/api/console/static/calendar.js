@@ -1,0 +1,232 @@
+// The calendar's script: the widget, the dialog that changes a command, drag and undo. Times are
+// converted by the server: the widget shows wall-clock times as they are.
+"use strict";
+
+const UNDO_SECONDS = 10;
+const WIDGET_VIEWS = { month: "dayGridMonth", week: "timeGridWeek", day: "timeGridDay" };
+const place = document.getElementById("calendar");
+const dialog = document.getElementById("dialog");
+let widget = null;
+let isDragging = false;
+
+// Without a zone in the address, the browser's is chosen; the address then has it.
+function chooseZone() {
+  const select = document.getElementById("zone-select");
+  if (!select || !("choose" in select.dataset)) return;
+  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (![...select.options].some((option) => option.value === own)) return;
+  const url = new URL(location.href);
+  url.searchParams.set("zone", own);
+  location.replace(url);
+}
+
+// An entry takes no time; in the grid of hours it is drawn half an hour high, within its day.
+function toEntry(command) {
+  const latest = `${command.local.slice(0, 10)}T23:29:59`;
+  const start = new Date(`${command.local}Z`);
+  const end = command.local > latest ? `${command.local.slice(0, 10)}T23:59:59` : new Date(start.valueOf() + 1_800_000).toISOString().slice(0, 19);
+  return {
+    id: command.id,
+    start: command.local,
+    end: place.dataset.view === "month" ? command.local : end,
+    title: command.title,
+    editable: command.is_open && "editable" in place.dataset,
+    startEditable: command.is_open && "editable" in place.dataset,
+    durationEditable: false,
+    classNames: [command.action, command.style, command.state, command.is_open ? "open" : "ended"],
+    extendedProps: command,
+  };
+}
+
+function part(tag, text, className = "") {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  element.className = className;
+  return element;
+}
+
+function toContent({ event }) {
+  const command = event.extendedProps;
+  const arrow = command.action === "publish" ? "↑" : "↓";
+  const state = command.state === "scheduled" ? "" : `, ${command.state}`;
+  const where = command.workspace_id === null ? "" : `, workspace ${command.workspace_id}`;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.addEventListener("click", () => { if (!isDragging) openDialog(command.id); });
+  button.append(part("span", `${command.local.slice(11, 16)} ${arrow} ${command.action}${state}${where} `, "what"));
+  if (command.conflict) button.append(part("span", "! conflict ", "conflict"));
+  button.append(part("bdi", command.title));
+  return { domNodes: [button] };
+}
+
+async function fetchEntries() {
+  try {
+    const response = await fetch(place.dataset.commands, { headers: { Accept: "application/json" } });
+    if (response.redirected || !response.ok) throw new Error(response.statusText);
+    return (await response.json()).commands.map(toEntry);
+  } catch {
+    say("The server does not answer. What is shown may be old.");
+    return widget?.getEvents() ?? [];
+  }
+}
+
+// Wall-clock times are added up as they are shown: a day is a day, whatever the clocks do on it.
+function move(local, { days, seconds }) {
+  const moved = new Date(`${local}Z`).valueOf() + (days * 86_400 + seconds) * 1000;
+  return new Date(moved).toISOString().slice(0, 19);
+}
+
+// The widget says that it is a table, without the rows of one. The list below it is a real table.
+function dropRoles() {
+  for (const element of place.querySelectorAll("[role=table],[role=rowgroup],[role=row],[role=cell],[role=columnheader],[role=rowheader]")) element.removeAttribute("role");
+  for (const element of place.querySelectorAll("[aria-colindex]")) element.removeAttribute("aria-colindex");
+}
+
+function createWidget() {
+  if (!place) return;
+  place.hidden = false;
+  new MutationObserver(dropRoles).observe(place, { childList: true, subtree: true });
+  const isEditable = "editable" in place.dataset;
+  widget = EventCalendar.create(place, {
+    view: WIDGET_VIEWS[place.dataset.view],
+    date: place.dataset.date,
+    timeZone: place.dataset.offset,
+    firstDay: 1,
+    locale: "en-GB",
+    headerToolbar: { start: "", center: "", end: "" },
+    height: place.dataset.view === "month" ? "44rem" : "auto",
+    dayMaxEvents: true,
+    slotHeight: 32,
+    nowIndicator: true,
+    allDaySlot: false,
+    scrollTime: "08:00:00",
+    slotLabelFormat: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+    snapDuration: "00:05:00",
+    editable: isEditable,
+    eventStartEditable: isEditable,
+    eventDurationEditable: false,
+    eventSources: [{ events: fetchEntries }],
+    eventContent: toContent,
+    eventDragStart: () => { isDragging = true; },
+    eventDragStop: () => { setTimeout(() => { isDragging = false; }); }, // after the click
+    eventDrop: drop,
+  });
+}
+
+// A drop moves the day, and in the grid of hours the time.
+async function drop({ event, delta, revert }) {
+  const fields = { csrf: place.dataset.csrf, after: place.dataset.page, local: move(event.extendedProps.local, delta), zone: place.dataset.zone };
+  const done = await send(`/console/calendar/commands/${event.id}/reschedule`, new URLSearchParams(fields), say);
+  if (!done) revert();
+}
+
+// Send a form. The answer is the calendar's page, of which the message and the list are taken.
+async function send(path, body, complain) {
+  let response, page;
+  try {
+    response = await fetch(path, { method: "POST", body });
+    page = new DOMParser().parseFromString(await response.text(), "text/html");
+  } catch {
+    complain("The server does not answer. Whether the command was changed is not known: load the page again.");
+    return false;
+  }
+  if (!response.ok || !page.getElementById("agenda")) {
+    const problem = page.getElementById("problem");
+    const details = [...(problem?.querySelectorAll("li") ?? [])].map((item) => item.lastChild.textContent.trim());
+    complain([problem?.querySelector("p")?.textContent ?? "Sign in again: the session has ended.", ...details].join(" "));
+    if (problem?.querySelector("[data-code=ambiguous_time]")) showFold();
+    if (response.status === 409 || response.status === 404) refresh();
+    return false;
+  }
+  for (const id of ["done", "agenda"]) document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
+  htmx.process(document.getElementById("agenda"));
+  showTimes(document);
+  widget?.refetchEvents();
+  offerUndo();
+  return true;
+}
+
+function refresh() {
+  widget?.refetchEvents();
+  htmx.trigger(document.body, "changed");
+}
+
+function showFold() {
+  const fold = dialog.querySelector(".fold");
+  if (fold) fold.hidden = false;
+}
+
+// The button to undo leaves after a while, but not while it is used.
+function offerUndo() {
+  const button = document.querySelector("#undo button");
+  clearTimeout(offerUndo.timer);
+  if (!button) return;
+  const leave = () => {
+    if (button.matches(":hover") || document.activeElement === button) offerUndo.timer = setTimeout(leave, 2000);
+    else button.remove();
+  };
+  offerUndo.timer = setTimeout(leave, UNDO_SECONDS * 1000);
+}
+
+async function openDialog(id) {
+  const address = `/console/calendar/commands/${id}?${new URLSearchParams({ zone: document.getElementById("zone-select").value, after: document.getElementById("agenda").dataset.page })}`;
+  const opener = document.activeElement;
+  let part;
+  try {
+    const response = await fetch(address);
+    part = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("command");
+  } catch { /* said below */ }
+  if (!part) {
+    say("The command cannot be shown: it does not exist any more, or the server does not answer.");
+    refresh();
+    return;
+  }
+  const fold = part.querySelector(".fold");
+  if (fold) fold.hidden = true;
+  dialog.replaceChildren(part);
+  dialog.showModal();
+  (dialog.querySelector("#new-date") ?? dialog.querySelector(".close")).focus();
+  dialog.addEventListener("close", () => {
+    const next = document.querySelector("#undo button") ?? (opener?.isConnected ? opener : document.getElementById("main"));
+    next.focus();
+  }, { once: true });
+}
+
+async function submitHere(event) {
+  const form = event.target;
+  if (!form.matches("#undo, #dialog form")) return;
+  event.preventDefault();
+  const alert = form.querySelector("[role=alert]");
+  const complain = (text) => {
+    if (!alert) return say(text);
+    alert.hidden = false;
+    alert.textContent = text;
+  };
+  const button = form.querySelector("[type=submit]");
+  button.disabled = true;
+  const done = await send(form.action, new URLSearchParams(new FormData(form)), complain);
+  button.disabled = false;
+  if (done && dialog.open) dialog.close();
+  else if (done) document.querySelector("#undo button, #list")?.focus();
+}
+
+document.addEventListener("submit", submitHere);
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a.change, #dialog a.close");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  if (link.matches(".close")) dialog.close();
+  else openDialog(link.closest("tr").id.slice("command-".length));
+});
+addEventListener("DOMContentLoaded", () => {
+  chooseZone();
+  createWidget();
+  offerUndo();
+  let pending = null;
+  document.body.addEventListener("changed", () => {
+    pending ??= setTimeout(() => {
+      pending = null;
+      if (!isDragging) widget?.refetchEvents();
+    }, 2000);
+  });
+});
