@@ -25,17 +25,18 @@ def summarise(checks: Sequence[Check], overview: Overview) -> Sentence:
     failing = [check for check in checks if not check.ok]
     if failing:
         first = failing[0]
-        more = f" {len(failing) - 1} more checks fail: see below." if len(failing) > 1 else ""
+        more = f" {_count(len(failing) - 1, 'more check')} failed." if len(failing) > 1 else ""
         return Sentence("bad", f"{first.name}: {first.detail}{more}", first.remedy)
     late = get_late_seconds(overview)
     if late > LATE_SECONDS:
         text = f"The oldest due command has waited for {to_duration(late)}."
         return Sentence("warn", text, "A backlog is being worked off, or workers are too few.")
     if overview.counts.failed:
-        text = f"Everything works; {overview.counts.failed:,} commands failed within a day."
+        text = f"Everything works; {_count(overview.counts.failed, 'command')} failed within a day."
         return Sentence("warn", text, "See Failures for their causes.")
     coming = sum(overview.counts.by_minute.values())
-    text = f"All is well. {coming:,} commands fall due in the next 15 minutes."
+    falls = "falls" if coming == 1 else "fall"
+    text = f"All is well. {_count(coming, 'command')} {falls} due in the next 15 minutes."
     return Sentence("good", text)
 
 
@@ -43,3 +44,7 @@ def get_late_seconds(overview: Overview) -> float:
     """Return how long the oldest due command has waited; 0: none is due."""
     since = overview.counts.due_since
     return (overview.counts.now - since).total_seconds() if since else 0.0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
