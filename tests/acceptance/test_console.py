@@ -1,7 +1,7 @@
 """The console in a real browser: sign in, look, and use it, without a fault of its own."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -9,10 +9,12 @@ from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
 from tests.support.browser import NEEDS_CHROMIUM, PHONE, Visit, chromium, visit
+from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.served import Served, served
 from worker.events.summary import summarise
 from worker.operations.api_keys import create_key
+from worker.operations.console_sessions import create_sign_in_code
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -67,6 +69,23 @@ def test_a_wrong_key_is_refused_and_the_right_one_opens_the_page_that_was_asked_
         expect(opened.page.get_by_label("API key")).to_be_visible()
 
 
+def test_a_link_signs_in_once_and_its_code_is_in_no_request(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    key = create_key(pipeline.engine, name="editor", scope=Scope.READ, workspace_id=1)
+    code = create_sign_in_code(pipeline.engine, key)
+    addresses: list[str] = []
+    with visit(browser, api.url) as opened:
+        opened.page.on("request", lambda request: addresses.append(request.url))
+        opened.open(f"/console/sign-in#{code}")
+        opened.page.wait_for_url("**/console/")
+        expect(opened.page.get_by_role("heading", name="Events")).to_be_visible()
+    with visit(browser, api.url) as again:
+        again.open(f"/console/sign-in#{code}")
+        expect(again.page.get_by_role("alert")).to_contain_text("used already")
+    assert not any(code in address.partition("#")[0] for address in addresses)
+
+
 def test_a_change_without_the_sessions_token_is_refused(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
@@ -97,6 +116,30 @@ def test_the_first_page_follows_what_happens_and_can_be_paused(
         expect(page.locator("#stream")).to_have_text("paused")
         page.get_by_role("button", name="Resume").click()
         expect(page.locator("#events")).to_contain_text("Second")
+
+
+def test_the_page_goes_on_by_itself_after_the_api_was_restarted(
+    browser: Browser, pipeline: Pipeline, redis_url: str
+) -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        with served(pipeline.engine, redis_url, port) as api:
+            opened = stack.enter_context(signed_in(browser, api, pipeline))
+            expect(opened.page.locator("#stream")).to_have_text("live")
+        expect(opened.page.locator("#stream")).to_have_text("reconnecting …")
+        with served(pipeline.engine, redis_url, port):
+            expect(opened.page.locator("#stream")).to_have_text("live")
+            pipeline.publish(pipeline.video(title="After the restart"))
+            expect(opened.page.locator("#events")).to_contain_text("After the restart")
+
+
+def test_a_session_that_has_ended_leads_to_the_form_and_back(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    with signed_in(browser, api, pipeline) as opened:
+        pipeline.execute("DELETE FROM publisher.console_session")
+        pipeline.publish(pipeline.video())
+        opened.page.wait_for_url("**/console/sign-in?after=%2Fconsole%2F")
 
 
 def test_titles_of_other_people_stay_text(

@@ -18,7 +18,8 @@ PROBLEM = KeptForm("problem.html", {})
 
 def respond(request: Request, problem: ApiProblem) -> Response:
     """Answer with a page if the request is for one of the console, otherwise with JSON."""
-    is_console = request.url.path.startswith(f"{PATH}/")
+    path = request.url.path
+    is_console = path == PATH or path.startswith(f"{PATH}/")
     return to_page(request, problem) if is_console else to_response(request, problem)
 
 
