@@ -290,6 +290,13 @@ def wait_briefly(tx: Connection, seconds: float = 2) -> None:
     tx.execute("SELECT set_config('lock_timeout', %(limit)s, true)", {"limit": f"{seconds:g}s"})
 
 
+def limit_statements(tx: Connection, seconds: float) -> None:
+    """Limit each further statement of this transaction; after that QueryCanceled is raised."""
+    tx.execute(
+        "SELECT set_config('statement_timeout', %(limit)s, true)", {"limit": f"{seconds:g}s"}
+    )
+
+
 def forget_plans(tx: Connection) -> None:
     """Let the server plan the session's statements again: it keeps plans while tables grow."""
     tx.execute("DISCARD PLANS")

@@ -1,6 +1,5 @@
 """Real engines, started once; a database of its own for each test, cloned from a migrated one."""
 
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -11,13 +10,13 @@ import psycopg
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from psycopg import sql
 from redis import Redis
 from sqlalchemy import Engine
 
 from db.migrate import migrate
 from db.session import connect
 from tests.support.api import Api, serving
+from tests.support.clones import cloned, libpq, named
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
@@ -28,7 +27,6 @@ from worker.local.engines import Engines, engines
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
 ROOM = 4 * 2**30
 """Bytes: two runs of the tests at once, with their write-ahead logs, stay far below."""
 
@@ -134,10 +132,8 @@ def admin(running: Engines) -> Generator[psycopg.Connection]:
 @pytest.fixture
 def database_url(running: Engines, admin: psycopg.Connection, template: str) -> Generator[str]:
     """A fresh database."""
-    name = f"test_{os.urandom(6).hex()}"
-    admin.execute(sql.SQL(CLONE).format(sql.Identifier(name), sql.Identifier(template)))
-    yield named(running.database_url, name)
-    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with cloned(admin, template) as name:
+        yield named(running.database_url, name)
 
 
 @pytest.fixture
@@ -162,16 +158,6 @@ def redis(redis_url: str) -> Generator[Redis]:
     client = Redis.from_url(redis_url)
     yield client
     client.close()
-
-
-def named(url: str, name: str) -> str:
-    """The same server's URL with another database."""
-    return url.replace("/publish_worker?", f"/{name}?")
-
-
-def libpq(url: str, name: str) -> str:
-    """The same, as libpq spells it."""
-    return named(url, name).replace("postgresql+psycopg", "postgresql")
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ GROUP BY 1 ORDER BY 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NextCommand:
+class DueCommand:
     """A command that is due, or will be soon."""
 
     id: UUID
@@ -129,10 +129,10 @@ def read_counts(tx: Connection, workspace_id: int | None) -> Counts:
 
 def read_next(
     tx: Connection, *, workspace_id: int | None, ahead: timedelta, limit: int
-) -> Sequence[NextCommand]:
+) -> Sequence[DueCommand]:
     """Return the first commands that are due now or within `ahead`."""
     values = {"workspace_id": workspace_id, "ahead": ahead, "limit": limit}
-    with tx.cursor(row_factory=class_row(NextCommand)) as cursor:
+    with tx.cursor(row_factory=class_row(DueCommand)) as cursor:
         return cursor.execute(_place(NEXT, workspace_id), values).fetchall()
 
 

@@ -38,21 +38,29 @@ NESTED = f"[[], {'[' * 500}{']' * 500}, {{}}]"
 
 
 @pytest.fixture(scope="module")
-def node() -> Generator[Rabbit]:
+def node(spare: list[str]) -> Generator[Rabbit]:
+    """A node with a virtual host, and a user of the same name, for each test."""
+    rights = dict.fromkeys(("configure", "write", "read"), ".*")
     with temporary_rabbit() as started:
+        started.define(
+            vhosts=[{"name": name} for name in spare],
+            users=[{"name": name, "password": "right", "tags": ""} for name in spare],
+            permissions=[{"user": name, "vhost": name, **rights} for name in spare],
+        )
         yield started
 
 
+@pytest.fixture(scope="module")
+def spare(request: pytest.FixtureRequest) -> list[str]:
+    """The names of the virtual hosts that no test has used."""
+    tests = [item for item in request.session.items if item.path == request.path]
+    return [f"t{number}" for number in range(len(tests))]
+
+
 @pytest.fixture
-def broker(node: Rabbit) -> Generator[Connection]:
+def broker(node: Rabbit, spare: list[str]) -> Generator[Connection]:
     """An empty virtual host, and a user, of the test's own."""
-    name = f"t{os.urandom(4).hex()}"
-    rights = dict.fromkeys(("configure", "write", "read"), ".*")
-    node.define(
-        vhosts=[{"name": name}],
-        users=[{"name": name, "password": "right", "tags": ""}],
-        permissions=[{"user": name, "vhost": name, **rights}],
-    )
+    name = spare.pop()
     with Connection(f"amqp://{name}:right@127.0.0.1:{node.port}/{name}") as connection:
         yield connection
 

@@ -11,6 +11,7 @@ import pytest
 from db.commands.canary import VIDEO_ID as CANARY
 from tests.support.pipeline import Pipeline
 from tests.support.programs import Up, program_folder, running
+from tests.support.prometheus import value_of
 from tests.support.waiting import wait_until
 
 VIDEO = "/api/v1/videos/7/"
@@ -71,9 +72,8 @@ def test_the_development_key_is_for_its_owner_only(running_up: Up) -> None:
     assert key.stat().st_mode & 0o777 == 0o600
 
 
-def test_two_at_the_same_time(up: StartUp) -> None:
-    one, other = up(data="one"), up(data="other")
-    clients = [one.wait_until_ready(), other.wait_until_ready()]
+def test_two_at_the_same_time(up: StartUp, running_up: Up) -> None:
+    clients = [one.wait_until_ready() for one in (running_up, up())]
     assert clients[0].base_url != clients[1].base_url
     assert publish(clients[0]).json()["is_draft"] is False
     assert clients[1].get(VIDEO).json()["is_draft"] is True
@@ -142,3 +142,15 @@ def test_one_url_without_the_other_is_an_error(up: StartUp, redis_url: str) -> N
     program = up(REDIS_URL=redis_url)
     assert program.ended() == 1
     assert "publish-worker: Only one of DATABASE_URL and REDIS_URL is set" in program.said
+
+
+def test_its_api_reports_the_metrics_of_all_processes(running_up: Up) -> None:
+    client = running_up.wait_until_ready()
+    assert publish(client).status_code == 200
+    wait_until(
+        lambda: value_of(
+            client.get("/metrics").text, "commands_total", action="publish", outcome="published"
+        ),
+        "the worker's commands",
+    )
+    assert value_of(client.get("/metrics").text, "sweeps_total", task="publish.run_due")

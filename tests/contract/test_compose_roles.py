@@ -17,7 +17,7 @@ from db.migrate import migrate
 from db.session import connect, transaction
 from schemas.generation import GenerationReport, ReportKind
 from schemas.values.caller import Scope
-from tests.conftest import named
+from tests.support.clones import named
 from tests.support.compose import SERVICES, in_shell
 from tests.support.pipeline import Pipeline
 from tests.support.platform import make_video, set_up

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from redis import Redis
 from redis.exceptions import AuthenticationError
@@ -39,6 +40,7 @@ from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.settings import Settings, UpSettings
 from worker.runtime.wake_ups import Waker
 
+OBSERVERS = ("prometheus", "grafana")
 OURS = ("migrate", "platform", "api", "worker", "beat")
 OWNERS = ("migrate", "platform")
 ADMIN = ("roles", "rights")
@@ -95,9 +97,45 @@ def test_every_service_restarts_reports_its_health_and_may_do_little(name: str) 
     assert not service.get("privileged")
 
 
-def test_only_the_api_is_reachable_and_only_from_this_host() -> None:
+def test_only_the_api_and_the_pages_of_metrics_are_reachable_and_only_from_this_host() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"api": ["127.0.0.1:${API_PORT:-8000}:8000"]}
+    assert published == {
+        "api": ["127.0.0.1:${API_PORT:-8000}:8000"],
+        "prometheus": ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"],
+        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
+    }
+
+
+@pytest.mark.parametrize("name", OBSERVERS)
+def test_prometheus_and_grafana_are_optional_pinned_and_not_root(name: str) -> None:
+    service = SERVICES[name]
+    assert service["profiles"] == ["observability"]
+    assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"])
+    assert re.fullmatch(r"[1-9]\d*:\d+", service["user"])
+    for volume in service["volumes"]:
+        source, _, mode = volume.partition(":")[0], *volume.rpartition(":")[1:]
+        is_file = source.startswith("./")
+        assert not is_file or ((ROOT / source).exists() and mode == "ro"), volume
+        assert is_file or source in COMPOSE["volumes"], volume
+
+
+def test_grafana_has_no_user_and_so_no_default_password() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert not any("PASSWORD" in name for name in environment)
+
+
+def test_prometheus_scrapes_the_services_where_they_serve_metrics() -> None:
+    config = yaml.safe_load((ROOT / "observability" / "prometheus.yml").read_text())
+    scraped = {
+        target["names"][0]: target["port"]
+        for job in config["scrape_configs"]
+        for target in job["dns_sd_configs"]
+    }
+    listens = int(SERVICES["worker"]["environment"]["METRICS_LISTEN"].rpartition(":")[2])
+    assert scraped == {"api": 8000, "worker": listens, "beat": listens}
 
 
 def test_what_depends_on_something_waits_for_it() -> None:
@@ -139,7 +177,7 @@ def test_the_file_has_no_secret_and_refuses_to_start_without_one() -> None:
     assert passwords
     assert all(password.startswith("${") for password in passwords)
     for line in re.sub(r":'\w+'", "$variable", TEXT).splitlines():  # psql's variables
-        if re.search(r"password|secret|_AUTH", line, re.IGNORECASE) and ":" in line:
+        if re.search(r"password|secret|_AUTH:", line, re.IGNORECASE) and ":" in line:
             value = line.split(":", 1)[1].partition(" #")[0]
             assert not value.strip() or "$" in value or line.lstrip().startswith("#"), line
 

@@ -75,6 +75,7 @@ def test_every_route_of_the_design_is_there_once(document: dict[str, Any]) -> No
         ("/asyncapi.json", "get"),
         ("/healthz", "get"),
         ("/readyz", "get"),
+        ("/metrics", "get"),
     }
 
 
@@ -130,7 +131,8 @@ def operations_of(schema: Any) -> list[Any]:
     return [operation for operation in found if operation.path not in NOT_TRIED]
 
 
-def test_the_api_keeps_to_its_own_document(api: Api) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(25, marks=pytest.mark.slow)])
+def test_the_api_keeps_to_its_own_document(api: Api, examples: int) -> None:
     """Schemathesis makes requests from the document, valid and not, and checks every answer."""
     assert api.client is not None
     for columns in ({}, {"status": "failed"}, {"status": "not_started"}):
@@ -148,7 +150,7 @@ def test_the_api_keeps_to_its_own_document(api: Api) -> None:
 
         @given(case=operation.as_strategy())
         @settings(
-            max_examples=25,
+            max_examples=examples,
             derandomize=True,
             database=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -90,14 +90,15 @@ def test_every_body_of_a_request_is_one_of_these_models(document: dict[str, Any]
     }
 
 
+@pytest.mark.parametrize("examples", [50, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_code_accepts_what_the_schema_allows_and_nothing_else(
-    document: dict[str, Any], name: str
+    document: dict[str, Any], name: str, examples: int
 ) -> None:
     by_the_schema = validator(document, name)
 
     @given(body=bodies(document["components"]["schemas"][name], document))
-    @settings(max_examples=150, database=None, suppress_health_check=CHECKS)
+    @settings(max_examples=examples, database=None, suppress_health_check=CHECKS)
     def compare(body: dict[str, Any]) -> None:
         assert by_the_schema.is_valid(body) == is_accepted(REQUESTS[name], body), body
 

@@ -27,20 +27,24 @@ from worker.api.routes import (
     commands,
     events,
     generation,
+    metrics,
     operations,
     punctuality,
     redirects,
     videos,
     webhooks,
 )
+from worker.api.routing import API
 from worker.api.shutdown import call_on_shutdown
 from worker.api.streaming.tail import CATCHING_UP, Tail
 from worker.api.webhook_quotas import TESTS_AT_ONCE, WebhookQuotas
 from worker.enqueue.group_commit import SESSIONS, GroupCommit
+from worker.operations.gauges import GaugeReader
 from worker.runtime import logs
 from worker.runtime.background_waker import BackgroundWaker
 from worker.runtime.errors_explained import complain, explain
 from worker.runtime.interpreter import tuned_for_loop
+from worker.runtime.metrics import prepare_metrics
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
@@ -73,6 +77,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             app.state.webhook_quotas = WebhookQuotas()
             settings = opened.settings
+            app.state.gauges = GaugeReader(opened.engine, opened.waker.redis, settings)
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
             app.state.tail = tail
             async with report_process(pool):
@@ -82,6 +87,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             await app.state.outcome_watcher.stop()
             await app.state.group_commit.close()
             await app.state.keys.close()
+            await app.state.gauges.close()
             await pool.close()
             await to_thread.run_sync(waker.close)
             await to_thread.run_sync(stop_tracing)
@@ -96,8 +102,8 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     for module in (videos, generation, commands, events, punctuality, webhooks, audit_log):
-        app.include_router(module.router, prefix="/api/v1")
-    for module in (operations, redirects):
+        app.include_router(module.router, prefix=API)
+    for module in (operations, metrics, redirects):
         app.include_router(module.router)
     add_pages(app)
     exception_handlers.install(app, respond)
@@ -114,6 +120,7 @@ def _open() -> Runtime:
     try:
         settings = Settings()
         check_settings(settings)
+        prepare_metrics()
         logs.configure(settings.log_format, settings.log_level)
         _raise_file_limit()
         opened = Runtime.open(

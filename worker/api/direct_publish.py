@@ -22,12 +22,12 @@ from worker.api.admission import Admission, Turn
 from worker.api.auth import identify_secret
 from worker.api.enqueue_request import is_valid_key, to_origin
 from worker.api.exception_handlers import HANDLED, answer, answer_bug
-from worker.api.middleware import CORRELATION, TRACE, begin, check_traceparent, log_handled
+from worker.api.middleware import CORRELATION, TRACE, begin, check_traceparent, record_handled
 from worker.api.problems import ApiProblem
 from worker.api.request_limits import check_head, check_structure, read_body
 from worker.api.request_spans import DIRECT_ROUTE, trace_request
 from worker.api.routes.videos import to_accepted_response, to_publish_request
-from worker.api.routing import AdmittedBody
+from worker.api.routing import AdmittedBody, note_route
 from worker.enqueue.group_commit import GroupCommit
 from worker.runtime.runtime import Runtime
 from worker.runtime.tracing import get_tracer
@@ -79,6 +79,7 @@ class PublishApi(FastAPI):
         correlation_id = begin(scope, headers.get(CORRELATION))
         request = Request(scope, receive)
         turn = request.state.turn = Turn()
+        note_route(request, ROUTE)
         try:
             response = await _answer(request, turn, int(path[1]), headers)
             if response is None:
@@ -91,7 +92,7 @@ class PublishApi(FastAPI):
         try:
             await response(scope, receive, send)
         finally:
-            log_handled(scope, response.status_code, started)
+            record_handled(scope, response.status_code, started)
 
 
 async def _answer(request: Request, turn: Turn, video_id: int, headers: Headers) -> Response | None:

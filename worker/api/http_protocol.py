@@ -6,6 +6,7 @@ that, so uvicorn makes connections of this class in place of its own while the a
 """
 
 import asyncio
+from http.client import BAD_REQUEST
 from typing import Any, cast
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from worker.api.middleware import NO_ROUTE, OTHER_METHOD, count_request
 from worker.api.problems import (
     HEAD_TOO_LARGE,
     MEDIA_TYPE,
@@ -81,6 +83,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             except httptools.HttpParserError:
                 if not self._is_refused:
                     self.send_400_response("Invalid HTTP request received.")
+                    count_request(NO_ROUTE, OTHER_METHOD, BAD_REQUEST, 0.0)
                 return
             else:
                 return
@@ -157,6 +160,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, problem: ApiProblem) -> None:
         """Answer, and discard what follows; close at once while another answer is being sent."""
         log.warning("connection.refused", problem=problem.kind.name)
+        count_request(NO_ROUTE, OTHER_METHOD, problem.kind.status, 0.0)
         self._is_refused = True
         self._clear_deadline()
         if self.transport.is_closing() or self._is_answering:

@@ -3,22 +3,29 @@
 import re
 import time
 from collections.abc import MutableMapping
+from functools import cache
 from typing import Any
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid4
 
 from worker.api.problems import shorten
+from worker.runtime.metrics import get_metrics
 
 CORRELATION = "x-correlation-id"
 EXPOSED = ["ETag", "Location", "Preference-Applied", "Retry-After", "X-Correlation-Id"]
 """Headers of answers that a page of another origin may read."""
-PROBES = ("/healthz", "/readyz")
-"""Requested every few seconds, so they are logged at level debug."""
+PROBES = ("/healthz", "/readyz", "/metrics")
+"""Requested every few seconds, so they are logged at level debug, and have no span."""
 TRACE = "traceparent"
 """In a request's state: the trace context of its span, if traces are on."""
+NO_ROUTE = "other"
+"""Stands for the route of a request that matched none, or one of FastAPI's own pages."""
+OTHER_METHOD = "OTHER"
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _VALID_ID = re.compile(r"[!-~]{1,128}")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
@@ -60,15 +67,34 @@ def begin(scope: MutableMapping[str, Any], given: str | None) -> str:
     return identifier
 
 
-def log_handled(scope: MutableMapping[str, Any], status: int, started: float) -> None:
-    """Log a request that was answered; it began at `started` by `time.perf_counter()`."""
+def record_handled(scope: MutableMapping[str, Any], status: int, started: float) -> None:
+    """Log and count a request that was answered; it began at `started` by `time.perf_counter()`."""
+    seconds = time.perf_counter() - started
+    count_request(scope["state"].get("route", NO_ROUTE), scope["method"], status, seconds)
     write = log.debug if scope["path"].startswith(PROBES) else log.info
     write(
         "request.handled",
         method=scope["method"],
         path=shorten(scope["path"]),
         status=status,
-        ms=round(1000 * (time.perf_counter() - started), 1),
+        ms=round(1000 * seconds, 1),
+    )
+
+
+def count_request(route: str, method: str, status: int, seconds: float) -> None:
+    """Count an answered request. `route` is a template: paths would be too many."""
+    requests, duration = _find_series(route, method if method in _METHODS else OTHER_METHOD, status)
+    requests.inc()
+    duration.observe(seconds)
+
+
+@cache
+def _find_series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    """Return what counts these requests: the library's own look-up costs more than the count."""
+    metrics = get_metrics()
+    return (
+        metrics.http_requests.labels(route, method, f"{status // 100}xx"),
+        metrics.http_duration.labels(route, method),
     )
 
 
@@ -122,7 +148,7 @@ class Correlation:
         try:
             await self._app(scope, receive, answer)
         finally:
-            log_handled(scope, status, started)
+            record_handled(scope, status, started)
 
 
 class HeadAsGet:

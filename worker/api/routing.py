@@ -25,6 +25,9 @@ from worker.api.request_limits import check_structure, read_body
 WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 """Methods that only read."""
 
+API = "/api/v1"
+"""The prefix of the routers with the API's resources."""
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -62,6 +65,7 @@ class GuardedRoute(APIRoute):
         action = find_action(self.dependant)
 
         async def handle_guarded(request: Request) -> Response:
+            note_route(request, self.path)
             admitted: AdmittedBody | None = getattr(request.state, "admitted", None)
             if admitted:
                 return await work(request, admitted.body)
@@ -103,6 +107,15 @@ class GuardedRoute(APIRoute):
             return
         for account in accounts:
             turn.join(account)
+
+
+def note_route(request: Request, path: str) -> None:
+    """Note the template that a request matched, for the metrics, without its trailing slash.
+
+    A route of a router that was included does not know the prefix.
+    """
+    is_below = request.scope["path"].startswith(API) and not path.startswith(API)
+    request.state.route = f"{API if is_below else ''}{path.rstrip('/') or path}"
 
 
 async def _repeat_read(handle: Handler, request: Request) -> Response:

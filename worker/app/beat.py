@@ -22,6 +22,7 @@ from worker.app.report_listener import ReportListener
 from worker.app.transport import Channel
 from worker.operations.processes import Identity, ProcessHeartbeat
 from worker.runtime.broker_errors import BROKER_ERRORS, BrokerOutage
+from worker.runtime.metrics import get_metrics
 from worker.runtime.wake_ups import CANARY, REPORTS, WAKE_UPS
 
 QUEUE_OF = {wake_up.task: wake_up.queue for wake_up in WAKE_UPS}
@@ -86,6 +87,7 @@ class Scheduler(CeleryScheduler):
         try:
             if not self._is_waiting(entry, producer):
                 self.apply_async(entry, producer=producer, advance=False)
+                get_metrics().sweeps.labels(entry.task).inc()
             self.outage.end()
         except (SchedulingError, *BROKER_ERRORS) as error:
             cause = error.__context__ if isinstance(error, SchedulingError) else error

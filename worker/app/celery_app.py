@@ -12,6 +12,7 @@ from worker.events.outlet import Outlet
 from worker.events.outlets import build_outlets
 from worker.operations.health import Heartbeat
 from worker.operations.processes import Activity, Work
+from worker.runtime.metrics_server import MetricsServer
 from worker.runtime.producer import BrokerApp
 from worker.runtime.runtime import Runtime
 from worker.webhooks.courier import Courier, CourierOptions
@@ -70,8 +71,14 @@ class PublishWorkerApp(BrokerApp):
             ),
         )
 
+    @cached_property
+    def metrics_server(self) -> MetricsServer:
+        """Where the main process serves the metrics of all its processes."""
+        return MetricsServer()
+
     def forget_inherited(self) -> None:
         """Drop the parts that were opened before a fork; the parent's connections stay open."""
+        self.metrics_server.drop_inherited()
         inherited: Runtime | None = self.__dict__.pop("runtime", None)
         if inherited is not None:
             inherited.engine.dispose(close=False)

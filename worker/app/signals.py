@@ -1,10 +1,12 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
 import logging
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from billiard.process import current_process
 from celery import signals
 from celery.concurrency.thread import TaskPool as ThreadPool
 from kombu.transport import TRANSPORT_ALIASES
@@ -18,6 +20,7 @@ from worker.runtime.broker_errors import drop_traceback
 from worker.runtime.database import open_engine
 from worker.runtime.errors_explained import one_clear_line
 from worker.runtime.interpreter import collect_less_often
+from worker.runtime.metrics import name_process, prepare_metrics
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
 from worker.runtime.tracing import start_tracing, stop_tracing
@@ -36,17 +39,37 @@ def install(app: "PublishWorkerApp") -> None:
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.app.transport:Transport"))
     TRANSPORT_ALIASES["sentinel"] = "worker.app.transport:SentinelTransport"
     with one_clear_line():
-        check_settings(Settings())
+        settings = Settings()
+        check_settings(settings)
+        prepare_metrics(needs_directory=settings.metrics_listen is not None)
+        if settings.metrics_listen:
+            app.metrics_server.start(settings.metrics_listen)
 
     _ = app.activity  # made before the fork of the pool, which shares it
     refuse_compression()
     read_unreadable_properties()
+    _connect_common()
+    _connect_main_process(app)
+    _connect_pool_process(app)
 
+
+def _connect_pool_process(app: "PublishWorkerApp") -> None:
     def start_pool_process(**_: Any) -> None:
         collect_less_often()
+        place: int = getattr(current_process(), "index", 0)  # a replacement gets it, too
+        name_process(f"{os.getppid()}-{place}")
         app.forget_inherited()
         start_tracing("worker")
 
+    def end_pool_process(**_: Any) -> None:
+        app.close_courier()
+        stop_tracing()
+
+    _connect(signals.worker_process_init, start_pool_process)
+    _connect(signals.worker_process_shutdown, end_pool_process)
+
+
+def _connect_main_process(app: "PublishWorkerApp") -> None:
     def start_main_process(sender: Any = None, **_: Any) -> None:
         collect_less_often()
         if isinstance(getattr(sender, "pool", None), ThreadPool):  # its tasks run in this process
@@ -59,30 +82,26 @@ def install(app: "PublishWorkerApp") -> None:
             heartbeats.append(open_worker_heartbeat(app, sender))
             heartbeats[0].start()
 
-    def end_heartbeat(**_: Any) -> None:
+    def end_main_process(**_: Any) -> None:
         for heartbeat in heartbeats:
             heartbeat.stop()
-
-    def end_pool_process(**_: Any) -> None:
-        app.close_courier()
         stop_tracing()
 
-    def end_main_process(**_: Any) -> None:
-        stop_tracing()
+    _connect(signals.worker_ready, start_main_process)
+    _connect(signals.worker_ready, start_heartbeat)
+    _connect(signals.worker_shutdown, end_main_process)
+    _connect(signals.beat_init, start_main_process)
 
-    def connect_to(signal: Any, receiver: Any) -> None:
-        signal.connect(receiver, weak=False, dispatch_uid=receiver.__qualname__)
 
-    connect_to(signals.celeryd_init, check_before_start)
-    connect_to(signals.setup_logging, configure_logs)
-    connect_to(signals.task_prerun, bind_task)
-    connect_to(signals.worker_ready, start_main_process)
-    connect_to(signals.worker_ready, start_heartbeat)
-    connect_to(signals.worker_shutdown, end_heartbeat)
-    connect_to(signals.beat_init, start_main_process)
-    connect_to(signals.worker_process_init, start_pool_process)
-    connect_to(signals.worker_process_shutdown, end_pool_process)
-    connect_to(signals.worker_shutdown, end_main_process)
+def _connect_common() -> None:
+    _connect(signals.celeryd_init, check_before_start)
+    _connect(signals.setup_logging, configure_logs)
+    _connect(signals.task_prerun, bind_task)
+
+
+def _connect(signal: Any, receiver: Any) -> None:
+    """Connect once: a second `install` changes nothing."""
+    signal.connect(receiver, weak=False, dispatch_uid=receiver.__qualname__)
 
 
 def open_worker_heartbeat(app: "PublishWorkerApp", consumer: Any) -> ProcessHeartbeat:

@@ -31,6 +31,7 @@ from worker.enqueue.refusals import (
     RequestInvalid,
 )
 from worker.enqueue.rescheduling import to_timing, write_timings
+from worker.publish.batch_metrics import record_outcomes
 from worker.rules.decision import end_command
 from worker.runtime.wake_ups import Waker
 
@@ -116,7 +117,9 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Store
                 return command
             raise CommandEnded(command)
         _audit(tx, AuditAction.COMMAND_CANCEL, before, by.actor)
-        facts_and_release.write(tx, [_decide_cancelled(locked[0], by.trigger)])
+        decision = _decide_cancelled(locked[0], by.trigger)
+        facts_and_release.write(tx, [decision])
+    record_outcomes(locked, [decision])
     log.info("command.ended", state=CommandState.CANCELLED, command_id=str(command_id))
     waker.wake()
     return read_command(engine, command_id, by.workspace_id)

@@ -13,6 +13,7 @@ from db.events.outbox import Recorded
 from worker.events.amqp import AmqpOutlet
 from worker.events.outlet import Outlet, OutletOutOfSync, OutletUnreachable
 from worker.events.redis_stream import StreamOutlet
+from worker.runtime.metrics import OUT_OF_SYNC, UNREACHABLE, get_metrics
 from worker.runtime.settings import OutletName, Settings
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -40,12 +41,18 @@ def relay_all(outlets: Iterable[Outlet], recorded: Recorded | None = None) -> in
     `recorded` are events of this process, just committed: an outlet need not read them again.
     The sweep relays the rest later. An outage is logged once for each cause.
     """
-    relayed = 0
+    relayed, metrics = 0, get_metrics()
     for outlet in outlets:
         try:
-            relayed += outlet.relay(recorded)
+            count = outlet.relay(recorded)
         except OutletUnreachable as error:
+            metrics.relay_errors.labels(outlet.name, UNREACHABLE).inc()
             outlet.outage.note(error.__cause__ or error)
         except OutletOutOfSync as error:
+            metrics.relay_errors.labels(outlet.name, OUT_OF_SYNC).inc()
             log.error("relay.refused", outlet=outlet.name, error=str(error))  # noqa: TRY400
+        else:
+            relayed += count
+            if count:
+                metrics.relayed_events.labels(outlet.name).inc(count)
     return relayed

@@ -1,6 +1,7 @@
 """The API, the worker and beat as child processes of `up` and `demo`."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -9,9 +10,11 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from tempfile import mkdtemp
 from typing import IO, Any
 
 from worker.local.guard import Guard
+from worker.runtime.metrics import DIRECTORY as METRICS_DIRECTORY
 from worker.runtime.settings import PREFIX, SettingsError, UpSettings
 
 PROCESSES = ("api", "worker", "beat")
@@ -19,6 +22,9 @@ WORKER_PROCESSES = 2
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 20.0
 """Enough for the current batch: a run of `worker.publish.run` ends after five seconds."""
+
+METRICS_LISTEN = ("METRICS_LISTEN", f"{PREFIX}METRICS_LISTEN")
+"""Not passed on: two processes cannot listen there, and the API's `/metrics` has everything."""
 
 _AS_ROOT = "ignore:You're running the worker with superuser privileges"
 """Celery's warning, which `up` and `demo` suppress; a deployment still gets it."""
@@ -102,6 +108,7 @@ def children(
         "beat": [*celery, "beat"],
     }
     started: list[Child] = []
+    shared = mkdtemp(prefix="publish-worker-metrics-")
     try:
         for name, command in commands.items():
             process = subprocess.Popen(  # noqa: S603 - our own commands
@@ -109,7 +116,7 @@ def children(
                 stdin=subprocess.DEVNULL,
                 stdout=output(name),
                 stderr=subprocess.STDOUT,
-                env=environment(settings),
+                env=environment(settings) | {METRICS_DIRECTORY: shared},
                 pass_fds=[listener.fileno()] if name == "api" else [],
                 start_new_session=True,  # Ctrl-C in the terminal does not reach them
             )
@@ -119,6 +126,7 @@ def children(
         yield started
     finally:
         _end(started)
+        shutil.rmtree(shared, ignore_errors=True)
 
 
 @contextmanager
@@ -146,10 +154,10 @@ def on_end_signal(handler: Any) -> None:
 
 def environment(settings: UpSettings) -> dict[str, str]:
     """Our environment variables, with every setting."""
-    given = settings.model_dump(mode="json", exclude_none=True)
+    given = settings.model_dump(mode="json", exclude_none=True, exclude={"metrics_listen"})
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), _AS_ROOT])
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in METRICS_LISTEN},
         **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()},
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(warnings),

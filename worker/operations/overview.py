@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 
 from db.commands import overview
-from db.commands.overview import Counts, NextCommand
+from db.commands.overview import Counts, DueCommand
 from db.events import feed, summary
 from db.events.feed import LastEvent
 from db.events.summary import EventCount
@@ -52,7 +52,7 @@ class Overview:
     published_last_minute: int
     lateness_p99: float | None
     """In seconds, of the last hour, rounded up by a quarter at most. None: nothing was due."""
-    coming: Sequence[NextCommand]
+    coming: Sequence[DueCommand]
     """The first commands that are due, or will be within `AHEAD`."""
     by_minute: dict[int, int]
     hour: Chart

@@ -25,6 +25,7 @@ from db.videos import facts_and_release
 from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
+from worker.publish.batch_metrics import BatchClock, record_batch, record_failed_attempt
 from worker.publish.spans import BatchSpans, trace_batch
 from worker.rules.decision import BaseUrls, apply_decision, ask_once, decide, decide_after_failure
 from worker.runtime.budget import Budget
@@ -133,11 +134,12 @@ def _commit_batch(
     committed: Callable[[Recorded], None],
     spans: BatchSpans | None,
 ) -> list[Decision]:
-    started = time.monotonic()
+    clock = BatchClock()
     with transaction(engine) as tx:
         commands = take(tx)
         if not commands:
             return []
+        clock.note_claim()
         if spans is not None:
             spans.open(commands)
         try:
@@ -148,9 +150,10 @@ def _commit_batch(
                 raise
             # Any error, a bug in a rule included, must affect only the command that causes it.
             raise BatchFailed(commands, error) from error
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - clock.started
         if seconds > SLOW_SECONDS:
             forget_plans(tx)
+    record_batch(commands, decisions, clock)
     if spans is not None:
         spans.close(decisions)
     _log_batch(decisions, seconds)
@@ -216,6 +219,7 @@ def _decide_failed_attempt(
         decisions = [decide_after_failure(each, describe_error(error)) for each in commands]
         if decisions:
             recorded = facts_and_release.write(tx, decisions)
+    record_failed_attempt(commands, decisions)
     if spans is not None:
         spans.close(decisions, error)
     if recorded:

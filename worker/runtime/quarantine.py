@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from db.commands import inbox
 from db.errors import DATABASE_ERRORS, describe_error
 from db.session import transaction
+from worker.runtime.metrics import get_metrics
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -27,6 +28,7 @@ def quarantine(engine: Engine, body: object, error: Exception) -> None:
     reason = reason.encode("ascii", "backslashreplace").decode().replace("\x00", "")
     with transaction(engine) as tx:
         inbox.quarantine(tx, body=_to_text(body), error=reason)
+    get_metrics().quarantined.inc()
     log.error("message.quarantined", error=reason, exc_info=error if of_database else None)
 
 

@@ -123,6 +123,8 @@ class Settings(BaseSettings):
     canary_video_id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     """A hidden video, in a workspace of its own, that is published and withdrawn in turn, once a
     minute, to see that scheduling works; where the platform's tables are ours, it has one."""
+    metrics_listen: Annotated[str, StringConstraints(pattern=r"^[^\s:/]+:\d{1,5}$")] | None = None
+    """Where workers and beat serve metrics for Prometheus, `host:port`; the API has `/metrics`."""
     webhooks_allow_private: bool = False
     """Whether webhooks may go to private addresses, and without TLS: for development."""
 

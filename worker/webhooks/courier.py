@@ -31,9 +31,10 @@ from sqlalchemy import Engine
 from db.session import transaction
 from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
-from schemas.values.delivery import DeliveryResult
+from schemas.values.delivery import Attempt, DeliveryResult
 from worker.events.cloud_event import to_cloud_event
 from worker.runtime.budget import RUN_SECONDS, Budget
+from worker.runtime.metrics import get_metrics
 from worker.webhooks.attempt import TIMEOUT_SECONDS, make_attempt
 from worker.webhooks.connections import Connections
 from worker.webhooks.look_ups import LookUps, Resolve
@@ -156,6 +157,7 @@ class Courier:
             allow_private=self._options.allow_private,
             traceparent=None if span is None else span.traceparent,
         )
+        record_attempt(attempt)
         if span is not None:
             span.end(attempt)
         self._results.append(to_result(delivery, attempt, random.random()))  # noqa: S311 - jitter
@@ -180,6 +182,15 @@ class Courier:
         if self._writing is not None:
             await asyncio.wait([self._writing], timeout=WRITE_SECONDS)
         self._connections.close()
+
+
+def record_attempt(attempt: Attempt) -> None:
+    """Count an attempt by the class of its answer's status."""
+    metrics = get_metrics()
+    metrics.webhook_attempts.labels(
+        f"{attempt.status // 100}xx" if attempt.status else "none"
+    ).inc()
+    metrics.webhook_duration.observe(attempt.duration_ms / 1000)
 
 
 def claim(engine: Engine, limit: int) -> list[ClaimedDelivery]:

@@ -25,7 +25,7 @@ from schemas.command import Action, CommandState
 from schemas.values.caller import Scope
 from schemas.values.process import ProcessRole
 from schemas.webhook import DeliveryState
-from tests.conftest import libpq, named
+from tests.support.clones import libpq, named
 from tests.support.command_line import Done, Run
 from tests.support.forked import Forked
 from tests.support.heartbeats import report

@@ -29,8 +29,8 @@ from schemas.command import PublishRequest
 from schemas.generation import GenerationReport, ReportKind
 from schemas.values.caller import Scope
 from schemas.video import VideoInput
-from tests.conftest import libpq, named
 from tests.support.api import serving
+from tests.support.clones import libpq, named
 from tests.support.pipeline import Pipeline
 from worker.generation.apply import apply_reports
 from worker.local.engines import Engines

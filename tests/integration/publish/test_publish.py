@@ -11,7 +11,7 @@ from db.commands import claim
 from db.session import transaction
 from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
-from tests.support.platform import column
+from tests.support.platform import column, make_ready_videos
 from tests.support.requests import request
 from tests.support.statements import counted
 from worker.publish.run import BATCH
@@ -299,7 +299,8 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(
 ) -> None:
     counts: list[int] = []
     for size in (1, 10, BATCH - 1):
-        videos = [pipeline.video() for _ in range(size)]
+        with transaction(pipeline.engine) as tx:
+            videos = make_ready_videos(tx, size)
         pipeline.accept(
             *(request(v, title=f"New {v}", tags=[1, 2]) if edits else v for v in videos)
         )

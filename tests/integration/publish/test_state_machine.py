@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.events import outbox
@@ -192,14 +192,20 @@ FROM video v LEFT JOIN publisher.video_release r ON r.video_id = v.id WHERE v.id
 """
 
 
-@settings(
-    max_examples=50,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(steps=st.lists(step, min_size=4, max_size=25))
+@pytest.mark.parametrize("examples", [20, pytest.param(50, marks=pytest.mark.slow)])
 def test_each_command_has_one_outcome_and_the_events_report_it(
-    pipeline: Pipeline, steps: list[tuple[Any, ...]]
+    pipeline: Pipeline, examples: int
 ) -> None:
+    @settings(max_examples=examples)
+    @given(steps=st.lists(step, min_size=4, max_size=25))
+    def tell(steps: list[tuple[Any, ...]]) -> None:
+        check_story(pipeline, steps)
+
+    tell()
+
+
+def check_story(pipeline: Pipeline, steps: list[tuple[Any, ...]]) -> None:
+    """Let the steps happen, and look at what became of every command and video."""
     crash = Crash(pipeline, outbox.append)
     with patch.object(outbox, "append", crash), patch.object(run, "BATCH", BATCH):
         story = Story(pipeline, crash)

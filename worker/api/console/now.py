@@ -6,12 +6,14 @@ from db.commands import overview as counts
 from schemas.events import EventType
 from worker.api.auth import CurrentRuntime
 from worker.api.console.charts import BarChart, Series, draw
+from worker.api.console.recent import Recent
 from worker.api.console.rendering import render
 from worker.api.console.sentence import summarise
 from worker.api.console.session import PATH, ConsoleRoute, SignedIn
 from worker.api.routing import Router
+from worker.operations.health import Health, read_health
 from worker.operations.overview import AHEAD, Chart, Overview, read_last_events, read_overview
-from worker.operations.status import survey
+from worker.runtime.runtime import Runtime
 
 KINDS = (
     (EventType.PUBLISHED, "published", "good"),
@@ -21,6 +23,8 @@ KINDS = (
     (EventType.FAILED, "failed", "bad"),
 )
 """The events that a chart counts: type, name, style."""
+HEALTH_SECONDS = 2.0
+"""Checks connect to the broker, so not each page runs them."""
 
 router = Router(route_class=ConsoleRoute)
 
@@ -28,22 +32,16 @@ router = Router(route_class=ConsoleRoute)
 @router.get(f"{PATH}/")
 def show_now(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Response:
     """Show the state of everything that this key sees."""
-    settings = runtime.settings
     workspace_id = session.caller.workspace_id
     overview = read_overview(runtime.engine, workspace_id)
-    status = survey(
-        runtime.engine,
-        runtime.redis,
-        settings.broker(),
-        settings.canary_video_id,
-        amqp_url=settings.outlet_amqp_url(),
-    )
+    health = get_health(request, runtime)
     return render(
         request,
         "now.html",
         session,
-        sentence=summarise(status.checks, overview),
-        status=status,
+        sentence=summarise(health.checks, overview),
+        checks=health.checks,
+        processes=health.processes if workspace_id is None else None,
         overview=overview,
         most=counts.MOST,
         coming=_draw_coming(overview),
@@ -66,6 +64,24 @@ def to_bars(title: str, chart: Chart) -> BarChart:
     """Draw a chart of events."""
     series = [Series(name, style, chart.counts.get(kind, ())) for kind, name, style in KINDS]
     return draw(title, chart.began_at, chart.span, series)
+
+
+def get_health(request: Request, runtime: Runtime) -> Health:
+    """Return the checks and processes; they are read every two seconds at most."""
+    state = request.app.state
+    if not hasattr(state, "console_health"):
+        settings = runtime.settings
+        state.console_health = Recent(
+            lambda: read_health(
+                runtime.engine,
+                runtime.redis,
+                settings.broker(),
+                settings.canary_video_id,
+                amqp_url=settings.outlet_amqp_url(),
+            ),
+            HEALTH_SECONDS,
+        )
+    return state.console_health.get()
 
 
 def _draw_coming(overview: Overview) -> BarChart:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.api.console.formats import to_duration
-from worker.operations.health import Check
+from worker.operations.checks import Check
 from worker.operations.overview import Overview
 
 LATE_SECONDS = 5.0
@@ -26,7 +26,7 @@ def summarise(checks: Sequence[Check], overview: Overview) -> Sentence:
     if failing:
         first = failing[0]
         more = f" {len(failing) - 1} more checks fail: see below." if len(failing) > 1 else ""
-        return Sentence("bad", f"{first.name}: {first.detail}{more}", get_remedy(first))
+        return Sentence("bad", f"{first.name}: {first.detail}{more}", first.remedy)
     late = get_late_seconds(overview)
     if late > LATE_SECONDS:
         text = f"The oldest due command has waited for {to_duration(late)}."
@@ -43,8 +43,3 @@ def get_late_seconds(overview: Overview) -> float:
     """Return how long the oldest due command has waited; 0: none is due."""
     since = overview.counts.due_since
     return (overview.counts.now - since).total_seconds() if since else 0.0
-
-
-def get_remedy(check: Check) -> str:
-    """Return what to do about a failing check."""
-    return getattr(check, "remedy", None) or ""

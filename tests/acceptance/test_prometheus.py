@@ -1,0 +1,170 @@
+"""A real Prometheus scrapes a real API, worker and beat: the numbers are right, and alerts fire."""
+
+import json
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from schemas.values.caller import Scope
+from tests.support.forked import Forked, run_uvicorn
+from tests.support.free_port import free_port
+from tests.support.pipeline import Pipeline
+from tests.support.processes import Celeries, Celery
+from tests.support.prometheus import (
+    FILES,
+    Prometheus,
+    needs_prometheus,
+    prometheus,
+    promtool,
+    value_of,
+)
+from tests.support.waiting import wait_until
+from worker.operations.api_keys import create_key
+
+PUBLISHED = 'sum(publish_worker_commands_total{outcome="published"})'
+VIDEOS = 30
+
+
+@dataclass
+class Deployment:
+    """An API, a worker with two processes and beat."""
+
+    api: httpx.Client
+    worker: Celery
+    ports: dict[str, int]
+    pipeline: Pipeline
+
+    def metrics(self, job: str) -> str:
+        """What a process serves."""
+        return httpx.get(f"http://127.0.0.1:{self.ports[job]}/metrics", timeout=10).text
+
+    def publish(self, videos: int) -> None:
+        """Publish this number of videos over HTTP, and wait for the last one."""
+        for _ in range(videos):
+            path = f"/api/v1/videos/{self.pipeline.video()}/publish/"
+            assert self.api.post(path, headers={"Prefer": "wait=10"}).status_code == 200
+
+
+@pytest.fixture
+def deployment(
+    tmp_path: Path, pipeline: Pipeline, database_url: str, redis_url: str
+) -> Generator[Deployment]:
+    """The three of them on free ports, as docker-compose.yml runs them."""
+    jobs = ("publish-worker-api", "publish-worker-worker", "publish-worker-beat")
+    ports = {job: free_port() for job in jobs}
+    urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    key = create_key(pipeline.engine, name="any", scope=Scope.PUBLISH, workspace_id=1)
+    worker, beat = (
+        Celeries(tmp_path, **urls, METRICS_LISTEN=f"127.0.0.1:{ports[job]}") for job in jobs[1:]
+    )
+    try:
+        with serve(tmp_path / "api.log", ports[jobs[0]], urls) as url:
+            started = worker.worker(concurrency=2)
+            beat.start("beat")
+            headers = {"Authorization": f"Bearer {key}"}
+            with httpx.Client(base_url=url, headers=headers, timeout=20) as client:
+                yield Deployment(client, started, ports, pipeline)
+    finally:
+        worker.end()
+        beat.end()
+
+
+@contextmanager
+def serve(log: Path, port: int, urls: dict[str, str]) -> Generator[str]:
+    process = Forked(
+        run_uvicorn,
+        ["uvicorn", "worker.api:app", f"--port={port}"],
+        log=log,
+        environment={**os.environ, **urls},
+    )
+    try:
+        wait_until(lambda: log.exists() and "running" in log.read_text(), "the API to listen")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def dashboard_expressions() -> list[str]:
+    document: Any = json.loads((FILES / "grafana/dashboards/publish-worker.json").read_text())
+    return [
+        target["expr"].replace("$__rate_interval", "1m")
+        for panel in document["panels"]
+        for target in panel.get("targets", [])
+    ]
+
+
+@needs_prometheus
+def test_prometheus_sees_what_was_published_and_fires_when_the_worker_stops(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    with prometheus(tmp_path, deployment.ports) as server:
+        wait_until(lambda: set(server.targets().values()) == {"up"}, "each target to be up")
+        deployment.publish(VIDEOS)
+        wait_until(lambda: server.value(PUBLISHED) == VIDEOS, "every publication to be counted")
+        check_numbers(server)
+        wait_until(lambda: canary_was_seen(server), "the canary")
+        wait_until(server.has_evaluated, "every rule to be evaluated")
+        assert server.alerts("firing") == set()
+        assert all(server.query(expression) is not None for expression in dashboard_expressions())
+        assert deployment.worker.stop() == 0
+        wait_until(
+            lambda: {"PublishWorkerTargetDown", "PublishWorkerNoSweep"} <= server.alerts("firing"),
+            "the alerts of a stopped worker",
+        )
+        assert "PublishWorkerDatabaseDown" not in server.alerts()
+
+
+def check_numbers(server: Prometheus) -> None:
+    route = '{route="/api/v1/videos/{video_id}/publish",status="2xx"}'
+    answered = f"sum(publish_worker_http_requests_total{route})"
+    wait_until(lambda: server.value(answered) == VIDEOS, "every request to be counted")
+    assert server.value("sum(publish_worker_command_lateness_seconds_count)") == VIDEOS
+    late = server.value("histogram_quantile(0.99, sum by (le) "
+                        "(publish_worker_command_lateness_seconds_bucket))")  # fmt: skip
+    assert late is not None
+    assert 0 < late < 30
+    caught_up = 'max(publish_worker_relay_lag_events{outlet="stream"})'
+    wait_until(lambda: server.value(caught_up) == 0, "the stream to have every event")
+    relayed = 'sum(publish_worker_relayed_events_total{outlet="stream"})'
+    wait_until(lambda: (server.value(relayed) or 0) >= VIDEOS, "the relay to be counted")
+    assert server.value("max(publish_worker_oldest_due_command_age_seconds) < bool 10") == 1
+    assert server.query('publish_worker_sweeps_total{task="publish.run_due"} > 0')
+
+
+def canary_was_seen(server: Prometheus) -> bool:
+    age = server.value("time() - max(publish_worker_canary_last_success_timestamp_seconds)")
+    return age is not None and age < 60
+
+
+@needs_prometheus
+def test_a_worker_reports_all_its_processes_and_those_that_were_replaced(
+    deployment: Deployment,
+) -> None:
+    worker = "publish-worker-worker"
+    deployment.publish(4)
+    pool = psutil.Process(deployment.worker.process.pid).children()
+    assert len(pool) == 2
+    for process in pool:
+        process.kill()
+    psutil.wait_procs(pool, 20)
+    deployment.publish(4)
+    wait_until(
+        lambda: (
+            value_of(
+                deployment.metrics(worker), "commands_total", action="publish", outcome="published"
+            )
+            == 8
+        ),
+        "every process's commands to be counted",
+    )
+    promtool("check", "metrics", text=deployment.metrics(worker))
+    promtool("check", "metrics", text=deployment.metrics("publish-worker-api"))

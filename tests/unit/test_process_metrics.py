@@ -1,0 +1,79 @@
+"""The metrics of a process: many values at once, and one sum over processes that share a folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Histogram
+
+from tests.support.compose import ROOT
+from worker.runtime.metrics import LATENESS, BulkHistogram
+
+FORKS = """
+import os, sys
+from prometheus_client import generate_latest
+from worker.runtime.metrics import get_metrics, make_registry, name_process, prepare_metrics
+
+prepare_metrics(needs_directory=True)
+for place in (0, 1, 1):  # the third one replaces the second
+    if os.fork() == 0:
+        name_process(f"pool-{place}")
+        get_metrics().batch_commands.observe_many([3.0] * 10)
+        os._exit(0)
+    os.wait()
+get_metrics().quarantined.inc()
+sys.stdout.write(generate_latest(make_registry()).decode())
+sys.stderr.write(str(len(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))))
+"""
+IMPORTS = """
+import os, sys, worker.enqueue, worker.subscribe, worker.app
+from prometheus_client import REGISTRY, generate_latest
+assert b"publish_worker" not in generate_latest(REGISTRY)
+print(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+"""
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if "MULTIPROC" not in name}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(min_value=0, max_value=2_000) | st.sampled_from(LATENESS)))
+def test_many_values_at_once_count_as_one_by_one(amounts: list[float]) -> None:
+    one, many = CollectorRegistry(), CollectorRegistry()
+    single = Histogram("h", "Single.", buckets=LATENESS, registry=one)
+    bulk = BulkHistogram("h", "Bulk.", buckets=LATENESS, registry=many)
+    for amount in amounts:
+        single.observe(amount)
+    bulk.observe_many(amounts)
+    for bound in [*map(float, LATENESS), float("inf")]:
+        labels = {"le": "+Inf" if bound == float("inf") else str(bound)}
+        of_one, of_many = (each.get_sample_value("h_bucket", labels) for each in (one, many))
+        assert of_one == of_many
+    assert many.get_sample_value("h_sum") == pytest.approx(sum(amounts))
+
+
+@pytest.mark.processes
+def test_processes_are_added_up_and_one_that_replaces_another_adds_no_file() -> None:
+    done = run_python(FORKS)
+    assert "publish_worker_batch_commands_count 30.0" in done.stdout
+    assert "publish_worker_batch_commands_sum 90.0" in done.stdout
+    assert "publish_worker_messages_quarantined_total 1.0" in done.stdout
+    assert int(done.stderr) == 3 * 2  # the main process and two places: counters and histograms
+
+
+@pytest.mark.processes
+def test_importing_makes_no_metric_in_another_programs_process(tmp_path: Path) -> None:
+    assert run_python(IMPORTS, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)).stdout == "[]\n"
