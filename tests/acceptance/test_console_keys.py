@@ -12,7 +12,6 @@ from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import endpoint
 from tests.support.served import Served, served
-from tests.support.waiting import wait_until
 from worker.operations.api_keys import create_key, identify, list_keys, revoke_key
 
 pytestmark = NEEDS_CHROMIUM
@@ -77,6 +76,18 @@ def test_a_key_is_revoked_after_a_question_that_names_it(
         expect(page.locator("tbody tr", has_text="old importer")).to_contain_text("revoked")
 
 
+def test_a_session_is_a_use_of_its_key(
+    browser: Browser, pipeline: Pipeline, redis_url: str
+) -> None:
+    with (
+        served(pipeline.engine, redis_url) as started,  # writes down at its end what it has noted
+        signed_in(browser, started, pipeline) as opened,
+    ):
+        opened.open("/console/keys/")
+    [own] = list_keys(pipeline.engine)
+    assert own.last_used_at is not None
+
+
 def test_a_key_that_revokes_itself_is_signed_out(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
@@ -98,7 +109,6 @@ def test_a_key_of_a_workspace_sees_creates_and_revokes_only_keys_of_it(
         page = opened.page
         opened.open("/console/keys/")
         expect(page.locator("tbody tr")).to_have_count(1)
-        wait_until(lambda: list_keys(pipeline.engine, 1)[0].last_used_at, "the use of the session")
         for workspace_id in ("2", ""):
             asked = {"name": "more", "scope": "admin", "workspace_id": workspace_id}
             sent = send(opened, "/console/keys/new", **asked)

@@ -44,6 +44,7 @@ SUBJECTS = {
     "delivery_id": AuditSubject.WEBHOOK_DELIVERY,
     "endpoint_id": AuditSubject.WEBHOOK_ENDPOINT,
     "key_id": AuditSubject.API_KEY,
+    "message_id": AuditSubject.QUARANTINED_MESSAGE,
 }
 """The parameters of paths that name a subject; the first one that a path has."""
 
