@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
 from tests.support.browser import NEEDS_CHROMIUM, chromium
-from tests.support.console import check_pages, signed_in, token_of
+from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import endpoint
 from tests.support.served import Served, served
@@ -76,6 +76,18 @@ def test_a_key_is_revoked_after_a_question_that_names_it(
         expect(page.locator("tbody tr", has_text="old importer")).to_contain_text("revoked")
 
 
+def test_a_session_is_a_use_of_its_key(
+    browser: Browser, pipeline: Pipeline, redis_url: str
+) -> None:
+    with (
+        served(pipeline.engine, redis_url) as started,  # writes down at its end what it has noted
+        signed_in(browser, started, pipeline) as opened,
+    ):
+        opened.open("/console/keys/")
+    [own] = list_keys(pipeline.engine)
+    assert own.last_used_at is not None
+
+
 def test_a_key_that_revokes_itself_is_signed_out(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
@@ -97,17 +109,13 @@ def test_a_key_of_a_workspace_sees_creates_and_revokes_only_keys_of_it(
         page = opened.page
         opened.open("/console/keys/")
         expect(page.locator("tbody tr")).to_have_count(1)
-        token = token_of(opened)
         for workspace_id in ("2", ""):
-            asked = {"csrf": token, "name": "more", "scope": "admin", "workspace_id": workspace_id}
-            sent = page.request.post(f"{api.url}/console/keys/new", form=asked)
+            asked = {"name": "more", "scope": "admin", "workspace_id": workspace_id}
+            sent = send(opened, "/console/keys/new", **asked)
             assert sent.status == 422
             assert "can create keys of workspace 1 only" in sent.text()
         for key_id in others:
-            sent = page.request.post(
-                f"{api.url}/console/keys/{key_id}/revoke", form={"csrf": token}
-            )
-            assert sent.status == 404
+            assert send(opened, f"/console/keys/{key_id}/revoke").status == 404
     assert [each.revoked_at for each in list_keys(pipeline.engine)] == [None] * 3
 
 
@@ -117,13 +125,11 @@ def test_a_key_below_admin_sees_neither_page(
     with signed_in(browser, api, pipeline, Scope.PUBLISH) as opened:
         page = opened.page
         expect(page.get_by_role("link", name="Keys")).to_have_count(0)
-        token = token_of(opened)
         [own] = list_keys(pipeline.engine)
         for path in ("keys/", "keys/new", "audit/"):
             assert page.request.get(f"{api.url}/console/{path}").status == 403
         for path in ("keys/new", f"keys/{own.id}/revoke"):
-            asked = {"csrf": token, "name": "more", "scope": "admin"}
-            assert page.request.post(f"{api.url}/console/{path}", form=asked).status == 403
+            assert send(opened, f"/console/{path}", name="more", scope="admin").status == 403
     [own] = list_keys(pipeline.engine)
     assert own.revoked_at is None
 

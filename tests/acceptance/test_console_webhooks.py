@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
 from tests.support.browser import NEEDS_CHROMIUM, chromium
-from tests.support.console import check_pages, signed_in, token_of
+from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.receiver import Receiver, endpoint, receiver, says
 from tests.support.served import Served, served
@@ -197,12 +197,8 @@ def test_a_read_key_looks_and_changes_nothing(
         expect(page.get_by_role("link", name="Add an endpoint")).to_have_count(0)
         opened.open(f"/console/webhooks/{made}")
         expect(page.locator("main").get_by_role("button")).to_have_text(["Filter"])
-        token = token_of(opened)
         for action in ("new", *(f"{made}/{each}" for each in EACH_ACTION)):
-            sent = page.request.post(
-                f"{api.url}/console/webhooks/{action}", form={"csrf": token}, max_redirects=0
-            )
-            assert sent.status == 403, action
+            assert send(opened, f"/console/webhooks/{action}").status == 403, action
     assert there.received == []
 
 
@@ -214,12 +210,11 @@ def test_an_endpoint_of_another_workspace_does_not_exist(
         page = opened.page
         opened.open("/console/webhooks/")
         expect(page.locator("#endpoints")).to_contain_text("No endpoint")
-        token = token_of(opened)
-        shown = f"{api.url}/console/webhooks/{made}"
-        assert page.request.get(shown).status == 404
+        shown = f"/console/webhooks/{made}"
+        assert page.request.get(f"{api.url}{shown}").status == 404
         for action in EACH_ACTION:
-            form = {"csrf": token, "state": "disabled", "failed": "on"}
-            assert page.request.post(f"{shown}/{action}", form=form).status == 404, action
+            sent = send(opened, f"{shown}/{action}", state="disabled", failed="on")
+            assert sent.status == 404, action
     assert pipeline.rows("SELECT state FROM publisher.webhook_endpoint") == [("enabled",)]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import APIResponse, Browser
 
 from schemas.values.caller import Scope
 from tests.support.browser import PHONE, Visit, visit
@@ -40,6 +40,12 @@ def check_pages(opened: Visit, *paths: str) -> None:
             assert opened.violations() == [], f"{path} in {scheme}"
         width = opened.page.evaluate("document.documentElement.scrollWidth")
         assert width <= PHONE["width"], f"{path} scrolls sideways"
+
+
+def send(opened: Visit, path: str, **fields: str) -> APIResponse:
+    """Send a form of this session that no page offers."""
+    form: dict[str, str | float | bool] = {"csrf": token_of(opened), **fields}
+    return opened.page.request.post(f"{opened.url}{path}", form=form)
 
 
 def token_of(opened: Visit) -> str:

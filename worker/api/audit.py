@@ -45,6 +45,7 @@ SUBJECTS = {
     "endpoint_id": AuditSubject.WEBHOOK_ENDPOINT,
     "key_id": AuditSubject.API_KEY,
     "feed_id": AuditSubject.CALENDAR_FEED,
+    "message_id": AuditSubject.QUARANTINED_MESSAGE,
 }
 """The parameters of paths that name a subject; the first one that a path has."""
 

@@ -20,7 +20,7 @@ from worker.api import problems
 from worker.api.middleware import CORRELATION, correlation_id
 from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_response
 from worker.api.streaming.tail import TooManyReaders
-from worker.enqueue import refusals
+from worker.enqueue import quarantined_messages, refusals
 from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
 from worker.events.feed import PositionAhead, PositionGone
 from worker.generation.apply import ReportRefused
@@ -50,6 +50,8 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     refusals.NoSuchCommand: problems.NO_SUCH_COMMAND,
     refusals.CommandEnded: problems.COMMAND_ENDED,
     refusals.CommandNotFailed: problems.COMMAND_NOT_FAILED,
+    quarantined_messages.NoSuchMessage: problems.NO_SUCH_MESSAGE,
+    quarantined_messages.RetryRefused: problems.MESSAGE_REFUSED,
     api_keys.NoSuchKey: problems.NO_SUCH_KEY,
     api_keys.NoSuchWorkspace: problems.KEY_REFUSED,
     api_keys.KeyRightsMissing: problems.KEY_RIGHTS_MISSING,

@@ -71,6 +71,9 @@ NO_SUCH_VIDEO = ProblemKind("no-such-video", 404, "There is no video 7 that this
 NO_SUCH_COMMAND = ProblemKind("no-such-command", 404, "There is no such command.")
 NO_SUCH_ENDPOINT = ProblemKind("no-such-endpoint", 404, "There is no such webhook endpoint.")
 NO_SUCH_DELIVERY = ProblemKind("no-such-delivery", 404, "The endpoint has no such delivery.")
+NO_SUCH_MESSAGE = ProblemKind(
+    "no-such-message", 404, "There is no such message in quarantine: it was retried or deleted."
+)
 NO_SUCH_KEY = ProblemKind("no-such-key", 404, "There is no such API key that is still valid.")
 NO_SUCH_SCHEMA = ProblemKind(
     "no-such-schema", 404, "There is no schema of 'video.exploded' in version '1'."
@@ -94,6 +97,9 @@ PUBLISH_REJECTED = ProblemKind(
     example={
         "command": "http://localhost:8000/api/v1/publish-commands/019f3c1e-7a51-7c43-9d7e-0d5f8a2b6c11"
     },
+)
+MESSAGE_REFUSED = ProblemKind(
+    "message-refused", 409, "The message is still not valid, and stays in quarantine."
 )
 KEY_RIGHTS_MISSING = ProblemKind(
     "key-rights-missing", 409, "The database role app may not create or revoke API keys."

@@ -1,14 +1,18 @@
 """API keys: shown once, stored hashed, revoked at once."""
 
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import Engine
 
 from db.session import transaction
-from schemas.values.caller import Scope
+from schemas.values.actor import SYSTEM
+from schemas.values.caller import Caller, Scope
 from worker.operations.api_keys import (
     KeyRefused,
     NoSuchWorkspace,
     create_key,
+    create_key_for,
     identify,
     list_keys,
     revoke_key,
@@ -79,3 +83,33 @@ def test_a_key_for_a_workspace_that_is_not_there_is_refused(platform: Engine) ->
 )
 def test_each_scope_includes_the_ones_before_it(has: Scope, needs: Scope, may: bool) -> None:
     assert has.includes(needs) is may
+
+
+def test_a_callers_key_limits_the_keys_that_it_creates_sees_and_revokes(platform: Engine) -> None:
+    create_key(platform, name="mine", scope=Scope.ADMIN, workspace_id=1)
+    create_key(platform, name="other", scope=Scope.READ, workspace_id=2)
+    create_key(platform, name="all", scope=Scope.READ, workspace_id=None)
+    mine, other, every = list_keys(platform)
+    assert list_keys(platform, 1) == [mine]
+    for key in (other, every):
+        assert revoke_key(platform, key.id, within=1) is False
+    assert revoke_key(platform, mine.id, within=1) is True
+
+
+@pytest.mark.parametrize(
+    ("caller_scope", "scope", "workspace_id"),
+    [
+        (Scope.PUBLISH, Scope.ADMIN, 1),
+        (Scope.ADMIN, Scope.READ, 2),
+        (Scope.ADMIN, Scope.READ, None),
+    ],
+)
+def test_a_key_beyond_the_callers_own_is_refused(
+    platform: Engine, caller_scope: Scope, scope: Scope, workspace_id: int | None
+) -> None:
+    caller = Caller(key_id=uuid4(), scope=caller_scope, workspace_id=1)
+    with pytest.raises(KeyRefused):
+        create_key_for(
+            platform, caller, name="n", scope=scope, workspace_id=workspace_id, by=SYSTEM
+        )
+    assert list_keys(platform) == []

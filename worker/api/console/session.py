@@ -8,6 +8,7 @@ from fastapi import Depends, Request, Response
 from schemas.values.caller import Caller, Scope
 from worker.api.auth import Identifier
 from worker.api.console.forms import read_form
+from worker.api.key_cache import KeyCache
 from worker.api.problems import SCOPE_TOO_LOW, ApiProblem, ProblemKind
 from worker.api.routing import WITHOUT_BODY, GuardedRoute
 from worker.operations.console_sessions import AGE, ConsoleSession, find_session
@@ -34,6 +35,8 @@ async def identify_session(request: Request) -> Caller:
     if session is None:
         raise ApiProblem(NOT_SIGNED_IN)
     request.state.session = session
+    keys: KeyCache = request.app.state.keys
+    keys.note_use(session.caller.key_id)
     return session.caller
 
 
