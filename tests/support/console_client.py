@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from httpx import Response
-
 from tests.support.api import Api
 
 
@@ -29,12 +27,12 @@ class Console:
         console.csrf = found[1]
         return console
 
-    def get(self, path: str, **parameters: Any) -> Response:
+    def get(self, path: str, **parameters: Any) -> Any:
         """Open a page."""
         assert self.api.client
         return self.api.client.get(path, params=parameters or None, follow_redirects=False)
 
-    def post(self, path: str, **form: Any) -> Response:
+    def post(self, path: str, **form: Any) -> Any:
         """Send a form; the answer is that of the page it leads to."""
         assert self.api.client
         data = {"csrf": self.csrf, **form}

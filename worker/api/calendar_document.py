@@ -36,7 +36,7 @@ def to_ical(feed: Feed, base_url: str) -> bytes:
 
 
 def _to_event(command: CalendarCommand, base_url: str) -> Event:
-    """Return an entry that takes no time, at the time that was asked for.
+    """Return an entry without a duration, at the time that was asked for.
 
     A command that is tried again keeps its place. Without METHOD, DTSTAMP is the time of the last
     change; SEQUENCE grows with each change.

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -28,19 +29,16 @@ NINE = datetime(2027, 3, 26, 9, tzinfo=UTC)
 WEEK = f"/console/calendar/?view=week&date={DAY}&zone=Europe/Berlin"
 
 
-def scheduled(api: Api, at: datetime = NINE, **columns: object) -> UUID:
+def scheduled(api: Api, at: datetime = NINE, **columns: Any) -> UUID:
     """A command to publish a video at a time."""
     request = PublishRequest(video_id=api.video(**columns), publish_at=at)
     return api.accept(request).commands[0].id
 
 
-def listed(console: Console, zone: str = "Europe/Berlin", **more: object) -> dict[str, object]:
+def listed(console: Console, zone: str = "Europe/Berlin", **more: Any) -> Any:
     """What the calendar's script gets for the week."""
-    answer = console.get(
-        "/console/calendar/commands", view="week", date=DAY, zone=zone, **more
-    ).json()
-    assert isinstance(answer, dict)
-    return answer
+    address = "/console/calendar/commands"
+    return console.get(address, view="week", date=DAY, zone=zone, **more).json()
 
 
 def test_a_ranges_commands_are_listed_with_titles_on_the_clocks_of_the_zone(api: Api) -> None:
@@ -147,7 +145,7 @@ def test_changes_of_the_clocks_are_marked_in_words(
 def test_commands_of_a_video_that_get_in_each_others_way_are_marked(api: Api) -> None:
     video, other = api.video(), api.video()
     for minutes, action in ((0, "publish"), (60, "publish"), (120, "unpublish")):
-        at = {f"{action}_at": NINE + timedelta(minutes=minutes)}
+        at: Any = {f"{action}_at": NINE + timedelta(minutes=minutes)}
         api.accept(PublishRequest(video_id=video, action=Action(action), **at))
     scheduled(api)
     window = PublishRequest(

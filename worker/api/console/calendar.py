@@ -38,7 +38,7 @@ Asked = Annotated[CalendarQuery, Query()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ScheduleEntry:
     """A command as the page shows it."""
 
     command: CalendarCommand
@@ -103,8 +103,8 @@ def _read(runtime: Runtime, session: ConsoleSession, shown: ShownRange) -> Sched
     return read_schedule(runtime.engine, shown.begin, shown.end, shown.zone, workspace_id)
 
 
-def _to_entry(command: CalendarCommand, schedule: Schedule, shown: ShownRange) -> Entry:
-    return Entry(
+def _to_entry(command: CalendarCommand, schedule: Schedule, shown: ShownRange) -> ScheduleEntry:
+    return ScheduleEntry(
         command=command,
         title=command.title if command.title is not None else f"video {command.video_id}, deleted",
         local=shown.to_local(command.due_at),
@@ -113,7 +113,7 @@ def _to_entry(command: CalendarCommand, schedule: Schedule, shown: ShownRange) -
     )
 
 
-def _to_json(entry: Entry, session: ConsoleSession) -> dict[str, Any]:
+def _to_json(entry: ScheduleEntry, session: ConsoleSession) -> dict[str, Any]:
     command = entry.command
     return {
         "id": str(command.id),

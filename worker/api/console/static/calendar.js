@@ -20,7 +20,7 @@ function chooseZone() {
   location.replace(url);
 }
 
-// An entry takes no time; in the grid of hours it is drawn half an hour high, within its day.
+// An entry has no duration; in the grid of hours it is drawn half an hour high, within its day.
 function toEntry(command) {
   const latest = `${command.local.slice(0, 10)}T23:29:59`;
   const start = new Date(`${command.local}Z`);
