@@ -75,9 +75,12 @@ def _check_exporter(name: str, environment: Mapping[str, str]) -> str:
     if name == "otlp":
         raise SettingsError(
             f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not installed: use http/protobuf, for which"
-            " collectors listen on port 4318."
+            " collectors listen on port 4318, and install publish-worker[tracing]."
         )
-    raise SettingsError(f"OTEL_TRACES_EXPORTER={name} is not installed: use otlp, console or none.")
+    raise SettingsError(
+        f"OTEL_TRACES_EXPORTER={name} is not installed: use otlp, console or none, and"
+        " install publish-worker[tracing]."
+    )
 
 
 def start_tracing(role: str) -> None:
