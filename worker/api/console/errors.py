@@ -29,7 +29,8 @@ def to_page(request: Request, problem: ApiProblem) -> Response:
     if problem.kind == NOT_SIGNED_IN:
         shown = request.headers.get("hx-current-url") if is_fragment else str(request.url)
         return _to_sign_in(shown or "", is_fragment=is_fragment)
-    form: KeptForm = getattr(request.state, "form", PROBLEM)
+    is_refused = problem.kind.status < 500  # noqa: PLR2004
+    form: KeptForm = getattr(request.state, "form", PROBLEM) if is_refused else PROBLEM
     return render(
         request,
         form.template,
