@@ -19,7 +19,7 @@ from tests.support.traces import CALLER, SAMPLED, TRACE_ID, UNSAMPLED, Collector
 from tests.support.waiting import wait_until
 from worker.operations.api_keys import create_key
 
-PUBLISH = "POST /api/v1/videos/{video_id}/publish/"
+PUBLISH = "POST /api/v1/videos/{video_id}/publish"
 
 
 @pytest.fixture

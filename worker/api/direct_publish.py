@@ -25,7 +25,7 @@ from worker.api.exception_handlers import HANDLED, answer, answer_bug
 from worker.api.middleware import CORRELATION, TRACE, begin, check_traceparent, record_handled
 from worker.api.problems import ApiProblem
 from worker.api.request_limits import check_head, check_structure, read_body
-from worker.api.request_spans import DIRECT_ROUTE, trace_request
+from worker.api.request_spans import trace_request
 from worker.api.routes.videos import to_accepted_response, to_publish_request
 from worker.api.routing import AdmittedBody, note_route
 from worker.enqueue.group_commit import GroupCommit
@@ -87,7 +87,6 @@ class PublishApi(FastAPI):
                 return
         finally:
             turn.leave()
-        scope["state"][DIRECT_ROUTE] = ROUTE
         response.raw_headers.append((CORRELATION.encode(), correlation_id.encode()))
         try:
             await response(scope, receive, send)

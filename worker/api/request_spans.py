@@ -1,6 +1,6 @@
 """The span of a request, a child of the caller's `traceparent`. Only where traces are on."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,9 +9,6 @@ from worker.api.middleware import PROBES, TRACE, read_traceparent
 if TYPE_CHECKING:
     from worker.runtime.spans import Tracer
 
-DIRECT_ROUTE = "route"
-"""In a request's state: its route, if FastAPI did not find it."""
-PREFIX = "/api/v1"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SERVER_ERROR = 500
 
@@ -47,16 +44,8 @@ async def trace_request(
         with tracer.use(span):
             await handle(scope, receive, answer)
     finally:
-        if route := _find_route(scope):
+        if route := scope["state"].get("route"):  # its template, as metrics have it
             span.update_name(f"{method} {route}")
             span.set_attribute("http.route", route)
         span.set_attribute("http.response.status_code", status)
         tracer.end(span, str(status) if status >= SERVER_ERROR else None)
-
-
-def _find_route(scope: Scope) -> str | None:
-    found: Any = scope.get("route")
-    path: str | None = getattr(found, "path", None) or scope["state"].get(DIRECT_ROUTE)
-    if path and scope["path"].startswith(PREFIX) and not path.startswith(PREFIX):
-        return PREFIX + path  # FastAPI names a route as its router does
-    return path
