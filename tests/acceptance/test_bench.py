@@ -34,11 +34,12 @@ def setup() -> Generator[Setup]:
 
 
 SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) for name in ("this-project-single", "orm", "noop")
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("textbook", "this-project-single", "orm", "noop")
 ]
 
 
-@pytest.mark.parametrize("name", ["this-project", "textbook", *SLOW])
+@pytest.mark.parametrize("name", ["this-project", *SLOW])
 def test_contender_publishes_each_video_once(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -50,6 +51,7 @@ def test_contender_publishes_each_video_once(
     assert outcome.wal > 0 or not CONTENDERS[name].same_work
 
 
+@pytest.mark.slow
 def test_limit_replays_the_statements_of_a_dry_run(setup: Setup) -> None:
     outcome = limit.carry_out(setup, VIDEOS)
     assert outcome.failure == ""

@@ -154,7 +154,7 @@ def test_titles_of_other_people_stay_text(
         assert width <= PHONE["width"], "the page does not scroll sideways"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_assistive_technology_can_use_each_page(
     browser: Browser, api: Served, pipeline: Pipeline, scheme: str
 ) -> None:

@@ -191,7 +191,7 @@ def test_a_time_that_occurs_twice_is_asked_about_in_the_dialog(
         assert pipeline.command(command).due_at == datetime(2027, 10, 31, 1, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_assistive_technology_and_phones_can_use_the_calendar(
     browser: Browser, api: Served, pipeline: Pipeline, scheme: str
 ) -> None:

@@ -21,7 +21,11 @@ from worker.runtime.wake_ups import Waker
 COMMANDS = 10_000
 PER_CALL = 500
 SendTask = Callable[..., object]
-FATES = ["doubled", "dropped", "flushed"]
+FATES = [
+    pytest.param("doubled", marks=pytest.mark.slow),
+    pytest.param("dropped", marks=pytest.mark.slow),
+    "flushed",
+]
 
 
 @pytest.fixture
@@ -75,6 +79,7 @@ def test_lost_and_duplicated_messages_lose_and_repeat_nothing(
     assert_each_once(pipeline, videos)
 
 
+@pytest.mark.slow
 def test_valkey_is_emptied_again_and_again_while_the_worker_runs(
     pipeline: Pipeline, celery: Celeries, videos: list[int], send_task: SendTask
 ) -> None:

@@ -42,6 +42,7 @@ def test_it_ends_well_leaves_nothing_and_a_readable_log(demo: Program) -> None:
     assert re.search(r"event 1 +video\.published +video 7 .* http://\S+ .* \d+ ms", demo.said)
 
 
+@pytest.mark.slow
 def test_when_a_process_dies_the_demo_names_it_and_shows_its_log(demo: Program) -> None:
     demo.wait_for("Published at once")
     demo.member("worker").kill()

@@ -102,6 +102,7 @@ def dashboard_expressions() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_prometheus_sees_what_was_published_and_fires_when_the_worker_stops(
     deployment: Deployment, tmp_path: Path

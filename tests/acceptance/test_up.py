@@ -72,6 +72,7 @@ def test_the_development_key_is_for_its_owner_only(running_up: Up) -> None:
     assert key.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_two_at_the_same_time(up: StartUp, running_up: Up) -> None:
     clients = [one.wait_until_ready() for one in (running_up, up())]
     assert clients[0].base_url != clients[1].base_url
@@ -102,6 +103,7 @@ def test_when_one_process_dies_all_end(up: StartUp, name: str, word: str) -> Non
     assert program.left() == []
 
 
+@pytest.mark.slow
 def test_nothing_outlives_it_even_if_it_is_killed(up: StartUp) -> None:
     program = up()
     program.wait_until_ready()
@@ -118,6 +120,7 @@ def test_it_may_be_ended_while_it_starts(up: StartUp) -> None:
     assert "Traceback" not in program.said
 
 
+@pytest.mark.slow
 def test_a_requested_port_that_is_taken_is_an_error(up: StartUp, running_up: Up) -> None:
     port = str(running_up.wait_until_ready().base_url.port)
     other = up(API_PORT=port)

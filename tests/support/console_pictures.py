@@ -1,6 +1,6 @@
 """Pictures of the console for its page in docs/, from a running `make up` with some activity.
 
-    python -m tests.support.console_pictures http://localhost:8000 pw_… docs/console
+python -m tests.support.console_pictures http://localhost:8000 pw_… docs/console
 """
 
 import sys

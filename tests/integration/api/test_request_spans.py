@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.support.api import Api
 from tests.support.traces import CALLER, SAMPLED, named, parent_id, span_id, tracing_here
 
-PUBLISH = "POST /api/v1/videos/{video_id}/publish/"
+PUBLISH = "POST /api/v1/videos/{video_id}/publish"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_publish_is_a_span_below_the_callers_by_either_handler(
     assert (parent_id(request), parent_id(accepted)) == (CALLER, span_id(request))
     assert request.attributes
     assert request.attributes["http.response.status_code"] == 202
-    assert request.attributes["http.route"] == "/api/v1/videos/{video_id}/publish/"
+    assert request.attributes["http.route"] == "/api/v1/videos/{video_id}/publish"
 
 
 def test_a_refused_publish_is_not_an_error_of_ours(

@@ -157,6 +157,7 @@ def test_psycopg_takes_the_database_url_without_the_driver(used: Path) -> None:
         assert session.info.dbname == "publish_worker"
 
 
+@pytest.mark.slow
 def test_data_is_found_again_after_a_restart(directory: Path) -> None:
     with engines(directory) as found:
         sql(found, "CREATE TABLE kept AS SELECT 'a word' AS word")
@@ -194,6 +195,7 @@ def test_none_are_found_where_none_were_started(directory: Path) -> None:
     assert find_running(directory) is None
 
 
+@pytest.mark.slow
 def test_two_directories_at_once_are_two_pairs_of_engines(directory: Path) -> None:
     with (
         engines(directory / "one", durable=False) as one,
@@ -226,6 +228,7 @@ def test_engines_of_a_killed_starter_are_replaced_and_their_data_is_kept(directo
         assert up(left) == []
 
 
+@pytest.mark.slow
 def test_data_survives_killed_engines(directory: Path) -> None:
     with engines(directory) as found:
         sql(found, "CREATE TABLE kept AS SELECT 'a word' AS word")
@@ -246,6 +249,7 @@ def test_a_process_that_got_an_engines_old_number_is_left_alone(used: Path) -> N
         assert up(found) == ["postgres", "valkey"]
 
 
+@pytest.mark.slow
 def test_a_half_made_cluster_is_removed(directory: Path) -> None:
     (directory / "postgres.new-interrupted").mkdir()
     with engines(directory, durable=False):
@@ -310,6 +314,7 @@ def test_files_that_lead_to_the_password_are_readable_by_their_owner_only(used: 
         assert stat.S_IMODE((used / "engines.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_no_folder_above_the_data_or_the_wheels_changes_its_permissions(directory: Path) -> None:
     places = [directory, Path(psycopg.__file__), Path(sys.prefix)]
     before = [modes(place) for place in places]
@@ -318,6 +323,7 @@ def test_no_folder_above_the_data_or_the_wheels_changes_its_permissions(director
     assert [modes(place) for place in places] == before
 
 
+@pytest.mark.slow
 @as_root
 def test_root_may_keep_the_wheels_in_a_closed_home(
     directory: Path, monkeypatch: pytest.MonkeyPatch

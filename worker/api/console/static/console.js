@@ -128,7 +128,7 @@ function nameAddress() {
   if (shown) history.replaceState(null, "", shown.dataset.address);
 }
 
-function chooseZone() {
+function presetZones() {
   for (const select of document.querySelectorAll("select[data-zone]")) {
     if ([...select.options].some((option) => option.value === zone)) select.value = zone;
   }
@@ -147,7 +147,7 @@ addEventListener("DOMContentLoaded", () => {
   confirmForms();
   offerCopies();
   nameAddress();
-  chooseZone();
+  presetZones();
   pause();
   signIn();
   follow();
