@@ -35,6 +35,7 @@ def videos(pipeline: Pipeline) -> list[int]:
         return make_ready_videos(tx, COMMANDS)
 
 
+@pytest.mark.slow
 def test_two_of_four_workers_are_killed_at_random(
     pipeline: Pipeline, celery: Celeries, videos: list[int], send_task: SendTask
 ) -> None:

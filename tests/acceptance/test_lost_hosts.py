@@ -119,6 +119,7 @@ def test_the_locks_of_a_lost_client_are_released(network: Network, server: str) 
         other.execute("UPDATE counted SET a = a")
 
 
+@pytest.mark.slow
 def test_the_wait_for_a_lost_server_ends(network: Network, server: str) -> None:
     with _client(network) as client, psycopg.connect(server, autocommit=True) as other:
         assert client.stdin

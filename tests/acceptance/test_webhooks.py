@@ -102,6 +102,7 @@ def assert_in_order_per_video(events: list[dict[str, str]]) -> None:
     assert all(sequences == sorted(sequences) for sequences in by_video.values())
 
 
+@pytest.mark.slow
 def test_a_stop_waits_for_requests_in_flight_and_publishing_does_not(
     pipeline: Pipeline, celery: Celeries, there: Receiver
 ) -> None:

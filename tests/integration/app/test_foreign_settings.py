@@ -30,6 +30,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("elsewhere")
 def test_worker_and_beat_use_our_broker(pipeline: Pipeline, celery: Celeries) -> None:
     worker = celery.worker()

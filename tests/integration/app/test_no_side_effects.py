@@ -115,6 +115,7 @@ def test_every_aspect_of_the_process_is_compared(imported: Any) -> None:
     assert set(ASPECTS) == imported["before"].keys() == imported["after"].keys()
 
 
+@pytest.mark.slow
 def test_an_enqueue_beside_another_app_uses_our_queue_alone(
     pipeline: Pipeline,
     database_url: str,

@@ -184,6 +184,7 @@ def test_a_second_start_in_the_same_directory_is_refused(used: Path) -> None:
         assert up(found) == ["postgres", "valkey"]
 
 
+@pytest.mark.slow
 def test_another_process_finds_them(used: Path) -> None:
     with engines(used, durable=False) as found:
         finder = [sys.executable, "-c", FINDER, str(used)]
@@ -216,6 +217,7 @@ def test_a_killed_starter_takes_its_engines_with_it(used: Path) -> None:
     assert find_running(used) is None
 
 
+@pytest.mark.slow
 def test_engines_of_a_killed_starter_are_replaced_and_their_data_is_kept(directory: Path) -> None:
     with starter(directory) as process:
         left = found_in(directory)

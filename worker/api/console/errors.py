@@ -26,6 +26,8 @@ def respond(request: Request, problem: ApiProblem) -> Response:
 def to_page(request: Request, problem: ApiProblem) -> Response:
     """Answer with a page; without a session, with the way to sign in and back."""
     is_fragment = "hx-request" in request.headers
+    if problem.kind == NOT_SIGNED_IN and "text/event-stream" in request.headers.get("accept", ""):
+        return to_response(request, problem)  # a stream of events cannot show a form
     if problem.kind == NOT_SIGNED_IN:
         shown = request.headers.get("hx-current-url") if is_fragment else str(request.url)
         return _to_sign_in(shown or "", is_fragment=is_fragment)
