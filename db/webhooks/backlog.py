@@ -8,22 +8,15 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from db.session import Connection, to_array
+from db.webhooks.deliveries import PENDING_AT
 
 MOST = 1_000
 """The count for one endpoint stops here."""
 
 # The pending deliveries of enabled endpoints. The endpoints that have one are found one by one in
 # an index, and each one's earliest due deliveries are counted.
-READ = """
-WITH RECURSIVE pending_at (endpoint_id) AS (
-    (SELECT endpoint_id FROM publisher.webhook_delivery
-     WHERE state = 'pending' ORDER BY endpoint_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT d.endpoint_id FROM publisher.webhook_delivery d
-            WHERE d.state = 'pending' AND d.endpoint_id > pending_at.endpoint_id
-            ORDER BY d.endpoint_id LIMIT 1)
-    FROM pending_at WHERE pending_at.endpoint_id IS NOT NULL
-)
+READ = f"""
+{PENDING_AT}
 SELECT coalesce(sum(waiting.count), 0)::bigint, min(waiting.since),
        count(*) FILTER (WHERE e.failing_since IS NOT NULL)
 FROM pending_at JOIN publisher.webhook_endpoint e ON e.id = pending_at.endpoint_id

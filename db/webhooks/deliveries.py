@@ -17,14 +17,8 @@ from db.session import Connection
 from schemas.events import EndpointDisabled
 from schemas.values.delivery import DeliveryResult, EndpointHealth, Receiver
 
-# Claim due deliveries, fairly: workspaces with the fewest requests in flight first, and in each the
-# endpoints with the fewest. At most `each` are in flight per endpoint and `of_workspace` per
-# workspace, so that neither blocks another; a failing endpoint gets one request at a time. A
-# delivery waits for every earlier one of its endpoint and video. The endpoints with pending
-# deliveries are found by a loose index scan: one step per endpoint. Workspaces are looked at until
-# `limit` deliveries are found. The columns are in the order of the dataclasses.
-CLAIM = """
-WITH RECURSIVE pending_at (endpoint_id) AS (
+# The endpoints with pending deliveries: a loose index scan, one step for each.
+PENDING_AT = """WITH RECURSIVE pending_at (endpoint_id) AS (
     (SELECT endpoint_id FROM publisher.webhook_delivery
      WHERE state = 'pending' ORDER BY endpoint_id LIMIT 1)
     UNION ALL
@@ -32,7 +26,16 @@ WITH RECURSIVE pending_at (endpoint_id) AS (
             WHERE d.state = 'pending' AND d.endpoint_id > pending_at.endpoint_id
             ORDER BY d.endpoint_id LIMIT 1)
     FROM pending_at WHERE pending_at.endpoint_id IS NOT NULL
-),
+)"""
+
+# Claim due deliveries, fairly: workspaces with the fewest requests in flight first, and in each the
+# endpoints with the fewest. At most `each` are in flight per endpoint and `of_workspace` per
+# workspace, so that neither blocks another; a failing endpoint gets one request at a time. A
+# delivery waits for every earlier one of its endpoint and video. The endpoints with pending
+# deliveries are found by a loose index scan: one step per endpoint. Workspaces are looked at until
+# `limit` deliveries are found. The columns are in the order of the dataclasses.
+CLAIM = f"""
+{PENDING_AT},
 endpoint AS MATERIALIZED (
     SELECT e.id, e.workspace_id, flight.count AS in_flight,
            CASE WHEN e.failing_since IS NULL THEN %(each)s ELSE 1 END - flight.count AS free

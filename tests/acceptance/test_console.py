@@ -1,14 +1,14 @@
 """The console in a real browser: sign in, look, and use it, without a fault of its own."""
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
-from tests.support.browser import NEEDS_CHROMIUM, PHONE, Visit, chromium, visit
+from tests.support.browser import NEEDS_CHROMIUM, PHONE, visit
+from tests.support.console import signed_in
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.served import Served, served
@@ -24,30 +24,6 @@ TITLES = (
     "right-to-left \u202e override",
     "\U0001f30d" * 255,
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
-    with served(pipeline.engine, redis_url) as started:
-        yield started
-
-
-@contextmanager
-def signed_in(
-    browser: Browser, api: Served, pipeline: Pipeline, scope: Scope = Scope.ADMIN, **options: object
-) -> Generator[Visit]:
-    """A person who has signed in; at the end, nothing may have gone wrong in the window."""
-    key = create_key(pipeline.engine, name="editor", scope=scope, workspace_id=1)
-    with visit(browser, api.url, **options) as opened:
-        opened.sign_in(key)
-        yield opened
-        assert opened.faults == []
 
 
 def test_a_wrong_key_is_refused_and_the_right_one_opens_the_page_that_was_asked_for(

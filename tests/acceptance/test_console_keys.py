@@ -1,13 +1,10 @@
 """API keys and the audit log at the console, in a real browser."""
 
-from collections.abc import Generator
-
 import httpx
-import pytest
 from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
-from tests.support.browser import NEEDS_CHROMIUM, chromium
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import endpoint
@@ -17,18 +14,6 @@ from worker.operations.api_keys import create_key, identify, list_keys, revoke_k
 pytestmark = NEEDS_CHROMIUM
 
 ATTACK = "<script>document.title = 'taken over'</script>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
-    with served(pipeline.engine, redis_url) as started:
-        yield started
 
 
 def test_a_key_is_created_and_its_secret_is_shown_once(

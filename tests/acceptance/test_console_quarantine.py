@@ -1,34 +1,21 @@
 """Quarantined messages at the console: read, retry and delete them in a real browser."""
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
-from tests.support.browser import NEEDS_CHROMIUM, chromium
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import Pipeline
-from tests.support.served import Served, served
+from tests.support.served import Served
 from worker.enqueue.refusals import NoSuchVideo
 from worker.runtime.quarantine import quarantine
 
 pytestmark = NEEDS_CHROMIUM
 
 PAGE = "/console/failures/quarantine/"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
-    with served(pipeline.engine, redis_url) as started:
-        yield started
 
 
 def test_a_message_is_retried_once_its_video_exists(

@@ -7,24 +7,12 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
-from tests.support.browser import NEEDS_CHROMIUM, PHONE, Visit, chromium, visit
+from tests.support.browser import NEEDS_CHROMIUM, PHONE, Visit, visit
 from tests.support.pipeline import Pipeline
-from tests.support.served import Served, served
+from tests.support.served import Served
 from worker.operations.api_keys import create_key
 
 pytestmark = NEEDS_CHROMIUM
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
-    with served(pipeline.engine, redis_url) as started:
-        yield started
 
 
 @pytest.fixture

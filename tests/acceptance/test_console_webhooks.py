@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
-from tests.support.browser import NEEDS_CHROMIUM, chromium
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.receiver import Receiver, endpoint, receiver, says
@@ -21,12 +21,6 @@ pytestmark = NEEDS_CHROMIUM
 
 ATTACK = "<script>document.title = 'taken over'</script>"
 EACH_ACTION = ("edit", "state", "delete", "rotate", "test", "replay")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture
