@@ -22,6 +22,7 @@ _PLATFORM = (
 _OURS = {
     "alembic_version": ("SELECT",),
     "api_key": ("SELECT",),
+    "command_attempt": ("SELECT", "INSERT"),
     "event_position": ("SELECT", "UPDATE"),
     "idempotency_key": ("SELECT", "INSERT"),
     "outbox_event": ("SELECT", "INSERT"),

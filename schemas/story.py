@@ -23,6 +23,8 @@ class StoryKind(StrEnum):
     """Its time had come, and generation had ended."""
     COMMAND_CLAIMED = "command_claimed"
     """A worker took it: the last time, if there were several attempts."""
+    COMMAND_ATTEMPT_FAILED = "command_attempt_failed"
+    """An attempt failed with an error; it is repeated after a pause, five times in all."""
     COMMAND_ENDED = "command_ended"
     EVENT_RECORDED = "event_recorded"
     DELIVERY_CREATED = "delivery_created"
@@ -42,7 +44,7 @@ class Omission(StrEnum):
     OLDER_DELIVERIES = "older_deliveries"
     """Only the newest 100 deliveries are shown."""
     EARLIER_ATTEMPTS = "earlier_attempts"
-    """Only the last 5 attempts of a delivery are shown."""
+    """Only the last 5 attempts of a delivery and the last 10 failed ones of a command are shown."""
 
 
 class StoryEntry(Frozen):

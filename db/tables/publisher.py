@@ -149,6 +149,19 @@ class PublishCommandRow(Publisher):
     """The API key that asked for it. None: the queue, the command line, the canary."""
 
 
+class CommandAttemptRow(Publisher):
+    """A failed attempt at a command. No foreign key: it would slow down the pruning of commands."""
+
+    __tablename__ = "command_attempt"
+    __table_args__ = (Index(None, "command_id", "id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    command_id: Mapped[UUID]
+    attempt: Mapped[int] = mapped_column(Integer)
+    failed_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    error: Mapped[str]
+
+
 class OpenCommandCountRow(Publisher):
     """How many open commands large workspaces had a few seconds ago."""
 

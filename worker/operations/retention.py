@@ -9,7 +9,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db import audit_log, console_sessions, processes
-from db.commands import idempotency, inbox
+from db.commands import attempts, idempotency, inbox
 from db.events import outbox, summary
 from db.session import Connection, transaction
 from db.webhooks import deliveries as webhook_deliveries
@@ -34,6 +34,8 @@ class PruneResult:
     stream: int
     reports: int
     outbox: int
+    failed_attempts: int
+    """At commands."""
     commands: int
     idempotency_keys: int
     deliveries: int
@@ -64,6 +66,9 @@ def prune(engine: Engine, redis: Redis, settings: Settings) -> PruneResult:
             engine, lambda tx: webhook_deliveries.prune(tx, age=_outbox_age(settings), limit=LIMIT)
         ),
         processes=_in_steps(engine, lambda tx: processes.prune(tx, limit=LIMIT)),
+        failed_attempts=_in_steps(
+            engine, lambda tx: attempts.prune(tx, age=command_age, limit=LIMIT)
+        ),
         commands=_in_steps(engine, lambda tx: inbox.prune(tx, age=command_age, limit=LIMIT)),
         audit_entries=_in_steps(engine, lambda tx: audit_log.prune(tx, age=audit_age, limit=LIMIT)),
         console_sessions=_prune_sessions(engine),

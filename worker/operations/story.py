@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Engine
 
+from db.commands import attempts as failed_attempts
+from db.commands.attempts import FailedAttempt
 from db.session import transaction
 from db.videos import facts_and_release
 from db.videos import story as rows
@@ -21,7 +23,7 @@ def read_story(
 ) -> VideoStory | None:
     """Return the story of a video, the newest step first.
 
-    None: there is no such video in the caller's workspace (None: in any). Seven statements,
+    None: there is no such video in the caller's workspace (None: in any). Eight statements,
     however much has happened.
     """
     with transaction(engine) as tx:
@@ -30,6 +32,7 @@ def read_story(
             return None
         state = rows.read_state(tx, video_id)
         commands = rows.read_commands(tx, video_id, video.workspace_id)
+        failed = failed_attempts.read_last(tx, [each.id for each in commands[: rows.MAX_COMMANDS]])
         events = rows.find_events(tx, commands)
         positions = [event.position for event in events]
         deliveries = rows.read_deliveries(tx, positions, video.workspace_id)
@@ -38,11 +41,12 @@ def read_story(
         entries.build_created(state),
         *entries.list_reports(state),
         *entries.list_command_steps(commands[: rows.MAX_COMMANDS]),
+        *entries.list_failed_attempts(commands, failed),
         *entries.list_events(events),
         *entries.list_delivery_steps(deliveries[: rows.MAX_DELIVERIES], attempts),
     ]
     steps.sort(key=lambda step: step.at, reverse=True)
-    omitted = list(_find_omissions(state, commands, events, deliveries, attempts))
+    omitted = list(_find_omissions(state, commands, failed, events, deliveries, attempts))
     return _build_story(video, state, events, base_url, steps, omitted)
 
 
@@ -97,6 +101,7 @@ def _to_report(state: StoryState) -> LastReport | None:
 def _find_omissions(
     state: StoryState,
     commands: Sequence[StoryCommand],
+    failed: Sequence[FailedAttempt],
     events: Sequence[StoryEvent],
     deliveries: Sequence[StoryDelivery],
     attempts: Sequence[StoryAttempt],
@@ -109,7 +114,8 @@ def _find_omissions(
         yield Omission.EVENTS
     if len(deliveries) > rows.MAX_DELIVERIES:
         yield Omission.OLDER_DELIVERIES
-    if sum(each.attempts for each in deliveries[: rows.MAX_DELIVERIES]) > len(attempts):
+    is_cut = any(each.nth_last > failed_attempts.MAX_SHOWN for each in failed)
+    if is_cut or sum(each.attempts for each in deliveries[: rows.MAX_DELIVERIES]) > len(attempts):
         yield Omission.EARLIER_ATTEMPTS
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from db.commands.attempts import MAX_SHOWN, FailedAttempt
 from db.videos.story import StoryAttempt, StoryCommand, StoryDelivery, StoryEvent, StoryState
 from schemas.command import Action, CommandState, Trigger
 from schemas.events import EventType
@@ -40,13 +41,7 @@ def list_command_steps(commands: Iterable[StoryCommand]) -> Iterator[StoryEntry]
 
 
 def _list_steps(command: StoryCommand) -> Iterator[StoryEntry]:
-    known: dict[str, Any] = {
-        "command_id": command.id,
-        "action": Action(command.action),
-        "state": CommandState(command.state),
-        "trigger": Trigger(command.trigger),
-        "attempts": command.attempts,
-    }
+    known = _describe_command(command)
     name = f"The {command.action} command"
     yield StoryEntry(
         at=command.accepted_at,
@@ -85,6 +80,23 @@ def _list_steps(command: StoryCommand) -> Iterator[StoryEntry]:
         )
 
 
+def list_failed_attempts(
+    commands: Iterable[StoryCommand], attempts: Iterable[FailedAttempt]
+) -> Iterator[StoryEntry]:
+    """The last failed attempts at these commands, each with its error."""
+    known = {command.id: _describe_command(command) for command in commands}
+    for attempt in attempts:
+        if attempt.nth_last <= MAX_SHOWN:
+            command = known[attempt.command_id]
+            yield StoryEntry(
+                at=attempt.failed_at,
+                kind=StoryKind.COMMAND_ATTEMPT_FAILED,
+                text=f"Attempt {attempt.attempt} at the {command['action']} command failed.",
+                detail=attempt.error,
+                **command,
+            )
+
+
 def list_events(events: Iterable[StoryEvent]) -> Iterator[StoryEntry]:
     """The events, each with its position."""
     for event in events:
@@ -121,6 +133,16 @@ def list_delivery_steps(
             )
     for attempt in attempts:
         yield _to_attempt(attempt, known[attempt.delivery_id])
+
+
+def _describe_command(command: StoryCommand) -> dict[str, Any]:
+    return {
+        "command_id": command.id,
+        "action": Action(command.action),
+        "state": CommandState(command.state),
+        "trigger": Trigger(command.trigger),
+        "attempts": command.attempts,
+    }
 
 
 def _describe_delivery(delivery: StoryDelivery) -> dict[str, Any]:

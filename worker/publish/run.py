@@ -2,7 +2,7 @@
 
 Claim, flip, URL, metrics, outbox row and outcome commit together or not at all. A crash needs no
 clean-up: the rows are still due. A batch that fails is bisected until the failing command is alone;
-it backs off, and after its last attempt it is `failed`.
+it backs off, and after its last attempt it is `failed`; each attempt keeps its error.
 """
 
 import logging
@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
+from db.commands import attempts
 from db.commands.claim import NextClaim, claim_due, claim_these
 from db.errors import describe_error, is_passing
 from db.events.outbox import Recorded
@@ -210,14 +211,15 @@ def _decide_failed_attempt(
     engine: Engine, command_id: UUID, error: Exception, committed: Callable[[Recorded], None]
 ) -> list[Decision]:
     """Postpone a failing command, or end it as `failed` after its last attempt."""
-    recorded = None
+    recorded, described = None, describe_error(error)
     spans = trace_batch()
     with spans or nullcontext(), transaction(engine) as tx:
         commands = claim_these(tx, [command_id])
         if spans is not None:
             spans.open(commands)
-        decisions = [decide_after_failure(each, describe_error(error)) for each in commands]
+        decisions = [decide_after_failure(each, described) for each in commands]
         if decisions:
+            attempts.insert(tx, decisions, described)
             recorded = facts_and_release.write(tx, decisions)
     record_failed_attempt(commands, decisions)
     if spans is not None:

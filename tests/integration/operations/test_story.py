@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from db.commands import attempts
+from db.session import transaction
 from db.videos import story as rows
 from schemas.command import Action, PublishRequest
 from schemas.story import Omission, StoryEntry, StoryKind, VideoStory
@@ -13,6 +15,7 @@ from tests.support.api import Api
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.receiver import Receiver, endpoint, receiver, says
 from tests.support.statements import counted
+from worker.enqueue import changes
 from worker.operations.story import read_story
 from worker.webhooks.courier import Courier, CourierOptions
 from worker.webhooks.fan_out import fan_out
@@ -96,13 +99,36 @@ def test_a_failure_is_shown_with_its_attempts_and_its_error(pipeline: Pipeline) 
     [accepted] = steps(tell(pipeline, video), StoryKind.COMMAND_ACCEPTED)
     assert (accepted.attempts, accepted.reason, accepted.state) == (1, "error", "scheduled")
     assert accepted.detail is not None
+    pipeline.execute("ALTER TABLE video RENAME CONSTRAINT drafts_only TO still_drafts_only")
     for _ in range(4):
         pipeline.make_due()
         pipeline.run()
+    failed = steps(tell(pipeline, video), StoryKind.COMMAND_ATTEMPT_FAILED)
+    assert [step.text for step in failed] == [
+        f"Attempt {n} at the publish command failed." for n in range(1, 6)
+    ]
+    assert ['"drafts_only"' in (step.detail or "") for step in failed] == [True] + 4 * [False]
     [ended] = steps(tell(pipeline, video), StoryKind.COMMAND_ENDED)
     assert (ended.state, ended.attempts, ended.command_id) == ("failed", 5, command.id)
     assert ended.detail is not None
     assert "drafts_only" in ended.detail
+
+
+def test_the_last_ten_failed_attempts_are_shown(pipeline: Pipeline) -> None:
+    """Retries begin another round, and attempts of a round before are kept."""
+    video = pipeline.video()
+    [command] = pipeline.accept(video).commands
+    pipeline.execute("ALTER TABLE video ADD CONSTRAINT drafts_only CHECK (is_draft)")
+    for _ in range(2):
+        for _ in range(5):
+            pipeline.make_due()
+            pipeline.run()
+        changes.retry(pipeline.engine, pipeline.waker, command.id, None)
+    pipeline.run()
+    story = tell(pipeline, video)
+    failed = steps(story, StoryKind.COMMAND_ATTEMPT_FAILED)
+    assert [step.text.split()[1] for step in failed] == [*"2345", *"12345", "1"]
+    assert story.omitted == [Omission.EARLIER_ATTEMPTS]
 
 
 def test_scheduling_is_found_among_many_other_events(pipeline: Pipeline) -> None:
@@ -219,3 +245,19 @@ def test_the_story_is_a_route_for_the_videos_workspace_only(api: Api) -> None:
     for key, path in (("elsewhere", video), ("read", video + 1)):
         refused = api.get(f"/videos/{path}/story", key)
         assert (refused.status_code, refused.json()["type"]) == (404, "/problems/no-such-video")
+
+
+def test_attempts_are_pruned_as_the_commands_are(pipeline: Pipeline) -> None:
+    [command] = pipeline.accept(pipeline.video()).commands
+    pipeline.execute("ALTER TABLE video ADD CONSTRAINT drafts_only CHECK (is_draft)")
+    for _ in range(2):
+        pipeline.make_due()
+        pipeline.run()
+    pipeline.execute(
+        "UPDATE publisher.command_attempt SET failed_at = now() - interval '8 days'"
+        " WHERE attempt = 1"
+    )
+    with transaction(pipeline.engine) as tx:
+        assert attempts.prune(tx, age=timedelta(days=7), limit=10) == 1
+        [left] = attempts.read_last(tx, [command.id])
+    assert left.attempt == 2

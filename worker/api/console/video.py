@@ -31,7 +31,10 @@ OMITTED = {
     Omission.OLDER_COMMANDS: "Older commands are left out.",
     Omission.EVENTS: "The events of some commands are not stored any more.",
     Omission.OLDER_DELIVERIES: "Older webhook deliveries are left out.",
-    Omission.EARLIER_ATTEMPTS: "Of each delivery, only the last five attempts are shown.",
+    Omission.EARLIER_ATTEMPTS: (
+        "Of each delivery, only the last five attempts are shown; of each command, the last ten"
+        " that failed."
+    ),
 }
 STYLES = {
     CommandState.PUBLISHED: "good",
@@ -148,6 +151,8 @@ def to_style(step: StoryEntry) -> str:
     """Return how a step looks on the timeline."""
     if step.kind is StoryKind.COMMAND_ENDED and step.state:
         return STYLES.get(step.state, "")
+    if step.kind is StoryKind.COMMAND_ATTEMPT_FAILED:
+        return "bad"
     if step.kind is StoryKind.DELIVERY_ATTEMPTED:
         is_success = step.status is not None and step.status < 300  # noqa: PLR2004
         return "good" if is_success else "bad"
