@@ -65,6 +65,8 @@ def show_calendar(
     """Show a range of the calendar, and its commands as a list."""
     shown = to_range(query, session.caller.workspace_id)
     schedule = _read(runtime, session, shown)
+    entries = [_to_entry(each, schedule, shown) for each in schedule.commands]
+    first_hour = min((entry.local.hour for entry in entries), default=8)
     return render(
         request,
         "calendar.html",
@@ -74,7 +76,8 @@ def show_calendar(
         zones=sorted(list_zones()),
         has_zone=query.zone is not None,
         schedule=schedule,
-        entries=[_to_entry(each, schedule, shown) for each in schedule.commands],
+        entries=entries,
+        scroll=f"{first_hour:02}:00:00",
         most=MOST,
         may_publish=may_publish(session),
         every_workspace=session.caller.workspace_id is None,

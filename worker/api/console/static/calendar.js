@@ -49,11 +49,11 @@ function toContent({ event }) {
   const command = event.extendedProps;
   const arrow = command.action === "publish" ? "↑" : "↓";
   const state = command.state === "scheduled" ? "" : `, ${command.state}`;
-  const where = command.workspace_id === null ? "" : `, workspace ${command.workspace_id}`;
   const button = document.createElement("button");
   button.type = "button";
   button.addEventListener("click", () => { if (!isDragging) openDialog(command.id); });
-  button.append(part("span", `${command.local.slice(11, 16)} ${arrow} ${command.action}${state}${where} `, "what"));
+  button.append(part("span", `${command.local.slice(11, 16)} ${arrow} ${command.action}${state} `, "what"));
+  if (command.workspace_id !== null) button.append(part("span", `workspace ${command.workspace_id} `, "where"));
   if (command.conflict) button.append(part("span", "! conflict ", "conflict"));
   button.append(part("bdi", command.title));
   return { domNodes: [button] };
@@ -99,7 +99,7 @@ function createWidget() {
     slotHeight: 32,
     nowIndicator: true,
     allDaySlot: false,
-    scrollTime: "08:00:00",
+    scrollTime: place.dataset.scroll,
     slotLabelFormat: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
     snapDuration: "00:05:00",
     editable: isEditable,
