@@ -52,7 +52,9 @@ function toContent({ event }) {
   const button = document.createElement("button");
   button.type = "button";
   button.addEventListener("click", () => { if (!isDragging) openDialog(command.id); });
-  button.append(part("span", `${command.local.slice(11, 16)} ${arrow} ${command.action}${state} `, "what"));
+  const what = part("span", `${command.local.slice(11, 16)} ${arrow} `, "what");
+  what.append(part("span", `${command.action}${state} `, "action"));
+  button.append(what);
   if (command.workspace_id !== null) button.append(part("span", `workspace ${command.workspace_id} `, "where"));
   if (command.conflict) button.append(part("span", "! conflict ", "conflict"));
   button.append(part("bdi", command.title));
