@@ -1,6 +1,7 @@
 """Dead letters of subscribers at the console: read, redrive and delete them in a real browser."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -60,7 +61,7 @@ def test_all_are_redriven_but_not_what_arrives_after_the_question(
 ) -> None:
     monkeypatch.setattr(dead_letters, "STEP", 200)  # three steps, which the page asks for
     add_letters(pipeline.redis, *range(1, 451))
-    foreign = {"entry": "7-7", "event": "foreign", "error": "not ours"}
+    foreign: Any = {"entry": "7-7", "event": "foreign", "error": "not ours"}
     pipeline.redis.xadd(f"{DEAD}search", foreign, id="450-2")
     with signed_in(browser, api, pipeline, workspace_id=None) as opened:
         page = opened.page
@@ -82,7 +83,11 @@ def test_an_entry_of_another_program_is_read_and_deleted(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
     name = "a/b?c & <d>"
-    content = {"event": b"<script>" * 1_000 + b"\xff", "error": "not ours", "failed_at": "soon"}
+    content: Any = {
+        "event": b"<script>" * 1_000 + b"\xff",
+        "error": "not ours",
+        "failed_at": "soon",
+    }
     pipeline.redis.xadd(f"{DEAD}{name}", content, id="7-7")
     with signed_in(browser, api, pipeline, workspace_id=None) as opened:
         page = opened.page
@@ -160,6 +165,6 @@ def add_letters(redis: Redis, *positions: int) -> None:
     """Dead letters of the group `search`, as a subscriber writes them."""
     with redis.pipeline() as pipe:
         for position in positions:
-            fields = {"position": position, "event": document(position, "7"), "error": "no"}
+            fields: Any = {"position": position, "event": document(position, "7"), "error": "no"}
             pipe.xadd(f"{DEAD}search", fields, id=f"{position}-1")
         pipe.execute()

@@ -204,8 +204,9 @@ def to_text(raw: bytes) -> str:
 
 
 def _to_video_id(subject: object) -> int | None:
-    is_number = isinstance(subject, str) and subject.isascii() and subject.isdigit()
-    return int(subject) if is_number and len(subject) < MAX_DIGITS else None
+    if not isinstance(subject, str) or len(subject) >= MAX_DIGITS:
+        return None
+    return int(subject) if subject.isascii() and subject.isdigit() else None
 
 
 def _read_id(form: dict[str, str], name: str) -> str | None:

@@ -110,7 +110,7 @@ function createWidget() {
     eventDragStart: () => { isDragging = true; },
     eventDragStop: () => { setTimeout(() => { isDragging = false; }); }, // after the click
     eventDrop: drop,
-    ...(isEditable && { dateClick: ({ dateStr }) => openNew(dateStr) }),
+    ...(isEditable && { dateClick: ({ dateStr }) => openNew(toSlot(dateStr)) }),
   });
 }
 
@@ -221,6 +221,11 @@ function openNew(slot = "") {
   openDialog(address, "The server does not answer. Try again.");
 }
 
+// The half hour that a wall-clock time is in: a click gives five minutes.
+function toSlot(local) {
+  return `${local.slice(0, 14)}${local.slice(14, 16) < "30" ? "00" : "30"}`;
+}
+
 async function openDialog(address, complaint) {
   const opener = document.activeElement;
   let part;
@@ -257,7 +262,8 @@ async function submitHere(event) {
   };
   const button = form.querySelector("[type=submit]");
   button.disabled = true;
-  const done = await send(form.action, new URLSearchParams(new FormData(form)), complain);
+  // Not form.action: a form may have a field of this name.
+  const done = await send(form.getAttribute("action"), new URLSearchParams(new FormData(form)), complain);
   button.disabled = false;
   if (done && dialog.open) dialog.close();
   else if (done) document.querySelector("#undo button, #list")?.focus();
