@@ -22,6 +22,8 @@ class AuditAction(StrEnum):
     COMMAND_RETRY = "command.retry"
     COMMAND_RETRY_ALL = "command.retry_all"
     """New attempts for many failed commands; `details` has the filter and the number."""
+    COMMAND_RECOMPUTE = "command.recompute"
+    """New instants for local times, by an operator; `details` has the zone and the number."""
     WEBHOOK_ENDPOINT_CREATE = "webhook_endpoint.create"
     WEBHOOK_ENDPOINT_UPDATE = "webhook_endpoint.update"
     WEBHOOK_ENDPOINT_DELETE = "webhook_endpoint.delete"
@@ -38,6 +40,7 @@ class AuditAction(StrEnum):
     QUARANTINE_RETRY = "quarantine.retry"
     QUARANTINE_DELETE = "quarantine.delete"
     DEAD_LETTER_RETRY = "dead_letter.retry"
+    DEAD_LETTER_DELETE = "dead_letter.delete"
     STREAM_REBUILD = "stream.rebuild"
 
 

@@ -51,6 +51,22 @@ CROSS JOIN LATERAL (
 ) failed
 """
 
+# The ten endpoints with the most deliveries whose last attempt has failed.
+READ_FAILED = """
+SELECT e.id AS endpoint_id, e.url, e.workspace_id, e.state, failed.count AS deliveries
+FROM publisher.webhook_endpoint e
+CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT FROM publisher.webhook_delivery d
+        WHERE d.endpoint_id = e.id AND d.state = 'failed'
+        ORDER BY position LIMIT %(most)s
+    ) first
+) failed
+WHERE failed.count > 0 AND (%(workspace_id)s::bigint IS NULL OR e.workspace_id = %(workspace_id)s)
+ORDER BY failed.count DESC, e.id
+LIMIT 10
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointBacklog:
@@ -63,6 +79,18 @@ class EndpointBacklog:
     """How long the oldest of them has waited. None: none waits."""
     failed: int
     """Deliveries whose last attempt has failed; at most `MOST` are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedDeliveries:
+    """The failed deliveries of one endpoint."""
+
+    endpoint_id: UUID
+    url: str
+    workspace_id: int
+    state: str
+    deliveries: int
+    """At most `MOST` are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +116,10 @@ def read_each(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, EndpointBacklog
     with tx.cursor(row_factory=class_row(EndpointBacklog)) as cursor:
         cursor.execute(READ_EACH, {"ids": to_array(ids), "most": MOST})
         return {each.endpoint_id: each for each in cursor}
+
+
+def read_failed(tx: Connection, workspace_id: int | None) -> list[FailedDeliveries]:
+    """Return the endpoints with failed deliveries, of one workspace (None: all)."""
+    with tx.cursor(row_factory=class_row(FailedDeliveries)) as cursor:
+        cursor.execute(READ_FAILED, {"most": MOST, "workspace_id": workspace_id})
+        return cursor.fetchall()

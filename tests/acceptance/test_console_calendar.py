@@ -1,5 +1,6 @@
 """The calendar in a real browser: by keyboard alone, by dragging, on a phone, in another zone."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -7,8 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from schemas.command import PublishRequest, Trigger
+from schemas.values.caller import Scope
 from tests.support.browser import NEEDS_CHROMIUM, PHONE
-from tests.support.console import signed_in
+from tests.support.console import send, signed_in
 from tests.support.pipeline import Pipeline
 from tests.support.served import Served
 from tests.support.waiting import wait_until
@@ -185,3 +187,96 @@ def test_assistive_technology_and_phones_can_use_the_calendar(
         page.get_by_role("button", name="Create a feed").click()
         expect(page.locator("#address")).to_contain_text("/calendar/")
         assert opened.violations() == []
+
+
+def test_a_click_on_an_empty_slot_schedules_a_video_that_is_found_by_its_title(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    pipeline.video(title="Another one")
+    video = pipeline.video(title="What is attention?")
+    with signed_in(browser, api, pipeline, viewport=TALL) as opened:
+        page = opened.page
+        opened.open(WEEK)
+        friday = page.locator(".ec-body .ec-day").nth(4)
+        expect(page.locator(".ec-slot").first).to_be_attached()
+        friday.click(position={"x": 20, "y": 32 * 2 * 8 + 40})  # 08:30
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_label("Date")).to_have_value("2027-03-26")
+        assert dialog.get_by_label("Time", exact=True).input_value().startswith("08:30")
+        expect(dialog.get_by_role("radio")).to_have_count(2)
+        dialog.get_by_label("Find a video").fill("ATTENTION")
+        expect(dialog.get_by_role("radio")).to_have_count(1)
+        dialog.get_by_label("Action").select_option("unpublish")
+        dialog.get_by_role("button", name="Schedule").click()
+        expect(page.locator("#done")).to_contain_text("Fri 26 March 2027, 08:30 in Europe/Berlin")
+        expect(page.locator(".ec-event")).to_contain_text("08:30 ↓ unpublish")
+        page.locator(".ec-event button").click()
+        expect(page.locator("#command-title")).to_contain_text("Unpublish What is attention?")
+    assert pipeline.rows(
+        "SELECT video_id, action, due_at, requested_by IS NOT NULL FROM publisher.publish_command"
+    ) == [(video, "unpublish", NINE - timedelta(hours=1, minutes=30), True)]
+    assert pipeline.rows(
+        "SELECT action, door, outcome FROM publisher.audit_entry WHERE subject = 'command'"
+    ) == [("command.create", "console", "ok")]
+
+
+def test_by_keyboard_alone_a_slot_is_chosen_and_a_video_found_by_its_id(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    pipeline.video(title="7 others")
+    video = pipeline.video(title="What is attention?")
+    with signed_in(browser, api, pipeline) as opened:
+        page = opened.page
+        opened.open(WEEK)
+        tab_to(page, "+ 09:00")
+        for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowUp"):
+            page.keyboard.press(key)
+        expect(page.locator(".slot")).to_have_attribute(
+            "aria-label", re.compile("Schedule on Saturday,? 27 March 2027, 09:30")
+        )
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Find a video")).to_be_focused()
+        page.keyboard.type(str(video))
+        expect(page.get_by_role("radio")).to_have_count(1)
+        tab_to(page, "Schedule")
+        page.keyboard.press("Enter")
+        expect(page.locator("#done")).to_contain_text("Sat 27 March 2027, 09:30")
+    assert pipeline.value("SELECT video_id FROM publisher.publish_command") == video
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_a_video_is_scheduled_from_the_pages_button_also_without_scripts(
+    browser: Browser, api: Served, pipeline: Pipeline, has_scripts: bool
+) -> None:
+    pipeline.video(title=ATTACK)
+    with signed_in(
+        browser, api, pipeline, viewport=PHONE, java_script_enabled=has_scripts
+    ) as opened:
+        page = opened.page
+        opened.open(MONTH)
+        page.get_by_role("link", name="Schedule a video").click()
+        page.get_by_label("Find a video").fill("nothing like it")
+        page.get_by_role("button", name="Search").click()
+        expect(page.get_by_text("No video matches.")).to_be_visible()
+        if has_scripts:
+            page.get_by_role("button", name="Schedule", exact=True).click()
+            expect(page.get_by_role("alert")).to_contain_text("Choose a video.")
+            assert opened.violations() == []
+        page.get_by_label("Find a video").fill("override")
+        page.get_by_role("button", name="Search").click()
+        page.get_by_role("radio").check()
+        expect(page.get_by_label("Date").last).to_have_value("2027-03-26")
+        page.get_by_role("button", name="Schedule", exact=True).click()
+        expect(page.locator("#done")).to_contain_text("Fri 26 March 2027, 09:00 in Europe/Berlin")
+    assert pipeline.value("SELECT count(*) FROM publisher.publish_command") == 1
+
+
+def test_a_key_that_may_not_publish_has_no_slot_and_no_form(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    with signed_in(browser, api, pipeline, Scope.READ) as opened:
+        opened.open(WEEK)
+        expect(opened.page.locator(".ec-main")).to_be_visible()
+        expect(opened.page.locator(".slot, a.new")).to_have_count(0)
+        form = {"video_id": "1", "date": "2027-03-26", "time": "09:00", "zone": "UTC"}
+        assert send(opened, "/console/calendar/new", **form).status == 403

@@ -44,8 +44,12 @@ def check_pages(opened: Visit, *paths: str) -> None:
 
 
 def send(opened: Visit, path: str, **fields: str) -> APIResponse:
-    """Send a form of this session that no page offers."""
-    form: dict[str, str | float | bool] = {"csrf": token_of(opened), **fields}
+    """Send a form of this session that no page offers, as one that has been confirmed."""
+    form: dict[str, str | float | bool] = {
+        "csrf": token_of(opened),
+        "confirmed": "yes",
+        **fields,
+    }
     return opened.page.request.post(f"{opened.url}{path}", form=form)
 
 

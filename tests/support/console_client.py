@@ -35,5 +35,5 @@ class Console:
     def post(self, path: str, **form: Any) -> Any:
         """Send a form; the answer is that of the page it leads to."""
         assert self.api.client
-        data = {"csrf": self.csrf, **form}
+        data = {"csrf": self.csrf, "confirmed": "yes", **form}
         return self.api.client.post(path, data=data, follow_redirects=True)

@@ -78,6 +78,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             app.state.webhook_quotas = WebhookQuotas()
             settings = opened.settings
+            app.state.recent = {}
             app.state.gauges = GaugeReader(opened.engine, opened.waker.redis, settings)
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
             app.state.tail = tail

@@ -37,6 +37,7 @@ UNREADABLE = (
     problems.REQUEST_TIMEOUT,
     problems.BODY_TOO_LARGE,
     problems.NOT_JSON,
+    problems.NOT_CONFIRMED,
 )
 """Problems of requests that ask for nothing."""
 SUBJECTS = {

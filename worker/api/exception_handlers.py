@@ -24,7 +24,8 @@ from worker.enqueue import quarantined_messages, refusals
 from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
 from worker.events.feed import PositionAhead, PositionGone
 from worker.generation.apply import ReportRefused
-from worker.operations import api_keys
+from worker.operations import api_keys, dead_letters
+from worker.runtime.errors_explained import RedisUnavailable
 from worker.webhooks import endpoints
 from worker.webhooks.endpoints import EndpointInvalid
 
@@ -52,6 +53,9 @@ _KINDS: dict[type[Exception], ProblemKind] = {
     refusals.CommandNotFailed: problems.COMMAND_NOT_FAILED,
     quarantined_messages.NoSuchMessage: problems.NO_SUCH_MESSAGE,
     quarantined_messages.RetryRefused: problems.MESSAGE_REFUSED,
+    dead_letters.NoSuchLetter: problems.NO_SUCH_LETTER,
+    dead_letters.LetterForeign: problems.LETTER_FOREIGN,
+    RedisUnavailable: problems.REDIS_AWAY,
     api_keys.NoSuchKey: problems.NO_SUCH_KEY,
     api_keys.NoSuchWorkspace: problems.KEY_REFUSED,
     api_keys.KeyRightsMissing: problems.KEY_RIGHTS_MISSING,

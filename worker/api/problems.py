@@ -71,6 +71,9 @@ NO_SUCH_VIDEO = ProblemKind("no-such-video", 404, "There is no video 7 that this
 NO_SUCH_COMMAND = ProblemKind("no-such-command", 404, "There is no such command.")
 NO_SUCH_ENDPOINT = ProblemKind("no-such-endpoint", 404, "There is no such webhook endpoint.")
 NO_SUCH_DELIVERY = ProblemKind("no-such-delivery", 404, "The endpoint has no such delivery.")
+NO_SUCH_LETTER = ProblemKind(
+    "no-such-letter", 404, "There is no such dead letter: it was redriven or deleted."
+)
 NO_SUCH_MESSAGE = ProblemKind(
     "no-such-message", 404, "There is no such message in quarantine: it was retried or deleted."
 )
@@ -100,6 +103,9 @@ PUBLISH_REJECTED = ProblemKind(
 )
 MESSAGE_REFUSED = ProblemKind(
     "message-refused", 409, "The message is still not valid, and stays in quarantine."
+)
+LETTER_FOREIGN = ProblemKind(
+    "letter-foreign", 409, "The entry is not an event, so it cannot be redriven."
 )
 KEY_RIGHTS_MISSING = ProblemKind(
     "key-rights-missing", 409, "The database role app may not create or revoke API keys."
@@ -155,6 +161,7 @@ INVALID_ADDRESS = ProblemKind(
         ]
     },
 )
+NOT_CONFIRMED = ProblemKind("not-confirmed", 422, "Nothing was done yet: it must be confirmed.")
 KEY_REUSED = ProblemKind(
     "idempotency-key-reused", 422, "The Idempotency-Key was used for another request."
 )
@@ -212,6 +219,12 @@ DATABASE_AWAY = ProblemKind(
     "database-away",
     503,
     "The database cannot be reached; nothing was done. Try again in a few seconds.",
+    retry_after=5,
+)
+REDIS_AWAY = ProblemKind(
+    "redis-away",
+    503,
+    "Redis cannot be reached. Try again in a few seconds.",
     retry_after=5,
 )
 TOO_SLOW = ProblemKind(

@@ -170,8 +170,11 @@ def recompute() -> None:
 
     The worker does the same each hour. This lists the commands that moved; each has an event.
     """
-    with open_runtime() as runtime:
-        moved = time_zone_updates.recompute_instants(runtime.engine).moved
+    with (
+        open_runtime() as runtime,
+        audited(runtime.engine, AuditAction.COMMAND_RECOMPUTE) as by,
+    ):
+        moved = time_zone_updates.recompute_instants(runtime.engine, by=by).moved
         runtime.waker.wake()
     print_rows(moved, MOVED, as_json=False)
     print_note(f"{len(moved)} commands moved.")

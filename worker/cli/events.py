@@ -1,22 +1,27 @@
 """`publish-worker events`: follow and rebuild the stream, list and redrive dead letters."""
 
+from math import inf
 from typing import Annotated, Any
 
 import typer
+from redis import Redis
 from rich.text import Text
 
 from schemas.audit import AuditAction, AuditSubject
-from schemas.values.actor import AuditRecord
+from schemas.values.actor import Actor, AuditRecord
 from worker import subscribe
-from worker.cli.audit import find_operator
+from worker.cli.audit import audited, find_operator
 from worker.cli.connect import open_runtime
 from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, console, print_json, print_rows
 from worker.events import redis_stream
+from worker.operations import dead_letters as operated
 from worker.operations.audit import record
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import print_note, to_printable
+from worker.runtime.runtime import Runtime
 from worker.subscribe import dead_letters
+from worker.subscribe.dead_groups import count_by_group
 
 app = command_group("Follow events, rebuild their stream, list and redrive dead letters.")
 dead_app = command_group(
@@ -94,7 +99,7 @@ def list_dead(*, group: Group, as_json: AsJson = False) -> None:
     """List a group's dead letters, the oldest first, with the error of the last try."""
     with open_runtime(redis=True) as runtime:
         found = list(dead_letters.read_letters(runtime.redis, group))
-        others = [] if found else dead_letters.find_groups(runtime.redis)
+        others = [] if found else _find_groups(runtime.redis)
     if as_json:
         for letter in found:
             print_json({name: getattr(letter, name) for name in DEAD_LETTER_FIELDS})
@@ -124,18 +129,23 @@ def redrive(
     if (position is None) != every:
         raise typer.BadParameter("Give either --position or --all.")
     with open_runtime(redis=True) as runtime:
-        count = dead_letters.redrive(runtime.redis, group, position=position)
-        entry = AuditRecord(
-            actor=find_operator(),
-            action=AuditAction.DEAD_LETTER_RETRY,
-            subject=AuditSubject.CONSUMER_GROUP,
-            subject_id=group,
-            details={"position": position, "events": count},
-        )
-        record(runtime.engine, entry)
+        action, subject = AuditAction.DEAD_LETTER_RETRY, AuditSubject.CONSUMER_GROUP
+        with audited(runtime.engine, action, subject, group) as by:
+            count = _redrive(runtime, group, position, by)
     print_note(f"{count} events will be delivered to the group {group} again.")
     if not every and not count:
         raise typer.Exit(1)
+
+
+def _redrive(runtime: Runtime, group: str, position: int | None, by: Actor) -> int:
+    engine, redis = runtime.engine, runtime.redis
+    if position is None:
+        return operated.redrive_all(engine, redis, group, by).events
+    return operated.redrive_position(engine, redis, group, position, by)
+
+
+def _find_groups(redis: Redis) -> list[str]:
+    return [each.name for each in count_by_group(redis, scan_seconds=inf).groups]
 
 
 def _print(received: subscribe.Received | subscribe.Missing | None, *, as_json: bool) -> None:

@@ -13,10 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import structlog
 from sqlalchemy import Engine
 
+from db import audit_log
 from db.commands import changes, claim
 from db.commands.changes import Timing
 from db.session import transaction
+from schemas.audit import AuditAction
 from schemas.command import Trigger
+from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.rescheduling import write_timings
 from worker.rules.local_time import find_tzdata_release, get_zone_digest, recompute_instant
@@ -49,10 +52,13 @@ class RecomputeResult:
     """Whether nothing outdated is left."""
 
 
-def recompute_instants(engine: Engine, seconds: float | None = None) -> RecomputeResult:
+def recompute_instants(
+    engine: Engine, seconds: float | None = None, by: Actor = SYSTEM
+) -> RecomputeResult:
     """Recompute the instants of outdated commands, for at most `seconds` (None: all).
 
-    Each command that moves has a `video.publish_rescheduled` event. An instant that was computed by
+    Each command that moves has a `video.publish_rescheduled` event. What an operator asked for is
+    in the audit log, too. An instant that was computed by
     a later release of the time-zone data than this machine has is kept. Safe to run at any time.
     """
     ZoneInfo.clear_cache()  # this process may have read the rules before they were updated
@@ -60,7 +66,7 @@ def recompute_instants(engine: Engine, seconds: float | None = None) -> Recomput
     budget = Budget(seconds)
     moved: list[MovedCommand] = []
     for zone, digest in _find_outdated(engine):
-        for batch in _recompute_batches(engine, zone, digest):
+        for batch in _recompute_batches(engine, zone, digest, by):
             moved += batch
             if budget.is_spent:
                 return RecomputeResult(moved=moved, finished=False)
@@ -84,7 +90,9 @@ def _is_outdated(zone: str, digest: str) -> bool:
     return digest != here and find_tzdata_release(digest) <= find_tzdata_release(here)
 
 
-def _recompute_batches(engine: Engine, zone: str, digest: str) -> Iterator[list[MovedCommand]]:
+def _recompute_batches(
+    engine: Engine, zone: str, digest: str, by: Actor
+) -> Iterator[list[MovedCommand]]:
     while True:
         with transaction(engine) as tx:
             commands = claim.lock_outdated(tx, zone, digest, BATCH)
@@ -92,6 +100,8 @@ def _recompute_batches(engine: Engine, zone: str, digest: str) -> Iterator[list[
             changes.reschedule(tx, [t for c, t in pairs if c.asked_for == t.asked_for])
             changed = [(c, t) for c, t in pairs if c.asked_for != t.asked_for]
             write_timings(tx, changed, Trigger.SCHEDULE)
+            if changed and by is not SYSTEM:
+                audit_log.append(tx, [_to_record(zone, len(changed), by)])
         moved = [_to_moved_command(command, timing) for command, timing in changed]
         for each in moved:
             log.info(
@@ -105,6 +115,11 @@ def _recompute_batches(engine: Engine, zone: str, digest: str) -> Iterator[list[
         yield moved
         if len(commands) < BATCH:
             return
+
+
+def _to_record(zone: str, count: int, by: Actor) -> AuditRecord:
+    details = {"time_zone": zone, "commands": count}
+    return AuditRecord(actor=by, action=AuditAction.COMMAND_RECOMPUTE, details=details)
 
 
 def _to_timing(command: ClaimedCommand, zone: str) -> Timing:

@@ -26,7 +26,7 @@ from tests.support.subscribing import (
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
 from worker.subscribe import Event, Gap, Subscriber, Unacknowledged
-from worker.subscribe.dead_letters import read_letters, redrive
+from worker.subscribe.dead_letters import read_letters, redrive_next, redrive_position
 from worker.subscribe.stream_entry import OURS
 
 FAST: dict[str, Any] = {"retry_seconds": 0.001, "lease_seconds": 0.6}
@@ -122,7 +122,7 @@ def test_a_foreign_entry_becomes_a_dead_letter(
         assert sorted(handled(subscriber, 3)) == [1, 2, 3]
     [letter] = read_letters(pipeline.redis, "search")
     assert letter.position is None
-    assert redrive(pipeline.redis, "search") == 0
+    assert redrive_next(pipeline.redis, "search").events == 0
 
 
 @pytest.mark.parametrize("partition", [None, (0, 1)])
@@ -237,8 +237,8 @@ def test_a_dead_letter_is_redriven_to_its_group_alone(redis: Redis, redis_url: s
     with Subscriber(redis_url, group="search", max_tries=1) as subscriber:
         next(subscriber).fail("no")
         assert handled(subscriber, 1) == [2]
-    assert redrive(redis, "search", position=7) == 0
-    assert redrive(redis, "search", position=1) == 1
+    assert redrive_position(redis, "search", 7) == 0
+    assert redrive_position(redis, "search", 1) == 1
     add_events(redis, "c", first=3)
     with Subscriber(redis_url, group="search") as subscriber:
         assert handled(subscriber, 2) == [1, 3]
@@ -255,7 +255,7 @@ def test_a_dead_letter_reaches_a_subscriber_that_waits(redis: Redis, redis_url: 
         patience(subscriber),
     ):
         next(subscriber).fail("no")
-        threading.Timer(0.05, redrive, (redis, "search")).start()
+        threading.Timer(0.05, redrive_next, (redis, "search")).start()
         assert handled(subscriber, 1) == [1]
 
 

@@ -1,13 +1,13 @@
 """One command of the calendar: reschedule it, undo that, cancel it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import UUID
 
 from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from db.commands.inbox import StoredCommand
 from schemas.audit import AuditAction
@@ -18,6 +18,7 @@ from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.calendar import STYLES, to_words
 from worker.api.console.calendar_range import CALENDAR, CalendarQuery, to_range
+from worker.api.console.confirmation import Confirmed
 from worker.api.console.forms import SubmittedForm
 from worker.api.console.rendering import render
 from worker.api.console.session import ConsoleRoute, PublisherSession, SignedIn, may_publish
@@ -30,6 +31,7 @@ from worker.operations.console_sessions import ConsoleSession
 COMMAND = f"{CALENDAR}commands/{{command_id}}"
 MESSAGE = ("done", "command", "undo_at", "undo_local", "undo_zone", "undo_fold")
 """Parameters of the calendar's address that say what the last form has done."""
+M = TypeVar("M", bound=BaseModel)
 
 router = Router(route_class=ConsoleRoute)
 
@@ -75,20 +77,21 @@ def reschedule(
     before = changes.read_command(runtime.engine, command_id, session.caller.workspace_id)
     change = to_change(form, before.action)
     changes.reschedule(runtime.engine, runtime.waker, command_id, change, _changer(session, by))
-    return _go_back(form, done="moved", command=command_id, **_to_undo(before))
+    return go_back(form, done="moved", command=command_id, **_to_undo(before))
 
 
 @router.post(f"{COMMAND}/cancel", dependencies=[audits(AuditAction.COMMAND_CANCEL)])
 def cancel(
     runtime: CurrentRuntime,
     session: PublisherSession,
+    _confirmed: Confirmed,
     by: CurrentActor,
     command_id: UUID,
     form: SubmittedForm,
 ) -> Response:
     """Cancel a command: this is final."""
     changes.cancel(runtime.engine, runtime.waker, command_id, _changer(session, by))
-    return _go_back(form, done="cancelled", command=command_id)
+    return go_back(form, done="cancelled", command=command_id)
 
 
 def to_change(form: dict[str, str], action: str) -> CommandChange:
@@ -96,6 +99,11 @@ def to_change(form: dict[str, str], action: str) -> CommandChange:
 
     The form has an instant `at`, or a wall-clock time as `local` or as `date` and `time`.
     """
+    return validate(CommandChange, to_time_fields(form, action))
+
+
+def to_time_fields(form: dict[str, str], action: str) -> dict[str, Any]:
+    """Return the fields of a request that say when, from a form."""
     name = "unpublish_at" if action == Action.UNPUBLISH else "publish_at"
     fields: dict[str, Any] = {}
     if "at" in form:
@@ -105,8 +113,13 @@ def to_change(form: dict[str, str], action: str) -> CommandChange:
         fields["time_zone"] = form.get("zone")
         if fold := form.get("fold"):
             fields["fold"] = int(fold) if fold in "01" else fold
+    return fields
+
+
+def validate(kind: type[M], fields: dict[str, Any]) -> M:
+    """Return the request with these fields, with the API's errors: RequestValidationError."""
     try:
-        return CommandChange.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
         raise RequestValidationError(found) from error
@@ -123,7 +136,7 @@ def _to_undo(before: StoredCommand) -> dict[str, Any]:
     }
 
 
-def _go_back(form: dict[str, str], **message: Any) -> Response:
+def go_back(form: dict[str, str], **message: Any) -> Response:
     """Return to the page that the form was on; its address says what was done."""
     parts = urlsplit(to_local_path(form.get("after", CALENDAR)))
     kept = [each for each in parse_qsl(parts.query) if each[0] not in MESSAGE]

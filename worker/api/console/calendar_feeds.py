@@ -9,6 +9,7 @@ from schemas.audit import AuditAction
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.calendar_range import CALENDAR
+from worker.api.console.confirmation import Confirmed
 from worker.api.console.forms import SubmittedForm, to_number
 from worker.api.console.rendering import render
 from worker.api.console.session import AdminSession, ConsoleRoute, SignedIn, may_administer
@@ -56,7 +57,11 @@ def create_feed(
 
 @router.post(f"{FEEDS}/{{feed_id}}/revoke", dependencies=[audits(AuditAction.CALENDAR_FEED_REVOKE)])
 def revoke_feed(
-    runtime: CurrentRuntime, session: AdminSession, by: CurrentActor, feed_id: UUID
+    runtime: CurrentRuntime,
+    session: AdminSession,
+    _confirmed: Confirmed,
+    by: CurrentActor,
+    feed_id: UUID,
 ) -> Response:
     """Revoke an address: calendar programs that use it get 404 from now on."""
     if not calendar_feeds.revoke_feed(runtime.engine, feed_id, session.caller.workspace_id, by):

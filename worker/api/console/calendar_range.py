@@ -41,7 +41,7 @@ class CalendarQuery(Frozen):
     workspace: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = None
     """For keys that see every workspace."""
     done: ShortText | None = None
-    """What has just been done to `command`: `moved` or `cancelled`."""
+    """What has just been done to `command`: `moved`, `scheduled` or `cancelled`."""
     command: UUID | None = None
     undo_at: ShortText | None = None
     undo_local: ShortText | None = None

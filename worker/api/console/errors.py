@@ -52,6 +52,8 @@ def _find_page_before(request: Request) -> str:
     """Return the page to try again from: that with the form, after a change was refused."""
     if request.method in WITHOUT_BODY:
         return f"{request.url.path}?{request.query_params}".rstrip("?")
+    if known := getattr(request.state, "before", None):
+        return known
     before = urlsplit(request.headers.get("referer", ""))
     return to_local_path(before._replace(scheme="", netloc="").geturl())
 

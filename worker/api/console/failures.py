@@ -11,16 +11,24 @@ from schemas.command import Action
 from schemas.failures import FailureFilter, FailureRetry, FailureRetryStep
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
+from worker.api.console.confirmation import Confirmed
 from worker.api.console.forms import SubmittedForm, to_number
+from worker.api.console.recent import get_recent
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, PublisherSession, SignedIn, may_publish
 from worker.api.console.videos import BAD_FILTER, to_query
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
+from worker.operations import dead_letters
 from worker.operations.failures import read_failures, retry_failures
+from worker.runtime.errors_explained import RedisUnavailable
+from worker.runtime.runtime import Runtime
+from worker.subscribe.dead_groups import DeadGroups
+from worker.webhooks.backlogs import MOST, read_failed
 
 FAILURES = f"{PATH}/failures/"
 FILTER = tuple(FailureFilter.model_fields)
+DEAD_LETTERS_SECONDS = 5.0
 NEXT_STEP = ("after", "start_at", "failed_until")
 """Fields of a retry that a step hands to the next one."""
 
@@ -31,7 +39,8 @@ router = Router(route_class=ConsoleRoute)
 def show_failures(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Response:
     """Show why commands failed, the most frequent cause first."""
     wanted = to_filter(FailureFilter, dict(request.query_params), FILTER)
-    found = read_failures(runtime.engine, wanted, session.caller.workspace_id)
+    workspace_id = session.caller.workspace_id
+    found = read_failures(runtime.engine, wanted, workspace_id)
     return render(
         request,
         "failures.html",
@@ -39,9 +48,29 @@ def show_failures(request: Request, runtime: CurrentRuntime, session: SignedIn) 
         found=found,
         wanted=wanted,
         actions=list(Action),
+        failed_deliveries=read_failed(runtime.engine, workspace_id),
+        most_deliveries=MOST,
+        dead=read_dead_letters(request, runtime) if workspace_id is None else None,
         may_publish=may_publish(session),
         fields=wanted.model_dump(mode="json", exclude_none=True),
     )
+
+
+def read_dead_letters(request: Request, runtime: Runtime) -> DeadGroups | RedisUnavailable:
+    """Count the dead letters of each group, every five seconds at most; or why that failed.
+
+    The client for hints answers or gives up within a moment: the rest of the page does not wait.
+    """
+    redis = runtime.waker.redis
+    try:
+        return get_recent(
+            request,
+            "dead letters",
+            lambda: dead_letters.count_groups(redis),
+            DEAD_LETTERS_SECONDS,
+        )
+    except RedisUnavailable as error:
+        return error
 
 
 @router.post(f"{FAILURES}retry", dependencies=[audits(AuditAction.COMMAND_RETRY_ALL)])
@@ -49,6 +78,7 @@ def retry_all(
     request: Request,
     runtime: CurrentRuntime,
     session: PublisherSession,
+    _confirmed: Confirmed,
     actor: CurrentActor,
     form: SubmittedForm,
 ) -> Response:

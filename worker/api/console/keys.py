@@ -10,6 +10,7 @@ from schemas.fields import INT64_MAX
 from schemas.values.caller import Caller, Scope
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
+from worker.api.console.confirmation import Confirmed
 from worker.api.console.forms import SubmittedForm, keep_form
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, AdminSession, ConsoleRoute
@@ -92,7 +93,11 @@ def create(
 
 @router.post(f"{KEYS}{{key_id}}/revoke", dependencies=[audits(AuditAction.API_KEY_REVOKE)])
 def revoke(
-    runtime: CurrentRuntime, session: AdminSession, actor: CurrentActor, key_id: UUID
+    runtime: CurrentRuntime,
+    session: AdminSession,
+    _confirmed: Confirmed,
+    actor: CurrentActor,
+    key_id: UUID,
 ) -> Response:
     """Revoke a key at once; its sessions end with it, this one too if the key is its own."""
     if not revoke_key(runtime.engine, key_id, actor, within=session.caller.workspace_id):

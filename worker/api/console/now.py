@@ -6,7 +6,7 @@ from db.commands import overview as counts
 from schemas.events import EventType
 from worker.api.auth import CurrentRuntime
 from worker.api.console.charts import BarChart, Series, draw
-from worker.api.console.recent import Recent
+from worker.api.console.recent import get_recent
 from worker.api.console.rendering import render
 from worker.api.console.sentence import summarise
 from worker.api.console.session import PATH, ConsoleRoute, SignedIn
@@ -68,20 +68,19 @@ def to_bars(title: str, chart: Chart) -> BarChart:
 
 def get_health(request: Request, runtime: Runtime) -> Health:
     """Return the checks and processes; they are read every two seconds at most."""
-    state = request.app.state
-    if not hasattr(state, "console_health"):
-        settings = runtime.settings
-        state.console_health = Recent(
-            lambda: read_health(
-                runtime.engine,
-                runtime.redis,
-                settings.broker(),
-                settings.canary_video_id,
-                amqp_url=settings.outlet_amqp_url(),
-            ),
-            HEALTH_SECONDS,
-        )
-    return state.console_health.get()
+    settings = runtime.settings
+    return get_recent(
+        request,
+        "health",
+        lambda: read_health(
+            runtime.engine,
+            runtime.redis,
+            settings.broker(),
+            settings.canary_video_id,
+            amqp_url=settings.outlet_amqp_url(),
+        ),
+        HEALTH_SECONDS,
+    )
 
 
 def _draw_coming(overview: Overview) -> BarChart:

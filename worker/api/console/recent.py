@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from fastapi import Request
 
 T = TypeVar("T")
 
@@ -23,3 +25,12 @@ class Recent(Generic[T]):
             if self._kept is None or time.monotonic() - self._kept[0] > self._seconds:
                 self._kept = (time.monotonic(), self._read())
             return self._kept[1]
+
+
+def get_recent(request: Request, name: str, read: Callable[[], T], seconds: float) -> T:
+    """Return the value of this name that the application keeps for `seconds`, or read it again.
+
+    Raises what `read` raises.
+    """
+    kept: dict[str, Recent[Any]] = request.app.state.recent
+    return kept.setdefault(name, Recent(read, seconds)).get()

@@ -123,5 +123,27 @@ async def _require_admin(session: SignedIn) -> ConsoleSession:
     return session
 
 
+async def _require_every_workspace(session: SignedIn) -> ConsoleSession:
+    if session.caller.workspace_id is not None:
+        detail = (
+            "This belongs to no workspace, or to all of them: it needs a key of every workspace."
+        )
+        raise ApiProblem(SCOPE_TOO_LOW, detail)
+    return session
+
+
+EveryWorkspaceSession = Annotated[ConsoleSession, Depends(_require_every_workspace)]
+"""A session whose key sees every workspace: for what belongs to none, or to all."""
+
+
+async def _require_operator(session: EveryWorkspaceSession) -> ConsoleSession:
+    require_scope(session, Scope.ADMIN)
+    return session
+
+
+OperatorSession = Annotated[ConsoleSession, Depends(_require_operator)]
+"""A session whose key sees every workspace, and may change what belongs to none, or to all."""
+
+
 AdminSession = Annotated[ConsoleSession, Depends(_require_admin)]
 """A session whose key may change webhook endpoints and API keys."""

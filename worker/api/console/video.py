@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from schemas.audit import AuditAction
 from schemas.command import Action, CommandState, PublishRequest, Trigger
 from schemas.story import Omission, StoryEntry, StoryKind
+from schemas.values.actor import Actor
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
+from worker.api.console.confirmation import Confirmed
 from worker.api.console.forms import SubmittedForm, to_field_errors
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, PublisherSession, SignedIn, may_publish
@@ -24,6 +26,7 @@ from worker.enqueue import changes
 from worker.enqueue.accept import enqueue
 from worker.enqueue.changes import Changer
 from worker.enqueue.origin import Origin
+from worker.operations.console_sessions import ConsoleSession
 from worker.operations.story import read_story
 
 OMITTED = {
@@ -86,14 +89,7 @@ def create_command(
     form: SubmittedForm,
 ) -> Response:
     """Accept a command to publish or unpublish the video: now, at a time, or for a time."""
-    origin = Origin(
-        trigger=Trigger.API,
-        correlation_id=correlation_id(request.scope),
-        traceparent=traceparent(request.scope),
-        workspace_id=session.caller.workspace_id,
-        requested_by=session.caller.key_id,
-        actor=actor,
-    )
+    origin = to_origin(request, session, actor)
     enqueue(runtime.engine, runtime.waker, [to_request(video_id, form)], origin)
     return _back_to(video_id)
 
@@ -109,7 +105,11 @@ def find_command(runtime: CurrentRuntime, session: SignedIn, command_id: UUID) -
     f"{PATH}/commands/{{command_id}}/cancel", dependencies=[audits(AuditAction.COMMAND_CANCEL)]
 )
 def cancel(
-    runtime: CurrentRuntime, session: PublisherSession, actor: CurrentActor, command_id: UUID
+    runtime: CurrentRuntime,
+    session: PublisherSession,
+    _confirmed: Confirmed,
+    actor: CurrentActor,
+    command_id: UUID,
 ) -> Response:
     """Cancel a command that is open."""
     by = Changer(trigger=Trigger.API, workspace_id=session.caller.workspace_id, actor=actor)
@@ -126,6 +126,18 @@ def retry(
     workspace_id = session.caller.workspace_id
     command = changes.retry(runtime.engine, runtime.waker, command_id, workspace_id, actor)
     return _back_to(command.video_id)
+
+
+def to_origin(request: Request, session: ConsoleSession, actor: Actor) -> Origin:
+    """Return where a command of this session comes from."""
+    return Origin(
+        trigger=Trigger.API,
+        correlation_id=correlation_id(request.scope),
+        traceparent=traceparent(request.scope),
+        workspace_id=session.caller.workspace_id,
+        requested_by=session.caller.key_id,
+        actor=actor,
+    )
 
 
 def to_request(video_id: int, form: dict[str, str]) -> PublishRequest:

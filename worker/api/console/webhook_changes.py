@@ -19,6 +19,7 @@ from schemas.webhook import (
 )
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
+from worker.api.console.confirmation import Confirmed
 from worker.api.console.forms import SubmittedForm, keep_form, to_field_errors
 from worker.api.console.rendering import render
 from worker.api.console.session import AdminSession, ConsoleRoute
@@ -109,6 +110,7 @@ def edit(
 def change_state(
     runtime: CurrentRuntime,
     session: AdminSession,
+    _confirmed: Confirmed,
     actor: CurrentActor,
     endpoint_id: UUID,
     form: SubmittedForm,
@@ -129,7 +131,11 @@ def change_state(
 
 @router.post(f"{ENDPOINT}/delete", dependencies=[audits(AuditAction.WEBHOOK_ENDPOINT_DELETE)])
 def delete(
-    runtime: CurrentRuntime, session: AdminSession, actor: CurrentActor, endpoint_id: UUID
+    runtime: CurrentRuntime,
+    session: AdminSession,
+    _confirmed: Confirmed,
+    actor: CurrentActor,
+    endpoint_id: UUID,
 ) -> Response:
     """Delete an endpoint with its deliveries."""
     endpoints.delete(runtime.engine, endpoint_id, session.caller.workspace_id, actor)
@@ -141,6 +147,7 @@ def rotate(
     request: Request,
     runtime: CurrentRuntime,
     session: AdminSession,
+    _confirmed: Confirmed,
     actor: CurrentActor,
     endpoint_id: UUID,
 ) -> Response:
@@ -177,6 +184,7 @@ def try_out(
 def replay(
     runtime: CurrentRuntime,
     session: AdminSession,
+    _confirmed: Confirmed,
     actor: CurrentActor,
     quotas: CurrentQuotas,
     endpoint_id: UUID,

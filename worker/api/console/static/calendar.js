@@ -51,7 +51,7 @@ function toContent({ event }) {
   const state = command.state === "scheduled" ? "" : `, ${command.state}`;
   const button = document.createElement("button");
   button.type = "button";
-  button.addEventListener("click", () => { if (!isDragging) openDialog(command.id); });
+  button.addEventListener("click", () => { if (!isDragging) openCommand(command.id); });
   const what = part("span", `${command.local.slice(11, 16)} ${arrow} `, "what");
   what.append(part("span", `${command.action}${state} `, "action"));
   button.append(what);
@@ -112,7 +112,46 @@ function createWidget() {
     eventDragStart: () => { isDragging = true; },
     eventDragStop: () => { setTimeout(() => { isDragging = false; }); }, // after the click
     eventDrop: drop,
+    ...(isEditable && { dateClick: ({ dateStr }) => openNew(toSlot(dateStr)) }),
   });
+}
+
+// The keyboard's way to an empty slot: a button that the arrow keys move from slot to slot.
+function createSlot() {
+  if (!place || !("editable" in place.dataset)) return;
+  const isMonth = place.dataset.view === "month";
+  const heads = place.querySelectorAll(isMonth ? ".ec-body .ec-day-head time" : ".ec-header .ec-col-head time");
+  const days = [...heads].map((head) => head.dateTime);
+  let day = Math.max(days.indexOf(place.dataset.date), 0);
+  let minutes = 9 * 60;
+  const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: isMonth ? [-7, 0] : [0, -30], ArrowDown: isMonth ? [7, 0] : [0, 30] };
+  const slot = document.createElement("button");
+  slot.type = "button";
+  slot.className = "slot";
+  const toTime = () => new Date(minutes * 60_000).toISOString().slice(11, 16);
+  const show = () => {
+    const name = new Date(days[day]).toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric", timeZone: "UTC" });
+    slot.textContent = isMonth ? "+" : `+ ${toTime()}`;
+    slot.setAttribute("aria-label", `Schedule on ${name}${isMonth ? "" : `, ${toTime()}`}`);
+    const cell = place.querySelectorAll(".ec-body .ec-day")[day].getBoundingClientRect();
+    const around = slot.parentElement.getBoundingClientRect();
+    const height = isMonth ? cell.height : cell.height / 48;
+    const box = { left: cell.left - around.left, top: cell.top - around.top + (isMonth ? 0 : height * minutes / 30), width: cell.width, height };
+    for (const [side, size] of Object.entries(box)) slot.style[side] = `${size}px`;
+  };
+  slot.addEventListener("click", () => openNew(`${days[day]}T${toTime()}`));
+  slot.addEventListener("focus", show);
+  slot.addEventListener("keydown", (event) => {
+    const [byDays, byMinutes] = steps[event.key] ?? [0, 0];
+    if (!(day + byDays in days) || !byDays && !byMinutes) return;
+    event.preventDefault();
+    day += byDays;
+    minutes = Math.min(Math.max(minutes + byMinutes, 0), 1410);
+    show();
+    slot.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
+  place.querySelector(".ec-body").append(slot);
+  show();
 }
 
 // A drop moves the day, and in the grid of hours the time.
@@ -170,8 +209,26 @@ function offerUndo() {
   offerUndo.timer = setTimeout(leave, UNDO_SECONDS * 1000);
 }
 
-async function openDialog(id) {
-  const address = `/console/calendar/commands/${id}?${new URLSearchParams({ zone: document.getElementById("zone-select").value, after: document.getElementById("agenda").dataset.page })}`;
+function openCommand(id) {
+  const query = new URLSearchParams({ zone: document.getElementById("zone-select").value, after: document.getElementById("agenda").dataset.page });
+  openDialog(`/console/calendar/commands/${id}?${query}`, "The command cannot be shown: it does not exist any more, or the server does not answer.");
+}
+
+// `slot` is a wall-clock time; a month has only days.
+function openNew(slot = "") {
+  const address = new URL(document.querySelector("a.new").href);
+  const [date, time] = slot.split("T");
+  if (date) address.searchParams.set("date", date);
+  if (time && place.dataset.view !== "month") address.searchParams.set("time", time.slice(0, 5));
+  openDialog(address, "The server does not answer. Try again.");
+}
+
+// The half hour that a wall-clock time is in: a click gives five minutes.
+function toSlot(local) {
+  return `${local.slice(0, 14)}${local.slice(14, 16) < "30" ? "00" : "30"}`;
+}
+
+async function openDialog(address, complaint) {
   const opener = document.activeElement;
   let part;
   try {
@@ -179,15 +236,16 @@ async function openDialog(id) {
     part = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("command");
   } catch { /* said below */ }
   if (!part) {
-    say("The command cannot be shown: it does not exist any more, or the server does not answer.");
+    say(complaint);
     refresh();
     return;
   }
   const fold = part.querySelector(".fold");
   if (fold) fold.hidden = true;
   dialog.replaceChildren(part);
+  htmx.process(dialog);
   dialog.showModal();
-  (dialog.querySelector("#new-date") ?? dialog.querySelector(".close")).focus();
+  (dialog.querySelector("#find-video") ?? dialog.querySelector("#new-date") ?? dialog.querySelector(".close")).focus();
   dialog.addEventListener("close", () => {
     const next = document.querySelector("#undo button") ?? (opener?.isConnected ? opener : document.getElementById("main"));
     next.focus();
@@ -196,7 +254,7 @@ async function openDialog(id) {
 
 async function submitHere(event) {
   const form = event.target;
-  if (!form.matches("#undo, #dialog form")) return;
+  if (!form.matches("#undo, #dialog form[method=post]")) return;
   event.preventDefault();
   const alert = form.querySelector("[role=alert]");
   const complain = (text) => {
@@ -206,7 +264,8 @@ async function submitHere(event) {
   };
   const button = form.querySelector("[type=submit]");
   button.disabled = true;
-  const done = await send(form.action, new URLSearchParams(new FormData(form)), complain);
+  // Not form.action: a form may have a field of this name.
+  const done = await send(form.getAttribute("action"), new URLSearchParams(new FormData(form)), complain);
   button.disabled = false;
   if (done && dialog.open) dialog.close();
   else if (done) document.querySelector("#undo button, #list")?.focus();
@@ -214,15 +273,17 @@ async function submitHere(event) {
 
 document.addEventListener("submit", submitHere);
 document.addEventListener("click", (event) => {
-  const link = event.target.closest("a.change, #dialog a.close");
+  const link = event.target.closest("a.change, a.new, #dialog a.close");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   if (link.matches(".close")) dialog.close();
-  else openDialog(link.closest("tr").id.slice("command-".length));
+  else if (link.matches(".new")) openNew();
+  else openCommand(link.closest("tr").id.slice("command-".length));
 });
 addEventListener("DOMContentLoaded", () => {
   chooseZone();
   createWidget();
+  createSlot();
   offerUndo();
   let pending = null;
   document.body.addEventListener("changed", () => {

@@ -70,17 +70,19 @@ function signIn() {
   form.submit();
 }
 
-// Ask before a form does what cannot be undone.
+// Ask before a form does what cannot be undone. Without a script, the server asks.
 function confirmForms() {
   document.addEventListener("submit", (event) => {
-    const text = event.target.dataset.confirm;
-    if (!text || event.target.dataset.confirmed) return;
+    const form = event.target;
+    const question = form.elements.question?.value;
+    if (!question || form.elements.confirmed) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    ask(text, () => {
-      event.target.dataset.confirmed = "yes";
-      event.target.requestSubmit(event.submitter ?? undefined);
-      delete event.target.dataset.confirmed;
+    ask(question, () => {
+      const field = { type: "hidden", name: "confirmed", value: "yes" };
+      const confirmed = form.appendChild(Object.assign(document.createElement("input"), field));
+      form.requestSubmit(event.submitter ?? undefined);
+      confirmed.remove();
     });
   }, true);
 }
