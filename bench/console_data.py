@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from bench.many_videos import UNCHECKED, make_videos
 from bench.ours import ORIGIN
 from bench.setup import Run, unlimited, vacuum
+from db.commands.failures import to_cause
 from db.events import outbox, summary
 from db.session import Connection, transaction
 from schemas.command import PublishRequest
@@ -104,6 +105,10 @@ FROM (
         FROM generate_series(%(begin)s::bigint, %(end)s::bigint) i
     ) numbered
 ) placed
+"""
+
+CAUSES = f"""
+UPDATE publisher.publish_command SET cause = {to_cause("detail")} WHERE state = 'failed'
 """
 
 # Events with the data of a real one.
@@ -222,10 +227,10 @@ def fill(run: Run, wanted: Filling, say: Callable[[str], None]) -> Filled:
         }
         with unlimited(run.engine) as tx:
             _fill(tx, wanted, values, say)
-        say("the summary of events")
-        _summarise(run.engine)
         say("VACUUM ANALYZE and a checkpoint")
         vacuum(run.engine, checkpoint=True)
+        say("the summary of events")
+        _summarise(run.engine)
     _fill_stream(run)
     return Filled(videos=range(odd, even[-1], 2))
 
@@ -256,7 +261,7 @@ def _fill(
             end = min(begin + PER_STATEMENT - 1, last)
             _execute(tx, statement, values | {"begin": begin, "end": end})
     say("webhooks, keys, audit log")
-    for statement in (UNFINISHED, FIRST_EVENT, ADVANCE, ENDPOINTS, DELIVERIES, KEYS, AUDIT):
+    for statement in (CAUSES, UNFINISHED, FIRST_EVENT, ADVANCE, ENDPOINTS, DELIVERIES, KEYS, AUDIT):
         _execute(tx, statement, values)
 
 

@@ -68,7 +68,7 @@ FAILED = sql.SQL("""
 SELECT count(*) FILTER (WHERE finished_at > now() - interval '24 hours') FROM (
     SELECT finished_at FROM publisher.publish_command
     WHERE state = 'failed' AND {here}
-    ORDER BY {newest} DESC LIMIT %(most)s
+    ORDER BY {newest} LIMIT %(most)s
 ) failed
 """)
 
@@ -156,5 +156,5 @@ def _to_numbers(by_minute: dict[str, int]) -> dict[int, int]:
 def _place(statement: sql.SQL, workspace_id: int | None) -> sql.Composed:
     """Return the statement for one workspace, or for all; each order has an index."""
     if workspace_id is None:
-        return statement.format(here=_ANYWHERE, newest=sql.Identifier("id"))
-    return statement.format(here=_IN_WORKSPACE, newest=sql.Identifier("due_at"))
+        return statement.format(here=_ANYWHERE, newest=sql.SQL("id DESC"))
+    return statement.format(here=_IN_WORKSPACE, newest=sql.SQL("workspace_id DESC, id DESC"))

@@ -23,11 +23,23 @@ KEPT = timedelta(hours=25)
 STEPS_PER_DECADE = 10
 """Of the histogram of lateness: two bounds that follow each other differ by a quarter."""
 
-# Give the summary a place before the oldest event that a chart reaches, unless it has one.
+# Give the summary a place before the oldest event that a chart reaches, unless it has one. Positions
+# follow time, so it is found by bisection: an outbox may have millions of older events.
 BEGIN = """
+WITH RECURSIVE bisection (low, high) AS (
+    SELECT (SELECT min(position) FROM publisher.outbox_event), position + 1
+    FROM publisher.event_position
+    UNION ALL
+    SELECT CASE WHEN probe.occurred_at < now() - %(age)s THEN (low + high) / 2 + 1 ELSE low END,
+           CASE WHEN probe.occurred_at < now() - %(age)s THEN high ELSE (low + high) / 2 END
+    FROM bisection LEFT JOIN LATERAL (
+        SELECT occurred_at FROM publisher.outbox_event WHERE position = (low + high) / 2
+    ) probe ON true
+    WHERE low < high
+)
 INSERT INTO publisher.outlet (name, position)
 SELECT %(name)s, coalesce(
-    (SELECT min(position) - 1 FROM publisher.outbox_event WHERE occurred_at >= now() - %(age)s),
+    (SELECT low - 1 FROM bisection WHERE low = high),
     (SELECT position FROM publisher.event_position)
 )
 WHERE NOT EXISTS (SELECT FROM publisher.outlet WHERE name = %(name)s)
