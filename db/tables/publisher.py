@@ -279,7 +279,7 @@ class OutletRow(Publisher):
 
 
 class EventSummaryRow(Publisher):
-    """How many events there were in each ten seconds: what charts are drawn from."""
+    """How many events there were in each ten seconds and each quarter of an hour, for charts."""
 
     __tablename__ = "event_summary"
 
@@ -288,7 +288,7 @@ class EventSummaryRow(Publisher):
     began_at: Mapped[datetime] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(primary_key=True)
     step: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    """The step of the lateness (`db/events/summary.py`); -1: not measured."""
+    """The step of lateness (`db/events/summary.py`). -1: not measured. -2: a quarter of an hour."""
     events: Mapped[int]
 
 

@@ -1,6 +1,7 @@
 """The cause of a failure is stored, and indexes have all that pages read of failed commands.
 
-The new column is null: no row is rewritten but the failed ones.
+The new column is null: no row is rewritten but the failed ones. The summary of events begins again,
+because it counts quarters of an hour as well; a worker's sweep fills it within seconds.
 """
 
 from alembic import op
@@ -24,6 +25,10 @@ BY_WORKSPACE = """
 CREATE INDEX ix_publish_command_failed_workspace ON publisher.publish_command (workspace_id, id)
 INCLUDE (action, reason, cause, finished_at, trigger) WHERE state = 'failed'
 """
+FORGET_SUMMARY = """
+WITH place AS (DELETE FROM publisher.outlet WHERE name = 'summary')
+DELETE FROM publisher.event_summary
+"""
 BEFORE = """
 CREATE INDEX ix_publish_command_failed ON publisher.publish_command (id) WHERE state = 'failed'
 """
@@ -35,9 +40,11 @@ def upgrade() -> None:
     op.execute("DROP INDEX publisher.ix_publish_command_failed")
     op.execute(BY_ID)
     op.execute(BY_WORKSPACE)
+    op.execute(FORGET_SUMMARY)
 
 
 def downgrade() -> None:
+    op.execute(FORGET_SUMMARY)
     op.execute("DROP INDEX publisher.ix_publish_command_failed_workspace")
     op.execute("DROP INDEX publisher.ix_publish_command_failed")
     op.execute(BEFORE)
