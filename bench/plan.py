@@ -1,6 +1,7 @@
 """The parts of the benchmark in order, with the seconds that each takes on two idle cores."""
 
 from bench import (
+    console,
     distance,
     door,
     generation,
@@ -30,5 +31,8 @@ PARTS = {
     "outage": Part(outage.part, "overdue commands after an outage", 4, 16, 25),
     "notify": Part(notify.part, "what NOTIFY costs the platform", 4, 26, 60),
     "memory": Part(memory.part, "each process after many publishes", 7, 36, 600),
+    "console": Part(
+        console.part, "pages at scale, in Chromium while a backlog drains", 0, 0, 1_500
+    ),
     "distance": Part(distance.part, "engines two milliseconds away (as root)", 0, 0, 40),
 }

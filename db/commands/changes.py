@@ -34,8 +34,8 @@ CHECK_AGAIN = """
 UPDATE publisher.publish_command SET due_at = now() WHERE id = %(id)s AND state = 'waiting'
 """
 
-NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, attempts = 0, checks = 0,
-    finished_at = NULL, fell_due_at = NULL, claimed_at = NULL,
+NEW_ATTEMPTS = """state = 'scheduled', reason = NULL, detail = NULL, cause = NULL, attempts = 0,
+    checks = 0, finished_at = NULL, fell_due_at = NULL, claimed_at = NULL,
     patient_until = now() + %(patience)s"""
 
 # Give a failed command a new set of attempts.

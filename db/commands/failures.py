@@ -2,34 +2,51 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from db.commands.changes import NEW_ATTEMPTS
 from db.commands.inbox import PATIENCE
 from db.session import Connection
-from schemas.failures import FailureFilter, FailureGroup, FailureRetry
+from schemas.failures import FailureFilter, FailureGroup, FailureGroups, FailureRetry
 
-_COLUMNS = "id, workspace_id, action, reason, detail, finished_at, trigger"
 
-# The beginning of the error's text, without what differs from one command to the next.
-_CAUSE = r"""left(regexp_replace(
-    left(coalesce(detail, ''), 300),
+def to_cause(detail: LiteralString) -> LiteralString:
+    """SQL of the cause: the beginning of an error's text, without what differs between commands.
+
+    It is stored with a failure, because to compute it for thousands of rows takes too long.
+    """
+    return rf"""left(regexp_replace(
+    left(coalesce({detail}, ''), 300),
     '"[^"]*"|''[^'']*''|[0-9a-f]+-[0-9a-f]+-[0-9a-f-]+|[0-9]+', '…', 'g'
 ), 255)"""
 
-_MATCHES = f"""trigger <> 'canary'
+
+# The columns of the indexes of failed commands, so that the rows are not read.
+_COLUMNS = "id, workspace_id, action, reason, cause, finished_at, trigger"
+
+# Older releases do not store the cause. (OFFSET 0: only then is the row not read for the others.)
+_WITH_CAUSE = f"""
+SELECT looked_at.id, workspace_id, action, reason, coalesce(cause, computed) AS cause, finished_at,
+       trigger
+FROM looked_at LEFT JOIN LATERAL (
+    SELECT {to_cause("detail")} AS computed FROM publisher.publish_command
+    WHERE id = looked_at.id AND looked_at.cause IS NULL OFFSET 0
+) older ON true
+"""
+
+_MATCHES = """trigger <> 'canary'
   AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
   AND (%(action)s::text IS NULL OR action = %(action)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s)
   AND (%(failed_from)s::timestamptz IS NULL OR finished_at >= %(failed_from)s)
   AND (%(failed_until)s::timestamptz IS NULL OR finished_at <= %(failed_until)s)
-  AND (%(cause)s::text IS NULL OR {_CAUSE} = %(cause)s)"""
+  AND (%(cause)s::text IS NULL OR cause = %(cause)s)"""
 
-# The failed commands to look at, the newest first: of all workspaces by id, of one by due time. For
-# both there is an index.
+# The failed commands to look at, the newest first: of all workspaces, or of one. For both there is
+# an index.
 _OF_ALL = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE state = 'failed'
@@ -38,40 +55,43 @@ ORDER BY id DESC LIMIT %(candidates)s
 _OF_WORKSPACE = f"""
 SELECT {_COLUMNS} FROM publisher.publish_command
 WHERE workspace_id = %(workspace_id)s AND state = 'failed'
-ORDER BY workspace_id DESC, state DESC, due_at DESC, id DESC LIMIT %(candidates)s
+ORDER BY workspace_id DESC, id DESC LIMIT %(candidates)s
 """
 
-_PLACE = "(candidates)"
-# Group failed commands by reason and cause, the largest group first.
+# Group failed commands by reason and cause, the largest group first; with the number of those that
+# match, and of those that were looked at. Without a group, there is one row of these numbers.
 _GROUP = f"""
-WITH candidate AS MATERIALIZED (candidates),
+WITH looked_at AS MATERIALIZED ({{candidates}}),
 matching AS MATERIALIZED (
-    SELECT id, reason, {_CAUSE} AS cause, finished_at FROM candidate WHERE {_MATCHES}
+    SELECT id, reason, cause, finished_at FROM ({_WITH_CAUSE}) candidate WHERE {_MATCHES}
+),
+grouped AS (
+    SELECT reason, cause, count(*) AS commands, min(finished_at) AS first_failed_at,
+           max(finished_at) AS last_failed_at, (array_agg(id ORDER BY id DESC))[1:3] AS examples
+    FROM matching GROUP BY reason, cause
+    ORDER BY commands DESC, last_failed_at DESC, cause LIMIT 100
 )
-SELECT reason, cause, count(*) AS commands, min(finished_at) AS first_failed_at,
-       max(finished_at) AS last_failed_at, (array_agg(id ORDER BY id DESC))[1:3] AS examples
-FROM matching GROUP BY reason, cause
-ORDER BY commands DESC, last_failed_at DESC, cause LIMIT 100
+SELECT counted.*, grouped.*
+FROM (
+    SELECT (SELECT count(*) FROM matching) AS matching,
+           (SELECT count(*) FROM looked_at) AS looked_at
+) counted LEFT JOIN grouped ON true
+ORDER BY commands DESC, last_failed_at DESC, cause
 """
-_COUNT = f"""
-WITH candidate AS MATERIALIZED (candidates)
-SELECT count(*) FILTER (WHERE {_MATCHES}), count(*) FROM candidate
-"""
-GROUP, COUNT = _GROUP.replace(_PLACE, f"({_OF_ALL})"), _COUNT.replace(_PLACE, f"({_OF_ALL})")
-GROUP_WORKSPACE = _GROUP.replace(_PLACE, f"({_OF_WORKSPACE})")
-COUNT_WORKSPACE = _COUNT.replace(_PLACE, f"({_OF_WORKSPACE})")
+GROUP = _GROUP.format(candidates=_OF_ALL)
+GROUP_WORKSPACE = _GROUP.format(candidates=_OF_WORKSPACE)
 
 # Give the next failed commands that match new attempts, the oldest first, a limited number per
 # second from a given time on.
 RETRY_STEP = f"""
-WITH candidate AS MATERIALIZED (
+WITH looked_at AS MATERIALIZED (
     SELECT {_COLUMNS} FROM publisher.publish_command
     WHERE state = 'failed' AND (%(after)s::uuid IS NULL OR id > %(after)s)
     ORDER BY id LIMIT %(candidates)s
 ),
 locked AS MATERIALIZED (
     SELECT id AS failed_id FROM publisher.publish_command
-    WHERE id IN (SELECT id FROM candidate WHERE {_MATCHES}) AND state = 'failed'
+    WHERE id IN (SELECT id FROM ({_WITH_CAUSE}) candidate WHERE {_MATCHES}) AND state = 'failed'
     FOR UPDATE SKIP LOCKED
 ),
 paced AS (
@@ -86,8 +106,8 @@ retried AS (
 )
 SELECT (SELECT count(*) FROM retried) AS commands,
        (SELECT max(due_at) FROM retried) AS last_due_at,
-       (SELECT count(*) FROM candidate) AS candidates,
-       (SELECT id FROM candidate ORDER BY id DESC LIMIT 1) AS last_id,
+       (SELECT count(*) FROM looked_at) AS candidates,
+       (SELECT id FROM looked_at ORDER BY id DESC LIMIT 1) AS last_id,
        now() AS now
 """
 
@@ -111,22 +131,22 @@ class RetriedCommands:
     """The database's clock."""
 
 
-def read_groups(
-    tx: Connection, wanted: FailureFilter, workspace_id: int | None
-) -> list[FailureGroup]:
-    """Group the newest `LOOKED_AT` failed commands of a workspace (None: of all) that match."""
+def read_groups(tx: Connection, wanted: FailureFilter, workspace_id: int | None) -> FailureGroups:
+    """Group and count those that match of the newest `LOOKED_AT` failed commands.
+
+    `workspace_id` None: of all workspaces.
+    """
     statement = GROUP if workspace_id is None else GROUP_WORKSPACE
-    with tx.cursor(row_factory=class_row(FailureGroup)) as cursor:
-        return cursor.execute(statement, _to_values(wanted, workspace_id), prepare=False).fetchall()
-
-
-def count(tx: Connection, wanted: FailureFilter, workspace_id: int | None) -> tuple[int, bool]:
-    """Count those that match, and return whether there may be more than were looked at."""
-    statement = COUNT if workspace_id is None else COUNT_WORKSPACE
-    values = _to_values(wanted, workspace_id)
-    row = tx.execute(statement, values, prepare=False).fetchone()
-    matching, candidates = row or (0, 0)
-    return matching, candidates == LOOKED_AT
+    with tx.cursor(row_factory=dict_row) as cursor:
+        values = _to_values(wanted, workspace_id)
+        rows = cursor.execute(statement, values, prepare=False).fetchall()
+    counts = [(row.pop("matching"), row.pop("looked_at")) for row in rows]
+    matching, looked_at = counts[0]
+    return FailureGroups(
+        groups=[FailureGroup(**row) for row in rows if row["commands"]],
+        commands=matching,
+        is_partial=looked_at == LOOKED_AT,
+    )
 
 
 def retry_step(tx: Connection, asked: FailureRetry, workspace_id: int | None) -> RetriedCommands:

@@ -16,6 +16,8 @@ from db.session import Connection
 
 MOST = 10_000
 """A count stops here."""
+DUE_NOW = -1
+"""The minute of commands that are due."""
 
 # Of one workspace, or of all: in the text, so that each has the plan of its index.
 _IN_WORKSPACE = sql.SQL("trigger <> 'canary' AND workspace_id = %(workspace_id)s")
@@ -30,19 +32,17 @@ _FIRST = """(
     ORDER BY due_at, id LIMIT %(most)s
 ) first"""
 
-# The database's time, the number of due commands, since when the oldest is due, and how many fall
-# due in each of the next minutes. One that waits for generation is only checked at its due time.
+# The database's time with the commands that are due (minute -1), and those that fall due in each
+# of the next minutes: how many, and since when the oldest is due. One that waits for generation is
+# only checked at its due time. All in one pass: there may be 10,000.
 DUE = sql.SQL(f"""
-WITH first AS MATERIALIZED (SELECT * FROM {_FIRST}),
-minute AS (
-    SELECT floor(extract(epoch FROM due_at - now()) / 60)::int AS minute, count(*) AS commands
-    FROM first WHERE state = 'scheduled' AND due_at > now() AND due_at < now() + %(ahead)s
-    GROUP BY 1
-)
-SELECT now(), count(*) FILTER (WHERE due_at <= now()),
-       min(coalesce(fell_due_at, due_at)) FILTER (WHERE due_at <= now()),
-       (SELECT json_object_agg(minute, commands) FROM minute)
-FROM first
+SELECT now(), counted.* FROM (VALUES (true)) once LEFT JOIN (
+    SELECT CASE WHEN due_at <= now() THEN -1
+                WHEN state = 'scheduled' AND due_at < now() + %(ahead)s
+                THEN floor(extract(epoch FROM due_at - now()) / 60)::int END AS minute,
+           count(*), min(coalesce(fell_due_at, due_at))
+    FROM {_FIRST} GROUP BY 1
+) counted ON minute IS NOT NULL
 """)
 
 # The number of commands that wait for generation. For each workspace, found one by one in an index,
@@ -68,7 +68,7 @@ FAILED = sql.SQL("""
 SELECT count(*) FILTER (WHERE finished_at > now() - interval '24 hours') FROM (
     SELECT finished_at FROM publisher.publish_command
     WHERE state = 'failed' AND {here}
-    ORDER BY {newest} DESC LIMIT %(most)s
+    ORDER BY {newest} LIMIT %(most)s
 ) failed
 """)
 
@@ -127,13 +127,15 @@ def read_counts(tx: Connection, *, workspace_id: int | None, ahead: timedelta) -
         due = tx.execute(_place(DUE, workspace_id), values)
         waiting = tx.execute(WAITING, values)
         failed = tx.execute(_place(FAILED, workspace_id), values)
-    [(now, count, since, by_minute)] = due.fetchall()
+    rows = due.fetchall()
+    by_minute = {minute: (commands, since) for _, minute, commands, since in rows}
+    count, since = by_minute.pop(DUE_NOW, (0, None))
     [(waits,)], [(fails,)] = waiting.fetchall(), failed.fetchall()
     return Counts(
-        now=now,
+        now=rows[0][0],
         due=count,
         due_since=since,
-        by_minute=_to_numbers(by_minute or {}),
+        by_minute={minute: commands for minute, (commands, _) in by_minute.items() if commands},
         waiting=waits,
         failed=fails,
     )
@@ -148,13 +150,8 @@ def read_next(
         return cursor.execute(_place(NEXT, workspace_id), values).fetchall()
 
 
-def _to_numbers(by_minute: dict[str, int]) -> dict[int, int]:
-    """Return the counts by minute; JSON has the minutes as text."""
-    return {int(minute): commands for minute, commands in by_minute.items()}
-
-
 def _place(statement: sql.SQL, workspace_id: int | None) -> sql.Composed:
     """Return the statement for one workspace, or for all; each order has an index."""
     if workspace_id is None:
-        return statement.format(here=_ANYWHERE, newest=sql.Identifier("id"))
-    return statement.format(here=_IN_WORKSPACE, newest=sql.Identifier("due_at"))
+        return statement.format(here=_ANYWHERE, newest=sql.SQL("id DESC"))
+    return statement.format(here=_IN_WORKSPACE, newest=sql.SQL("workspace_id DESC, id DESC"))

@@ -40,6 +40,8 @@ SCHEMA = "publisher"
 _open = text("state IN ('scheduled', 'waiting')")
 _rare = text("state IN ('unpublished', 'unchanged', 'rejected', 'expired', 'cancelled')")
 _trouble = text("state IN ('waiting', 'failed', 'rejected', 'expired')")
+_failed = text("state = 'failed'")
+_shown = ["action", "reason", "cause", "finished_at", "trigger"]
 _pending = text("state = 'pending'")
 
 
@@ -89,7 +91,20 @@ class PublishCommandRow(Publisher):
             "fell_due_at",
             postgresql_where=text("state IN ('scheduled', 'waiting') AND fell_due_at IS NOT NULL"),
         ),
-        Index("ix_publish_command_failed", "id", postgresql_where=text("state = 'failed'")),
+        # Of failed commands, with all that a page reads of them: rows are not read.
+        Index(
+            "ix_publish_command_failed",
+            "id",
+            postgresql_where=_failed,
+            postgresql_include=["workspace_id", *_shown],
+        ),
+        Index(
+            "ix_publish_command_failed_workspace",
+            "workspace_id",
+            "id",
+            postgresql_where=_failed,
+            postgresql_include=_shown,
+        ),
         Index("ix_publish_command_rare", "state", "id", postgresql_where=_rare),
         # Of commands that wait or ended without effect: an ordinary one is never in it.
         Index("ix_publish_command_trouble", "state", "video_id", "id", postgresql_where=_trouble),
@@ -111,6 +126,8 @@ class PublishCommandRow(Publisher):
     state: Mapped[str] = mapped_column(server_default="scheduled")
     reason: Mapped[str | None]
     detail: Mapped[str | None]
+    cause: Mapped[str | None]
+    """Of a failure: its detail, without what differs between commands. Pages group by it."""
     trigger: Mapped[str]
     edits: Mapped[dict[str, Any] | None]
     edits_bytes: Mapped[int] = mapped_column(Integer, server_default=text("0"))
@@ -275,7 +292,7 @@ class OutletRow(Publisher):
 
 
 class EventSummaryRow(Publisher):
-    """How many events there were in each ten seconds: what charts are drawn from."""
+    """How many events there were in each ten seconds and each quarter of an hour, for charts."""
 
     __tablename__ = "event_summary"
 
@@ -284,7 +301,7 @@ class EventSummaryRow(Publisher):
     began_at: Mapped[datetime] = mapped_column(primary_key=True)
     type: Mapped[str] = mapped_column(primary_key=True)
     step: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
-    """The step of the lateness (`db/events/summary.py`); -1: not measured."""
+    """The step of lateness (`db/events/summary.py`). -1: not measured. -2: a quarter of an hour."""
     events: Mapped[int]
 
 

@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 from pydantic_core import to_json
 
 from db.commands import due_times
+from db.commands.failures import to_cause
 from db.events import outbox
 from db.events.outbox import Recorded
 from db.rows import to_values
@@ -172,7 +173,7 @@ WHERE NOT EXISTS (
 # published only the id is sent: the rest follows from its row. A publication also ends later
 # scheduled publish commands without edits as `unchanged`, unless an unpublish command is due before
 # them. Commands that other transactions have locked end as `unchanged` when they are due.
-WRITE = """
+WRITE = f"""
 WITH changed AS (
     SELECT * FROM jsonb_to_recordset(%(releases)s::jsonb) AS (
         video_id bigint, short_id text, custom_url text, metrics jsonb, revision int,
@@ -232,6 +233,7 @@ spared AS (
 )
 UPDATE publisher.publish_command c SET
     state = d.state, reason = d.reason, detail = d.detail,
+    cause = CASE WHEN d.state = 'failed' THEN {to_cause("d.detail")} END,
     due_at = coalesce(d.due_at, c.due_at),
     checks = coalesce(d.checks, c.checks), attempts = coalesce(d.attempts, c.attempts),
     fell_due_at = CASE WHEN d.is_published THEN coalesce(c.fell_due_at, c.due_at)

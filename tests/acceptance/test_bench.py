@@ -11,15 +11,31 @@ from collections.abc import Generator
 
 import pytest
 
-from bench import check, contest, limit, replay
+from bench import check, console, contest, limit, replay
+from bench.console_data import Filling, fill
 from bench.contenders import CONTENDERS, LIMIT
 from bench.peers import work
 from bench.processes import ROOT
 from bench.setup import Setup, set_up
 from db.session import transaction
+from tests.support.browser import NEEDS_CHROMIUM
+from worker.events.redis_stream import check_stream
 
 VIDEOS = 12
 WARM_UP = 4
+SMALL = Filling(
+    videos=400,
+    commands=400,
+    events=1_000,
+    failed=20,
+    scheduled=20,
+    waiting=5,
+    backlog=100,
+    deliveries=10,
+)
+FILLED = """
+SELECT state, count(*) FROM publisher.publish_command WHERE workspace_id IN (1, 2) GROUP BY state
+"""
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +98,27 @@ def test_contenders_with_packages_of_their_own_are_the_extra_of_the_benchmark() 
     pinned = {re.split(r"[\[=]", requirement)[0] for requirement in extra}
     assert {each.package for each in CONTENDERS.values()} <= pinned | {"", "celery"}
     assert CONTENDERS[LIMIT].is_installed()
+
+
+def test_a_database_is_filled_as_after_weeks_of_work(setup: Setup) -> None:
+    with setup.run() as run:
+        filled = fill(run, SMALL, lambda _: None)
+        with transaction(run.engine) as tx:
+            states = dict(tx.execute(FILLED).fetchall())
+        assert states == {"failed": 20, "scheduled": 20 + 100, "waiting": 5, "published": 256}
+        assert len(filled.videos) == 199
+        assert check_stream(run.engine, run.redis).position == 1_000
+
+
+@pytest.mark.slow
+@NEEDS_CHROMIUM
+def test_pages_are_loaded_while_a_backlog_drains(setup: Setup) -> None:
+    result = console.measure(
+        setup, SMALL, rounds=6, scrapes=1, open_commands=100, say=lambda _: None
+    )
+    one = {name + console.OF_WORKSPACE for name in console.SEEN_BY_ONE}
+    assert set(result.pages) == set(console.PAGES) | one
+    assert set(result.requests) == set(console.REQUESTS)
+    assert len(result.pages["now"].response) == 6
+    assert result.drained > 0
+    assert [len(table.rows) for table in console.console_tables(result)] == [13, 4]

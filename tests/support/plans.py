@@ -50,6 +50,16 @@ class Plan:
             if node.get("Relation Name") == table and "Scan" in node["Node Type"]
         )
 
+    def count_fetched(self, table: str) -> float:
+        """Return how many rows were read from a table itself, and not from an index alone."""
+        return sum(
+            node["Heap Fetches"]
+            if "Heap Fetches" in node
+            else node["Actual Loops"] * node["Actual Rows"]
+            for node in _nodes(self.root)
+            if node.get("Relation Name") == table and "Scan" in node["Node Type"]
+        )
+
 
 @contextmanager
 def executed(engine: Engine) -> Generator[list[Plan]]:

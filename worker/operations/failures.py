@@ -26,9 +26,7 @@ def read_failures(engine: Engine, wanted: FailureFilter, workspace_id: int | Non
         return FailureGroups(groups=[], commands=0, is_partial=False)
     within = workspace_id if workspace_id is not None else wanted.workspace_id
     with transaction(engine) as tx:
-        groups = failures.read_groups(tx, wanted, within)
-        commands, is_partial = failures.count(tx, wanted, within)
-    return FailureGroups(groups=groups, commands=commands, is_partial=is_partial)
+        return failures.read_groups(tx, wanted, within)
 
 
 def retry_failures(

@@ -3,19 +3,33 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
+from bench.setup import vacuum
 from db.commands import failures
 from db.commands.inbox import StoredCommand
 from schemas.command import Action, Trigger
 from schemas.failures import FailureFilter, FailureGroups, FailureRetry
 from tests.support.pipeline import Pipeline
+from tests.support.plans import executed, record_plans
 from worker.operations.failures import read_failures, retry_failures
+from worker.operations.overview import read_overview
 
 FAIL = """
 UPDATE publisher.publish_command SET state = 'failed', reason = 'error', detail = %s,
     attempts = 5, finished_at = now() + %s
 WHERE id = %s
+"""
+
+# Commands of two workspaces, every fourth of which failed.
+MANY = """
+INSERT INTO publisher.publish_command (id, video_id, workspace_id, trigger, state, reason, detail,
+                                       cause, finished_at, correlation_id)
+SELECT gen_random_uuid(), 1000000 + n, n % 2 + 1, 'api',
+       CASE WHEN n / 2 % 4 = 0 THEN 'failed' ELSE 'published' END, 'error', 'Disk ' || n || ' full',
+       'Disk … full', now(), 'c-1'
+FROM generate_series(1, 8000) n
 """
 
 
@@ -150,3 +164,21 @@ def test_a_command_that_fails_again_is_not_retried_by_a_later_step(
     assert result.next is not None
     assert retry_to_the_end(pipeline, result.next) == [0, 0]
     assert pipeline.states(first, second) == ["scheduled", "failed"]
+
+
+@pytest.mark.parametrize("within", [None, 1])
+def test_pages_of_many_failures_read_an_index_and_no_command(
+    pipeline: Pipeline, admin: psycopg.Connection, within: int | None
+) -> None:
+    pipeline.execute(MANY)
+    vacuum(pipeline.engine)
+    record_plans(pipeline.engine, admin)
+    with executed(pipeline.engine) as plans:
+        found = read(pipeline, within=within)
+        overview = read_overview(pipeline.engine, within)
+    assert causes(found) == [("Disk … full", found.commands)]
+    assert found.commands == overview.counts.failed == (2000 if within is None else 1000)
+    looking = [plan for plan in plans if "= 'failed'" in plan.text]
+    assert len(looking) == 2
+    for plan in looking:
+        assert plan.count_fetched("publish_command") == 0

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +12,20 @@ from db.session import transaction
 from schemas.command import PublishRequest
 from schemas.events import EventType
 from tests.support.pipeline import Pipeline
+from tests.support.plans import executed, record_plans
 from worker.events.summary import summarise
 from worker.operations.overview import find_percentile, read_overview
+
+# Events of the last days: those of the last 1,000 minutes are of the last day.
+OLD_EVENTS = """
+INSERT INTO publisher.outbox_event (position, id, type, video_id, workspace_id, occurred_at,
+                                    correlation_id, data)
+SELECT n, gen_random_uuid(), 'video.published', n, 1,
+       now() - interval '1 minute' * (5000 - n) - CASE WHEN n <= 4000 THEN interval '2 days' ELSE
+       interval '0' END, 'c-1', '{}'
+FROM generate_series(1, 5000) n;
+UPDATE publisher.event_position SET position = 5000
+"""
 
 
 def ahead(**time: float) -> datetime:
@@ -77,6 +90,23 @@ def test_each_event_is_summarised_once_however_often_it_runs(pipeline: Pipeline)
     summarise(pipeline.engine)
     overview = read_overview(pipeline.engine, None)
     assert overview.published_last_minute == overview.hour.total(EventType.PUBLISHED) == 4
+
+
+def test_the_summary_begins_a_day_ago_and_reads_little_of_what_is_older(
+    pipeline: Pipeline, admin: psycopg.Connection
+) -> None:
+    pipeline.execute(OLD_EVENTS)
+    pipeline.publish(pipeline.video())
+    pipeline.execute("ANALYZE publisher.outbox_event")
+    record_plans(pipeline.engine, admin)
+    with executed(pipeline.engine) as plans:
+        summarise(pipeline.engine)
+    [begin] = [each for each in plans if "NOT EXISTS" in each.text]
+    assert begin.count_read("outbox_event") < 50
+    overview = read_overview(pipeline.engine, 1)
+    assert overview.day.total(EventType.PUBLISHED) == 1001
+    assert overview.hour.total(EventType.PUBLISHED) in (61, 62)
+    assert pipeline.value("SELECT position FROM publisher.outlet") == 5001
 
 
 def test_the_summary_waits_for_no_other_process_that_writes_it(pipeline: Pipeline) -> None:

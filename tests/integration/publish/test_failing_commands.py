@@ -63,6 +63,11 @@ def test_the_error_has_no_contents_of_rows(pipeline: Pipeline) -> None:
         'CheckViolation: new row for relation "video" violates check constraint "drafts_only"'
     )
     assert event["data"]["detail"] == pipeline.command(command.id).detail == expected
+    cause = "SELECT cause FROM publisher.publish_command"
+    assert (
+        pipeline.value(cause)
+        == "CheckViolation: new row for relation … violates check constraint …"
+    )
     assert "Failing row contains" not in str(event)
     assert "Failing row contains" in str(logs[-1]["exc_info"])
 
