@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import psycopg
 
+from tests.support.failing_consumer import failing_consumer
 from tests.support.processes import broker_only
 from tests.support.receiver import Receiver, says
 from tests.support.waiting import wait_until
@@ -45,6 +46,9 @@ def show_activity(api: httpx.Client, database_url: str, redis_url: str, there: R
     at_once = [{"video_id": video} for video in (29, 30, 38, 41, *FAILING)]
     commands = [*at_once, *timed, {"video_id": 19, **window}]
     _done(api.post("/api/v1/publish-commands", json={"commands": commands}))
+    with failing_consumer(redis_url, "search") as consumer:
+        consumer.error = "the index does not answer"
+        _wait_for(lambda: len(consumer.tried) > len(DAYS), "dead letters")
     with broker_only(redis_url) as send:
         send("publish.enqueue", kwargs={"video_id": "the third one"})
     _wait_for(lambda: _count(api, "failed") == len(FAILING), "failed commands")

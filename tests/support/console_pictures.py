@@ -32,6 +32,7 @@ PAGES = {
     "videos": "/console/videos/",
     "video": "/console/videos/7",
     "failures": "/console/failures/",
+    "dead-letters": "/console/failures/dead-letters/?group=search",
     "quarantine": "/console/failures/quarantine/",
     "webhooks": "/console/webhooks/",
     "keys": "/console/keys/",
@@ -53,6 +54,9 @@ def main(folder: str) -> None:
         with httpx.Client(base_url=url, headers=headers, timeout=30) as api:
             show_activity(api, database_url, redis_url, there)
         with chromium() as browser:
+            with visit(browser, url) as opened:
+                opened.sign_in(key)
+                create_feed(opened)
             for look, options in LOOKS.items():
                 with visit(browser, url, **options) as opened:
                     opened.sign_in(key)
@@ -82,6 +86,14 @@ def started() -> Generator[tuple[str, str, str, str]]:
             finally:
                 up.send_signal(signal.SIGINT)
                 up.wait(60)
+
+
+def create_feed(opened: Visit) -> None:
+    """Create a calendar feed, which only the console can."""
+    opened.open(PAGES["feeds"])
+    opened.page.get_by_label("Workspace").fill("1")
+    opened.page.get_by_role("button", name="Create a feed").click()
+    opened.page.wait_for_load_state()
 
 
 def take(opened: Visit, path: str, target: Path) -> None:

@@ -13,6 +13,7 @@ class FailingConsumer:
     """What it was given, and whether it handles that."""
 
     is_broken: bool = True
+    error: str = "the index <b>does not</b> answer"
     tried: list[int] = field(default_factory=list[int])
     handled: list[int] = field(default_factory=list[int])
     """Positions."""
@@ -21,7 +22,7 @@ class FailingConsumer:
         """Fail, or note the event."""
         self.tried.append(event.position)
         if self.is_broken:
-            raise ValueError("the index <b>does not</b> answer")
+            raise ValueError(self.error)
         self.handled.append(event.position)
 
 
