@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from db.session import transaction
 
-NEEDED = "publisher_0015"
+NEEDED = "publisher_0017"
 """The newest migration of our schema."""
 
 # Whether the database is at a revision.

@@ -11,6 +11,7 @@ from worker.api.console import (
     failures,
     keys,
     now,
+    oidc,
     quarantine,
     sign_in,
     video,
@@ -24,6 +25,7 @@ from worker.api.console.session import PATH
 ROUTERS = (
     sign_in.router,
     sign_in.session_router,
+    oidc.router,
     now.router,
     changes.router,
     calendar.router,

@@ -88,7 +88,7 @@ def create_command(
         correlation_id=correlation_id(request.scope),
         traceparent=traceparent(request.scope),
         workspace_id=session.caller.workspace_id,
-        requested_by=session.caller.key_id,
+        requested_by=session.caller.id,
         actor=actor,
     )
     enqueue(runtime.engine, runtime.waker, [to_request(video_id, form)], origin)
