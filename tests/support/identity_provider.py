@@ -62,7 +62,7 @@ def honest_provider(folder: Path, *people: dict[str, Any]) -> Generator[str]:
     with (folder / "provider.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_until(lambda: _is_up(issuer), "the provider to answer")
+            wait_until(lambda: _is_up(issuer), "the provider to answer", timeout=60)
             yield issuer
         finally:
             process.terminate()
