@@ -154,7 +154,9 @@ class Settings(BaseSettings):
     """What is asked of the provider; some give the groups only for a scope of their own."""
     oidc_groups_claim: Annotated[str, StringConstraints(min_length=1)] = "groups"
     """The claim with a person's groups: a list of texts, or one text."""
-    oidc_access: Annotated[tuple[AccessRule, ...], NoDecode, BeforeValidator(_read_json)] = ()
+    oidc_access: Annotated[tuple[AccessRule, ...] | None, NoDecode, BeforeValidator(_read_json)] = (
+        None
+    )
     """Who may do what, a JSON list of `{"group", "scope", "workspace_id"}`: the first rule with one
     of the person's groups decides; a person without one is refused. `workspace_id`: null is every
     workspace."""
@@ -213,7 +215,7 @@ class Settings(BaseSettings):
 
     def access_policy(self) -> AccessPolicy:
         """Whose sessions at the console are valid, and what they may do."""
-        return AccessPolicy(issuer=self.oidc_issuer, rules=self.oidc_access)
+        return AccessPolicy(issuer=self.oidc_issuer, rules=self.oidc_access or ())
 
     def stream_age(self) -> timedelta:
         """How long an event stays on the stream."""

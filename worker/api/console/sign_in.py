@@ -60,6 +60,7 @@ async def show_form(
         http_status=http_status,
         after=to_local_path(after),
         error=error,
+        correlation_id=correlation_id(request.scope),
         provider=provider and provider.name,
         leave_url=await provider.find_sign_out_url() if provider and has_left else None,
     )

@@ -137,9 +137,9 @@ class IdentityProvider:
         )
 
     async def _redeem(
-        self, client: AsyncOAuth2Client, metadata: Metadata, attempt: SignInAttempt, code: str
+        self, client: Any, metadata: Metadata, attempt: SignInAttempt, code: str
     ) -> dict[str, Any]:
-        """Exchange a code for tokens."""
+        """Exchange a code for tokens. The stubs leave the client's coroutines untyped."""
         auth: Any = None
         if client.token_endpoint_auth_method == BASIC:
             # RFC 6749, 2.3.1: both are form-encoded first, which the library leaves out.
@@ -185,7 +185,7 @@ class IdentityProvider:
 
     async def _complete(
         self,
-        client: AsyncOAuth2Client,
+        client: Any,
         metadata: Metadata,
         token: dict[str, Any],
         claims: dict[str, Any],
