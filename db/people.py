@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid_utils.compat import uuid7
 
 from db.session import Connection
-from schemas.values.caller import Person
+from schemas.values.caller import KnownPerson
 
 # Store a person, or what the provider calls a known one by now. The provider and its own id of the
 # person decide who it is: names and addresses change, and are given to others.
@@ -31,12 +31,12 @@ SELECT after FROM attempt WHERE expires_at > now()
 """
 
 
-def note(tx: Connection, *, issuer: str, subject: str, name: str) -> Person:
+def note(tx: Connection, *, issuer: str, subject: str, name: str) -> KnownPerson:
     """Store a person who is signing in; return it, with the id that it has for good."""
     values: dict[str, object] = {"id": uuid7(), "issuer": issuer, "subject": subject, "name": name}
     row = tx.execute(NOTE, values).fetchone()
     assert row is not None  # noqa: S101 - an upsert of one row returns it
-    return Person(id=row[0], name=row[1])
+    return KnownPerson(id=row[0], name=row[1])
 
 
 def begin_attempt(tx: Connection, digest: bytes, *, after: str, age: timedelta) -> None:

@@ -22,7 +22,7 @@ class Scope(StrEnum):
         return ranks.index(self) >= ranks.index(needed)
 
 
-class Person(Frozen):
+class KnownPerson(Frozen):
     """A person of the identity provider."""
 
     id: UUID
@@ -35,7 +35,7 @@ class Caller(Frozen):
 
     key_id: UUID | None = None
     """None: a person."""
-    person: Person | None = None
+    person: KnownPerson | None = None
     """None: an API key."""
     scope: Scope
     workspace_id: int | None

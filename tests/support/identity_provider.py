@@ -184,10 +184,9 @@ def sign(provider: Provider, claims: dict[str, Any]) -> str:
 @contextmanager
 def spoilt_provider() -> Generator[Provider]:
     """A provider that a test can spoil."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     provider = Provider(f"http://localhost:{server.server_port}")
-    server.provider = provider  # pyright: ignore[reportAttributeAccessIssue]
+    server.provider = provider
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -198,10 +197,15 @@ def spoilt_provider() -> Generator[Provider]:
         server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    provider: Provider
+
+
 class _Handler(BaseHTTPRequestHandler):
     @property
     def provider(self) -> Provider:
-        return self.server.provider  # pyright: ignore[reportAttributeAccessIssue]
+        assert isinstance(self.server, _Server)
+        return self.server.provider
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)

@@ -57,7 +57,10 @@ def test_a_rule_that_is_not_valid_is_explained(
         ({"oidc_issuer": None}, "OIDC_ISSUER is not set"),
         ({"oidc_issuer": "http://login.example"}, "needs https"),
         ({"oidc_client_id": None}, "OIDC_CLIENT_ID is not set"),
-        ({"oidc_access": None}, "OIDC_ACCESS is not set, so nobody could sign in: set it to rules"),
+        (
+            {"oidc_access": None},
+            "OIDC_ACCESS is not set, so no person could sign in: set it to rules",
+        ),
         ({"oidc_access": []}, "OIDC_ACCESS is not set"),
     ],
 )
@@ -71,11 +74,15 @@ def test_a_provider_on_this_host_may_be_without_tls() -> None:
         check_identity_provider(Settings.model_validate(VALID | {"oidc_issuer": issuer}))
 
 
+def find_nothing(_: str) -> None:
+    """As if no package were installed."""
+
+
 def test_a_provider_without_its_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     check_oidc_installed(Settings.model_validate(VALID))
-    monkeypatch.setattr(startup, "find_spec", lambda _: None)
+    monkeypatch.setattr(startup, "find_spec", find_nothing)
     check_oidc_installed(Settings())
     with pytest.raises(SettingsError, match=r"install publish-worker\[oidc\]"):
         check_oidc_installed(Settings.model_validate(VALID))

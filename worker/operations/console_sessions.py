@@ -24,7 +24,7 @@ from db.session import Connection, transaction
 from schemas.audit import AuditAction, AuditOutcome, AuditSubject, Door
 from schemas.values.access import ONLY_KEYS, AccessPolicy
 from schemas.values.actor import Actor, AuditRecord
-from schemas.values.caller import Caller, Person, Scope
+from schemas.values.caller import Caller, KnownPerson, Scope
 from worker.operations.api_keys import to_digest
 from worker.operations.audit import to_actor
 from worker.rules.access import find_access
@@ -192,7 +192,7 @@ def derive_csrf_token(token: str) -> str:
 
 
 def to_values(token: str, user_agent: str | None) -> dict[str, Any]:
-    """Return what a new session stores, whoever begins it."""
+    """Return what every new session stores."""
     shown = user_agent and user_agent.replace("\x00", "")[:MAX_USER_AGENT]
     return {"digest": to_digest(token), "id": uuid7(), "age": AGE, "user_agent": shown}
 
@@ -207,7 +207,7 @@ def to_caller(
     rule = find_access(policy, stored.issuer, stored.groups or ())
     if rule is None or stored.person_id is None:
         return None
-    person = Person(id=stored.person_id, name=stored.name)
+    person = KnownPerson(id=stored.person_id, name=stored.name)
     return Caller(person=person, scope=rule.scope, workspace_id=rule.workspace_id)
 
 

@@ -42,7 +42,7 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class ProviderIdentity:
     """Who has signed in at the provider, from its verified answer."""
 
     issuer: str
@@ -101,7 +101,7 @@ def redeem_attempt(engine: Engine, attempt: SignInAttempt) -> str | None:
 
 def create_persons_session(
     engine: Engine,
-    identity: Identity,
+    identity: ProviderIdentity,
     policy: AccessPolicy,
     *,
     user_agent: str | None,

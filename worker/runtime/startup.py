@@ -85,7 +85,7 @@ def check_identity_provider(settings: Settings) -> None:
     if not settings.oidc_client_id:
         raise SettingsError("OIDC_CLIENT_ID is not set: set it to the client's id at OIDC_ISSUER.")
     if not settings.oidc_access:
-        raise SettingsError(f"OIDC_ACCESS is not set, so nobody could sign in: {ACCESS_EXAMPLE}")
+        raise SettingsError(f"OIDC_ACCESS is not set, so no person could sign in: {ACCESS_EXAMPLE}")
 
 
 def check_oidc_installed(settings: Settings) -> None:

@@ -451,9 +451,11 @@ def test_userinfo_about_another_person_is_refused(console: Api, provider: Provid
 
 def test_userinfo_changes_no_claim_of_the_id_token(console: Api, provider: Provider) -> None:
     del provider.person["groups"]
-    provider.userinfo = {"sub": ADA["sub"], "groups": ["editors"], "name": "Somebody else"}
+    provider.userinfo = {"sub": ADA["sub"], "groups": ["editors"], "name": "Grace Hopper"}
     come_back(console)
-    assert "Ada Lovelace" in get(console, "/console/").text
+    shown = get(console, "/console/").text
+    assert "Ada Lovelace" in shown
+    assert "Grace" not in shown
 
 
 def test_a_name_that_attacks_stays_text(console: Api, provider: Provider) -> None:

@@ -94,7 +94,7 @@ async def complete(
 
 
 async def _open_session(
-    request: Request, runtime: Runtime, identity: people.Identity, after: str
+    request: Request, runtime: Runtime, identity: people.ProviderIdentity, after: str
 ) -> Response:
     """Return the page that leads on, with the session's cookie. Raises SignInRefused."""
     create: Any = partial(

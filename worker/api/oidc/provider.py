@@ -27,7 +27,7 @@ from worker.api.oidc.id_token import (
     verify,
 )
 from worker.api.oidc.refusals import SignInFailed, to_invalid, to_unreachable
-from worker.operations.people import Identity, SignInAttempt
+from worker.operations.people import ProviderIdentity, SignInAttempt
 from worker.runtime.settings import Settings
 
 BASIC, POST = "client_secret_basic", "client_secret_post"
@@ -73,7 +73,9 @@ class IdentityProvider:
             )
         return url
 
-    async def identify(self, attempt: SignInAttempt, code: str, issuer: str | None) -> Identity:
+    async def identify(
+        self, attempt: SignInAttempt, code: str, issuer: str | None
+    ) -> ProviderIdentity:
         """Return who has signed in, for the code of a callback. Raises SignInFailed.
 
         `issuer` is the callback's parameter `iss` (RFC 9207): a code of another provider is not
@@ -90,7 +92,7 @@ class IdentityProvider:
             except (httpx2.HTTPError, TimeoutError) as error:
                 log.warning("identity_provider.unreachable", error=explain(error))
                 raise to_unreachable(error) from error
-        return Identity(
+        return ProviderIdentity(
             issuer=self._issuer,
             subject=read_subject(claims),
             name=read_name(claims),
