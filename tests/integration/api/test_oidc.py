@@ -464,7 +464,7 @@ def test_a_name_that_attacks_stays_text(console: Api, provider: Provider) -> Non
     assert "<bdi>&lt;script&gt;alert(1)&lt;/script&gt;</bdi>" in get(console, "/console/").text
 
 
-# A provider that is away.
+# A provider that is unreachable.
 
 
 def test_without_its_provider_the_api_starts_and_keys_sign_in(
