@@ -50,10 +50,10 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command "make lock" $(ARGS)
 
 lock: $(DEV_STAMP) ## write the lock files from pyproject.toml; newer versions: ARGS=--upgrade
-	$(COMPILE) pyproject.toml --extra tracing -o requirements.lock
+	$(COMPILE) pyproject.toml --extra oidc --extra tracing -o requirements.lock
 	$(COMPILE) pyproject.toml --extra embedded --extra build -c requirements.lock -o requirements-demo.lock
-	$(COMPILE) pyproject.toml --extra embedded --extra build --extra tracing --extra dev -c requirements.lock -c requirements-demo.lock -o requirements-dev.lock
-	$(COMPILE) pyproject.toml --extra embedded --extra build --extra tracing --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
+	$(COMPILE) pyproject.toml --extra embedded --extra build --extra oidc --extra tracing --extra dev -c requirements.lock -c requirements-demo.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra embedded --extra build --extra oidc --extra tracing --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## remove .venv, caches and reports; the engines' data stays
 	rm -rf .venv .coverage coverage.xml htmlcov .hypothesis .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info celerybeat-schedule*

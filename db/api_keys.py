@@ -26,9 +26,12 @@ SELECT digest, id, scope, workspace_id FROM publisher.api_key
 WHERE digest = ANY(%(digests)s::bytea[]) AND revoked_at IS NULL
 """
 
-# The keys among these that are not revoked.
+# The callers among these that are valid: keys that are not revoked, people who are signed in.
 VALID = """
 SELECT id FROM publisher.api_key WHERE id = ANY(%(ids)s::uuid[]) AND revoked_at IS NULL
+UNION ALL
+SELECT person_id FROM publisher.console_session
+WHERE person_id = ANY(%(ids)s::uuid[]) AND expires_at > now()
 """
 
 # Keys, oldest first.
@@ -105,7 +108,7 @@ def find_all(tx: Connection, digests: Sequence[bytes]) -> dict[bytes, Caller]:
 
 
 def read_valid(tx: Connection, ids: Iterable[UUID]) -> set[UUID]:
-    """Return the keys among `ids` that are not revoked."""
+    """Return the callers among `ids` that are valid: keys, and people who are signed in."""
     return {row[0] for row in tx.execute(VALID, {"ids": to_array(ids)})}
 
 

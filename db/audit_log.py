@@ -18,13 +18,13 @@ from schemas.values.page import Page, to_page
 # Append entries. The name of an API key is the one that it has now.
 INSERT = """
 INSERT INTO publisher.audit_entry
-    (id, actor, key_id, actor_name, door, client, correlation_id, action, subject, subject_id,
-     workspace_id, outcome, problem, details)
-SELECT e.id, e.actor, e.key_id, coalesce(k.name, e.actor_name), e.door, e.client,
+    (id, actor, key_id, person_id, actor_name, door, client, correlation_id, action, subject,
+     subject_id, workspace_id, outcome, problem, details)
+SELECT e.id, e.actor, e.key_id, e.person_id, coalesce(k.name, e.actor_name), e.door, e.client,
        e.correlation_id, e.action, e.subject, e.subject_id, e.workspace_id, e.outcome, e.problem,
        e.details
 FROM jsonb_to_recordset(%(entries)s) AS e (
-    id uuid, actor text, key_id uuid, actor_name text, door text, client text,
+    id uuid, actor text, key_id uuid, person_id uuid, actor_name text, door text, client text,
     correlation_id text, action text, subject text, subject_id text, workspace_id bigint,
     outcome text, problem text, details jsonb
 )
@@ -33,12 +33,13 @@ LEFT JOIN publisher.api_key k ON k.id = e.key_id
 
 # A page of entries, the newest first, before a given one.
 LIST = """
-SELECT id, at, actor, key_id, actor_name, door, client, correlation_id, action, subject,
+SELECT id, at, actor, key_id, person_id, actor_name, door, client, correlation_id, action, subject,
        subject_id, workspace_id, outcome, problem, details
 FROM publisher.audit_entry
 WHERE (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)
   AND (%(actor)s::text IS NULL OR actor = %(actor)s)
   AND (%(key_id)s::uuid IS NULL OR key_id = %(key_id)s)
+  AND (%(person_id)s::uuid IS NULL OR person_id = %(person_id)s)
   AND (%(action)s::text IS NULL OR action = %(action)s)
   AND (%(subject)s::text IS NULL OR subject = %(subject)s)
   AND (%(subject_id)s::text IS NULL OR subject_id = %(subject_id)s)
@@ -80,6 +81,7 @@ def _to_row(record: AuditRecord) -> dict[str, object]:
         "id": str(uuid7()),
         "actor": actor.kind,
         "key_id": actor.key_id and str(actor.key_id),
+        "person_id": actor.person_id and str(actor.person_id),
         "actor_name": actor.name,
         "door": actor.door,
         "client": actor.client,

@@ -41,49 +41,69 @@ SELECT %(digest)s, k.id, now() + %(age)s FROM publisher.api_key k
 WHERE k.digest = %(key_digest)s AND {_SIGN_IN}
 """
 
-# The session with this digest, if it has not expired, was used recently, and its key is valid. Its
-# use is noted once a minute.
+# Begin a session of a person, whom the identity provider has just named.
+INSERT_PERSONS = """
+INSERT INTO publisher.console_session (digest, id, person_id, groups, expires_at, user_agent)
+VALUES (%(digest)s, %(id)s, %(person_id)s, %(groups)s, now() + %(age)s, %(user_agent)s)
+RETURNING id, key_id, expires_at
+"""
+
+_OWNER = """s.id, s.key_id, k.scope, k.workspace_id, s.person_id, p.issuer, s.groups,
+           coalesce(k.name, p.name) AS name, s.created_at, s.expires_at"""
+
+# The session with this digest, if it has not expired, was used recently, and its key, if it has
+# one, is valid. Its use is noted once a minute.
 FIND = f"""
 WITH session AS (
-    SELECT s.digest, s.id, s.key_id, k.scope, k.workspace_id, k.name AS key_name, s.created_at,
-           s.expires_at, s.last_seen_at
-    FROM publisher.console_session s JOIN publisher.api_key k ON k.id = s.key_id
+    SELECT {_OWNER}, s.digest, s.last_seen_at
+    FROM publisher.console_session s
+    LEFT JOIN publisher.api_key k ON k.id = s.key_id
+    LEFT JOIN publisher.person p ON p.id = s.person_id
     WHERE s.digest = %(digest)s AND s.expires_at > now()
-      AND s.last_seen_at > now() - %(idle)s AND {_SIGN_IN}
+      AND s.last_seen_at > now() - %(idle)s AND (s.key_id IS NULL OR {_SIGN_IN})
 ), seen AS (
     UPDATE publisher.console_session s SET last_seen_at = now() FROM session
     WHERE s.digest = session.digest AND session.last_seen_at < now() - interval '1 minute'
 )
-SELECT id, key_id, scope, workspace_id, key_name, created_at, expires_at FROM session
+SELECT id, key_id, scope, workspace_id, person_id, issuer, groups, name, created_at, expires_at
+FROM session
 """
 
 # End a session.
-DELETE = """
-DELETE FROM publisher.console_session s USING publisher.api_key k
-WHERE s.digest = %(digest)s AND k.id = s.key_id
-RETURNING s.id, s.key_id, k.workspace_id
+DELETE = f"""
+WITH ended AS (DELETE FROM publisher.console_session WHERE digest = %(digest)s RETURNING *)
+SELECT {_OWNER}
+FROM ended s
+LEFT JOIN publisher.api_key k ON k.id = s.key_id
+LEFT JOIN publisher.person p ON p.id = s.person_id
 """
 
-# Delete sessions and codes that are not valid any more.
+# Delete sessions, codes and attempts to sign in that are not valid any more.
 PRUNE = """
 WITH codes AS (DELETE FROM publisher.sign_in_code WHERE expires_at <= now() RETURNING digest),
+attempts AS (DELETE FROM publisher.sign_in_attempt WHERE expires_at <= now() RETURNING digest),
 sessions AS (
     DELETE FROM publisher.console_session
     WHERE expires_at <= now() OR last_seen_at <= now() - %(idle)s RETURNING digest
 )
-SELECT (SELECT count(*) FROM codes) + (SELECT count(*) FROM sessions)
+SELECT (SELECT count(*) FROM codes) + (SELECT count(*) FROM attempts)
+     + (SELECT count(*) FROM sessions)
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSession:
-    """A valid session, with its key as it is now."""
+    """A session, with its key as it is now, or its person as of the last sign-in."""
 
     id: UUID
-    key_id: UUID
-    scope: str
+    key_id: UUID | None
+    scope: str | None
+    """Of the key, as `workspace_id`. None: a person, whose groups decide."""
     workspace_id: int | None
-    key_name: str
+    person_id: UUID | None
+    issuer: str | None
+    groups: list[str] | None
+    name: str
     created_at: datetime
     expires_at: datetime
 
@@ -94,6 +114,16 @@ def insert(tx: Connection, **values: Any) -> Sequence[Any] | None:
     `values`: digest, id, age, user_agent, and key_digest.
     """
     return tx.execute(INSERT, values).fetchone()
+
+
+def insert_persons(tx: Connection, **values: Any) -> datetime:
+    """Begin a session of a person; return its end.
+
+    `values`: digest, id, age, user_agent, person_id, and groups.
+    """
+    row = tx.execute(INSERT_PERSONS, values).fetchone()
+    assert row is not None  # noqa: S101 - an INSERT of one row returns it
+    return row[2]
 
 
 def redeem(tx: Connection, **values: Any) -> Sequence[Any] | None:
@@ -113,9 +143,10 @@ def find(tx: Connection, digest: bytes, *, idle: timedelta) -> StoredSession | N
         return cursor.execute(FIND, {"digest": digest, "idle": idle}).fetchone()
 
 
-def delete(tx: Connection, digest: bytes) -> Sequence[Any] | None:
-    """End a session; return its id, key and the key's workspace. None: there is none."""
-    return tx.execute(DELETE, {"digest": digest}).fetchone()
+def delete(tx: Connection, digest: bytes) -> StoredSession | None:
+    """End a session, and return it. None: there is none."""
+    with tx.cursor(row_factory=class_row(StoredSession)) as cursor:
+        return cursor.execute(DELETE, {"digest": digest}).fetchone()
 
 
 def prune(tx: Connection, *, idle: timedelta) -> int:

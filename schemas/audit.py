@@ -61,6 +61,8 @@ class ActorKind(StrEnum):
     """Who acted."""
 
     API_KEY = "api_key"
+    PERSON = "person"
+    """A person who has signed in to the console with the identity provider."""
     OPERATOR = "operator"
     """A user of the command line, by the operating system's user and host."""
     SYSTEM = "system"
@@ -93,9 +95,11 @@ class AuditEntry(Frozen):
     at: datetime
     actor: ActorKind
     key_id: UUID | None
-    """The API key that asked. null: an operator or the system."""
+    """The API key that asked. null: a person, an operator or the system."""
+    person_id: UUID | None
+    """The person of the identity provider who asked, at the console."""
     actor_name: str | None
-    """The key's name, or `user@host` of an operator."""
+    """The key's or the person's name at that time, or `user@host` of an operator."""
     door: Door
     client: str | None
     """The network address of the caller."""
@@ -129,6 +133,8 @@ class AuditFilter(Frozen):
     """Only entries of actors of this kind."""
     key_id: UUID | None = None
     """Only what this API key asked for."""
+    person_id: UUID | None = None
+    """Only what this person asked for."""
     action: AuditAction | None = None
     """Only entries with this action."""
     subject: AuditSubject | None = None

@@ -60,7 +60,8 @@ class PublishCommand(Frozen):
     finished_at: datetime | None
     correlation_id: str
     requested_by: UUID | None = None
-    """The id of the API key that asked for the command. null: the queue or the command line."""
+    """The id of the API key, or of the person at the console, that asked for the command. null: the
+    queue or the command line."""
 
 
 class PublishCommands(Frozen):

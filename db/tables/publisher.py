@@ -163,7 +163,7 @@ class PublishCommandRow(Publisher):
     correlation_id: Mapped[str]
     traceparent: Mapped[str | None]
     requested_by: Mapped[UUID | None]
-    """The API key that asked for it. None: the queue, the command line, the canary."""
+    """The API key or person that asked for it. None: the queue, the command line, the canary."""
 
 
 class CommandAttemptRow(Publisher):
@@ -438,6 +438,12 @@ class AuditEntryRow(Publisher):
             postgresql_where=text("subject_id IS NOT NULL"),
         ),
         Index("ix_audit_entry_key", "key_id", "id", postgresql_where=text("key_id IS NOT NULL")),
+        Index(
+            "ix_audit_entry_person",
+            "person_id",
+            "id",
+            postgresql_where=text("person_id IS NOT NULL"),
+        ),
         Index(None, "at", postgresql_using="brin"),
     )
 
@@ -445,8 +451,9 @@ class AuditEntryRow(Publisher):
     at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     actor: Mapped[str]
     key_id: Mapped[UUID | None]
+    person_id: Mapped[UUID | None]
     actor_name: Mapped[str | None]
-    """The key's name at that time, or `user@host`."""
+    """The key's or the person's name at that time, or `user@host`."""
     door: Mapped[str]
     client: Mapped[str | None]
     correlation_id: Mapped[str | None]
@@ -459,15 +466,39 @@ class AuditEntryRow(Publisher):
     details: Mapped[dict[str, Any]]
 
 
+class PersonRow(Publisher):
+    """People of the identity provider who have signed in to the console, or tried to."""
+
+    __tablename__ = "person"
+    __table_args__ = (Index(None, "issuer", "subject", unique=True),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    """The provider's own id of the person: it stays when the name or the address changes."""
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    signed_in_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    """The last time."""
+
+
 class ConsoleSessionRow(Publisher):
-    """Console sessions. Only the SHA-256 of a session's token is stored."""
+    """Console sessions, of an API key or a person. Only the SHA-256 of a token is stored."""
 
     __tablename__ = "console_session"
+    __table_args__ = (
+        CheckConstraint("(key_id IS NULL) <> (person_id IS NULL)", name="owner"),
+        CheckConstraint("(person_id IS NULL) = (groups IS NULL)", name="groups"),
+        Index(None, "person_id", postgresql_where=text("person_id IS NOT NULL")),
+    )
 
     digest: Mapped[bytes] = mapped_column(primary_key=True)
     id: Mapped[UUID]
     """For the audit log: the digest finds the session, the id does not."""
-    key_id: Mapped[UUID] = mapped_column(ForeignKey("publisher.api_key.id"))
+    key_id: Mapped[UUID | None] = mapped_column(ForeignKey("publisher.api_key.id"))
+    person_id: Mapped[UUID | None] = mapped_column(ForeignKey("publisher.person.id"))
+    groups: Mapped[list[str] | None]
+    """The person's groups at the sign-in that a rule named. The rules decide at each request."""
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     last_seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     expires_at: Mapped[datetime] = mapped_column(index=True)
@@ -484,6 +515,17 @@ class SignInCodeRow(Publisher):
     expires_at: Mapped[datetime]
 
 
+class SignInAttemptRow(Publisher):
+    """Sign-ins that are at the identity provider now. What proves them is in a cookie alone."""
+
+    __tablename__ = "sign_in_attempt"
+
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    after: Mapped[str]
+    """The page of the console that the person asked for."""
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class CalendarFeedRow(Publisher):
     """Addresses of iCal feeds. Only the SHA-256 of an address's token is stored."""
 
@@ -495,7 +537,7 @@ class CalendarFeedRow(Publisher):
     workspace_id: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     created_by: Mapped[UUID | None]
-    """The API key that created it. None: an operator."""
+    """The API key or the person that created it. None: an operator."""
     revoked_at: Mapped[datetime | None]
     last_read_at: Mapped[datetime | None]
     """Accurate to a minute."""

@@ -14,8 +14,10 @@ class Actor:
     kind: ActorKind
     door: Door
     key_id: UUID | None = None
+    person_id: UUID | None = None
     name: str | None = None
-    """`user@host` of an operator. An API key's name is looked up when the entry is written."""
+    """`user@host` of an operator, or a person's name. An API key's name is looked up when the entry
+    is written."""
     client: str | None = None
     """The network address of the caller."""
     correlation_id: str | None = None

@@ -1,4 +1,4 @@
-"""API keys: their scopes and workspaces."""
+"""Callers: API keys and people of the identity provider, their scopes and workspaces."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -22,13 +22,32 @@ class Scope(StrEnum):
         return ranks.index(self) >= ranks.index(needed)
 
 
-class Caller(Frozen):
-    """An authenticated API key."""
+class KnownPerson(Frozen):
+    """A person of the identity provider."""
 
-    key_id: UUID
+    id: UUID
+    name: str
+    """As the provider gave it at the last sign-in: for people, not for decisions."""
+
+
+class Caller(Frozen):
+    """Who is authenticated: an API key, or a person who has signed in to the console."""
+
+    key_id: UUID | None = None
+    """None: a person."""
+    person: KnownPerson | None = None
+    """None: an API key."""
     scope: Scope
     workspace_id: int | None
     """None: every workspace."""
+
+    @property
+    def id(self) -> UUID:
+        """The id of the key, or of the person."""
+        found = self.key_id or (self.person and self.person.id)
+        if found is None:
+            raise ValueError("A caller is a key or a person.")
+        return found
 
 
 class ApiKey(Frozen):

@@ -188,6 +188,6 @@ def test_the_console_may_make_keys_if_the_operator_says_so(server: Server) -> No
         secret = create_key(engine, name="mine", scope=Scope.READ, workspace_id=None)
         caller = identify(engine, secret)
         assert caller is not None
-        assert revoke_key(engine, caller.key_id)
+        assert revoke_key(engine, caller.id)
         with transaction(engine) as tx, pytest.raises(InsufficientPrivilege):
             tx.execute("UPDATE publisher.api_key SET scope = 'admin'")

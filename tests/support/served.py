@@ -4,6 +4,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -42,9 +43,12 @@ class Served:
 
 
 @contextmanager
-def served(engine: Engine, redis_url: str, port: int | None = None) -> Generator[Served]:
-    """Serve until the block ends."""
-    settings = Settings(database_url=str(engine.url), redis_url=redis_url, public_base_url=BASE_URL)
+def served(
+    engine: Engine, redis_url: str, port: int | None = None, **more: Any
+) -> Generator[Served]:
+    """Serve until the block ends; `more` are settings."""
+    chosen: dict[str, Any] = {"public_base_url": BASE_URL, **more}
+    settings = Settings(database_url=str(engine.url), redis_url=redis_url, **chosen)
     waker = Waker(redis=Redis.from_url(redis_url), send=lambda _: None)
     own = Runtime(settings=settings, engine=engine, redis=open_redis(redis_url), waker=waker)
     port = port or free_port()

@@ -198,7 +198,7 @@ class Admission:
         """A caller's accounts, the one with its slots last. Without a key: the one of the route."""
         if caller is None:
             return [self._find(route, PUBLIC)]
-        key = self._find(caller.key_id, self._key)
+        key = self._find(caller.id, self._key)
         if caller.workspace_id is None:
             return [key]
         return [key, self._find(caller.workspace_id, self._workspace)]

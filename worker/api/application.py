@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from fastapi import FastAPI
@@ -48,8 +49,11 @@ from worker.runtime.interpreter import tuned_for_loop
 from worker.runtime.metrics import prepare_metrics
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
-from worker.runtime.startup import check_database, check_settings
+from worker.runtime.startup import check_database, check_oidc_installed, check_settings
 from worker.runtime.tracing import start_tracing, stop_tracing
+
+if TYPE_CHECKING:
+    from worker.api.oidc.provider import IdentityProvider
 
 STATEMENT_SECONDS = 5.0
 """A caller waits for the answer, and other callers for the connection."""
@@ -79,6 +83,7 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             app.state.webhook_quotas = WebhookQuotas()
             settings = opened.settings
             app.state.recent = {}
+            app.state.identity_provider = _open_provider(settings)
             app.state.gauges = GaugeReader(opened.engine, opened.waker.redis, settings)
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
             app.state.tail = tail
@@ -122,6 +127,7 @@ def _open() -> Runtime:
     try:
         settings = Settings()
         check_settings(settings)
+        check_oidc_installed(settings)
         prepare_metrics()
         logs.configure(settings.log_format, settings.log_level)
         _raise_file_limit()
@@ -138,6 +144,15 @@ def _open() -> Runtime:
         complain(explained)
         os._exit(1)  # an exception here becomes a traceback and exit code 3 in every ASGI server
     return opened
+
+
+def _open_provider(settings: Settings) -> "IdentityProvider | None":
+    """Return the identity provider, if one is configured. It is not asked yet."""
+    if settings.oidc_issuer is None:
+        return None
+    from worker.api.oidc.provider import IdentityProvider  # noqa: PLC0415 - in the extra `oidc`
+
+    return IdentityProvider(settings)
 
 
 def _raise_file_limit() -> None:

@@ -30,7 +30,7 @@ from worker.operations.audit import record_end, to_actor
 from worker.runtime.runtime import Runtime
 
 PER_MINUTE = 60
-"""Refused requests of a key that one process records in a minute; further ones are in its log."""
+"""Refused requests of a caller that one process records in a minute; others are in its log."""
 UNREADABLE = (
     problems.MALFORMED_REQUEST,
     problems.MALFORMED_JSON,
@@ -68,7 +68,7 @@ async def _actor(request: Request, caller: AnyCaller) -> Actor:
 
 
 CurrentActor = Annotated[Actor, Depends(_actor)]
-"""Who asks for a change: the API key, and where the request comes from."""
+"""Who asks for a change: the API key or the person, and where the request comes from."""
 
 
 def audits(action: AuditAction) -> Any:
@@ -92,8 +92,8 @@ async def record_failure(request: Request, action: AuditAction, error: Exception
     if caller is None or is_unreadable or is_away(error):
         return
     limit: RefusalLimit = request.app.state.refusal_limit
-    if not limit.count(caller.key_id):
-        log.warning("audit.refusal_not_recorded", key_id=str(caller.key_id), action=action)
+    if not limit.count(caller.id):
+        log.warning("audit.refusal_not_recorded", caller_id=str(caller.id), action=action)
         return
     has_failed = kind.status >= 500  # noqa: PLR2004
     outcome = AuditOutcome.FAILED if has_failed else AuditOutcome.REFUSED
@@ -103,21 +103,21 @@ async def record_failure(request: Request, action: AuditAction, error: Exception
 
 
 class RefusalLimit:
-    """Bounds how much a key can write to the audit log by requests that are refused."""
+    """Bounds how much a caller can write to the audit log by requests that are refused."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._minute = 0
         self._counts: Counter[UUID] = Counter()
 
-    def count(self, key_id: UUID) -> bool:
+    def count(self, caller_id: UUID) -> bool:
         """Count a refused request. Returns whether it may be recorded."""
         minute = int(self._clock() // 60)
         if minute != self._minute:
             self._minute = minute
             self._counts.clear()
-        self._counts[key_id] += 1
-        return self._counts[key_id] <= PER_MINUTE
+        self._counts[caller_id] += 1
+        return self._counts[caller_id] <= PER_MINUTE
 
 
 def _to_attempt(request: Request, caller: Caller, action: AuditAction) -> AuditRecord:

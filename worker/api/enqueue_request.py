@@ -48,9 +48,9 @@ def to_origin(
         correlation_id=correlation_id,
         traceparent=traceparent,
         workspace_id=caller.workspace_id,
-        idempotency_scope=str(caller.key_id),
+        idempotency_scope=str(caller.id),
         idempotency_key=key,
-        requested_by=caller.key_id,
+        requested_by=caller.id,
     )
 
 

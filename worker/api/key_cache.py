@@ -128,7 +128,7 @@ class KeyCache:
     def _keep(self, digest: bytes, caller: Caller | None, asked_at: float) -> None:
         self._known.pop(digest, None)
         if caller is not None:
-            self.note_use(caller.key_id)  # a key in use is looked up again and again
+            self.note_use(caller.id)  # a key in use is looked up again and again
             self._known[digest] = _Known(caller, asked_at)
             if len(self._known) > MAX_KEYS:
                 del self._known[next(iter(self._known))]  # the one looked up the longest time ago

@@ -30,7 +30,7 @@ class Origin:
     idempotency_key: str | None = None
     """A second call with this key returns the commands of the first; None: every call is new."""
     requested_by: UUID | None = None
-    """The API key that asks; each command keeps it."""
+    """The API key or person that asks; each command keeps it."""
     actor: Actor | None = None
     """Who asks, for an entry of the audit log for each command. None: `requested_by` suffices."""
 

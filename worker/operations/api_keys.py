@@ -103,7 +103,7 @@ def identify(engine: Engine, secret: str) -> Caller | None:
 
 
 def find_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
-    """Return the keys among `ids` that are not revoked."""
+    """Return the callers among `ids` that are valid: keys, and people who are signed in."""
     with transaction(engine) as tx:
         return api_keys.read_valid(tx, ids)
 

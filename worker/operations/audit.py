@@ -33,11 +33,14 @@ log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
 def to_actor(caller: Caller, door: Door, *, client: str | None, correlation_id: str) -> Actor:
-    """Return the actor that an API key is, at the API or at the console."""
+    """Return the actor that an API key is, or a person, at the API or at the console."""
+    person = caller.person
     return Actor(
-        kind=ActorKind.API_KEY,
+        kind=ActorKind.PERSON if person else ActorKind.API_KEY,
         door=door,
         key_id=caller.key_id,
+        person_id=person and person.id,
+        name=person and person.name,
         client=client and client[:MAX_CLIENT],
         correlation_id=correlation_id,
     )

@@ -54,7 +54,7 @@ def create_feed(
             feed_id=feed.id,
             digest=to_digest(feed.token),
             workspace_id=for_workspace,
-            created_by=by.key_id,
+            created_by=by.key_id or by.person_id,
         )
         _audit(tx, AuditAction.CALENDAR_FEED_CREATE, feed.id, for_workspace, by)
     return feed

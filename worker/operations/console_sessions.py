@@ -2,13 +2,14 @@
 
 A session has a random token of 256 bits, of which the database stores the SHA-256: a look-up
 compares digests, so its time says nothing about the token. A session sees what its key sees, and
-ends with it.
+ends with it. Sessions of people begin in `worker/operations/people.py`; what they see is decided at
+each request, by the rules of that moment.
 """
 
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -21,10 +22,12 @@ from uuid_utils.compat import uuid7
 from db import api_keys, audit_log, console_sessions
 from db.session import Connection, transaction
 from schemas.audit import AuditAction, AuditOutcome, AuditSubject, Door
+from schemas.values.access import ONLY_KEYS, AccessPolicy
 from schemas.values.actor import Actor, AuditRecord
-from schemas.values.caller import Caller, Scope
+from schemas.values.caller import Caller, KnownPerson, Scope
 from worker.operations.api_keys import to_digest
 from worker.operations.audit import to_actor
+from worker.rules.access import find_access
 
 AGE = timedelta(hours=12)
 """How long a session lasts at most."""
@@ -56,7 +59,8 @@ class ConsoleSession:
 
     id: UUID
     caller: Caller
-    key_name: str
+    name: str
+    """Of the key or the person, for people."""
     csrf_token: str
     """Each change must carry it. It is derived from the token, which pages do not see."""
     created_at: datetime
@@ -81,7 +85,7 @@ def create_session(
 ) -> NewSession:
     """Begin a session with an API key of scope `read` or above. Raises SignInRefused."""
     token = secrets.token_urlsafe(32)
-    values = _to_values(token, user_agent) | {"key_digest": to_digest(secret)}
+    values = to_values(token, user_agent) | {"key_digest": to_digest(secret)}
     with transaction(engine) as tx:
         begun = console_sessions.insert(tx, **values)
         caller = api_keys.find(tx, to_digest(secret))
@@ -121,12 +125,12 @@ def redeem_sign_in_code(
     Raises SignInRefused for a code that is unknown, used or expired, or whose key was revoked.
     """
     token = secrets.token_urlsafe(32)
-    values = _to_values(token, user_agent) | {"code_digest": to_digest(code)}
+    values = to_values(token, user_agent) | {"code_digest": to_digest(code)}
     with transaction(engine) as tx:
         begun = console_sessions.redeem(tx, **values)
         stored = console_sessions.find(tx, to_digest(token), idle=IDLE) if begun else None
-        if stored is not None:
-            caller = _to_caller(stored)
+        caller = stored and to_caller(stored)
+        if caller:
             actor = to_actor(caller, Door.CONSOLE, client=client, correlation_id=correlation_id)
             _audit_sign_in(tx, actor, begun, caller.workspace_id, "code")
     if begun is None:
@@ -138,16 +142,23 @@ def redeem_sign_in_code(
     return NewSession(token=token, expires_at=begun[2])
 
 
-def find_session(engine: Engine, token: str) -> ConsoleSession | None:
-    """Return the session with this token. None: unknown, ended, expired, or its key is revoked."""
+def find_session(
+    engine: Engine, token: str, policy: AccessPolicy = ONLY_KEYS
+) -> ConsoleSession | None:
+    """Return the session with this token.
+
+    None: unknown, ended, expired, or not allowed any more: its key is revoked, or no rule of
+    `policy` names a group of its person.
+    """
     with transaction(engine) as tx:
         stored = console_sessions.find(tx, to_digest(token), idle=IDLE)
-    if stored is None:
+    caller = stored and to_caller(stored, policy)
+    if stored is None or caller is None:
         return None
     return ConsoleSession(
         id=stored.id,
-        caller=_to_caller(stored),
-        key_name=stored.key_name,
+        caller=caller,
+        name=stored.name,
         csrf_token=derive_csrf_token(token),
         created_at=stored.created_at,
         expires_at=stored.expires_at,
@@ -155,23 +166,23 @@ def find_session(engine: Engine, token: str) -> ConsoleSession | None:
 
 
 def end_session(
-    engine: Engine, token: str, *, client: str | None = None, correlation_id: str = ""
+    engine: Engine,
+    token: str,
+    *,
+    client: str | None = None,
+    correlation_id: str = "",
+    policy: AccessPolicy = ONLY_KEYS,
 ) -> bool:
     """End a session. False: there is none."""
     with transaction(engine) as tx:
         ended = console_sessions.delete(tx, to_digest(token))
         if ended is None:
             return False
-        session_id, key_id, workspace_id = ended
-        caller = Caller(key_id=key_id, scope=Scope.READ, workspace_id=workspace_id)
-        record = AuditRecord(
-            actor=to_actor(caller, Door.CONSOLE, client=client, correlation_id=correlation_id),
-            action=AuditAction.SESSION_SIGN_OUT,
-            subject=AuditSubject.SESSION,
-            subject_id=session_id,
-            workspace_id=workspace_id,
-        )
-        audit_log.append(tx, [record])
+        caller = to_caller(ended, policy)
+        if caller is not None:
+            actor = to_actor(caller, Door.CONSOLE, client=client, correlation_id=correlation_id)
+            action, workspace_id = AuditAction.SESSION_SIGN_OUT, caller.workspace_id
+            audit_log.append(tx, [to_session_record(actor, action, ended.id, workspace_id)])
     return True
 
 
@@ -180,27 +191,46 @@ def derive_csrf_token(token: str) -> str:
     return hmac.new(token.encode(errors="surrogateescape"), b"csrf", sha256).hexdigest()
 
 
-def _to_values(token: str, user_agent: str | None) -> dict[str, Any]:
+def to_values(token: str, user_agent: str | None) -> dict[str, Any]:
+    """Return what every new session stores."""
     shown = user_agent and user_agent.replace("\x00", "")[:MAX_USER_AGENT]
     return {"digest": to_digest(token), "id": uuid7(), "age": AGE, "user_agent": shown}
 
 
-def _to_caller(stored: console_sessions.StoredSession) -> Caller:
-    return Caller(key_id=stored.key_id, scope=Scope(stored.scope), workspace_id=stored.workspace_id)
+def to_caller(
+    stored: console_sessions.StoredSession, policy: AccessPolicy = ONLY_KEYS
+) -> Caller | None:
+    """Return what a session is allowed now. None: a person whose rule was taken away."""
+    if stored.scope is not None:
+        scope = Scope(stored.scope)
+        return Caller(key_id=stored.key_id, scope=scope, workspace_id=stored.workspace_id)
+    rule = find_access(policy, stored.issuer, stored.groups or ())
+    if rule is None or stored.person_id is None:
+        return None
+    person = KnownPerson(id=stored.person_id, name=stored.name)
+    return Caller(person=person, scope=rule.scope, workspace_id=rule.workspace_id)
+
+
+def to_session_record(
+    actor: Actor, action: AuditAction, session_id: UUID | None, workspace_id: int | None
+) -> AuditRecord:
+    """Return the entry of the audit log for the begin or the end of a session."""
+    return AuditRecord(
+        actor=actor,
+        action=action,
+        subject=AuditSubject.SESSION,
+        subject_id=session_id,
+        workspace_id=workspace_id,
+    )
 
 
 def _audit_sign_in(
     tx: Connection, actor: Actor, begun: Sequence[Any] | None, workspace_id: int | None, by: str
 ) -> None:
     """Record a sign-in, or that a key was refused; an unknown key is not anyone's."""
-    record = AuditRecord(
-        actor=actor,
-        action=AuditAction.SESSION_SIGN_IN,
-        subject=AuditSubject.SESSION,
-        subject_id=begun[0] if begun else None,
-        workspace_id=workspace_id,
-        details={"with": by},
-    )
+    session_id = begun[0] if begun else None
+    record = to_session_record(actor, AuditAction.SESSION_SIGN_IN, session_id, workspace_id)
+    record = replace(record, details={"with": by})
     if begun is None:
         record = record.with_outcome(AuditOutcome.REFUSED, "scope-too-low")
     audit_log.append(tx, [record])

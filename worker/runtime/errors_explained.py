@@ -17,6 +17,7 @@ from worker.runtime.settings import Settings, SettingsError, UpSettings
 
 VALID = {
     "LOG_LEVEL": "use DEBUG, INFO, WARNING or ERROR",
+    "OIDC_SCOPES": "use scopes separated by single spaces, openid first",
     "LOG_FORMAT": "use console or json",
     "OUTLETS": "use stream, or stream,amqp",
     "PLATFORM_SCHEMA": "use the name of a schema, in lower case",

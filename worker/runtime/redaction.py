@@ -15,7 +15,8 @@ _SECRETS = re.compile(
         \b(?:proxy-)?authorization\b {_QUOTE} \s{{0,3}} [:=,] \s{{0,3}} b?{_QUOTE}
             (?: [a-z]{{1,20}} [ ]{{1,3}} )?                         # Bearer, Basic
       | \bbearer [ ]{{1,3}} (?=[^\s]{{12}})
-      | \b(?:access_token|password|passwd|pwd|secret|api[_-]?key|cookie)
+      | \b(?:access_token|id_token|refresh_token|code_verifier|client_secret|password|passwd|pwd
+            |secret|api[_-]?key|cookie)
             {_QUOTE} \s{{0,3}} [:=] \s{{0,3}} b?{_QUOTE}
     )
     (?: (?<=["']) [^"'\\\n]{{1,4096}} | [^\s"',;&(){{}}\[\]\\]{{1,4096}} )
@@ -26,7 +27,20 @@ _SECRETS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-_SIGNS = ("auth", "bearer", "token", "pass", "pwd", "sec", "key", "cookie", "://", "pw_", "/cal")
+_SIGNS = (
+    "auth",
+    "bearer",
+    "token",
+    "pass",
+    "pwd",
+    "sec",
+    "verif",
+    "key",
+    "cookie",
+    "://",
+    "pw_",
+    "/cal",
+)
 """A text without any of these has no secret. The look for them costs a tenth of the pattern."""
 
 

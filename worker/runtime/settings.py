@@ -1,5 +1,6 @@
 """Settings: read from the environment alone, where a process starts, and passed on from there."""
 
+import json
 import re
 from datetime import timedelta
 from enum import StrEnum
@@ -11,6 +12,7 @@ from pydantic import (
     AnyHttpUrl,
     BeforeValidator,
     Field,
+    SecretStr,
     StringConstraints,
     TypeAdapter,
     model_validator,
@@ -18,9 +20,12 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from schemas.values.access import AccessPolicy, AccessRule
 
 PREFIX = "PUBLISH_WORKER_"
 """Each setting is also read with this prefix, which wins: another program may own the bare name."""
@@ -57,6 +62,16 @@ def _check_base_url(text: str) -> str:
     if not is_valid:
         raise ValueError("it must be an http or https URL, such as https://videos.example.com")
     return text
+
+
+def _read_json(value: Any) -> Any:
+    """Read a value that is written as JSON. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON ({error})") from None
 
 
 class SettingsError(Exception):
@@ -125,6 +140,26 @@ class Settings(BaseSettings):
     minute, to see that scheduling works; where the platform's tables are ours, it has one."""
     metrics_listen: Annotated[str, StringConstraints(pattern=r"^[^\s:/]+:\d{1,5}$")] | None = None
     """Where workers and beat serve metrics for Prometheus, `host:port`; the API has `/metrics`."""
+    oidc_issuer: Annotated[str, AfterValidator(_check_base_url)] | None = None
+    """The identity provider whose people may sign in to the console (OpenID Connect): its issuer
+    URL. None: only API keys can sign in."""
+    oidc_client_id: str | None = None
+    """The client that the provider knows us by. Its redirect URI is
+    `PUBLIC_BASE_URL/console/sign-in/oidc/callback`."""
+    oidc_client_secret: SecretStr | None = None
+    """The client's secret. None: a public client; PKCE is used with both."""
+    oidc_scopes: Annotated[str, StringConstraints(pattern=r"^openid( [!#-\[\]-~]+)*$")] = (
+        "openid profile email"
+    )
+    """What is asked of the provider; some give the groups only for a scope of their own."""
+    oidc_groups_claim: Annotated[str, StringConstraints(min_length=1)] = "groups"
+    """The claim with a person's groups: a list of texts, or one text."""
+    oidc_access: Annotated[tuple[AccessRule, ...] | None, NoDecode, BeforeValidator(_read_json)] = (
+        None
+    )
+    """Who may do what, a JSON list of `{"group", "scope", "workspace_id"}`: the first rule with one
+    of the person's groups decides; a person without one is refused. `workspace_id`: null is every
+    workspace."""
     webhooks_allow_private: bool = False
     """Whether webhooks may go to private addresses, and without TLS: for development."""
 
@@ -177,6 +212,10 @@ class Settings(BaseSettings):
     def outlet_amqp_url(self) -> str | None:
         """`AMQP_URL` if the outlet `amqp` is on."""
         return self.amqp() if OutletName.AMQP in self.outlet_names() else None
+
+    def access_policy(self) -> AccessPolicy:
+        """Whose sessions at the console are valid, and what they may do."""
+        return AccessPolicy(issuer=self.oidc_issuer, rules=self.oidc_access or ())
 
     def stream_age(self) -> timedelta:
         """How long an event stays on the stream."""

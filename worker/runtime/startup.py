@@ -2,6 +2,8 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -24,12 +26,18 @@ from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import OutletName, Settings, SettingsError
 from worker.runtime.tracing import find_exporters
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ACCESS_EXAMPLE = (
+    'set it to rules such as [{"group": "editors", "scope": "publish", "workspace_id": 1},'
+    ' {"group": "operators", "scope": "admin", "workspace_id": null}].'
+)
 AMQP_EXAMPLE = "amqp://user:password@host:5672//"
 
 
 def check_settings(settings: Settings) -> None:
     """Raise SettingsError unless the needed URLs are set and valid, and traces can be exported."""
     find_exporters()
+    check_identity_provider(settings)
     check_database_url(settings)
     check_redis_url(settings)
     check_broker_url(settings)
@@ -62,6 +70,28 @@ def check_amqp_url(settings: Settings) -> None:
         raise SettingsError(f"OUTLETS names amqp: set AMQP_URL to {AMQP_EXAMPLE}.")
     with _explained("AMQP_URL", AMQP_EXAMPLE):
         read_amqp_url(settings.amqp_url).connect({}).release()
+
+
+def check_identity_provider(settings: Settings) -> None:
+    """Raise SettingsError unless people can sign in with the identity provider, if one is set."""
+    issuer = settings.oidc_issuer
+    if issuer is None:
+        if settings.oidc_client_id or settings.oidc_access:
+            raise SettingsError("OIDC_ISSUER is not set: set it too, or no setting OIDC_*.")
+        return
+    url = urlsplit(issuer)
+    if url.scheme != "https" and url.hostname not in LOOPBACK:
+        raise SettingsError(f"OIDC_ISSUER={issuer} is not valid: an identity provider needs https.")
+    if not settings.oidc_client_id:
+        raise SettingsError("OIDC_CLIENT_ID is not set: set it to the client's id at OIDC_ISSUER.")
+    if not settings.oidc_access:
+        raise SettingsError(f"OIDC_ACCESS is not set, so no person could sign in: {ACCESS_EXAMPLE}")
+
+
+def check_oidc_installed(settings: Settings) -> None:
+    """Raise SettingsError if an identity provider is set, and what asks it is not installed."""
+    if settings.oidc_issuer and not (find_spec("authlib") and find_spec("httpx2")):
+        raise SettingsError("OIDC_ISSUER is set: install publish-worker[oidc], or do not set it.")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ because it counts quarters of an hour as well; a worker's sweep fills it within 
 from alembic import op
 
 revision = "publisher_0018"
-down_revision = "publisher_0016"
+down_revision = "publisher_0017"
 
 # As `to_cause` of db/commands/failures.py.
 STORE = """

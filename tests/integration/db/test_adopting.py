@@ -354,8 +354,8 @@ def test_keys_are_created_and_revoked_by_the_owner_alone(adopted: Adopted) -> No
     with pytest.raises(KeyRightsMissing, match=r"GRANT INSERT.*publish_worker"):
         create_key(adopted.pipeline.engine, name="ci", scope=Scope.ADMIN, workspace_id=None)
     with pytest.raises(KeyRightsMissing, match="publish-worker keys"):
-        revoke_key(adopted.pipeline.engine, caller.key_id)
-    assert revoke_key(adopted.owner, caller.key_id)
+        revoke_key(adopted.pipeline.engine, caller.id)
+    assert revoke_key(adopted.owner, caller.id)
 
 
 def test_the_worker_creates_and_revokes_keys_with_the_optional_grant(adopted: Adopted) -> None:
@@ -363,7 +363,7 @@ def test_the_worker_creates_and_revokes_keys_with_the_optional_grant(adopted: Ad
     worker = adopted.pipeline.engine
     caller = identify(worker, create_key(worker, name="ci", scope=Scope.READ, workspace_id=1))
     assert caller is not None
-    assert revoke_key(worker, caller.key_id)
+    assert revoke_key(worker, caller.id)
     with pytest.raises(InsufficientPrivilege):
         adopted.pipeline.execute("UPDATE publisher.api_key SET scope = 'admin'")
 
@@ -373,7 +373,7 @@ def test_the_worker_records_the_last_use_of_keys(adopted: Adopted) -> None:
     caller = identify(adopted.owner, secret)
     assert caller is not None
     with transaction(adopted.pipeline.engine) as tx:
-        api_keys.note_use(tx, {caller.key_id: 0.0})
+        api_keys.note_use(tx, {caller.id: 0.0})
     assert list_keys(adopted.owner)[0].last_used_at is not None
 
 

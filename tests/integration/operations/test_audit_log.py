@@ -48,11 +48,11 @@ def test_a_change_is_recorded_with_who_made_it(platform: Engine) -> None:
     secret = create_key(platform, name="ci", scope=Scope.READ, workspace_id=1, by=ADA)
     caller = identify(platform, secret)
     assert caller is not None
-    revoke_key(platform, caller.key_id, ADA)
+    revoke_key(platform, caller.id, ADA)
     created, revoked = read(platform)
     assert (created.action, revoked.action) == ("api_key.create", "api_key.revoke")
     for entry in (created, revoked):
-        assert entry.subject_id == str(caller.key_id)
+        assert entry.subject_id == str(caller.id)
         assert (entry.actor_name, entry.door, entry.outcome) == ("ada@studio", "cli", "ok")
         assert entry.workspace_id == 1
         assert secret not in entry.model_dump_json()
@@ -62,8 +62,8 @@ def test_the_name_of_a_key_stays_in_the_log(platform: Engine) -> None:
     caller = identify(platform, create_key(platform, name="ci", scope=Scope.ADMIN, workspace_id=1))
     assert caller is not None
     by = audit.to_actor(caller, Door.CONSOLE, client="203.0.113.7", correlation_id="c-2")
-    revoke_key(platform, caller.key_id, by)
-    entry = read(platform, key_id=caller.key_id)[0]
+    revoke_key(platform, caller.id, by)
+    entry = read(platform, key_id=caller.id)[0]
     assert (entry.actor_name, entry.client, entry.correlation_id) == ("ci", "203.0.113.7", "c-2")
 
 

@@ -67,7 +67,7 @@ def let_pass(engine: Engine, **time: float) -> None:
 def test_a_session_sees_what_its_key_sees(platform: Engine, key: str) -> None:
     session = found(platform, sign_in(platform, key))
     assert session.caller == identify(platform, key)
-    assert session.key_name == "editors"
+    assert session.name == "editors"
     assert session.expires_at - session.created_at == timedelta(hours=12)
 
 
@@ -113,7 +113,7 @@ def test_another_token_finds_no_session(platform: Engine, key: str, token: str) 
 
 def test_a_revoked_key_ends_its_sessions_and_codes(platform: Engine, key: str) -> None:
     session, code = sign_in(platform, key), create_sign_in_code(platform, key)
-    revoke_key(platform, found(platform, session).caller.key_id)
+    revoke_key(platform, found(platform, session).caller.id)
     assert find_session(platform, session.token) is None
     for attempt in (lambda: redeem(platform, code), lambda: sign_in(platform, key)):
         with pytest.raises(SignInRefused):
@@ -165,7 +165,7 @@ def test_a_csrf_token_does_not_contain_the_token() -> None:
 
 def test_a_code_begins_one_session(platform: Engine, key: str) -> None:
     code = create_sign_in_code(platform, key)
-    assert found(platform, redeem(platform, code)).key_name == "editors"
+    assert found(platform, redeem(platform, code)).name == "editors"
     with pytest.raises(SignInRefused, match="used already"):
         redeem(platform, code)
 

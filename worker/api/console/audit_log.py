@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from schemas.audit import ActorKind, AuditAction, AuditFilter, AuditOutcome, AuditSubject
+from schemas.audit import AuditAction, AuditFilter, AuditOutcome, AuditSubject
 from worker.api.auth import CurrentRuntime
 from worker.api.console.failures import to_filter
 from worker.api.console.rendering import render
@@ -22,13 +22,15 @@ PAGES_OF = {
     AuditSubject.WEBHOOK_ENDPOINT: f"{PATH}/webhooks/",
 }
 """Where the page of a subject is, before its id."""
+PERSON = "person-"
+"""Before the id of a person, in `who`: ids of keys have nothing before them."""
 
 router = Router(route_class=ConsoleRoute)
 
 
 @router.get(f"{PATH}/audit/")
 def show_entries(request: Request, runtime: CurrentRuntime, session: AdminSession) -> Response:
-    """Show a page of entries. `who` is a kind of actor, or the id of an API key."""
+    """Show a page of entries. `who` is a kind of actor, or the id of an API key or person."""
     given = _expand(dict(request.query_params))
     wanted: AuditFilter = to_filter(AuditFilter, given, FIELDS)
     page = list_page(runtime.engine, wanted, session.caller.workspace_id)
@@ -41,10 +43,10 @@ def show_entries(request: Request, runtime: CurrentRuntime, session: AdminSessio
         entries=page.items,
         wanted=wanted,
         who=str(wanted.key_id or wanted.actor or ""),
+        person_id=wanted.person_id,
         since=_to_field(wanted.since),
         until=_to_field(wanted.until),
         keys=list_keys(runtime.engine, session.caller.workspace_id),
-        kinds=(ActorKind.OPERATOR, ActorKind.SYSTEM),
         actions=list(AuditAction),
         subjects=list(AuditSubject),
         outcomes=list(AuditOutcome),
@@ -55,9 +57,11 @@ def show_entries(request: Request, runtime: CurrentRuntime, session: AdminSessio
 
 
 def _expand(given: dict[str, str]) -> dict[str, str]:
-    """Return the filter's own fields: `who` is one of two, and a form's times are in UTC."""
+    """Return the filter's own fields: `who` is one of three, and a form's times are in UTC."""
     who = given.pop("who", "").strip()
-    if who:
+    if who.startswith(PERSON):
+        given["person_id"] = who.removeprefix(PERSON)
+    elif who:
         given["key_id" if _is_id(who) else "actor"] = who
     for name in ("since", "until"):
         text = given.get(name, "").strip()

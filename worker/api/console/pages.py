@@ -13,6 +13,7 @@ from worker.api.console import (
     failures,
     keys,
     now,
+    oidc,
     quarantine,
     sign_in,
     video,
@@ -26,6 +27,7 @@ from worker.api.console.session import PATH
 ROUTERS = (
     sign_in.router,
     sign_in.session_router,
+    oidc.router,
     now.router,
     changes.router,
     calendar.router,

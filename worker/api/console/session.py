@@ -19,7 +19,7 @@ PATH = "/console"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
-NOT_SIGNED_IN = ProblemKind("not-signed-in", 401, "Sign in: this page needs an API key.")
+NOT_SIGNED_IN = ProblemKind("not-signed-in", 401, "Sign in to see this page.")
 FORGED = ProblemKind(
     "request-from-another-page",
     403,
@@ -30,14 +30,15 @@ FORGED = ProblemKind(
 async def identify_session(request: Request) -> Caller:
     """The caller whose session the cookie names. Raises ApiProblem."""
     runtime: Runtime = request.app.state.runtime
-    token = request.cookies.get(COOKIE)
-    session = await to_thread.run_sync(find_session, runtime.engine, token) if token else None
-    if session is None:
+    token, policy = request.cookies.get(COOKIE), runtime.settings.access_policy()
+    found = await to_thread.run_sync(find_session, runtime.engine, token, policy) if token else None
+    if found is None:
         raise ApiProblem(NOT_SIGNED_IN)
-    request.state.session = session
+    request.state.session = found
     keys: KeyCache = request.app.state.keys
-    keys.note_use(session.caller.key_id)
-    return session.caller
+    if found.caller.key_id:
+        keys.note_use(found.caller.key_id)
+    return found.caller
 
 
 async def _signed_in(request: Request) -> ConsoleSession:
@@ -73,20 +74,24 @@ def may_administer(session: ConsoleSession) -> bool:
 def require_scope(session: ConsoleSession, needed: Scope) -> None:
     """Refuse a key that may not do this. Raises ApiProblem."""
     if not session.caller.scope.includes(needed):
-        detail = f"The scope of this key is '{session.caller.scope}'; this needs '{needed}'."
+        detail = f"The scope of this session is '{session.caller.scope}'; this needs '{needed}'."
         raise ApiProblem(SCOPE_TOO_LOW, detail)
+
+
+def uses_tls(request: Request) -> bool:
+    """Whether browsers reach this server by TLS alone: cookies are then sent by it only."""
+    runtime: Runtime = request.app.state.runtime
+    return "https" in (request.url.scheme, runtime.settings.public_base_url.partition(":")[0])
 
 
 def set_cookie(request: Request, response: Response, token: str) -> None:
     """Give the browser the session: for this site only, and out of reach of scripts."""
-    runtime: Runtime = request.app.state.runtime
-    is_secure = "https" in (request.url.scheme, runtime.settings.public_base_url.partition(":")[0])
     response.set_cookie(
         COOKIE,
         token,
         max_age=int(AGE.total_seconds()),
         path=PATH,
-        secure=is_secure,
+        secure=uses_tls(request),
         httponly=True,
         samesite="strict",
     )

@@ -1,7 +1,7 @@
-"""Sign in with an API key or a link, and log out."""
+"""Sign in with an API key or a link, and log out. `oidc.py` has the identity provider."""
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from anyio import to_thread
@@ -24,6 +24,9 @@ from worker.api.middleware import correlation_id
 from worker.api.routing import Router
 from worker.operations import console_sessions
 
+if TYPE_CHECKING:
+    from worker.api.oidc.provider import IdentityProvider
+
 SIGN_IN = f"{PATH}/sign-in"
 
 router = Router()
@@ -31,12 +34,36 @@ session_router = Router(route_class=ConsoleRoute)
 
 
 @router.get(SIGN_IN)
-def show_sign_in(request: Request, after: str = f"{PATH}/") -> Response:
-    """Show the form that asks for a key.
+async def show_sign_in(request: Request, after: str = f"{PATH}/", left: str = "") -> Response:
+    """Show the form that asks for a key, and the way to the identity provider.
 
-    A link has a code after `#`, which browsers do not send: a script puts it into the form.
+    A link has a code after `#`, which browsers do not send: a script puts it into the form. `left`:
+    the person has logged out here, and not of the provider.
     """
-    return render(request, "sign_in.html", None, after=to_local_path(after), error=None)
+    return await show_form(request, after=after, has_left=bool(left))
+
+
+async def show_form(
+    request: Request,
+    *,
+    after: str = "",
+    error: str | None = None,
+    http_status: int = 200,
+    has_left: bool = False,
+) -> Response:
+    """Show the form, with the error of the last attempt."""
+    provider: IdentityProvider | None = request.app.state.identity_provider
+    return render(
+        request,
+        "sign_in.html",
+        None,
+        http_status=http_status,
+        after=to_local_path(after),
+        error=error,
+        correlation_id=correlation_id(request.scope),
+        provider=provider and provider.name,
+        leave_url=await provider.find_sign_out_url() if provider and has_left else None,
+    )
 
 
 @router.post(SIGN_IN)
@@ -49,25 +76,26 @@ async def sign_in(request: Request, runtime: CurrentRuntime) -> Response:
     begin = console_sessions.redeem_sign_in_code if code else console_sessions.create_session
     try:
         begun = await to_thread.run_sync(
-            partial(begin, runtime.engine, code or key, **_describe_client(request))
+            partial(begin, runtime.engine, code or key, **describe_client(request))
         )
     except console_sessions.SignInRefused as error:
-        return render(request, "sign_in.html", None, http_status=401, after=after, error=str(error))
+        return await show_form(request, after=after, error=str(error), http_status=401)
     response = RedirectResponse(after, 303)
     set_cookie(request, response, begun.token)
     return response
 
 
 @session_router.post(f"{PATH}/sign-out")
-def sign_out(request: Request, runtime: CurrentRuntime, _: SignedIn) -> Response:
-    """End the session, here and in the database."""
+def sign_out(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Response:
+    """End the session, here and in the database; a person may leave the provider next."""
     console_sessions.end_session(
         runtime.engine,
         request.cookies[COOKIE],
         client=request.client.host if request.client else None,
         correlation_id=correlation_id(request.scope),
+        policy=runtime.settings.access_policy(),
     )
-    response = RedirectResponse(SIGN_IN, 303)
+    response = RedirectResponse(f"{SIGN_IN}?left=yes" if session.caller.person else SIGN_IN, 303)
     clear_cookie(response)
     return response
 
@@ -82,7 +110,7 @@ def to_local_path(path: str) -> str:
     return path if is_ours and "\\" not in path and path.isprintable() else f"{PATH}/"
 
 
-def _describe_client(request: Request) -> dict[str, Any]:
+def describe_client(request: Request) -> dict[str, Any]:
     """Return where a sign-in comes from, for the audit log."""
     return {
         "user_agent": request.headers.get("user-agent"),

@@ -135,7 +135,7 @@ def to_origin(request: Request, session: ConsoleSession, actor: Actor) -> Origin
         correlation_id=correlation_id(request.scope),
         traceparent=traceparent(request.scope),
         workspace_id=session.caller.workspace_id,
-        requested_by=session.caller.key_id,
+        requested_by=session.caller.id,
         actor=actor,
     )
 

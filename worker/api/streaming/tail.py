@@ -105,10 +105,10 @@ class Tail:
 
         Raises TooManyReaders.
         """
-        if self._readers_by_key[caller.key_id] >= READERS_PER_KEY:
+        if self._readers_by_key[caller.id] >= READERS_PER_KEY:
             raise TooManyReaders
-        reader = TailReader(self, caller.key_id, event_filter)
-        self._readers_by_key[caller.key_id] += 1
+        reader = TailReader(self, caller.id, event_filter)
+        self._readers_by_key[caller.id] += 1
         self._readers.add(reader)  # first, so that the tail does not end for lack of readers
         try:
             await self._start()
@@ -130,7 +130,7 @@ class Tail:
         """Offer this reader no more events."""
         if reader in self._readers:
             self._readers.remove(reader)
-            self._readers_by_key[reader.key_id] -= 1
+            self._readers_by_key[reader.caller_id] -= 1
             self._readers_by_key = +self._readers_by_key  # without keys that have no reader
         self._live_by_workspace[reader.event_filter.workspace_id].discard(reader)
 
@@ -281,17 +281,17 @@ class Tail:
                 reader.wake_up()
 
     async def _check_keys(self) -> None:
-        """End the readers whose key was revoked."""
+        """End the readers whose key was revoked, or whose person has logged out."""
         if time.monotonic() < self._keys_checked_at + KEY_CHECK_SECONDS:
             return
         self._keys_checked_at = time.monotonic()
         by_key: dict[UUID, list[TailReader]] = defaultdict(list)
         for reader in self._readers:
-            by_key[reader.key_id].append(reader)
+            by_key[reader.caller_id].append(reader)
         with suppress(*DATABASE_ERRORS):
             valid = await to_thread.run_sync(find_valid, self._engine, list(by_key))
-            for key_id in by_key.keys() - valid:
-                for reader in by_key[key_id]:
+            for caller_id in by_key.keys() - valid:
+                for reader in by_key[caller_id]:
                     reader.end(EndReason.KEY_REVOKED)
 
     def _end_all(self, reason: EndReason) -> None:

@@ -40,8 +40,8 @@ class TailReader:
     it is live: the tail offers it each event.
     """
 
-    def __init__(self, tail: "Tail", key_id: UUID, event_filter: EventFilter) -> None:
-        self.key_id = key_id
+    def __init__(self, tail: "Tail", caller_id: UUID, event_filter: EventFilter) -> None:
+        self.caller_id = caller_id
         self.event_filter = event_filter
         self.position = 0
         self.end_reason: EndReason | None = None
