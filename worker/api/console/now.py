@@ -25,6 +25,8 @@ KINDS = (
 """The events that a chart counts: type, name, style."""
 HEALTH_SECONDS = 2.0
 """Checks connect to the broker, so not each page runs them."""
+LONGEST_SECONDS = 10.0
+"""A page waits for the checks only when the last ones are older."""
 
 router = Router(route_class=ConsoleRoute)
 
@@ -67,7 +69,10 @@ def to_bars(title: str, chart: Chart) -> BarChart:
 
 
 def get_health(request: Request, runtime: Runtime) -> Health:
-    """Return the checks and processes; they are read every two seconds at most."""
+    """Return the checks and processes; they are read every two seconds at most.
+
+    No page waits for that, unless the last ones are older than ten seconds.
+    """
     state = request.app.state
     if not hasattr(state, "console_health"):
         settings = runtime.settings
@@ -80,6 +85,7 @@ def get_health(request: Request, runtime: Runtime) -> Health:
                 amqp_url=settings.outlet_amqp_url(),
             ),
             HEALTH_SECONDS,
+            longest=LONGEST_SECONDS,
         )
     return state.console_health.get()
 
