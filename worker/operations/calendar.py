@@ -17,7 +17,7 @@ from worker.operations.calendar_feeds import find_workspace
 from worker.rules.clock_changes import ClockChange, find_clock_changes
 from worker.rules.schedule_conflicts import Planned, find_conflicts
 
-MOST = 1_000
+MOST = 500
 """Commands that a page shows."""
 MOST_IN_FEED = 2_000
 FEED_BACK, FEED_AHEAD = timedelta(days=30), timedelta(days=366)
