@@ -29,8 +29,7 @@ def to_page(request: Request, problem: ApiProblem) -> Response:
     if problem.kind == NOT_SIGNED_IN and "text/event-stream" in request.headers.get("accept", ""):
         return to_response(request, problem)  # a stream of events cannot show a form
     if problem.kind == NOT_SIGNED_IN:
-        shown = request.headers.get("hx-current-url") if is_fragment else str(request.url)
-        return _to_sign_in(shown or "", is_fragment=is_fragment)
+        return _to_sign_in(_find_shown_page(request), is_fragment=is_fragment)
     is_refused = problem.kind.status < 500  # noqa: PLR2004
     form: KeptForm = getattr(request.state, "form", PROBLEM) if is_refused else PROBLEM
     return render(
@@ -54,6 +53,15 @@ def _find_page_before(request: Request) -> str:
         return f"{request.url.path}?{request.query_params}".rstrip("?")
     before = urlsplit(request.headers.get("referer", ""))
     return to_local_path(before._replace(scheme="", netloc="").geturl())
+
+
+def _find_shown_page(request: Request) -> str:
+    """Return the address of the page that the request came from, or asks for."""
+    if "hx-request" in request.headers:
+        return request.headers.get("hx-current-url", "")
+    if request.method not in WITHOUT_BODY:  # the form's own address is not a page
+        return request.headers.get("referer", "")
+    return str(request.url)
 
 
 def _to_sign_in(shown: str, *, is_fragment: bool) -> Response:

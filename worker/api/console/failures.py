@@ -11,7 +11,7 @@ from schemas.command import Action
 from schemas.failures import FailureFilter, FailureRetry, FailureRetryStep
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
-from worker.api.console.forms import SubmittedForm, to_number
+from worker.api.console.forms import SubmittedForm, read_count, to_number
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, PublisherSession, SignedIn, may_publish
 from worker.api.console.videos import BAD_FILTER, to_query
@@ -39,6 +39,7 @@ def show_failures(request: Request, runtime: CurrentRuntime, session: SignedIn) 
         found=found,
         wanted=wanted,
         actions=list(Action),
+        retried=read_count(request.query_params.get("retried")),
         may_publish=may_publish(session),
         fields=wanted.model_dump(mode="json", exclude_none=True),
     )
@@ -71,6 +72,8 @@ def retry_all(
 def to_filter(kind: type[Any], given: dict[str, str], names: tuple[str, ...]) -> Any:
     """Return the filter that a form or an address describes. Raises ApiProblem."""
     values = {name: given[name].strip() for name in names if given.get(name, "").strip()}
+    if "cause" in values:
+        values["cause"] = given["cause"]  # it may end with a space
     number = values.pop("per_second", "")
     try:
         if number:
