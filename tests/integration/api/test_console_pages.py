@@ -1,5 +1,6 @@
 """The console's pages over HTTP: addresses, sign-in, and what a page tells to whom."""
 
+import re
 import threading
 import time
 from collections.abc import Generator
@@ -9,6 +10,7 @@ from unittest.mock import patch
 
 import httpx
 import pytest
+from fastapi.routing import iter_route_contexts
 from sqlalchemy import Engine
 
 from db.session import connect
@@ -35,6 +37,7 @@ FAIL = """
 UPDATE publisher.publish_command
 SET state = 'failed', detail = %s, finished_at = now(), attempts = 5
 """
+NO_ID = "01a228ca-2c65-77b1-b4c4-6299dd5ee223"
 EXPIRE = "UPDATE publisher.console_session SET expires_at = now()"
 
 
@@ -183,3 +186,27 @@ def test_while_a_value_is_read_again_others_get_the_old_one() -> None:
     assert recent.get() == "old"
     may_end.set()
     reader.join()
+
+
+def test_each_change_needs_the_sessions_token_and_a_scope_above_read(api: Api) -> None:
+    assert api.client
+    paths = sorted(_list_changes(api.client.app))
+    assert len(paths) > 20
+    admin = Console.sign_in(api, "admin")
+    admin.csrf = "0" * 64
+    refused = {path: admin.post(path).status_code for path in paths}
+    reader = Console.sign_in(api, "read")
+    too_low = {path: reader.post(path).status_code for path in paths}
+    assert {*refused.values(), *too_low.values()} == {403}, (refused, too_low)
+
+
+def _list_changes(app: Any) -> set[str]:
+    """The console's routes that change something, with ids of nothing."""
+    routes = [each for each in iter_route_contexts(app.routes) if "POST" in (each.methods or ())]
+    paths = {each.path for each in routes if each.path.startswith("/console/")}
+    signing = ("/console/sign-in", "/console/sign-out")
+    return {
+        re.sub(r"\{\w+\}", NO_ID, re.sub(r"\{(message|video)_id\}", "7", each))
+        for each in paths
+        if not each.startswith(signing)
+    }
