@@ -10,6 +10,7 @@ import pytest
 
 from db.session import get_family, transaction
 from tests.support.api import Api
+from tests.support.console_client import Console
 from tests.support.frozen import frozen_postgres
 from worker.api import key_cache
 
@@ -84,3 +85,15 @@ def test_the_readiness_of_a_silent_database_is_known_after_one_limit(
     assert checks["database"] == "The database does not answer."
     assert checks["stream"] == "Unknown: the database cannot be read."
     assert seconds < LATE
+
+
+def test_a_page_of_the_console_says_what_shows_the_cause(
+    api: Api, admin: psycopg.Connection
+) -> None:
+    console = Console.sign_in(api)
+    get_family(api.engine).answer_seconds = LIMIT
+    with frozen_postgres(admin):
+        page = console.get("/console/videos/")
+    assert page.status_code == 503
+    assert "The database does not answer. Try again in a few seconds." in page.text
+    assert "publish-worker status" in page.text

@@ -10,8 +10,9 @@ from worker.api.console.rendering import HEADERS, render
 from worker.api.console.session import NOT_SIGNED_IN, PATH
 from worker.api.console.sign_in import SIGN_IN, to_local_path
 from worker.api.middleware import correlation_id
-from worker.api.problems import ApiProblem, to_response
+from worker.api.problems import DATABASE_AWAY, ApiProblem, to_response
 from worker.api.routing import WITHOUT_BODY
+from worker.operations.checks import ASK_STATUS
 
 PROBLEM = KeptForm("problem.html", {})
 
@@ -41,6 +42,7 @@ def to_page(request: Request, problem: ApiProblem) -> Response:
         **form.values,
         title=problem.kind.title,
         detail=problem.detail,
+        remedy=ASK_STATUS if problem.kind == DATABASE_AWAY else None,
         errors=problem.errors,
         correlation_id=correlation_id(request.scope),
         back=_find_page_before(request),
