@@ -1,6 +1,6 @@
 """Console sessions and sign-in codes in SQL. Tokens are looked up by their SHA-256."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,6 +67,13 @@ WITH session AS (
 )
 SELECT id, key_id, scope, workspace_id, person_id, issuer, groups, name, created_at, expires_at
 FROM session
+"""
+
+# The sessions among these that have not ended. Their keys are not looked at.
+OPEN = """
+SELECT digest FROM publisher.console_session
+WHERE digest = ANY(%(digests)s::bytea[]) AND expires_at > now()
+  AND last_seen_at > now() - %(idle)s
 """
 
 # End a session.
@@ -141,6 +148,12 @@ def find(tx: Connection, digest: bytes, *, idle: timedelta) -> StoredSession | N
     """Find a valid session, which was used within `idle`."""
     with tx.cursor(row_factory=class_row(StoredSession)) as cursor:
         return cursor.execute(FIND, {"digest": digest, "idle": idle}).fetchone()
+
+
+def read_open(tx: Connection, digests: Iterable[bytes], *, idle: timedelta) -> set[bytes]:
+    """Return which of these sessions have not ended."""
+    cursor = tx.cursor(binary=True)
+    return {row[0] for row in cursor.execute(OPEN, {"digests": list(digests), "idle": idle})}
 
 
 def delete(tx: Connection, digest: bytes) -> StoredSession | None:

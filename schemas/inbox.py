@@ -141,6 +141,6 @@ class FailureCause(Frozen):
 
 
 class FailureCauses(Frozen):
-    """The causes of failed commands, the most frequent first."""
+    """The causes of the newest 100,000 failed commands, the most frequent first."""
 
     causes: list[FailureCause]

@@ -98,6 +98,7 @@ def test_a_time_is_written_in_utc_for_a_script_to_convert() -> None:
     [
         "https://evil.example/console/",
         "//evil.example/console/",
+        "///console/evil",
         "/\\evil.example",
         "/console/\\evil",
         "/console/\r\nSet-Cookie: a=b",

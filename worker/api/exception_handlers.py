@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import iter_route_contexts
-from psycopg.errors import LockNotAvailable, QueryCanceled
+from psycopg.errors import LockNotAvailable, QueryCanceled, TransactionTimeout
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -37,6 +37,7 @@ NO_ANSWER = (
     " Idempotency-Key it can be sent again. Try again in a few seconds."
 )
 """The detail where a commit may have been sent."""
+NO_ANSWER_TO_A_READ = "The database does not answer. Try again in a few seconds."
 
 Respond = Callable[[Request, ApiProblem], Response]
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -72,6 +73,7 @@ _KINDS: dict[type[Exception], ProblemKind] = {
 _GENERAL_KINDS: dict[type[Exception], ProblemKind] = {
     LockNotAvailable: problems.BUSY,
     QueryCanceled: problems.TOO_SLOW,
+    TransactionTimeout: problems.TOO_SLOW,
     PoolTimeout: problems.OVERLOADED,
     TooManyReaders: problems.TOO_MANY_READERS,
     ClientDisconnect: problems.MALFORMED_REQUEST,  # the client has left
@@ -156,7 +158,7 @@ def _to_problem(request: Request, error: Exception) -> ApiProblem:
         case _ if kind := _KINDS.get(type(error)):
             problem = ApiProblem(kind, str(error))
         case _:
-            problem = _from_database(error)
+            problem = _from_database(request, error)
     return problem
 
 
@@ -165,11 +167,14 @@ def _to_bug(error: Exception) -> ApiProblem:
     return ApiProblem(problems.INTERNAL_ERROR)
 
 
-def _from_database(error: Exception) -> ApiProblem:
+def _from_database(request: Request, error: Exception) -> ApiProblem:
     if not is_passing(error):
         return _to_bug(error)
     log.error("database.away", error=str(error))
-    return ApiProblem(problems.DATABASE_AWAY, NO_ANSWER if isinstance(error, NoAnswer) else None)
+    if not isinstance(error, NoAnswer):
+        return ApiProblem(problems.DATABASE_AWAY)
+    is_read = request.method in ("GET", "HEAD")
+    return ApiProblem(problems.DATABASE_AWAY, NO_ANSWER_TO_A_READ if is_read else NO_ANSWER)
 
 
 def _in_bulk(request: Request, index: int, error: FieldError) -> FieldError:

@@ -10,7 +10,9 @@ from json import JSONDecodeError
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
+from psycopg.errors import TransactionTimeout
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
@@ -57,6 +59,9 @@ class StrictRequest(Request):
 
 class GuardedRoute(APIRoute):
     """A route that checks the limits and the key before it reads the body with `StrictRequest`."""
+
+    has_one_address = False
+    """Whether the other form of the path, with or without a slash, leads to the declared one."""
 
     def get_route_handler(self) -> Handler:
         """FastAPI's own handler, called when the request may be worked on."""
@@ -123,7 +128,8 @@ async def _repeat_read(handle: Handler, request: Request) -> Response:
     try:
         return await handle(request)
     except DATABASE_ERRORS as error:
-        if request.method not in WITHOUT_BODY or not is_lost_session(error):
+        is_slow = isinstance(error, TransactionTimeout)  # it would be as slow again
+        if request.method not in WITHOUT_BODY or is_slow or not is_lost_session(error):
             raise
     return await handle(request)
 
@@ -140,7 +146,8 @@ async def _handle_audited(handle: Handler, request: Request, action: AuditAction
 class Router(APIRouter):
     """Adds each route twice: with and without a trailing slash.
 
-    OpenAPI documents only the declared form.
+    OpenAPI documents only the declared form. A page whose links are relative to its address has one
+    address: the other form leads to it.
     """
 
     def __init__(self, route_class: type[GuardedRoute] = GuardedRoute, **options: Any) -> None:
@@ -151,4 +158,16 @@ class Router(APIRouter):
         super().add_api_route(path, endpoint, **options)
         other = path.rstrip("/") if path.endswith("/") else f"{path}/"
         options |= {"include_in_schema": False, "name": None, "operation_id": None}
+        route_class = self.route_class
+        is_page = options.get("methods") == ["GET"]
+        if is_page and issubclass(route_class, GuardedRoute) and route_class.has_one_address:
+            endpoint, options["route_class_override"] = lead_to_declared, GuardedRoute
+            options |= {"response_model": None, "dependencies": None}
         super().add_api_route(other, endpoint, **options)
+
+
+async def lead_to_declared(request: Request) -> Response:
+    """Lead to the same path with a slash at its end, or without."""
+    path, query = request.url.path, request.url.query
+    declared = path.rstrip("/") if path.endswith("/") else f"{path}/"
+    return RedirectResponse(f"{declared}?{query}" if query else declared, 308)

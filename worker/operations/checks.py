@@ -1,6 +1,6 @@
 """A check: one part of the path, whether it works, and what to do if it does not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.runtime.explanations import Explanation
 
@@ -33,6 +33,10 @@ class Check:
     def public_remedy(self) -> str:
         """What to do, without such names."""
         return self.remedy if self.public is None else ASK_STATUS
+
+    def to_public(self) -> "Check":
+        """Return the check as callers of one workspace see it."""
+        return replace(self, detail=self.public_detail, remedy=self.public_remedy, error=None)
 
 
 def to_failed(name: str, why: Explanation, answer: str, *, is_away: bool = False) -> Check:

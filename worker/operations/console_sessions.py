@@ -8,7 +8,7 @@ each request, by the rules of that moment.
 
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -163,6 +163,12 @@ def find_session(
         created_at=stored.created_at,
         expires_at=stored.expires_at,
     )
+
+
+def find_open(engine: Engine, digests: Iterable[bytes]) -> set[bytes]:
+    """Return which of these sessions have not ended. This is not a use of them."""
+    with transaction(engine) as tx:
+        return console_sessions.read_open(tx, digests, idle=IDLE)
 
 
 def end_session(

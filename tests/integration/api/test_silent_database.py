@@ -10,6 +10,7 @@ import pytest
 
 from db.session import get_family, transaction
 from tests.support.api import Api
+from tests.support.console_client import Console
 from tests.support.frozen import frozen_postgres
 from worker.api import key_cache
 
@@ -39,13 +40,18 @@ def time_call(call: Call, api: Api, video: int) -> tuple[Any, float]:
     return answer, time.monotonic() - started
 
 
+READS = ("list", "redirect")
+CASES = [pytest.param(call, name in READS, id=name) for name, call in CALLS.items()]
+
+
 @pytest.mark.parametrize("kept_seconds", [0.0, 3600.0], ids=["look_up", "kept_key"])
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("call", "is_read"), CASES)
 def test_requests_are_answered_after_one_limit(
     api: Api,
     admin: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
     call: Call,
+    is_read: bool,
     kept_seconds: float,
 ) -> None:
     monkeypatch.setattr(key_cache, "KEPT_SECONDS", kept_seconds)
@@ -63,7 +69,8 @@ def test_requests_are_answered_after_one_limit(
     for answer, seconds in done:
         assert LIMIT / 2 < seconds < LATE
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/database-away")
-        assert "Whether the request took effect is not known" in answer.json()["detail"]
+        is_unknown = "Whether the request took effect is not known" in answer.json()["detail"]
+        assert is_unknown is not is_read
     assert call(api, video).status_code < 500, "the next request finds the server again"
 
 
@@ -78,3 +85,15 @@ def test_the_readiness_of_a_silent_database_is_known_after_one_limit(
     assert checks["database"] == "The database does not answer."
     assert checks["stream"] == "Unknown: the database cannot be read."
     assert seconds < LATE
+
+
+def test_a_page_of_the_console_says_what_shows_the_cause(
+    api: Api, admin: psycopg.Connection
+) -> None:
+    console = Console.sign_in(api)
+    get_family(api.engine).answer_seconds = LIMIT
+    with frozen_postgres(admin):
+        page = console.get("/console/videos/")
+    assert page.status_code == 503
+    assert "The database does not answer. Try again in a few seconds." in page.text
+    assert "publish-worker status" in page.text

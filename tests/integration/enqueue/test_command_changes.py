@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import pytest
 
+from db.commands import changes
 from db.commands.inbox import StoredCommand
 from db.session import transaction
 from schemas.command import CommandChange, PublishRequest, Trigger
@@ -459,6 +461,14 @@ def test_failures_are_counted_by_their_causes(api: Api) -> None:
         ("UniqueViolation", 2),
     ]
     assert causes[0]["example"] == str(last.id)
+
+
+def test_causes_are_counted_among_the_newest_failed_commands(api: Api) -> None:
+    failed(api, 2, "UniqueViolation")
+    failed(api, 3, "RaiseException")
+    with mock.patch.object(changes, "LOOKED_AT", 3):
+        [cause] = api.get("/publish-commands/causes").json()["causes"]
+    assert (cause["cause"], cause["commands"]) == ("RaiseException", 3)
 
 
 def test_only_what_failed_for_the_cause_is_retried(api: Api) -> None:

@@ -8,10 +8,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from schemas.feed import EventFilter
-from worker.api.console.session import PATH, ConsoleRoute, SignedIn
+from worker.api.console.session import COOKIE, PATH, ConsoleRoute, SignedIn
 from worker.api.routing import Router
 from worker.api.streaming.tail import Tail
 from worker.api.streaming.tail_reader import EndReason, TailReader
+from worker.operations.api_keys import to_digest
 
 PAUSE_SECONDS = 1.0
 """Between two changes that are reported: a backlog would have a page fetched without end."""
@@ -65,4 +66,6 @@ async def changes(request: Request, session: SignedIn) -> ChangeStream:
     """Report that there were new events, for as long as the page is open."""
     tail: Tail = request.app.state.tail
     event_filter = EventFilter(workspace_id=session.caller.workspace_id)
-    return ChangeStream(tail, await tail.join(session.caller, event_filter, None))
+    reader = await tail.join(session.caller, event_filter, None)
+    reader.session = to_digest(request.cookies[COOKIE])
+    return ChangeStream(tail, reader)

@@ -10,8 +10,9 @@ from worker.api.console.rendering import HEADERS, render
 from worker.api.console.session import NOT_SIGNED_IN, PATH
 from worker.api.console.sign_in import SIGN_IN, to_local_path
 from worker.api.middleware import correlation_id
-from worker.api.problems import ApiProblem, to_response
+from worker.api.problems import DATABASE_AWAY, ApiProblem, to_response
 from worker.api.routing import WITHOUT_BODY
+from worker.operations.checks import ASK_STATUS
 
 PROBLEM = KeptForm("problem.html", {})
 
@@ -29,8 +30,7 @@ def to_page(request: Request, problem: ApiProblem) -> Response:
     if problem.kind == NOT_SIGNED_IN and "text/event-stream" in request.headers.get("accept", ""):
         return to_response(request, problem)  # a stream of events cannot show a form
     if problem.kind == NOT_SIGNED_IN:
-        shown = request.headers.get("hx-current-url") if is_fragment else str(request.url)
-        return _to_sign_in(shown or "", is_fragment=is_fragment)
+        return _to_sign_in(_find_shown_page(request), is_fragment=is_fragment)
     is_refused = problem.kind.status < 500  # noqa: PLR2004
     form: KeptForm = getattr(request.state, "form", PROBLEM) if is_refused else PROBLEM
     return render(
@@ -42,6 +42,7 @@ def to_page(request: Request, problem: ApiProblem) -> Response:
         **form.values,
         title=problem.kind.title,
         detail=problem.detail,
+        remedy=ASK_STATUS if problem.kind == DATABASE_AWAY else None,
         errors=problem.errors,
         correlation_id=correlation_id(request.scope),
         back=_find_page_before(request),
@@ -56,6 +57,15 @@ def _find_page_before(request: Request) -> str:
         return known
     before = urlsplit(request.headers.get("referer", ""))
     return to_local_path(before._replace(scheme="", netloc="").geturl())
+
+
+def _find_shown_page(request: Request) -> str:
+    """Return the address of the page that the request came from, or asks for."""
+    if "hx-request" in request.headers:
+        return request.headers.get("hx-current-url", "")
+    if request.method not in WITHOUT_BODY:  # the form's own address is not a page
+        return request.headers.get("referer", "")
+    return str(request.url)
 
 
 def _to_sign_in(shown: str, *, is_fragment: bool) -> Response:

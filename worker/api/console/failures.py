@@ -12,7 +12,7 @@ from schemas.failures import FailureFilter, FailureRetry, FailureRetryStep
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.confirmation import Confirmed
-from worker.api.console.forms import SubmittedForm, to_number
+from worker.api.console.forms import SubmittedForm, read_count, to_number
 from worker.api.console.recent import get_recent
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, PublisherSession, SignedIn, may_publish
@@ -51,6 +51,7 @@ def show_failures(request: Request, runtime: CurrentRuntime, session: SignedIn) 
         failed_deliveries=read_failed(runtime.engine, workspace_id),
         most_deliveries=MOST,
         dead=read_dead_letters(request, runtime) if workspace_id is None else None,
+        retried=read_count(request.query_params.get("retried")),
         may_publish=may_publish(session),
         fields=wanted.model_dump(mode="json", exclude_none=True),
     )
@@ -101,6 +102,8 @@ def retry_all(
 def to_filter(kind: type[Any], given: dict[str, str], names: tuple[str, ...]) -> Any:
     """Return the filter that a form or an address describes. Raises ApiProblem."""
     values = {name: given[name].strip() for name in names if given.get(name, "").strip()}
+    if "cause" in values:
+        values["cause"] = given["cause"]  # it may end with a space
     number = values.pop("per_second", "")
     try:
         if number:

@@ -13,6 +13,8 @@ from worker.api.problems import ApiProblem, ProblemKind
 
 MAX_FIELDS = 200
 MAX_DIGITS = 9
+MAX_LONG_DIGITS = 19
+"""Of the database's largest integer."""
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 UNREADABLE = ProblemKind("malformed-form", 400, "Nothing was done. The form cannot be read.")
@@ -60,6 +62,16 @@ def keep_form(request: Request, template: str, **values: Any) -> None:
 
 SubmittedForm = Annotated[dict[str, str], Depends(read_form)]
 """The fields of the form that the request sends."""
+
+
+def read_count(text: str | None) -> int | None:
+    """Return a number of the page's address. None: there is none."""
+    return int(text) if text and is_whole(text) else None
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text is a whole number of at most 19 digits."""
+    return text.isascii() and text.isdigit() and len(text) <= MAX_LONG_DIGITS
 
 
 def to_number(text: str) -> int:

@@ -11,7 +11,7 @@ from schemas.values.caller import Caller, Scope
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.confirmation import Confirmed
-from worker.api.console.forms import SubmittedForm, keep_form
+from worker.api.console.forms import SubmittedForm, is_whole, keep_form
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, AdminSession, ConsoleRoute
 from worker.api.console.videos import to_query
@@ -122,7 +122,7 @@ def _read_id(form: dict[str, str]) -> int | None:
     text = form.get("workspace_id", "").strip()
     if not text:
         return None
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0  # noqa: PLR2004
+    number = int(text) if is_whole(text) else 0
     if not 1 <= number <= INT64_MAX:
         raise KeyRefused("A workspace is a number from 1 on.")
     return number

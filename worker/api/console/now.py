@@ -35,13 +35,15 @@ def show_now(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Re
     workspace_id = session.caller.workspace_id
     overview = read_overview(runtime.engine, workspace_id)
     health = get_health(request, runtime)
+    is_operator = workspace_id is None
+    checks = health.checks if is_operator else [each.to_public() for each in health.checks]
     return render(
         request,
         "now.html",
         session,
-        sentence=summarise(health.checks, overview),
-        checks=health.checks,
-        processes=health.processes if workspace_id is None else None,
+        sentence=summarise(checks, overview),
+        checks=checks,
+        processes=health.processes if is_operator else None,
         overview=overview,
         most=counts.MOST,
         coming=_draw_coming(overview),

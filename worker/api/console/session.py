@@ -1,6 +1,7 @@
 """Who is signed in: the cookie of a session, and the token that each change must repeat."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from anyio import to_thread
 from fastapi import Depends, Request, Response
@@ -57,8 +58,20 @@ def refuse_other_sites(request: Request) -> None:
     Browsers say where a request comes from (Fetch Metadata); older ones at least send its origin.
     """
     site = request.headers.get("sec-fetch-site")
-    if site not in (None, "same-origin", "none"):
+    is_own = _is_own_origin(request) if site is None else site in ("same-origin", "none")
+    if not is_own:
         raise ApiProblem(FORGED)
+
+
+def _is_own_origin(request: Request) -> bool:
+    """Whether `Origin` names this server: Fetch Metadata is sent over https and to localhost only.
+
+    Programs send no origin.
+    """
+    origin = request.headers.get("origin")
+    runtime: Runtime = request.app.state.runtime
+    own = (request.url.netloc, urlsplit(runtime.settings.public_base_url).netloc)
+    return origin is None or urlsplit(origin).netloc in own
 
 
 def may_publish(session: ConsoleSession) -> bool:
@@ -104,6 +117,8 @@ def clear_cookie(response: Response) -> None:
 
 class ConsoleRoute(GuardedRoute):
     """A route that needs a session; a change must come from one of its pages."""
+
+    has_one_address = True
 
     def find_identifier(self) -> Identifier:
         """The caller is the session's."""

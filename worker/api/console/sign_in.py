@@ -2,7 +2,6 @@
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from anyio import to_thread
 from fastapi import Request, Response
@@ -103,11 +102,10 @@ def sign_out(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Re
 def to_local_path(path: str) -> str:
     r"""Return a path of the console; the first page instead of any other address.
 
-    `//host` and `/\host` would lead to another site.
+    `//host`, `///host` and `/\host` would lead to another site.
     """
-    parts = urlsplit(path)
-    is_ours = not parts.scheme and not parts.netloc and parts.path.startswith(f"{PATH}/")
-    return path if is_ours and "\\" not in path and path.isprintable() else f"{PATH}/"
+    is_ours = path.startswith(f"{PATH}/") and "\\" not in path and path.isprintable()
+    return path if is_ours else f"{PATH}/"
 
 
 def describe_client(request: Request) -> dict[str, Any]:

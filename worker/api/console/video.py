@@ -2,7 +2,6 @@
 
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from schemas.audit import AuditAction
 from schemas.command import Action, CommandState, PublishRequest, Trigger
 from schemas.story import Omission, StoryEntry, StoryKind
+from schemas.times import list_zones
 from schemas.values.actor import Actor
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
@@ -72,7 +72,7 @@ def show_video(
             if step.kind is StoryKind.COMMAND_ACCEPTED and step.state and not step.state.is_outcome
         ],
         omitted=[OMITTED[each] for each in story.omitted],
-        zones=sorted(available_timezones()),
+        zones=sorted(list_zones()),
         may_publish=may_publish(session),
     )
 

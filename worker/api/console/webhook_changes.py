@@ -20,7 +20,7 @@ from schemas.webhook import (
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.confirmation import Confirmed
-from worker.api.console.forms import SubmittedForm, keep_form, to_field_errors
+from worker.api.console.forms import SubmittedForm, is_whole, keep_form, to_field_errors
 from worker.api.console.rendering import render
 from worker.api.console.session import AdminSession, ConsoleRoute
 from worker.api.console.webhooks import WEBHOOKS, lead_to, render_endpoint
@@ -57,8 +57,7 @@ def create(
     keep_form(request, FORM, **_to_form_values(None, form))
     fields = _read_fields(form)
     if workspace := form.get("workspace_id", "").strip():
-        is_number = workspace.isascii() and workspace.isdigit()
-        fields["workspace_id"] = int(workspace) if is_number else workspace
+        fields["workspace_id"] = int(workspace) if is_whole(workspace) else workspace
     created = endpoints.create(
         runtime.engine,
         _validate(WebhookRegistration, fields),
@@ -193,7 +192,7 @@ def replay(
     """Send all failed deliveries again, or all events from a position on."""
     workspace_id = session.caller.workspace_id
     since = form.get("since_position", "").strip()
-    position = int(since) if since.isascii() and since.isdigit() and len(since) < 20 else since  # noqa: PLR2004
+    position = int(since) if is_whole(since) else since
     fields = {"since_position": position} if since else {"failed": "failed" in form}
     asked = _validate(ReplayRequest, fields)
     endpoint = endpoints.show(runtime.engine, endpoint_id, workspace_id)

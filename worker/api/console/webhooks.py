@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from schemas.webhook import DeliveryFilter, DeliveryState, EndpointFilter, WebhookTest
 from worker.api.auth import CurrentRuntime
 from worker.api.console.failures import to_filter
+from worker.api.console.forms import read_count
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, SignedIn, may_administer
 from worker.api.console.videos import to_query
@@ -93,8 +94,8 @@ def render_endpoint(
         shown=to_query(wanted.model_dump(mode="json", exclude_defaults=True)),
         older=last and _to_older(wanted, last.position),
         done=DONE.get(query.get("done", "")),
-        replayed=_read_count(query.get("replayed")),
-        next_position=_read_count(query.get("next")),
+        replayed=read_count(query.get("replayed")),
+        next_position=read_count(query.get("next")),
         test=test,
         may_administer=may_administer(session),
     )
@@ -118,7 +119,7 @@ def show_delivery(
         delivery=deliveries.show(runtime.engine, endpoint_id, delivery_id, workspace_id),
         state_styles=STATE_STYLES,
         address=f"{WEBHOOKS}{endpoint_id}",
-        replayed=_read_count(request.query_params.get("replayed")),
+        replayed=read_count(request.query_params.get("replayed")),
         may_administer=may_administer(session),
     )
 
@@ -131,8 +132,3 @@ def lead_to(path: str, **query: Any) -> Response:
 def _to_older(wanted: EndpointFilter | DeliveryFilter, last: UUID | int) -> str:
     older = wanted.model_copy(update={"before": last})
     return to_query(older.model_dump(mode="json", exclude_defaults=True))
-
-
-def _read_count(text: str | None) -> int | None:
-    """Return a number of the page's address. None: there is none."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004

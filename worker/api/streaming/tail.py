@@ -29,6 +29,7 @@ from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
 from worker.events.redis_stream import STREAM
 from worker.operations.api_keys import find_valid
+from worker.operations.console_sessions import find_open
 from worker.runtime.outage import Outage
 from worker.runtime.redis_url import read_redis_url
 
@@ -43,7 +44,7 @@ HEARTBEAT_SECONDS = 15.0
 IDLE_CHECK_SECONDS = 1.0
 """The interval of the search for readers that wait longer than that."""
 KEY_CHECK_SECONDS = 5.0
-"""The interval of the check that the readers' keys are still valid."""
+"""The interval of the checks that the readers' keys, and sessions at the console, are valid."""
 CATCHING_UP = 4
 """Readers that read the outbox at the same time: other requests need connections too."""
 
@@ -81,6 +82,7 @@ class Tail:
         self._starting = asyncio.Lock()
         self._stopped = False
         self._keys_checked_at = 0.0
+        self._sessions_checked_at = 0.0
         self._idle_checked_at = 0.0
         self._catching_up = CapacityLimiter(CATCHING_UP)
 
@@ -212,6 +214,7 @@ class Tail:
                 self._distribute(events)
                 self._wake_up_idle()
                 await self._check_keys()
+                await self._check_sessions()
         finally:
             self._is_following = False
             self._end_all(EndReason.STOPPING)  # no reader waits for events that will not come
@@ -293,6 +296,21 @@ class Tail:
             for caller_id in by_key.keys() - valid:
                 for reader in by_key[caller_id]:
                     reader.end(EndReason.KEY_REVOKED)
+
+    async def _check_sessions(self) -> None:
+        """End the readers whose session at the console has ended."""
+        if time.monotonic() < self._sessions_checked_at + KEY_CHECK_SECONDS:
+            return
+        self._sessions_checked_at = time.monotonic()
+        readers = [reader for reader in self._readers if reader.session is not None]
+        digests = {reader.session for reader in readers if reader.session is not None}
+        if not digests:
+            return
+        with suppress(*DATABASE_ERRORS):
+            still_open = await to_thread.run_sync(find_open, self._engine, digests)
+            for reader in readers:
+                if reader.session not in still_open:
+                    reader.end(EndReason.SESSION_ENDED)
 
     def _end_all(self, reason: EndReason) -> None:
         for reader in list(self._readers):

@@ -26,6 +26,8 @@ class EndReason(StrEnum):
     TOO_SLOW = "too_slow"
     """Its buffer overflowed."""
     KEY_REVOKED = "key_revoked"
+    SESSION_ENDED = "session_ended"
+    """The console's session: the person has logged out, or it has expired."""
     STOPPING = "stopping"
     """This process stops; the client may reconnect to another one."""
     POSITION_UNKNOWN = "position_unknown"
@@ -46,6 +48,8 @@ class TailReader:
         self.position = 0
         self.end_reason: EndReason | None = None
         self.waits_since = 0.0
+        self.session: bytes | None = None
+        """The digest of the console's session that the reader ends with. None: it has none."""
         self._tail = tail
         self._pending: deque[FeedEvent] = deque()
         self._wake_up = asyncio.Event()

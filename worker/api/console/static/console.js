@@ -35,7 +35,13 @@ function follow() {
   if (!document.querySelector("[hx-trigger*=changed]")) return;
   const shown = document.getElementById("stream") ?? document.createElement("span");
   const source = new EventSource("/console/changes");
-  source.addEventListener("open", () => { shown.textContent = isPaused() ? "paused" : "live"; });
+  let wasOpen = false;
+  source.addEventListener("open", (event) => {
+    if (!(event instanceof MessageEvent)) return; // the connection itself: the stream says `open` too
+    shown.textContent = isPaused() ? "paused" : "live";
+    if (wasOpen) htmx.trigger(document.body, "changed"); // something may have happened meanwhile
+    wasOpen = true;
+  });
   source.addEventListener("changed", () => htmx.trigger(document.body, "changed"));
   source.onerror = () => {
     const isOver = source.readyState === EventSource.CLOSED;
@@ -130,6 +136,21 @@ function nameAddress() {
   if (shown) history.replaceState(null, "", shown.dataset.address);
 }
 
+// A second click sends nothing: it would do the same again, and a secret that the first answer shows
+// would be lost. Forms that a script sends have prevented the event.
+function sendOnce() {
+  addEventListener("submit", (event) => {
+    if (event.defaultPrevented) return;
+    const form = event.target;
+    if (form.dataset.sent) return event.preventDefault();
+    form.dataset.sent = "yes";
+    setTimeout(() => { delete form.dataset.sent; }, 10_000);
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  });
+}
+
 function presetZones() {
   for (const select of document.querySelectorAll("select[data-zone]")) {
     if ([...select.options].some((option) => option.value === zone)) select.value = zone;
@@ -147,6 +168,7 @@ addEventListener("DOMContentLoaded", () => {
   const shown = document.getElementById("zone");
   if (shown) shown.textContent = `Times are in ${zone}.`;
   confirmForms();
+  sendOnce();
   offerCopies();
   nameAddress();
   presetZones();
