@@ -121,7 +121,7 @@ def _open() -> Runtime:
     try:
         settings = Settings()
         check_settings(settings)
-        prepare_metrics()
+        prepare_metrics(role="api")
         logs.configure(settings.log_format, settings.log_level)
         _raise_file_limit()
         opened = Runtime.open(

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from db.errors import DATABASE_ERRORS, NoAnswer, is_passing
+from db.errors import DATABASE_ERRORS, NoAnswer, is_away, is_passing
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from worker.api import problems
@@ -25,6 +25,7 @@ from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
 from worker.events.feed import PositionAhead, PositionGone
 from worker.generation.apply import ReportRefused
 from worker.operations import api_keys
+from worker.runtime.explanations import explain_database
 from worker.webhooks import endpoints
 from worker.webhooks.endpoints import EndpointInvalid
 
@@ -36,6 +37,9 @@ NO_ANSWER = (
     " Idempotency-Key it can be sent again. Try again in a few seconds."
 )
 """The detail where a commit may have been sent."""
+
+ASK_OPERATOR = "Nothing was done. `publish-worker status` shows the cause, and what to do."
+"""For an error of a database that answers: it waits for a right or a migration."""
 
 Respond = Callable[[Request, ApiProblem], Response]
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -165,7 +169,11 @@ def _from_database(error: Exception) -> ApiProblem:
     if not is_passing(error):
         return _to_bug(error)
     log.error("database.away", error=str(error))
-    return ApiProblem(problems.DATABASE_AWAY, NO_ANSWER if isinstance(error, NoAnswer) else None)
+    if is_away(error):
+        return ApiProblem(
+            problems.DATABASE_AWAY, NO_ANSWER if isinstance(error, NoAnswer) else None
+        )
+    return ApiProblem(problems.DATABASE_AWAY, f"{explain_database(error).public} {ASK_OPERATOR}")
 
 
 def _in_bulk(request: Request, index: int, error: FieldError) -> FieldError:
