@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
 from tests.support.compose import ROOT
+from tests.support.free_port import free_port
 from worker.runtime.metrics import LATENESS, BulkHistogram
 
 FORKS = """
@@ -48,6 +49,15 @@ prepare_metrics(needs_directory=True)
 sys.stdout.write(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 sys.stdout.flush()
 os.kill(os.getpid(), 9)
+"""
+SERVES = """
+import os
+from urllib.request import urlopen
+from worker.runtime.metrics_server import MetricsServer
+server = MetricsServer()
+server.start(os.environ["ADDRESS"])
+server.drop_inherited()  # as Celery's signal of a pool process does, which `-P solo` sends too
+print(urlopen(f"http://{os.environ['ADDRESS']}/metrics").read().decode())
 """
 IMPORTS = """
 import os, sys, worker.enqueue, worker.subscribe, worker.app
@@ -114,6 +124,13 @@ def test_a_directory_that_a_killed_process_left_is_removed_by_the_next_one(tmp_p
     os.utime(left, (0, 0))
     run_python(LEAVES.replace("os.kill", "os.getpid() or os.kill"), TMPDIR=str(tmp_path))
     assert not [*tmp_path.iterdir()], "the second one has removed its own at its end"
+
+
+@pytest.mark.processes
+def test_a_worker_without_a_pool_of_processes_goes_on_to_serve_its_metrics() -> None:
+    url = f"127.0.0.1:{free_port()}"
+    served = run_python(SERVES, ADDRESS=url)
+    assert "publish_worker_sweeps" in served.stdout
 
 
 @pytest.mark.processes

@@ -175,6 +175,19 @@ def test_callers_without_a_key_see_neither_role_nor_tables(
     assert ROLE not in answer.text
 
 
+def test_callers_are_not_told_that_a_database_is_away_that_lacks_a_right(
+    platform: Engine, app: Engine, redis: Redis, redis_url: str
+) -> None:
+    with serving(app, redis, redis_url) as api:
+        path = f"/videos/{api.video()}/"
+        assert api.get(path).status_code == 200
+        change(platform, f"REVOKE SELECT ON video FROM {ROLE}")
+        answer = api.get(path)
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("The role of DATABASE_URL lacks a right. Nothing was")
+    assert ROLE not in answer.text
+
+
 def test_callers_without_a_key_do_not_see_where_a_server_is(redis: Redis) -> None:
     nowhere = connect("postgresql://me@127.0.0.1:1/nothing")
     with serving(nowhere, redis, "redis://127.0.0.1:1/0") as api:
