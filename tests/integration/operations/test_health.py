@@ -175,7 +175,7 @@ def test_callers_without_a_key_see_neither_role_nor_tables(
     assert ROLE not in answer.text
 
 
-def test_callers_are_not_told_that_a_database_is_away_that_lacks_a_right(
+def test_callers_read_that_a_right_is_missing_and_not_that_the_database_is_unreachable(
     platform: Engine, app: Engine, redis: Redis, redis_url: str
 ) -> None:
     with serving(app, redis, redis_url) as api:
