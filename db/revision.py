@@ -12,14 +12,20 @@ from db.session import transaction
 NEEDED = "publisher_0018"
 """The newest migration of our schema."""
 
-# Whether the database is at a revision.
-HAS_REVISION = "SELECT EXISTS (SELECT FROM publisher.alembic_version WHERE version_num = %(it)s)"
+# The revision of our schema; the platform's has a row of its own.
+READ = "SELECT max(version_num) FROM publisher.alembic_version WHERE version_num LIKE 'publisher%%'"
+
+
+def read_revision(engine: Engine) -> str | None:
+    """Return the revision of our schema; None: it was never migrated. Later ones sort later."""
+    try:
+        with transaction(engine) as tx:
+            row = tx.execute(READ, ()).fetchone()
+    except UndefinedTable:
+        return None
+    return row[0] if row else None
 
 
 def is_migrated(engine: Engine) -> bool:
     """Whether our schema is at the revision that this code needs."""
-    try:
-        with transaction(engine) as tx:
-            return tx.execute(HAS_REVISION, {"it": NEEDED}).fetchone() == (True,)
-    except UndefinedTable:
-        return False
+    return read_revision(engine) == NEEDED

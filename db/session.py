@@ -33,6 +33,8 @@ STATEMENT_SECONDS = 30
 CONNECT_SECONDS = 5
 PREPARE_THRESHOLD = 5
 """A statement is prepared when it has run this number of times in a session."""
+BRIEF_SECONDS = 2
+"""The limit of a statement of a check."""
 SILENCE_SECONDS = 5
 """The server ends its statements itself; if it does not answer for this much longer, it hangs."""
 
@@ -102,6 +104,8 @@ class Session(psycopg.Connection[TupleRow]):
     family = Family()
     opened_at = 0.0
     waits_for_ever = False
+    patience: float | None = None
+    """Seconds to wait for an answer, in place of the family's."""
 
     @classmethod
     def open(cls, family: Family) -> Self:
@@ -150,7 +154,7 @@ class Session(psycopg.Connection[TupleRow]):
         """Wait for the server. Raises NoAnswer, and closes, if it does not answer in time."""
         if timeout is not None or self.waits_for_ever:
             return super().wait(gen, interval, timeout)
-        limit = self.family.answer_seconds
+        limit = self.patience or self.family.answer_seconds
         try:
             return super().wait(gen, interval, limit)
         except errors._WaitTimeout:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - it has no public name
@@ -251,6 +255,24 @@ def transaction(engine: Engine) -> Generator[Connection]:
         raise
     finally:
         pooled.close()
+
+
+@contextmanager
+def brief_transaction(engine: Engine) -> Generator[Connection]:
+    """Run the block in a transaction of which each statement takes two seconds at most.
+
+    It waits one second for a lock, and three for a server that does not answer: for checks, whose
+    caller waits for several of them.
+    """
+    with transaction(engine) as tx:
+        session = cast("Session", tx)
+        session.patience = BRIEF_SECONDS + 1
+        try:
+            limits = {"statement_timeout": f"{BRIEF_SECONDS}s", "lock_timeout": "1s"}
+            tx.execute(SET_LOCALLY, {"settings": to_json(limits).decode()})
+            yield tx
+        finally:
+            session.patience = None
 
 
 def lift_limits(tx: Connection) -> None:

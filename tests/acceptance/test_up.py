@@ -107,8 +107,11 @@ def test_when_one_process_dies_all_end(up: StartUp, name: str, word: str) -> Non
 def test_nothing_outlives_it_even_if_it_is_killed(up: StartUp) -> None:
     program = up()
     program.wait_until_ready()
+    metrics = Path(program.member("uvicorn").environ()["PROMETHEUS_MULTIPROC_DIR"])
+    assert metrics.is_dir()
     program.end(signal.SIGKILL)
     wait_until(lambda: not program.left(), "everything to end", 60)
+    wait_until(lambda: not metrics.exists(), "the metrics' directory to be removed")
 
 
 def test_it_may_be_ended_while_it_starts(up: StartUp) -> None:

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import metadata, resources
@@ -248,7 +247,8 @@ def test_worker_and_beat_are_healthy_while_sweeps_run(redis: Redis, redis_url: s
     assert heartbeat_check(redis_url) == 1
     health.Heartbeat(Waker(redis=redis, send=lambda _: None)).leave()
     assert heartbeat_check(redis_url) == 0
-    redis.set(health.HEARTBEAT, time.time() - process_checks.STALE_SECONDS - 1)
+    passed = process_checks.STALE_SECONDS + 1
+    redis.pexpire(health.HEARTBEAT, int(1000 * (health.HEARTBEAT_SECONDS - passed)))
     assert heartbeat_check(redis_url) == 1
     assert SERVICES["beat"]["healthcheck"] == SERVICES["worker"]["healthcheck"]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
 from tests.support.compose import ROOT
+from tests.support.free_port import free_port
 from worker.runtime.metrics import LATENESS, BulkHistogram
 
 FORKS = """
@@ -27,7 +28,36 @@ for place in (0, 1, 1):  # the third one replaces the second
     os.wait()
 get_metrics().quarantined.inc()
 sys.stdout.write(generate_latest(make_registry()).decode())
-sys.stderr.write(str(len(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))))
+files = os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+sys.stderr.write(str(len([each for each in files if each.endswith(".db")])))
+"""
+ENDS_IN_TURN = """
+import os, sys
+from prometheus_client import generate_latest
+from worker.runtime.metrics import get_metrics, make_registry, prepare_metrics
+
+prepare_metrics(role="api")
+get_metrics().quarantined.inc()
+sys.stdout.write(generate_latest(make_registry()).decode())
+sys.stdout.flush()
+os.kill(os.getpid(), 9)
+"""
+LEAVES = """
+import os, sys
+from worker.runtime.metrics import prepare_metrics
+prepare_metrics(needs_directory=True)
+sys.stdout.write(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+sys.stdout.flush()
+os.kill(os.getpid(), 9)
+"""
+SERVES = """
+import os
+from urllib.request import urlopen
+from worker.runtime.metrics_server import MetricsServer
+server = MetricsServer()
+server.start(os.environ["ADDRESS"])
+server.drop_inherited()  # as Celery's signal of a pool process does, which `-P solo` sends too
+print(urlopen(f"http://{os.environ['ADDRESS']}/metrics").read().decode())
 """
 IMPORTS = """
 import os, sys, worker.enqueue, worker.subscribe, worker.app
@@ -37,7 +67,9 @@ print(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
 """
 
 
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    code: str, *, check: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if "MULTIPROC" not in name}
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -45,7 +77,7 @@ def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str
         env=inherited | environment,
         capture_output=True,
         text=True,
-        check=True,
+        check=check,
     )
 
 
@@ -72,6 +104,33 @@ def test_processes_are_added_up_and_one_that_replaces_another_adds_no_file() -> 
     assert "publish_worker_batch_commands_sum 90.0" in done.stdout
     assert "publish_worker_messages_quarantined_total 1.0" in done.stdout
     assert int(done.stderr) == 3 * 2  # the main process and two places: counters and histograms
+
+
+@pytest.mark.processes
+def test_an_api_process_that_replaces_one_that_was_killed_continues_its_files(
+    tmp_path: Path,
+) -> None:
+    for number in (1, 2, 3):
+        environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        done = run_python(ENDS_IN_TURN, check=False, **environment)
+        assert f"publish_worker_messages_quarantined_total {number}.0" in done.stdout
+    assert len([*tmp_path.glob("*.db")]) == 2
+
+
+@pytest.mark.processes
+def test_a_directory_that_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    left = Path(run_python(LEAVES, check=False, TMPDIR=str(tmp_path)).stdout)
+    assert left.parent == tmp_path
+    os.utime(left, (0, 0))
+    run_python(LEAVES.replace("os.kill", "os.getpid() or os.kill"), TMPDIR=str(tmp_path))
+    assert not [*tmp_path.iterdir()], "the second one has removed its own at its end"
+
+
+@pytest.mark.processes
+def test_a_worker_without_a_pool_of_processes_goes_on_to_serve_its_metrics() -> None:
+    url = f"127.0.0.1:{free_port()}"
+    served = run_python(SERVES, ADDRESS=url)
+    assert "publish_worker_sweeps" in served.stdout
 
 
 @pytest.mark.processes

@@ -85,3 +85,15 @@ def test_a_setting_that_is_not_valid_is_refused_with_what_is(
 def test_the_line_feed_at_the_end_of_a_secret_from_a_file_is_removed(name: str) -> None:
     settings = Settings.model_validate({name: "https://publish.example\n"})
     assert getattr(settings, name) == "https://publish.example"
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9464", "[::]:9464", "[::1]:65535", "localhost:1"])
+def test_metrics_may_be_served_at_an_address_of_either_family(address: str) -> None:
+    assert Settings(metrics_listen=address).metrics_listen == address
+
+
+@pytest.mark.parametrize("address", ["9464", ":9464", "::1:9464", "host:99999", "host:0", "[x]:1"])
+def test_an_address_of_metrics_that_is_not_valid_is_refused_with_an_example(address: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(metrics_listen=address)
+    assert "use host:port, such as 0.0.0.0:9464 or [::]:9464" in str(explain(refused.value))

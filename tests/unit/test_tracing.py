@@ -1,5 +1,6 @@
 """Traces are on only if OpenTelemetry's environment variables say so; off, they cost nothing."""
 
+import os
 import subprocess
 import sys
 
@@ -93,3 +94,17 @@ def test_an_invalid_parent_begins_a_new_trace() -> None:
         tracer.end(tracer.start("root", "00-1"))
         [span] = exported.get_finished_spans()
         assert span.parent is None
+
+
+def test_a_value_that_opentelemetry_refuses_is_one_line_that_says_what_to_do() -> None:
+    code = (
+        "from worker.runtime.errors_explained import one_clear_line\n"
+        "from worker.runtime.tracing import check_tracing\n"
+        "with one_clear_line(): check_tracing('worker')"
+    )
+    environment = {**os.environ, "OTEL_TRACES_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "0"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "OTEL_SDK_DISABLED=true" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -128,7 +128,7 @@ def _open() -> Runtime:
         settings = Settings()
         check_settings(settings)
         check_oidc_installed(settings)
-        prepare_metrics()
+        prepare_metrics(role="api")
         logs.configure(settings.log_format, settings.log_level)
         _raise_file_limit()
         opened = Runtime.open(

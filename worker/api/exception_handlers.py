@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from db.errors import DATABASE_ERRORS, NoAnswer, is_passing
+from db.errors import DATABASE_ERRORS, NoAnswer, is_away, is_passing
 from schemas.command import PublishRequest
 from schemas.problem import FieldError
 from worker.api import problems
@@ -26,6 +26,7 @@ from worker.events.feed import PositionAhead, PositionGone
 from worker.generation.apply import ReportRefused
 from worker.operations import api_keys, dead_letters
 from worker.runtime.errors_explained import RedisUnavailable
+from worker.runtime.explanations import explain_database
 from worker.webhooks import endpoints
 from worker.webhooks.endpoints import EndpointInvalid
 
@@ -38,6 +39,9 @@ NO_ANSWER = (
 )
 """The detail where a commit may have been sent."""
 NO_ANSWER_TO_A_READ = "The database does not answer. Try again in a few seconds."
+
+ASK_OPERATOR = "Nothing was done. `publish-worker status` shows the cause, and what to do."
+"""For an error of a database that answers: it waits for a right or a migration."""
 
 Respond = Callable[[Request, ApiProblem], Response]
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
@@ -171,6 +175,10 @@ def _from_database(request: Request, error: Exception) -> ApiProblem:
     if not is_passing(error):
         return _to_bug(error)
     log.error("database.away", error=str(error))
+    if not is_away(error):
+        return ApiProblem(
+            problems.DATABASE_AWAY, f"{explain_database(error).public} {ASK_OPERATOR}"
+        )
     if not isinstance(error, NoAnswer):
         return ApiProblem(problems.DATABASE_AWAY)
     is_read = request.method in ("GET", "HEAD")

@@ -23,7 +23,7 @@ from worker.runtime.interpreter import collect_less_often
 from worker.runtime.metrics import name_process, prepare_metrics
 from worker.runtime.settings import Settings
 from worker.runtime.startup import check_database, check_settings
-from worker.runtime.tracing import start_tracing, stop_tracing
+from worker.runtime.tracing import check_tracing, start_tracing, stop_tracing
 
 if TYPE_CHECKING:
     from worker.app.celery_app import PublishWorkerApp
@@ -41,6 +41,7 @@ def install(app: "PublishWorkerApp") -> None:
     with one_clear_line():
         settings = Settings()
         check_settings(settings)
+        check_tracing("worker")
         prepare_metrics(needs_directory=settings.metrics_listen is not None)
         if settings.metrics_listen:
             app.metrics_server.start(settings.metrics_listen)

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from tempfile import mkdtemp
 from typing import IO, Any
 
 from worker.local.guard import Guard
 from worker.runtime.metrics import DIRECTORY as METRICS_DIRECTORY
+from worker.runtime.metrics_directory import make_directory
 from worker.runtime.settings import PREFIX, SettingsError, UpSettings
 
 PROCESSES = ("api", "worker", "beat")
@@ -108,7 +108,8 @@ def children(
         "beat": [*celery, "beat"],
     }
     started: list[Child] = []
-    shared = mkdtemp(prefix="publish-worker-metrics-")
+    shared = make_directory()
+    guard.remove(shared)
     try:
         for name, command in commands.items():
             process = subprocess.Popen(  # noqa: S603 - our own commands
@@ -116,7 +117,7 @@ def children(
                 stdin=subprocess.DEVNULL,
                 stdout=output(name),
                 stderr=subprocess.STDOUT,
-                env=environment(settings) | {METRICS_DIRECTORY: shared},
+                env=environment(settings) | {METRICS_DIRECTORY: str(shared)},
                 pass_fds=[listener.fileno()] if name == "api" else [],
                 start_new_session=True,  # Ctrl-C in the terminal does not reach them
             )

@@ -2,7 +2,7 @@
 
 It reads one instruction a line from its stdin: `engine <pid>`, `child <pid>` or `remove <folder>`.
 When its stdin closes without `stop`, it ends the children, then the engines, and removes the
-folder.
+folders.
 """
 
 import os
@@ -18,7 +18,7 @@ while read -r kind value; do
         stop) exit ;;
         engine) engines="$engines $value" ;;
         child) children="$children $value" ;;
-        remove) folder=$value ;;
+        remove) set -- "$@" "$value" ;;
     esac
 done
 if [ "$children" ]; then
@@ -27,7 +27,7 @@ if [ "$children" ]; then
     for pid in $children; do kill -KILL -- "-$pid"; done
 fi
 if [ "$engines" ]; then kill -INT $engines; fi
-if [ "$folder" ]; then rm -rf "$folder"; fi
+rm -rf -- "$@"
 """
 
 
@@ -46,7 +46,7 @@ class Guard:
         self._write(f"child {pid}")
 
     def remove(self, folder: Path) -> None:
-        """Remove this folder last."""
+        """Remove this folder, too, at the end."""
         self._write(f"remove {folder}")
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from db.commands import canary
 from db.commands.canary import CanaryCommand
-from db.session import transaction
+from db.session import brief_transaction, transaction
 from schemas.command import Action, PublishRequest, Trigger
 from worker.enqueue.accept import Origin, enqueue
 from worker.runtime.wake_ups import Waker
@@ -58,7 +58,7 @@ def check_canary(engine: Engine, video_id: int | None) -> tuple[bool, str]:
 
     `video_id` is the operator's, as for `schedule_canary`.
     """
-    with transaction(engine) as tx:
+    with brief_transaction(engine) as tx:
         if video_id is None and not canary.is_platform_ours(tx):
             return True, "There is no canary: set CANARY_VIDEO_ID."
         commands = canary.read_last(tx)

@@ -6,12 +6,12 @@ from sqlalchemy import Engine
 from db.commands import claim
 from db.errors import DATABASE_ERRORS, describe_error, is_away
 from db.platform_schema import PlatformSchema, read_platform_schema
-from db.revision import is_migrated
+from db.revision import NEEDED, read_revision
 from db.rights import MissingRight, read_missing_rights
-from db.session import transaction
+from db.session import brief_transaction
 from db.videos import facts_and_release
 from worker.operations.checks import Check, to_failed
-from worker.runtime.explanations import ADD_TO_PLATFORM, explain_database
+from worker.runtime.explanations import ADD_TO_PLATFORM, NEWER, explain_database
 
 NAME = "database"
 
@@ -19,7 +19,7 @@ NAME = "database"
 def check_database(engine: Engine) -> Check:
     """Check that the database answers, and has what a claim needs. Each fault has its remedy."""
     try:
-        with transaction(engine) as tx:
+        with brief_transaction(engine) as tx:
             schema, missing = read_platform_schema(tx), read_missing_rights(tx)
         return (
             _find_wrong_schema(schema)
@@ -56,13 +56,23 @@ def _find_missing_rights(missing: list[MissingRight]) -> Check | None:
 
 
 def _check_claim(engine: Engine, schema: PlatformSchema) -> Check:
-    if not is_migrated(engine):
-        remedy = "Run `publish-worker migrate`."
-        return Check(name=NAME, ok=False, detail="Not migrated.", remedy=remedy)
+    if stale := _find_other_revision(read_revision(engine)):
+        return stale
     if not schema.has_video:
         detail = f"The platform's table video is not in the schema {schema.name}, nor in another."
         return Check(name=NAME, ok=False, detail=detail, remedy=ADD_TO_PLATFORM)
-    with transaction(engine) as tx:
+    with brief_transaction(engine) as tx:
         claim.claim_due(tx, 0)  # takes nothing, and needs every right that a claim needs
         facts_and_release.read_facts(tx, [])
     return Check(name=NAME, ok=True, detail="Answers, and is migrated.")
+
+
+def _find_other_revision(found: str | None) -> Check | None:
+    if found == NEEDED:
+        return None
+    if found is not None and found > NEEDED:
+        detail, _, remedy = NEWER.format(found=found, needed=NEEDED).partition(". ")
+        return Check(name=NAME, ok=False, detail=f"{detail}.", remedy=remedy)
+    at = f": it is at {found}, and {NEEDED} is needed" if found else ""
+    remedy = "Run `publish-worker migrate`."
+    return Check(name=NAME, ok=False, detail=f"Not migrated{at}.", remedy=remedy)

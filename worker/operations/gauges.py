@@ -22,7 +22,7 @@ from db.errors import DATABASE_ERRORS
 from db.gauges import Readings
 from db.loop_sessions import LoopPool
 from worker.events.redis_stream import read_stream_end
-from worker.operations.health import HEARTBEAT
+from worker.operations.health import read_sweep_age
 from worker.runtime.metrics import NAMESPACE
 from worker.runtime.settings import OutletName, Settings
 
@@ -108,10 +108,10 @@ class GaugeReader:
 def read_redis(redis: Redis) -> RedisReadings | None:
     """Return what Redis knows; None: it does not answer."""
     try:
-        heartbeat = redis.get(HEARTBEAT)
+        age = read_sweep_age(redis)
         return RedisReadings(
             stream_position=read_stream_end(redis).position,
-            heartbeat=float(heartbeat) if heartbeat else 0.0,
+            heartbeat=0.0 if age is None else time.time() - age,
         )
     except RedisError:
         return None

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 from sqlalchemy import Engine
 
 from db import processes
@@ -22,7 +23,7 @@ from db.commands import claim
 from db.errors import DATABASE_ERRORS, describe_error, is_away
 from db.events import outbox
 from db.processes import SeenProcess
-from db.session import transaction
+from db.session import brief_transaction
 from worker.events.amqp import check_amqp
 from worker.events.outlet import OutletOutOfSync, OutletUnreachable
 from worker.events.redis_stream import check_stream
@@ -44,6 +45,7 @@ PROBE = "publish-worker:probe"
 PROBE_MS = 1_000
 QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
 """A broker that accepts connections and does not answer counts as dead."""
+KEEP_KEYS = "The stream or the queue would be lost: CONFIG SET maxmemory-policy noeviction."
 LATE_SECONDS = 30.0
 """A command that was due for so long and is not claimed: more become due than are carried out. And
 an event that was recorded so long ago and is not on the stream: the relay stands still."""
@@ -111,7 +113,7 @@ def read_health(
         database,
         _explained("redis", lambda: _check_redis(redis)),
         _check_broker(broker_url),
-        check_worker(_read_sweep_age(redis), seen),
+        check_worker(_try_sweep_age(redis), seen),
         check_in_database("queues", lambda: check_queues(seen)),
         check_in_database("beat", lambda: check_beat(seen)),
         check_in_database("schedule", lambda: _check_schedule(engine, canary_video_id)),
@@ -140,24 +142,45 @@ def _to_unknown(name: str) -> Check:
 
 
 def _read_processes(engine: Engine) -> list[SeenProcess] | None:
-    with suppress(*DATABASE_ERRORS), transaction(engine) as tx:
+    with suppress(*DATABASE_ERRORS), brief_transaction(engine) as tx:
         return processes.read(tx)
     return None
 
 
-def _read_sweep_age(redis: Redis) -> float | RedisError | None:
-    """Return how long ago a worker ran the last sweep; None: not in the last minute."""
+def read_sweep_age(redis: Redis) -> float | None:
+    """Return how long ago a worker ran the last sweep; None: not in the last minute.
+
+    By Redis's clock, which has counted down since then: those of the hosts may differ. Raises
+    RedisError.
+    """
+    left_ms: int = redis.pttl(HEARTBEAT)
+    return None if left_ms < 0 else HEARTBEAT_SECONDS - left_ms / 1000
+
+
+def _try_sweep_age(redis: Redis) -> float | RedisError | None:
     try:
-        seen = redis.get(HEARTBEAT)
+        return read_sweep_age(redis)
     except RedisError as error:
         return error
-    return None if seen is None else max(time.time() - float(seen), 0)
 
 
 def _check_redis(redis: Redis) -> Check:
     """Write a key: a server that is full, read-only or refuses the user answers a ping."""
     redis.set(PROBE, 1, px=PROBE_MS)
+    policy = _read_eviction_policy(redis)
+    if policy.startswith("allkeys-"):
+        detail = f"It drops keys when its memory is full (maxmemory-policy {policy})."
+        return Check(name="redis", ok=False, detail=detail, remedy=KEEP_KEYS)
     return Check(name="redis", ok=True, detail="Accepts writes.")
+
+
+def _read_eviction_policy(redis: Redis) -> str:
+    """Return how the server makes room; empty: it has no limit, or our user may not read it."""
+    try:
+        memory: dict[str, Any] = redis.info("memory")
+    except NoPermissionError:
+        return ""
+    return str(memory.get("maxmemory_policy", "")) if memory.get("maxmemory") else ""
 
 
 def _check_broker(broker_url: str) -> Check:
@@ -176,7 +199,7 @@ def _check_schedule(engine: Engine, canary_video_id: int | None) -> Check:
 
 
 def _check_inbox(engine: Engine) -> Check:
-    with transaction(engine) as tx:
+    with brief_transaction(engine) as tx:
         seconds = claim.read_lateness(tx)
     ok = seconds <= LATE_SECONDS
     detail = f"The oldest due command has waited for {seconds:.1f} s."
@@ -190,7 +213,7 @@ def _check_stream(engine: Engine, redis: Redis) -> Check:
     except OutletOutOfSync as error:
         remedy = "Follow 'Restoring PostgreSQL' in docs/operations.md."
         return Check(name="stream", ok=False, detail=str(error), remedy=remedy)
-    with transaction(engine) as tx:
+    with brief_transaction(engine) as tx:
         waiting = outbox.read_age_after(tx, end.position)
     if waiting is not None and waiting > LATE_SECONDS:
         detail = f"The next event has waited for the relay for {waiting:.0f} s."

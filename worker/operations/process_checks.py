@@ -8,6 +8,7 @@ from db.processes import SeenProcess
 from schemas.values.process import ProcessRole
 from worker.operations.checks import Check
 from worker.runtime.producer import QUEUES
+from worker.runtime.wake_ups import QUEUE
 
 STALE_SECONDS = 10.0
 """Beat sweeps each second, and a batch takes less: after ten seconds something is wrong."""
@@ -29,9 +30,20 @@ def check_worker(sweep_age: float | RedisError | None, seen: Processes) -> Check
     if sweep_age is None or sweep_age > STALE_SECONDS:
         last = "in the last minute" if sweep_age is None else f"for {sweep_age:.0f} s"
         detail = f"No worker has run a sweep {last}: is the worker or beat down? {who}"
-        remedy = f"{START_WORKER}. If one runs, see the checks `queues`, `beat` and `broker`."
-        return Check(name=name, ok=False, detail=detail, remedy=remedy)
+        return Check(name=name, ok=False, detail=detail, remedy=_find_missing(seen))
     return Check(name=name, ok=True, detail=f"{who} Ran a sweep {sweep_age:.1f} s ago.")
+
+
+def _find_missing(seen: Processes) -> str:
+    """Return what to do about sweeps that do not run: start what does not run."""
+    if seen is None:
+        return f"See the check `database`: sweeps wait for it. Otherwise: {START_WORKER}"
+    workers = _select(seen, ProcessRole.WORKER, alive=True)
+    if not any(QUEUE in each.queues for each in workers):
+        return f"{START_WORKER}. If one runs, see the checks `queues`, `beat` and `broker`."
+    if not _select(seen, ProcessRole.BEAT, alive=True):
+        return f"{START_BEAT}."
+    return "Both run: see the checks `redis` and `broker`, then the workers' log."
 
 
 def describe_workers(seen: Processes) -> str:

@@ -19,6 +19,7 @@ VALID = {
     "LOG_LEVEL": "use DEBUG, INFO, WARNING or ERROR",
     "OIDC_SCOPES": "use scopes separated by single spaces, openid first",
     "LOG_FORMAT": "use console or json",
+    "METRICS_LISTEN": "use host:port, such as 0.0.0.0:9464 or [::]:9464, with a port up to 65535",
     "OUTLETS": "use stream, or stream,amqp",
     "PLATFORM_SCHEMA": "use the name of a schema, in lower case",
     "CORS_ORIGINS": "use origins without a path, such as https://app.example.com, separated by "

@@ -12,7 +12,9 @@ from psycopg.errors import (
     InsufficientPrivilege,
     InvalidSchemaName,
     LockNotAvailable,
+    QueryCanceled,
     ReadOnlySqlTransaction,
+    TransactionTimeout,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedTable,
@@ -29,12 +31,36 @@ NOT_MIGRATED = (
     "The database is not migrated. Run `publish-worker migrate` (with --with-platform where the "
     "platform's own tables are to be made too)."
 )
+NEWER = (
+    "The database was migrated for a newer version: it is at {found}, this process needs {needed}. "
+    "Start this process again with the newer version of publish-worker."
+)
 READ_ONLY = "It is a standby, or read-only for now: use the primary, or try again later."
+HELD = "Another transaction holds a lock for a long time."
+FIND_LOCKS = (
+    "Try again. If that does not help, look at the server's load, and for the session that others "
+    "wait for: SELECT pid, pg_blocking_pids(pid), state, query FROM pg_stat_activity;"
+)
 ADD_TO_PLATFORM = (
     "If it is the platform's, add it to its table or view (docs/adopting.md has every column) and "
     "check PLATFORM_SCHEMA; without a platform, `publish-worker migrate --with-platform` makes its "
     "tables. If it is ours, run `publish-worker migrate`."
 )
+CONNECT_REMEDIES = {
+    "password authentication failed": "Correct the user or the password in DATABASE_URL.",
+    "no password supplied": "Add the password to DATABASE_URL.",
+    "not permitted to log in": "Run ALTER ROLE … LOGIN for the user of DATABASE_URL.",
+    "too many connections": "Raise the limit of connections of the role or the database, or start "
+    "fewer processes (docs/operations.md has their numbers).",
+    "connection slots are reserved": "Raise max_connections, or start fewer processes "
+    "(docs/operations.md has their numbers).",
+    "no pg_hba.conf entry": "Allow this host, user and database in the server's pg_hba.conf.",
+    'FATAL:  role "': "Correct the user in DATABASE_URL, or create the role (docs/adopting.md).",
+    'FATAL:  database "': "Correct the database in DATABASE_URL, or create it.",
+    "failed to resolve host": "Correct the host in DATABASE_URL.",
+    "Connection refused": "Start the server, or correct host and port in DATABASE_URL.",
+}
+"""What to do about a text in the answer to a connection; the first one that is in it."""
 REDIS_REMEDIES = {
     "NOAUTH": "The server wants a password: add user and password to {url}.",
     "WRONGPASS": "Correct the user or the password in {url}.",
@@ -77,9 +103,10 @@ def explain_database(error: BaseException) -> Explanation:
             return Explanation(detail=silent, remedy=remedy, public="The database does not answer.")
         case _ if isinstance(cause, NOT_THERE):
             return _explain_absence(answer)
-        case LockNotAvailable():
-            detail = "Another transaction holds the command for a long time."
-            return Explanation(detail=detail, remedy="Try again.", public=detail)
+        case LockNotAvailable() | QueryCanceled() | TransactionTimeout():
+            is_locked = isinstance(cause, LockNotAvailable)
+            delay = HELD if is_locked else "The database takes too long."
+            return Explanation(detail=delay, remedy=FIND_LOCKS, public=delay)
         case psycopg.OperationalError() if _is_of_pooler(cause, answer):
             return Explanation(
                 detail=f"DATABASE_URL leads through a connection pooler ({answer}).",
@@ -91,14 +118,29 @@ def explain_database(error: BaseException) -> Explanation:
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return Explanation(
                 detail=f"The database cannot be reached: {answer}.",
-                remedy="Check DATABASE_URL and the server.",
+                remedy=_find_connect_remedy(answer),
                 public="The database cannot be reached.",
             )
         case _:
             remedy = _find_remedy(cause, answer)
     return Explanation(
-        detail=f"The database refuses: {answer}.", remedy=remedy, public="The database refuses."
+        detail=f"The database refuses: {answer}.", remedy=remedy, public=_name_publicly(cause)
     )
+
+
+def _find_connect_remedy(answer: str) -> str:
+    found = (remedy for text, remedy in CONNECT_REMEDIES.items() if text in answer)
+    return next(found, "Check DATABASE_URL and the server.")
+
+
+def _name_publicly(cause: BaseException) -> str:
+    match cause:
+        case InsufficientPrivilege():
+            return "The role of DATABASE_URL lacks a right."
+        case ReadOnlySqlTransaction() | psycopg.OperationalError():
+            return "The database is read-only."
+        case _:
+            return "The database refuses."
 
 
 def _explain_absence(answer: str) -> Explanation:

@@ -8,9 +8,7 @@ With PROMETHEUS_MULTIPROC_DIR, the library's own variable, each process keeps it
 there, and any of the processes that share the directory can report the sum of all.
 """
 
-import atexit
 import os
-import shutil
 import tempfile
 from bisect import bisect_left
 from collections import Counter as Tally
@@ -23,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from schemas.command import Action, CommandState
+from worker.runtime.metrics_directory import make_directory, take_place
 from worker.runtime.settings import OutletName, SettingsError
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -148,20 +147,23 @@ def get_metrics() -> ProcessMetrics:
     return ProcessMetrics()
 
 
-def prepare_metrics(*, needs_directory: bool = False) -> None:
+def prepare_metrics(*, needs_directory: bool = False, role: str | None = None) -> None:
     """Make the metrics of this process, before it starts threads or forks.
 
     `needs_directory`: without PROMETHEUS_MULTIPROC_DIR, its processes share a temporary one.
-    Raises SettingsError if the directory cannot be written to. A second call changes nothing.
+    `role`: this process is one of several equal ones, and continues the values of one that has
+    ended. Raises SettingsError if the directory cannot be written to. A second call changes
+    nothing.
     """
     if get_metrics.cache_info().currsize:
         return
     disable_created_metrics()
     if needs_directory and not os.environ.get(DIRECTORY):
-        os.environ[DIRECTORY] = tempfile.mkdtemp(prefix="publish-worker-metrics-")
-        atexit.register(shutil.rmtree, os.environ[DIRECTORY], ignore_errors=True)
+        os.environ[DIRECTORY] = str(make_directory())
     if directory := os.environ.get(DIRECTORY):
         _check_directory(Path(directory))
+        if role:
+            name_process(take_place(Path(directory), role))
         # The library chooses when it is imported, and names files by process id alone.
         values.ValueClass = values.MultiProcessValue(identify_process)
     get_metrics()

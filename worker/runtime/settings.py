@@ -33,6 +33,13 @@ SERVICE_ADDRESS = ("tcp://", "udp://", "sctp://")
 """How Kubernetes begins `<SERVICE>_PORT`, which it sets for each Service in every container."""
 
 
+METRICS_ADDRESS = (
+    r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):"
+    r"([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$"
+)
+"""`host:port`; an IPv6 address is in brackets."""
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -138,7 +145,7 @@ class Settings(BaseSettings):
     canary_video_id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     """A hidden video, in a workspace of its own, that is published and withdrawn in turn, once a
     minute, to see that scheduling works; where the platform's tables are ours, it has one."""
-    metrics_listen: Annotated[str, StringConstraints(pattern=r"^[^\s:/]+:\d{1,5}$")] | None = None
+    metrics_listen: Annotated[str, StringConstraints(pattern=METRICS_ADDRESS)] | None = None
     """Where workers and beat serve metrics for Prometheus, `host:port`; the API has `/metrics`."""
     oidc_issuer: Annotated[str, AfterValidator(_check_base_url)] | None = None
     """The identity provider whose people may sign in to the console (OpenID Connect): its issuer

@@ -10,9 +10,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from db.database_url import InvalidDatabaseUrl, check_parameters
-from db.errors import DATABASE_ERRORS, DatabaseUnavailable, NotMigrated
+from db.errors import DATABASE_ERRORS, DatabaseUnavailable, NotMigrated, OtherVersion
 from db.platform_schema import check_platform_schema
-from db.revision import is_migrated
+from db.revision import NEEDED, read_revision
 from db.session import transaction
 from worker.runtime.broker_url import read_amqp_url, read_broker_url
 from worker.runtime.errors_explained import (
@@ -20,7 +20,7 @@ from worker.runtime.errors_explained import (
     explain_database_error,
     explain_redis_error,
 )
-from worker.runtime.explanations import NOT_MIGRATED
+from worker.runtime.explanations import NEWER, NOT_MIGRATED
 from worker.runtime.redis_url import read_redis_url
 from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import OutletName, Settings, SettingsError
@@ -105,15 +105,17 @@ def _explained(name: str, example: str) -> Generator[None]:
 def check_database(engine: Engine) -> None:
     """Check that the database answers, is up to date and has the platform's schema.
 
-    Raises DatabaseUnavailable, WrongPlatformSchema and NotMigrated.
+    Raises DatabaseUnavailable, WrongPlatformSchema, OtherVersion and NotMigrated.
     """
     try:
         with transaction(engine) as tx:
             check_platform_schema(tx)
-        migrated = is_migrated(engine)
+        found = read_revision(engine)
     except DATABASE_ERRORS as error:
         raise DatabaseUnavailable(explain_database_error(error)) from error
-    if not migrated:
+    if found is not None and found > NEEDED:
+        raise OtherVersion(NEWER.format(found=found, needed=NEEDED))
+    if found != NEEDED:
         raise NotMigrated(NOT_MIGRATED)
 
 

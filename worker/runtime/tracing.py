@@ -94,7 +94,20 @@ def start_tracing(role: str) -> None:
         return
     from worker.runtime.trace_export import open_provider  # noqa: PLC0415 - only if they are on
 
-    set_tracer(*open_provider(exporters, role))
+    try:
+        provider = open_provider(exporters, role)
+    except (ValueError, OSError) as error:  # a limit, an interval or a file
+        raise SettingsError(
+            f"OpenTelemetry's settings (OTEL_…) are not valid: {error} Correct them, or switch "
+            "traces off with OTEL_SDK_DISABLED=true."
+        ) from None
+    set_tracer(*provider)
+
+
+def check_tracing(role: str) -> None:
+    """Raise SettingsError if `start_tracing` would: for a process whose pool makes the spans."""
+    start_tracing(role)
+    stop_tracing()
 
 
 def set_tracer(tracer: "Tracer | None", shut_down: Callable[[], object] | None = None) -> None:

@@ -1,7 +1,9 @@
 """Health: each failing check says what is wrong and what to do, and shows callers no names."""
 
 import re
+import time
 from collections.abc import Generator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -9,15 +11,19 @@ from psycopg import sql
 from redis import Redis
 from sqlalchemy import Engine
 
-from db.errors import WrongPlatformSchema
+from db.errors import NotMigrated, OtherVersion, WrongPlatformSchema
 from db.migrate import migrate
-from db.session import connect, transaction
+from db.rights import OURS
+from db.session import Connection, connect, transaction
+from db.tables.publisher import Publisher
 from schemas.values.process import ProcessRole
 from tests.support.api import serving
 from tests.support.heartbeats import report
 from tests.support.pipeline import Pipeline
 from tests.support.valkey import Valkey
+from worker.operations import health
 from worker.operations.checks import Check
+from worker.operations.gauges import read_redis
 from worker.operations.health import PROBE, examine, read_health
 from worker.runtime.startup import check_database
 
@@ -25,6 +31,9 @@ ROLE = "pw_health_app"
 RIGHTS = f"""
 GRANT USAGE ON SCHEMA publisher TO {ROLE};
 GRANT ALL ON ALL TABLES IN SCHEMA publisher, public TO {ROLE};
+"""
+SET_REVISION = """
+UPDATE publisher.alembic_version SET version_num = %s WHERE version_num LIKE 'publisher%%'
 """
 MOVE = "CREATE SCHEMA studio; ALTER TABLE video SET SCHEMA studio"
 
@@ -40,6 +49,15 @@ def app(platform: Engine, admin: psycopg.Connection) -> Generator[Engine]:
     yield engine
     engine.dispose()
     change(platform, f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
+@contextmanager
+def connect_again(engine: Engine) -> Generator[Connection]:
+    """Another program's transaction."""
+    other = connect(engine.url.render_as_string(hide_password=False))
+    with transaction(other) as tx:
+        yield tx
+    other.dispose()
 
 
 def change(engine: Engine, statement: str) -> None:
@@ -71,6 +89,10 @@ def test_a_role_with_the_rights_of_the_documents_is_enough(app: Engine, redis: R
          f"GRANT INSERT ON publisher.outbox_event TO {ROLE};"),
         (f"REVOKE ALL ON publisher.process FROM {ROLE}", "publisher.process",
          f"GRANT DELETE, INSERT, SELECT, UPDATE ON publisher.process TO {ROLE};"),
+        (f"REVOKE ALL ON publisher.event_summary FROM {ROLE}", "publisher.event_summary",
+         f"GRANT DELETE, INSERT, SELECT, UPDATE ON publisher.event_summary TO {ROLE};"),
+        (f"REVOKE UPDATE ON publisher.outlet FROM {ROLE}", "publisher.outlet",
+         f"GRANT UPDATE ON publisher.outlet TO {ROLE};"),
     ],
 )  # fmt: skip
 def test_a_missing_right_is_named_with_its_grant(
@@ -82,6 +104,55 @@ def test_a_missing_right_is_named_with_its_grant(
     assert check.remedy == remedy
     change(platform, remedy)
     assert find("database", app, redis).ok
+
+
+def test_every_table_of_ours_is_among_the_rights_that_are_checked() -> None:
+    tables = {each.name for each in Publisher.metadata.sorted_tables}
+    assert tables | {"alembic_version"} == set(OURS)
+
+
+@pytest.mark.parametrize(
+    ("at", "detail", "remedy"),
+    [
+        ("publisher_9999", "is at publisher_9999", "the newer version of publish-worker"),
+        ("publisher_0001", "is at publisher_0001", "Run `publish-worker migrate`"),
+    ],
+)
+def test_another_revision_is_named_with_the_side_that_must_change(
+    pipeline: Pipeline, at: str, detail: str, remedy: str
+) -> None:
+    pipeline.execute(SET_REVISION, at)
+    check = find("database", pipeline.engine, pipeline.redis)
+    assert detail in check.detail
+    assert remedy in check.remedy
+    with pytest.raises((NotMigrated, OtherVersion), match=remedy):
+        check_database(pipeline.engine)
+
+
+def test_a_locked_table_delays_health_only_briefly(platform: Engine, redis: Redis) -> None:
+    with connect_again(platform) as other:
+        other.execute("LOCK TABLE publisher.publish_command")
+        began = time.monotonic()
+        checks = {each.name: each for each in examine(platform, redis, "memory://")}
+    assert time.monotonic() - began < 8
+    assert checks["database"].detail == "Another transaction holds a lock for a long time."
+    assert "pg_blocking_pids" in checks["database"].remedy
+    assert checks["stream"].ok, "what needs no locked table is checked all the same"
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        (None, "Correct the user in DATABASE_URL"),
+        ("postgresql://postgres@nowhere.invalid/", "Correct the host in DATABASE_URL."),
+        ("postgresql://postgres@127.0.0.1:1/", "Start the server, or correct host and port"),
+    ],
+)
+def test_a_refused_connection_has_its_own_remedy(
+    platform: Engine, redis: Redis, url: str | None, remedy: str
+) -> None:
+    given = url or str(platform.url).replace("postgres@", "unknown_role@")
+    assert remedy in find("database", connect(given), redis).remedy
 
 
 def test_a_schema_that_may_not_be_used_is_named_with_its_grant(
@@ -101,6 +172,19 @@ def test_callers_without_a_key_see_neither_role_nor_tables(
     [database] = [each for each in answer.json()["checks"] if each["name"] == "database"]
     assert database["detail"] == "The role of DATABASE_URL lacks a right."
     assert "publish-worker status" in database["remedy"]
+    assert ROLE not in answer.text
+
+
+def test_callers_read_that_a_right_is_missing_and_not_that_the_database_is_unreachable(
+    platform: Engine, app: Engine, redis: Redis, redis_url: str
+) -> None:
+    with serving(app, redis, redis_url) as api:
+        path = f"/videos/{api.video()}/"
+        assert api.get(path).status_code == 200
+        change(platform, f"REVOKE SELECT ON video FROM {ROLE}")
+        answer = api.get(path)
+    assert answer.status_code == 503
+    assert answer.json()["detail"].startswith("The role of DATABASE_URL lacks a right. Nothing was")
     assert ROLE not in answer.text
 
 
@@ -210,6 +294,18 @@ def test_an_answer_of_redis_is_explained(
     assert check.public_detail == f"Redis refuses: {code}."
 
 
+def test_a_server_that_drops_keys_when_it_is_full_is_a_failing_check(
+    pipeline: Pipeline, valkey: Valkey
+) -> None:
+    valkey.client.config_set("maxmemory-policy", "allkeys-lru")
+    assert find("redis", pipeline.engine, valkey.client).ok, "without maxmemory it is never full"
+    valkey.client.config_set("maxmemory", "200mb")
+    check = find("redis", pipeline.engine, valkey.client)
+    assert "maxmemory-policy allkeys-lru" in check.detail
+    valkey.client.config_set(*re.findall(r"SET (\S+) (\w+)", check.remedy)[0])
+    assert find("redis", pipeline.engine, valkey.client).ok
+
+
 def test_the_probe_of_redis_expires(pipeline: Pipeline) -> None:
     find("redis", pipeline.engine, pipeline.redis)
     assert pipeline.redis.pttl(PROBE) > 0
@@ -254,6 +350,29 @@ def test_the_workers_are_summed_up(pipeline: Pipeline) -> None:
     detail = find("worker", engine, pipeline.redis).detail
     assert "2 workers (4 processes) on queues publish, webhooks; last batch " in detail
     assert "1 gone without shutting down" in detail
+
+
+def test_sweeps_that_do_not_run_ask_for_the_part_that_is_missing(pipeline: Pipeline) -> None:
+    def find_remedy() -> str:
+        return find("worker", pipeline.engine, pipeline.redis).remedy
+
+    assert "celery -A worker.app worker" in find_remedy()
+    report(pipeline.engine, ProcessRole.WORKER, queues=["publish", "webhooks"])
+    assert find_remedy() == "Start beat: celery -A worker.app beat."
+    report(pipeline.engine, ProcessRole.BEAT)
+    assert "`redis` and `broker`" in find_remedy()
+
+
+def test_the_age_of_a_sweep_does_not_depend_on_the_clock_of_its_host(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health.time, "time", lambda: 0.0)
+    health.Heartbeat(pipeline.waker).leave()
+    monkeypatch.undo()
+    assert find("worker", pipeline.engine, pipeline.redis).ok
+    readings = read_redis(pipeline.redis)
+    assert readings is not None
+    assert time.time() - readings.heartbeat < 10
 
 
 def test_a_missing_beat_is_a_failing_check(pipeline: Pipeline) -> None:
