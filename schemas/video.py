@@ -223,7 +223,8 @@ MAX_TAGS = 1000
 
 
 def _list_each_once(tags: list[int]) -> list[int]:
-    return sorted(set(tags))
+    # A list that is too long stays too long, and is refused.
+    return sorted(set(tags) if len(tags) <= MAX_TAGS else tags)
 
 
 class VideoEdits(Frozen):

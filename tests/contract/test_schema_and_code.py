@@ -112,6 +112,7 @@ def test_the_code_accepts_what_the_schema_allows_and_nothing_else(
         ("UnpublishOptions", {}),
         ("PublishBody", DOCUMENTED),
         ("PublishBody", DOCUMENTED | {"workspace": 1.0, "tags": [2.0]}),
+        ("PublishBody", DOCUMENTED | {"tags": [1] * 1001}),
         ("PublishBody", {"title": "Light"}),
         ("PublishBody", {"publish_at": "2026-12-01T18:00:00+23:59"}),
         ("CommandChange", {"publish_at": "2026-12-01T18:00:00Z", "time_zone": "Europe/Berlin"}),
