@@ -21,7 +21,6 @@ KEPT_SECONDS = 3600.0
 """How long the document and the keys are used before they are fetched again."""
 RETRY_SECONDS = 5.0
 """After a failure, sign-ins fail at once for this time; keys are not fetched more often either."""
-MAX_BYTES = 1_000_000
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
