@@ -43,13 +43,20 @@ FROM publisher.event_position last LEFT JOIN (
 ) o ON true
 """
 
-# The last canary that was carried out: when, and how late.
+# When the oldest canary that is stored was scheduled; when the last one was carried out, and how
+# late.
 CANARY = """
-SELECT extract(epoch FROM finished_at)::float8,
-       extract(epoch FROM finished_at - coalesce(fell_due_at, due_at))::float8
-FROM publisher.publish_command
-WHERE trigger = 'canary' AND state IN ('published', 'unpublished', 'unchanged')
-ORDER BY id DESC LIMIT 1
+SELECT extract(epoch FROM first.accepted_at)::float8,
+       extract(epoch FROM last.finished_at)::float8,
+       extract(epoch FROM last.finished_at - coalesce(last.fell_due_at, last.due_at))::float8
+FROM (
+    SELECT accepted_at FROM publisher.publish_command WHERE trigger = 'canary'
+    ORDER BY id LIMIT 1
+) first LEFT JOIN LATERAL (
+    SELECT * FROM publisher.publish_command
+    WHERE trigger = 'canary' AND state IN ('published', 'unpublished', 'unchanged')
+    ORDER BY id DESC LIMIT 1
+) last ON true
 """
 
 # Open commands, and how many of them are due or wait, which is checked again within a minute: one
@@ -100,8 +107,9 @@ class Readings:
     lag_seconds: dict[str, float] = field(default_factory=dict[str, float])
     """The age of the first of them."""
     oldest_due_seconds: float | None = None
-    canary: tuple[float, float] | None = None
-    """When the last one was carried out, in seconds since 1970, and how many seconds late."""
+    canary: tuple[float, float | None, float | None] | None = None
+    """When the first one was scheduled and the last one was carried out, in seconds since 1970, and
+    how many seconds late that was."""
     scheduled: int | None = None
     waiting: int | None = None
     due: int | None = None

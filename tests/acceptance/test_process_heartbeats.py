@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import pytest
+
 from db import processes
 from db.processes import SeenProcess
 from db.session import transaction
@@ -28,6 +30,7 @@ def find_check(pipeline: Pipeline, redis_url: str, name: str) -> Check:
     return check
 
 
+@pytest.mark.slow
 def test_workers_and_beat_are_listed_and_a_killed_worker_is_gone(
     pipeline: Pipeline, celery: Celeries, redis_url: str
 ) -> None:

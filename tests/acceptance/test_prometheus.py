@@ -1,23 +1,15 @@
 """A real Prometheus scrapes a real API, worker and beat: the numbers are right, and alerts fire."""
 
 import json
-import os
-import signal
 from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
-from schemas.values.caller import Scope
-from tests.support.forked import Forked, run_uvicorn
-from tests.support.free_port import free_port
+from tests.support.deployment import Deployment, deployed
 from tests.support.pipeline import Pipeline
-from tests.support.processes import Celeries, Celery
 from tests.support.prometheus import (
     FILES,
     Prometheus,
@@ -27,70 +19,18 @@ from tests.support.prometheus import (
     value_of,
 )
 from tests.support.waiting import wait_until
-from worker.operations.api_keys import create_key
 
 PUBLISHED = 'sum(publish_worker_commands_total{outcome="published"})'
 VIDEOS = 30
-
-
-@dataclass
-class Deployment:
-    """An API, a worker with two processes and beat."""
-
-    api: httpx.Client
-    worker: Celery
-    ports: dict[str, int]
-    pipeline: Pipeline
-
-    def metrics(self, job: str) -> str:
-        """What a process serves."""
-        return httpx.get(f"http://127.0.0.1:{self.ports[job]}/metrics", timeout=10).text
-
-    def publish(self, videos: int) -> None:
-        """Publish this number of videos over HTTP, and wait for the last one."""
-        for _ in range(videos):
-            path = f"/api/v1/videos/{self.pipeline.video()}/publish/"
-            assert self.api.post(path, headers={"Prefer": "wait=10"}).status_code == 200
 
 
 @pytest.fixture
 def deployment(
     tmp_path: Path, pipeline: Pipeline, database_url: str, redis_url: str
 ) -> Generator[Deployment]:
-    """The three of them on free ports, as docker-compose.yml runs them."""
-    jobs = ("publish-worker-api", "publish-worker-worker", "publish-worker-beat")
-    ports = {job: free_port() for job in jobs}
-    urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    key = create_key(pipeline.engine, name="any", scope=Scope.PUBLISH, workspace_id=1)
-    worker, beat = (
-        Celeries(tmp_path, **urls, METRICS_LISTEN=f"127.0.0.1:{ports[job]}") for job in jobs[1:]
-    )
-    try:
-        with serve(tmp_path / "api.log", ports[jobs[0]], urls) as url:
-            started = worker.worker(concurrency=2)
-            beat.start("beat")
-            headers = {"Authorization": f"Bearer {key}"}
-            with httpx.Client(base_url=url, headers=headers, timeout=20) as client:
-                yield Deployment(client, started, ports, pipeline)
-    finally:
-        worker.end()
-        beat.end()
-
-
-@contextmanager
-def serve(log: Path, port: int, urls: dict[str, str]) -> Generator[str]:
-    process = Forked(
-        run_uvicorn,
-        ["uvicorn", "worker.api:app", f"--port={port}"],
-        log=log,
-        environment={**os.environ, **urls},
-    )
-    try:
-        wait_until(lambda: log.exists() and "running" in log.read_text(), "the API to listen")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+    """The three of them on free ports."""
+    with deployed(tmp_path, pipeline, DATABASE_URL=database_url, REDIS_URL=redis_url) as running:
+        yield running
 
 
 def dashboard_expressions() -> list[str]:

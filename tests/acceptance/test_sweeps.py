@@ -58,6 +58,7 @@ def test_stale_wake_ups_are_discarded_in_bulk_and_the_messages_between_them_carr
     assert count_calls(valkey, "brpop") < 100
 
 
+@pytest.mark.slow
 def test_beat_logs_a_lost_broker_with_growing_pauses_and_sends_again_once_it_is_back(
     valkey: Valkey, processes: Celeries
 ) -> None:

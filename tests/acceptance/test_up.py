@@ -89,7 +89,7 @@ def test_a_second_one_in_the_same_place_is_refused(up: StartUp, running_up: Up) 
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("worker", "worker"),
+        pytest.param("worker", "worker", marks=pytest.mark.slow),
         pytest.param("api", "uvicorn", marks=pytest.mark.slow),
         pytest.param("beat", "beat", marks=pytest.mark.slow),
     ],
@@ -131,6 +131,7 @@ def test_a_requested_port_that_is_taken_is_an_error(up: StartUp, running_up: Up)
     assert f"publish-worker: The API cannot listen on 127.0.0.1:{port}" in other.said
 
 
+@pytest.mark.slow
 def test_on_given_engines_it_starts_none_and_loads_nothing(
     up: StartUp, pipeline: Pipeline, database_url: str, redis_url: str
 ) -> None:

@@ -74,11 +74,11 @@ def remove_foreign_entries(engine: Engine, redis: Redis, end: int) -> bool:
     `end` is the stream's last position. If it is below the relay's last entry, another program has
     begun a new stream: all of it is removed. One process does it; the others return False.
     """
-    own = _find_last_own(redis, end)
+    own = find_last_own(redis, end)
     if end >= own and not _has_more(redis, own, end):
         return False
     with outlet.try_lock(engine, "stream") as is_locked:
-        if not is_locked or _find_last_own(redis, end) != own:
+        if not is_locked or find_last_own(redis, end) != own:
             return False  # another process removes them, or has done so and gone on
         count = _remove(engine, redis, own) if end >= own else _remove_all(engine, redis)
         log.error("relay.foreign_entries", quarantined=count, after=own if end >= own else 0)
@@ -116,7 +116,7 @@ def _quarantine(engine: Engine, redis: Redis, start: str) -> list[bytes]:
     return [entry_id for entry_id, _ in entries]
 
 
-def _find_last_own(redis: Redis, end: int) -> int:
+def find_last_own(redis: Redis, end: int) -> int:
     """Return the relay's last position.
 
     A relay of an earlier version did not note it: then it is the last one that is an event of ours.

@@ -19,7 +19,7 @@ from db.events import outbox
 from db.events.outbox import Recorded, RecordedEvent
 from db.session import transaction
 from worker.events.cloud_event import to_cloud_event
-from worker.events.foreign_entries import RELAYED, STREAM, remove_foreign_entries
+from worker.events.foreign_entries import RELAYED, STREAM, find_last_own, remove_foreign_entries
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 from worker.events.spans import record_sent, start_clock
 from worker.events.stream_entries import FIELD
@@ -154,9 +154,13 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
         end = read_stream_end(redis)
         with transaction(engine) as tx:
             events = outbox.read_after(tx, end.position - 1, BATCH + 1)
+            # Without an event to compare, the stream may be ahead: of a database that was restored.
+            last = end.position if events else outbox.read_ends(tx)[0]
         is_confirmed = _is_confirmed(end, events)
         if not is_confirmed and remove_foreign_entries(engine, redis, end.position):
             continue
+        if end.position > last and find_last_own(redis, end.position) >= end.position:
+            raise StreamAhead
         events = _drop_last_appended(end, events)
         if not events:
             return count

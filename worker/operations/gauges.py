@@ -134,7 +134,12 @@ def _commands(known: Readings) -> Iterable[Metric]:
         "Messages and reports in quarantine, up to 10,000.",
         known.quarantined,
     )
-    at, late = known.canary or (None, None)
+    first, at, late = known.canary or (None, None, None)
+    yield _gauge(
+        "canary_first_scheduled_timestamp_seconds",
+        "When the oldest canary that is stored was scheduled.",
+        first,
+    )
     yield _gauge(
         "canary_last_success_timestamp_seconds", "When the last canary was carried out.", at
     )

@@ -1,6 +1,7 @@
 """`/metrics`: what a scrape reads, in which format, and without a part that is unreachable."""
 
 import asyncio
+import time
 
 import pytest
 from redis import Redis
@@ -12,6 +13,7 @@ from tests.support.free_port import free_port
 from tests.support.prometheus import value_of
 from tests.support.raw_http import exchange
 from tests.support.served import served
+from worker.operations.canary import schedule_canary
 from worker.operations.gauges import GaugeReader, Gauges
 from worker.operations.health import Heartbeat
 from worker.runtime.metrics import get_metrics, make_registry
@@ -60,6 +62,14 @@ def test_the_gauges_are_those_of_the_database_and_redis(api: Api) -> None:
     assert value_of(text, "relay_lag_events", outlet="stream") == 1
     assert (value_of(text, "relay_lag_seconds", outlet="stream") or 0) > 0
     assert (value_of(text, "heartbeat_timestamp_seconds") or 0) > 0
+    assert value_of(text, "canary_last_success_timestamp_seconds") is None
+    assert value_of(text, "canary_first_scheduled_timestamp_seconds") is None
+
+
+def test_a_canary_that_was_never_carried_out_is_seen(api: Api) -> None:
+    schedule_canary(api.engine, api.waker, None)
+    text = scrape(api)
+    assert (value_of(text, "canary_first_scheduled_timestamp_seconds") or 0) > time.time() - 60
     assert value_of(text, "canary_last_success_timestamp_seconds") is None
 
 

@@ -124,6 +124,8 @@ def test_a_stream_with_events_that_the_outbox_lacks_is_refused(outboxed: Pipelin
     outboxed.redis.set(RELAYED, "99")
     with pytest.raises(StreamAhead):
         redis_stream.check_stream(outboxed.engine, outboxed.redis)
+    with pytest.raises(StreamAhead):
+        relay(outboxed)
 
 
 def test_a_database_restored_to_an_earlier_point_is_refused_even_when_it_has_caught_up(
