@@ -3,6 +3,7 @@
 "use strict";
 
 const UNDO_SECONDS = 10;
+const MANY = 100; // entries, which take a browser seconds to draw
 const WIDGET_VIEWS = { month: "dayGridMonth", week: "timeGridWeek", day: "timeGridDay" };
 const place = document.getElementById("calendar");
 const dialog = document.getElementById("dialog");
@@ -290,6 +291,6 @@ addEventListener("DOMContentLoaded", () => {
     pending ??= setTimeout(() => {
       pending = null;
       if (!isDragging) widget?.refetchEvents();
-    }, 2000);
+    }, widget?.getEvents().length > MANY ? 15_000 : 2000);
   });
 });
