@@ -244,7 +244,7 @@ def test_by_keyboard_alone_a_slot_is_chosen_and_a_video_found_by_its_id(
     assert pipeline.value("SELECT video_id FROM publisher.publish_command") == video
 
 
-@pytest.mark.parametrize("has_scripts", [True, False])
+@pytest.mark.parametrize("has_scripts", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_video_is_scheduled_from_the_pages_button_also_without_scripts(
     browser: Browser, api: Served, pipeline: Pipeline, has_scripts: bool
 ) -> None:

@@ -112,6 +112,7 @@ def _client(network: Network) -> Generator[subprocess.Popen[str]]:
             client.kill()
 
 
+@pytest.mark.slow
 def test_the_locks_of_a_lost_client_are_released(network: Network, server: str) -> None:
     with _client(network), psycopg.connect(server, autocommit=True) as other:
         network.drop_packets()

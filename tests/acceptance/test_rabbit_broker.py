@@ -153,6 +153,7 @@ def held(pipeline: Pipeline, broker: Connection, count: int) -> Generator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_messages_that_a_killed_pool_process_had_are_accepted_once(
     pipeline: Pipeline, processes: Celeries, broker: Connection
 ) -> None:
@@ -245,6 +246,7 @@ def test_an_acknowledgement_that_the_broker_no_longer_takes_is_one_line_of_the_l
     worker.assert_no_traceback()
 
 
+@pytest.mark.slow
 def test_worker_and_beat_that_start_before_their_virtual_host_wait_for_it(
     pipeline: Pipeline, processes: Celeries, node: Rabbit, broker: Connection, runtime: Runtime
 ) -> None:

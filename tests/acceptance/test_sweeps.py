@@ -34,6 +34,7 @@ def waiting_tasks(valkey: Valkey) -> list[str]:
     return sorted(json.loads(item)["headers"]["task"] for item in items)
 
 
+@pytest.mark.slow
 def test_sweeps_do_not_pile_up_without_a_worker(valkey: Valkey, processes: Celeries) -> None:
     processes.beat()
     wait_until(lambda: count_calls(valkey, "lrange") > 30, "beat to look several times")

@@ -218,6 +218,7 @@ def test_a_task_that_hangs_is_ended_and_its_message_carried_out_later(
     wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
 
 
+@pytest.mark.slow
 def test_health_distinguishes_a_worker_that_consumes_from_one_that_does_not(
     pipeline: Pipeline, celery: Celeries, redis_url: str
 ) -> None:

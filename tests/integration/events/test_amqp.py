@@ -187,6 +187,7 @@ def test_a_relay_stops_when_another_process_has_moved_the_position(
 @pytest.mark.parametrize(
     "number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
 )
+@pytest.mark.slow
 def test_a_broker_that_stops_and_starts_loses_nothing(
     pipeline: Pipeline, node: Rabbit, bus: AmqpOutlet, number: signal.Signals
 ) -> None:

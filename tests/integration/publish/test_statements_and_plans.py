@@ -241,6 +241,7 @@ def test_what_fits_into_a_batch_is_not_divided_among_workspaces(recorded: Pipeli
         assert any("open_workspaces" in plan.text for plan in plans) is is_divided
 
 
+@pytest.mark.slow
 def test_a_slow_batch_is_the_last_one_with_its_plans(
     recorded: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

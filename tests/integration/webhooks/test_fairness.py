@@ -53,6 +53,7 @@ def count_claims(pipeline: Pipeline, limit: int) -> Counter[int]:
     return Counter(each.receiver.workspace_id for each in claim(pipeline.engine, limit))
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_waiting_deliveries_are_not_sent_before_those_of_others(
     pipeline: Pipeline, there: Receiver
 ) -> None:
