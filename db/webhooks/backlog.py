@@ -31,8 +31,16 @@ WHERE e.state = 'enabled'
   AND (%(workspace_id)s::bigint IS NULL OR e.workspace_id = %(workspace_id)s)
 """
 
+_COUNT_FAILED = """CROSS JOIN LATERAL (
+    SELECT count(*) FROM (
+        SELECT FROM publisher.webhook_delivery d
+        WHERE d.endpoint_id = e.id AND d.state = 'failed'
+        ORDER BY position LIMIT %(most)s
+    ) first
+) failed"""
+
 # Of each of these endpoints: how many deliveries wait, for how long, and how many have failed.
-READ_EACH = """
+READ_EACH = f"""
 SELECT e.id AS endpoint_id, waiting.count AS deliveries, waiting.seconds, failed.count AS failed
 FROM unnest(%(ids)s::uuid[]) AS e (id)
 CROSS JOIN LATERAL (
@@ -42,26 +50,14 @@ CROSS JOIN LATERAL (
         ORDER BY due_at, position LIMIT %(most)s
     ) first
 ) waiting
-CROSS JOIN LATERAL (
-    SELECT count(*) FROM (
-        SELECT FROM publisher.webhook_delivery d
-        WHERE d.endpoint_id = e.id AND d.state = 'failed'
-        ORDER BY position LIMIT %(most)s
-    ) first
-) failed
+{_COUNT_FAILED}
 """
 
 # The ten endpoints with the most deliveries whose last attempt has failed.
-READ_FAILED = """
+READ_FAILED = f"""
 SELECT e.id AS endpoint_id, e.url, e.workspace_id, e.state, failed.count AS deliveries
 FROM publisher.webhook_endpoint e
-CROSS JOIN LATERAL (
-    SELECT count(*) FROM (
-        SELECT FROM publisher.webhook_delivery d
-        WHERE d.endpoint_id = e.id AND d.state = 'failed'
-        ORDER BY position LIMIT %(most)s
-    ) first
-) failed
+{_COUNT_FAILED}
 WHERE failed.count > 0 AND (%(workspace_id)s::bigint IS NULL OR e.workspace_id = %(workspace_id)s)
 ORDER BY failed.count DESC, e.id
 LIMIT 10

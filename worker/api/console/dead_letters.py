@@ -151,7 +151,16 @@ def redrive_all(
     if step.last is None:
         return _lead_to(group, redriven=done)
     fields = {"group": group, "until": until, "after": step.last, "done": done}
-    return render(request, "dead_letters_redrive.html", session, fields=fields, done=done)
+    return render(
+        request,
+        "next_step.html",
+        session,
+        title="Redriving",
+        step="events are delivered again",
+        rest="dead letters",
+        fields=fields,
+        done=done,
+    )
 
 
 @router.post(

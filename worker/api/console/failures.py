@@ -96,7 +96,16 @@ def retry_all(
     if step.next is None:
         return RedirectResponse(f"{FAILURES}{to_query({'retried': done})}", 303)
     fields = step.next.model_dump(mode="json", exclude_none=True) | {"done": done}
-    return render(request, "failures_retry.html", session, fields=fields, done=done)
+    return render(
+        request,
+        "next_step.html",
+        session,
+        title="Retrying",
+        step="commands were given new attempts",
+        rest="failed",
+        fields=fields,
+        done=done,
+    )
 
 
 def to_filter(kind: type[Any], given: dict[str, str], names: tuple[str, ...]) -> Any:
