@@ -165,8 +165,9 @@ def _load_all(desk: Desk, rounds: int) -> tuple[dict[str, Times], dict[str, list
     """Load everything in turn; return the times of pages and of requests."""
     pages: dict[str, Times] = {}
     requests: dict[str, list[float]] = {}
-    others = cycle([*(name for name in desk.pages if name != FIRST), *REQUESTS])
-    each_time = -(-(len(desk.pages) - 1 + len(REQUESTS)) // OTHERS_EVERY)
+    names = [*(name for name in desk.pages if name != FIRST), *REQUESTS]
+    others = cycle(names)
+    each_time = -(-len(names) // min(OTHERS_EVERY, rounds))  # few rounds load each at least once
     for _ in range(rounds):
         desk.load(FIRST, pages)
         for _ in range(each_time):

@@ -3,6 +3,8 @@
 `db/tables/triggers.py` keeps the table append-only.
 """
 
+import json
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -55,11 +57,14 @@ LIMIT %(limit)s
 # owner: the worker's role may not delete any other entry.
 PRUNE = "SELECT publisher.prune_audit_log(%(age)s, %(limit)s)"
 
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""NUL in JSON, after an even number of backslashes."""
+
 
 def append(tx: Connection, records: Sequence[AuditRecord]) -> None:
     """Append entries in one statement; none sends nothing."""
     if records:
-        tx.execute(INSERT, {"entries": Jsonb([_to_row(record) for record in records])})
+        tx.execute(INSERT, {"entries": Jsonb([_to_row(each) for each in records], _to_text)})
 
 
 def read_page(tx: Connection, wanted: AuditFilter, *, workspace_id: int | None) -> Page[AuditEntry]:
@@ -94,3 +99,9 @@ def _to_row(record: AuditRecord) -> dict[str, object]:
         "problem": record.problem,
         "details": record.details,
     }
+
+
+def _to_text(rows: object) -> str:
+    """Return JSON that JSONB can store: without NUL and lone surrogates, which others may send."""
+    text = json.dumps(rows, ensure_ascii=False).encode(errors="replace").decode()
+    return _NUL.sub(r"\1\\ufffd", text)

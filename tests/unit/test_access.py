@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from schemas.values.access import AccessPolicy, AccessRule
 from schemas.values.caller import Scope
+from worker.api.oidc.id_token import read_groups, read_name
 from worker.rules.access import find_access, find_known_groups, find_rule
 
 ISSUER = "https://login.example"
@@ -65,3 +66,13 @@ def test_a_rule_that_is_taken_away_gives_nothing_that_no_other_rule_gives(
     left = rules[:taken] + rules[taken + 1 :]
     found = find_rule(left, known)
     assert found is None or (found in left and found.group in groups)
+
+
+def test_a_group_decides_however_many_groups_come_before_it() -> None:
+    groups = [f"team-{n}" for n in range(5_000)] + ["operators"]
+    assert find_rule([OPERATORS, EDITORS], read_groups({"groups": groups}, "groups")) == OPERATORS
+
+
+def test_a_name_cannot_look_like_a_verified_address() -> None:
+    claims = {"name": "Bob <ada@example.com>", "email": "b@example.com", "email_verified": False}
+    assert "<" not in read_name(claims)

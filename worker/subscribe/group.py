@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
+from schemas.fields import MAX_NAME
 from worker.events.foreign_entries import STREAM, SUBSCRIBERS
 from worker.subscribe import scripts
 from worker.subscribe.connections import Command, Value
@@ -29,8 +30,11 @@ def name_group(group: str, partition: tuple[int, int] | None) -> str:
 
     Raises ValueError if the name or the partition is not valid.
     """
-    if not group or ":" in group:
-        raise ValueError(f"group={group!r} is not valid: use a name without a colon")
+    if not 0 < len(group) <= MAX_NAME or ":" in group or not group.isprintable():
+        raise ValueError(
+            f"group={group[:MAX_NAME]!r} is not valid: use a name of up to {MAX_NAME} printable"
+            " characters without a colon"
+        )
     if partition is None:
         return group
     index, count = partition

@@ -47,6 +47,9 @@ def server(platform: Engine, redis_url: str) -> Generator[Served]:
         yield started
 
 
+LETTERS = "/console/failures/dead-letters/"
+
+
 @contextmanager
 def showing(api: Api, *checks: Check) -> Generator[None]:
     """Let the pages show these checks while the block runs."""
@@ -188,3 +191,24 @@ def _list_changes(app: Any) -> set[str]:
         for each in paths
         if each.startswith("/console/") and not each.startswith(signing)
     }
+
+
+def test_what_postgres_cannot_store_is_deleted_and_audited_all_the_same(api: Api) -> None:
+    console = Console.sign_in(api, "everywhere")
+    dead = "video.events:dead:search"
+    letter: dict[Any, Any] = {
+        "position": 1,
+        "event": '{"type": "\\ud800"}',
+        "error": "a \x00 b \\u0000",
+    }
+    api.redis.xadd(dead, letter, id="5-5")
+    assert "Delete" in console.get(LETTERS, group="search").text
+    for group in ("search\x00", "s" * 256, ""):
+        assert console.post(f"{LETTERS}5-5/delete", group=group).status_code == 404
+    assert api.redis.xlen(dead) == 1
+    assert console.post(f"{LETTERS}5-5/delete", group="search").status_code == 200
+    [(outcome, error)] = api.rows(
+        "SELECT outcome, details ->> 'error' FROM publisher.audit_entry"
+        " WHERE action = 'dead_letter.delete' AND subject_id = 'search'"
+    )
+    assert (outcome, error) == ("ok", "a \ufffd b \\u0000")

@@ -205,6 +205,7 @@ def test_log_out_ends_the_session_and_offers_to_leave_the_provider(
 
 def test_the_page_after_the_sign_in_is_always_one_of_the_console(console: Api) -> None:
     others = ("//evil.example/", "https://evil.example/", "/\\evil.example", "/docs", "x" * 5_000)
+    others += ("/console/../docs", START)
     for after in others:
         landed = come_back(console, go_to_provider(console, after))
         assert 'content="0;url=/console/">' in landed.text, after
@@ -504,6 +505,9 @@ def test_a_description_that_is_not_the_providers_own_is_refused(
         {"token_endpoint": "ftp://evil.example"},
         {"authorization_endpoint": "javascript:alert(1)"},
         {"jwks_uri": None},
+        {"token_endpoint": "http://["},
+        {"token_endpoint": "http://127.0.0.1:99999/token"},
+        {"end_session_endpoint": "https://idp.example/\ud800"},
     ):
         provider.metadata = metadata
         answer = get(console, START)

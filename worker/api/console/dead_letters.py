@@ -3,15 +3,15 @@
 A group reads the events of every workspace, so only a key of every workspace sees them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
-from pydantic import AfterValidator
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from schemas.audit import AuditAction
-from schemas.fields import Frozen, Name
+from schemas.fields import MAX_NAME, Frozen, Name
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.confirmation import Confirmed
@@ -73,11 +73,14 @@ class ShownLetter:
     """Of the whole content."""
 
 
+_GROUP: TypeAdapter[str] = TypeAdapter(Name)
+
+
 async def _find_group(form: SubmittedForm) -> str:
-    group = form.get("group", "")
-    if not group:
-        raise ApiProblem(BAD_GROUP)
-    return group
+    try:
+        return _GROUP.validate_python(form.get("group", ""))
+    except ValidationError:
+        raise ApiProblem(BAD_GROUP) from None
 
 
 GroupOfForm = Annotated[str, Depends(_find_group)]
@@ -198,9 +201,13 @@ def to_shown(letter: DeadLetter) -> ShownLetter:
     """Return what the page shows of a letter, which another program may have written."""
     text, event = to_text(letter.raw), letter.event
     return ShownLetter(
-        letter=letter,
+        letter=replace(
+            letter,
+            error=letter.error[:SHOWN_CHARACTERS],
+            consumer=letter.consumer[:MAX_NAME],
+        ),
         id=letter.id.decode(),
-        kind=str(event.get("type", ""))[:100],
+        kind=str(event.get("type", ""))[:100].encode(errors="replace").decode(),
         video_id=_to_video_id(event.get("subject")),
         text=text[:SHOWN_CHARACTERS],
         characters=len(text),

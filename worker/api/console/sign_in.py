@@ -102,10 +102,12 @@ def sign_out(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Re
 def to_local_path(path: str) -> str:
     r"""Return a path of the console; the first page instead of any other address.
 
-    `//host`, `///host` and `/\host` would lead to another site.
+    `//host`, `///host` and `/\host` would lead to another site, `..` out of the console, and
+    another sign-in would begin again.
     """
-    is_ours = path.startswith(f"{PATH}/") and "\\" not in path and path.isprintable()
-    return path if is_ours else f"{PATH}/"
+    is_local = path.startswith(f"{PATH}/") and "\\" not in path and path.isprintable()
+    leads_away = ".." in path.partition("?")[0] or path.startswith(SIGN_IN)
+    return path if is_local and not leads_away else f"{PATH}/"
 
 
 def describe_client(request: Request) -> dict[str, Any]:

@@ -22,6 +22,9 @@ KEPT_SECONDS = 3600.0
 RETRY_SECONDS = 5.0
 """After a failure, sign-ins fail at once for this time; keys are not fetched more often either."""
 
+MALFORMED = (ValueError, TypeError, RecursionError)
+"""What reading an answer that is not as the standard says may raise."""
+
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
@@ -53,9 +56,17 @@ class Metadata(BaseModel):
             self.end_session_endpoint,
         )
         for each in filter(None, endpoints):
-            url = urlsplit(each)
-            if not url.hostname or url.scheme not in {"https", scheme}:
+            if not _is_usable(each, {"https", scheme}):
                 raise to_invalid("discovery: an endpoint is not an https URL")
+
+
+def _is_usable(text: str, schemes: set[str]) -> bool:
+    try:
+        url = urlsplit(text)
+        is_whole = bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return is_whole and url.scheme in schemes and text.isascii() and text.isprintable()
 
 
 class Discovery:
@@ -122,7 +133,7 @@ class Discovery:
                 answer = await client.get(url, headers={"Accept": "application/json"})
                 answer.raise_for_status()
                 document = answer.json()
-        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, *MALFORMED) as error:
             self._failed_at = self._clock()
             log.warning("identity_provider.unreachable", url=url, error=explain(error))
             raise to_unreachable(error) from error

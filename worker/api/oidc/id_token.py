@@ -21,7 +21,8 @@ LEEWAY_SECONDS = 60
 """How far the clocks may differ."""
 MAX_NAME = 200
 MAX_SUBJECT = 255
-MAX_GROUPS = 2_000
+ANGLES = str.maketrans("<>", "  ")
+"""What encloses an address: a name with one must not look like a verified one."""
 TIMES = ("iat", "nbf", "exp")
 
 
@@ -110,6 +111,8 @@ def read_name(claims: Mapping[str, Any]) -> str:
         if isinstance(value, str)
     }
     name = texts.get("name") or texts.get("preferred_username")
+    if name and "@" in name:
+        name = name.translate(ANGLES).strip()
     email = texts.get("email") if claims.get("email_verified") is not False else None
     shown = f"{name} <{email}>" if name and email and name != email else name or email
     return (shown or texts.get("sub", ""))[:MAX_NAME]
@@ -119,4 +122,4 @@ def read_groups(claims: Mapping[str, Any], claim: str) -> frozenset[str]:
     """Return a person's groups: the texts in a claim that is a list, or one text."""
     value = claims.get(claim)
     listed: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
-    return frozenset(each for each in listed[:MAX_GROUPS] if isinstance(each, str))
+    return frozenset(each for each in listed if isinstance(each, str))

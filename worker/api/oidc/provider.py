@@ -17,7 +17,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 
 from worker.api.admission import Limits, UsageAccount
-from worker.api.oidc.discovery import SECONDS, Discovery, Metadata, explain
+from worker.api.oidc.discovery import MALFORMED, SECONDS, Discovery, Metadata, explain
 from worker.api.oidc.id_token import (
     Expected,
     choose_algorithms,
@@ -89,7 +89,7 @@ class IdentityProvider:
                     token = await self._redeem(client, metadata, attempt, code)
                     claims = await self._verify(metadata, attempt, token)
                     claims = await self._complete(client, metadata, token, claims)
-            except (httpx2.HTTPError, TimeoutError) as error:
+            except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
                 log.warning("identity_provider.unreachable", error=explain(error))
                 raise to_unreachable(error) from error
         return ProviderIdentity(
@@ -158,7 +158,7 @@ class IdentityProvider:
             return dict(token)
         except OAuthError as error:
             raise to_invalid(f"token: {str(error.error)[:60]!r}") from None
-        except ValueError as error:  # the answer is not JSON
+        except MALFORMED as error:  # the answer is not what it should be
             raise to_unreachable(error) from None
 
     async def _verify(
@@ -182,7 +182,7 @@ class IdentityProvider:
             except (InvalidKeyIdError, BadSignatureError):
                 keys = await self._discovery.find_keys(metadata, newer=True)
                 return verify(text, keys, algorithms, expected)
-        except (JoseError, ValueError) as error:
+        except (JoseError, *MALFORMED) as error:
             raise to_invalid(f"id_token: {type(error).__name__}") from None
 
     async def _complete(
@@ -203,7 +203,7 @@ class IdentityProvider:
             return claims
         try:
             more: Any = answer.json()
-        except ValueError:  # a signed answer, which is not asked for
+        except MALFORMED:  # a signed answer, which is not asked for
             return claims
         if not isinstance(more, dict) or more.get("sub") != claims.get("sub"):  # pyright: ignore[reportUnknownMemberType]
             raise to_invalid("userinfo: it is about another person")
