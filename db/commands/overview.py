@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg import sql
 from psycopg.rows import class_row
 
-from db.session import Connection
+from db.session import Answer, Connection
 
 MOST = 10_000
 """A count stops here."""
@@ -120,34 +120,37 @@ class Counts:
     """They failed within 24 hours."""
 
 
-def read_counts(tx: Connection, *, workspace_id: int | None, ahead: timedelta) -> Counts:
-    """Count what is due, falls due within `ahead`, waits and failed."""
+def read_counts(tx: Connection, *, workspace_id: int | None, ahead: timedelta) -> Answer[Counts]:
+    """Count what is due, falls due within `ahead`, waits and failed: in a pipeline."""
     values = {"workspace_id": workspace_id, "most": MOST, "ahead": ahead}
-    with tx.pipeline():
-        due = tx.execute(_place(DUE, workspace_id), values)
-        waiting = tx.execute(WAITING, values)
-        failed = tx.execute(_place(FAILED, workspace_id), values)
-    rows = due.fetchall()
-    by_minute = {minute: (commands, since) for _, minute, commands, since in rows}
-    count, since = by_minute.pop(DUE_NOW, (0, None))
-    [(waits,)], [(fails,)] = waiting.fetchall(), failed.fetchall()
-    return Counts(
-        now=rows[0][0],
-        due=count,
-        due_since=since,
-        by_minute={minute: commands for minute, (commands, _) in by_minute.items() if commands},
-        waiting=waits,
-        failed=fails,
-    )
+    due = tx.execute(_place(DUE, workspace_id), values)
+    waiting = tx.execute(WAITING, values)
+    failed = tx.execute(_place(FAILED, workspace_id), values)
+
+    def answer() -> Counts:
+        rows = due.fetchall()
+        by_minute = {minute: (commands, since) for _, minute, commands, since in rows}
+        count, since = by_minute.pop(DUE_NOW, (0, None))
+        [(waits,)], [(fails,)] = waiting.fetchall(), failed.fetchall()
+        return Counts(
+            now=rows[0][0],
+            due=count,
+            due_since=since,
+            by_minute={minute: commands for minute, (commands, _) in by_minute.items() if commands},
+            waiting=waits,
+            failed=fails,
+        )
+
+    return answer
 
 
 def read_next(
     tx: Connection, *, workspace_id: int | None, ahead: timedelta, limit: int
-) -> Sequence[DueCommand]:
-    """Return the first commands that are due now or within `ahead`."""
+) -> Answer[Sequence[DueCommand]]:
+    """Return the first commands that are due now or within `ahead`: in a pipeline."""
     values = {"workspace_id": workspace_id, "ahead": ahead, "limit": limit, "most": MOST}
-    with tx.cursor(row_factory=class_row(DueCommand)) as cursor:
-        return cursor.execute(_place(NEXT, workspace_id), values).fetchall()
+    cursor = tx.cursor(row_factory=class_row(DueCommand))
+    return cursor.execute(_place(NEXT, workspace_id), values).fetchall
 
 
 def _place(statement: sql.SQL, workspace_id: int | None) -> sql.Composed:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
-from db.session import Connection
+from db.session import Answer, Connection
 from schemas.events import EventType
 
 NAME = "summary"
@@ -161,8 +161,8 @@ def summarise(tx: Connection) -> int:
 
 def read(
     tx: Connection, *, workspace_id: int | None, age: timedelta, span: timedelta
-) -> Sequence[EventCount]:
-    """Return the counts of the last `age` in spans, of one workspace (None: all).
+) -> Answer[Sequence[EventCount]]:
+    """Return the counts of the last `age` in spans, of one workspace (None: all): in a pipeline.
 
     Spans of quarters of an hour are without lateness.
     """
@@ -173,8 +173,7 @@ def read(
         "coarse": COARSE,
     }
     statement = READ if span % COARSE_SPAN else READ_COARSE
-    with tx.cursor(row_factory=class_row(EventCount)) as cursor:
-        return cursor.execute(statement, values).fetchall()
+    return tx.cursor(row_factory=class_row(EventCount)).execute(statement, values).fetchall
 
 
 def prune(tx: Connection, *, limit: int) -> int:

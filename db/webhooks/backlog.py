@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
-from db.session import Connection, to_array
+from db.session import Answer, Connection, to_array
 from db.webhooks.deliveries import PENDING_AT
 
 MOST = 1_000
@@ -101,10 +101,11 @@ class DeliveryBacklog:
     """Endpoints among theirs whose last attempt failed."""
 
 
-def read(tx: Connection, workspace_id: int | None) -> DeliveryBacklog:
-    """Return the backlog of one workspace (None: all)."""
-    [row] = tx.execute(READ, {"most": MOST, "workspace_id": workspace_id}).fetchall()
-    return DeliveryBacklog(*row)
+def read(tx: Connection, workspace_id: int | None) -> Answer[DeliveryBacklog]:
+    """Return the backlog of one workspace (None: all): in a pipeline."""
+    values = {"most": MOST, "workspace_id": workspace_id}
+    cursor = tx.cursor(row_factory=args_row(DeliveryBacklog)).execute(READ, values)
+    return lambda: cursor.fetchall()[0]
 
 
 def read_each(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, EndpointBacklog]:

@@ -15,6 +15,8 @@ from worker.api.admission import ALL_AT_ONCE, Admission
 from worker.api.audit import RefusalLimit
 from worker.api.console.errors import respond
 from worker.api.console.pages import add_pages
+from worker.api.console.recent import Recents
+from worker.api.console.session import SESSIONS as CONSOLE_SESSIONS
 from worker.api.direct_publish import PublishApi
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
 from worker.api.http_protocol import bound_connections
@@ -57,9 +59,10 @@ if TYPE_CHECKING:
 
 STATEMENT_SECONDS = 5.0
 """A caller waits for the answer, and other callers for the connection."""
-CONNECTIONS = ALL_AT_ONCE - TESTS_AT_ONCE + CATCHING_UP + 2
+CONNECTIONS = ALL_AT_ONCE - TESTS_AT_ONCE + CATCHING_UP + 4
 """Of the pool for threads, a fixed number: for the requests that are worked on at once, for readers
-that catch up, and for the tails of events and outcomes."""
+that catch up, for the tails of events and outcomes, and two for what the console shows again and
+again."""
 
 
 def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
@@ -82,7 +85,8 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             app.state.outcome_watcher = OutcomeWatcher(opened.engine)
             app.state.webhook_quotas = WebhookQuotas()
             settings = opened.settings
-            app.state.recent = {}
+            app.state.recents = recents = Recents()
+            app.state.console_pool = console_pool = LoopPool(opened.engine, CONSOLE_SESSIONS)
             app.state.identity_provider = _open_provider(settings)
             app.state.gauges = GaugeReader(opened.engine, opened.waker.redis, settings)
             tail = Tail(opened.engine, settings.redis(), settings.public_base_url)
@@ -96,6 +100,8 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
             await app.state.keys.close()
             await app.state.gauges.close()
             await pool.close()
+            await to_thread.run_sync(recents.close)
+            await console_pool.close()
             await to_thread.run_sync(waker.close)
             await to_thread.run_sync(stop_tracing)
 

@@ -143,15 +143,14 @@ def redeem_sign_in_code(
 
 
 def find_session(
-    engine: Engine, token: str, policy: AccessPolicy = ONLY_KEYS
+    tx: Connection, token: str, policy: AccessPolicy = ONLY_KEYS
 ) -> ConsoleSession | None:
     """Return the session with this token.
 
     None: unknown, ended, expired, or not allowed any more: its key is revoked, or no rule of
     `policy` names a group of its person.
     """
-    with transaction(engine) as tx:
-        stored = console_sessions.find(tx, to_digest(token), idle=IDLE)
+    stored = console_sessions.find(tx, to_digest(token), idle=IDLE)
     caller = stored and to_caller(stored, policy)
     if stored is None or caller is None:
         return None

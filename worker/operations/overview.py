@@ -11,7 +11,7 @@ from db.commands.overview import Counts, DueCommand
 from db.events import feed, summary
 from db.events.feed import LastEvent
 from db.events.summary import EventCount
-from db.session import transaction
+from db.session import Connection, commit, transaction
 from db.webhooks import backlog
 from db.webhooks.backlog import DeliveryBacklog
 from schemas.events import EventType
@@ -60,35 +60,40 @@ class Overview:
 
 
 def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
-    """Read the overview of one workspace (None: all). Raises what the database raises."""
-    with transaction(engine) as tx:
-        counts = overview.read_counts(tx, workspace_id=workspace_id, ahead=AHEAD)
+    """Read the overview of one workspace (None: all), in one round trip.
+
+    Raises what the database raises.
+    """
+    with transaction(engine) as tx, tx.pipeline():
+        counted = overview.read_counts(tx, workspace_id=workspace_id, ahead=AHEAD)
         coming = overview.read_next(tx, workspace_id=workspace_id, ahead=AHEAD, limit=SHOWN)
-        minute, hour, day = (
+        spans = [
             summary.read(tx, workspace_id=workspace_id, age=age, span=span)
             for age, span in ((MINUTE, MINUTE / 6), HOUR, DAY)
-        )
+        ]
         waiting = backlog.read(tx, workspace_id)
+        commit(tx)
+    counts = counted()
+    minute, hour, day = (answer() for answer in spans)
     return Overview(
         counts=counts,
         published_last_minute=sum(
             each.events for each in minute if each.type == EventType.PUBLISHED
         ),
         lateness_p99=find_percentile(hour, 0.99),
-        coming=coming,
+        coming=coming(),
         hour=to_chart(hour, counts.now, *HOUR),
         day=to_chart(day, counts.now, *DAY),
-        webhooks=waiting,
+        webhooks=waiting(),
     )
 
 
-def read_last_events(engine: Engine, workspace_id: int | None) -> list[LastEvent]:
+def read_last_events(tx: Connection, workspace_id: int | None) -> list[LastEvent]:
     """Return the newest events of a workspace (None: all), the newest first.
 
     They are looked for among the last thousand events.
     """
-    with transaction(engine) as tx:
-        return feed.read_last(tx, workspace_id=workspace_id, positions=SCANNED, limit=EVENTS)
+    return feed.read_last(tx, workspace_id=workspace_id, positions=SCANNED, limit=EVENTS)
 
 
 def find_percentile(counts: Iterable[EventCount], share: float) -> float | None:

@@ -19,7 +19,7 @@ from tests.support.console_client import Console
 from tests.support.pipeline import Pipeline
 from tests.support.served import Served, served
 from tests.support.waiting import wait_until
-from worker.api.console.recent import Recent
+from worker.api.console.recent import Recents
 from worker.api.streaming import tail
 from worker.operations.api_keys import create_key
 from worker.operations.checks import Check
@@ -55,11 +55,13 @@ def showing(api: Api, *checks: Check) -> Generator[None]:
     """Let the pages show these checks while the block runs."""
     assert api.client
     app: Any = api.client.app
-    app.state.recent["health"] = Recent(lambda: Health(checks=list(checks), processes=None), 60)
+    before, app.state.recents = app.state.recents, Recents()
+    app.state.recents.find("health", lambda: Health(checks=list(checks), processes=None), 60).look()
     try:
         yield
     finally:
-        del app.state.recent["health"]
+        app.state.recents.close()
+        app.state.recents = before
 
 
 def send(api: Api, path: str, headers: dict[str, str] | None = None, **form: str) -> Any:
@@ -212,3 +214,17 @@ def test_what_postgres_cannot_store_is_deleted_and_audited_all_the_same(api: Api
         " WHERE action = 'dead_letter.delete' AND subject_id = 'search'"
     )
     assert (outcome, error) == ("ok", "a \ufffd b \\u0000")
+
+
+def test_the_state_is_read_once_for_all_pages_and_again_while_they_are_open(api: Api) -> None:
+    pages = [Console.sign_in(api, "everywhere") for _ in range(2)]
+
+    def read_times() -> list[str]:
+        return [
+            re.findall('as of <time datetime="(.+?)"', page.get("/console/").text)[0]
+            for page in pages
+        ]
+
+    first, second = read_times()
+    assert first == second
+    wait_until(lambda: min(read_times()) > first, "the next read")

@@ -46,9 +46,14 @@ def redeem(engine: Engine, code: str) -> NewSession:
     return console_sessions.redeem_sign_in_code(engine, code, **BROWSER)
 
 
+def find(engine: Engine, token: str) -> ConsoleSession | None:
+    with transaction(engine) as tx:
+        return find_session(tx, token)
+
+
 def found(engine: Engine, session: NewSession) -> ConsoleSession:
     """The session, which must be valid."""
-    valid = find_session(engine, session.token)
+    valid = find(engine, session.token)
     assert valid is not None
     return valid
 
@@ -107,14 +112,14 @@ def test_a_key_for_events_alone_is_refused_and_the_log_has_it(platform: Engine) 
 @pytest.mark.parametrize("token", ["", "unknown", "\udcff\x00"])
 def test_another_token_finds_no_session(platform: Engine, key: str, token: str) -> None:
     sign_in(platform, key)
-    assert find_session(platform, token) is None
+    assert find(platform, token) is None
     assert not end_session(platform, token)
 
 
 def test_a_revoked_key_ends_its_sessions_and_codes(platform: Engine, key: str) -> None:
     session, code = sign_in(platform, key), create_sign_in_code(platform, key)
     revoke_key(platform, found(platform, session).caller.id)
-    assert find_session(platform, session.token) is None
+    assert find(platform, session.token) is None
     for attempt in (lambda: redeem(platform, code), lambda: sign_in(platform, key)):
         with pytest.raises(SignInRefused):
             attempt()
@@ -124,25 +129,25 @@ def test_a_session_ends_after_an_hour_without_a_request(platform: Engine, key: s
     session = sign_in(platform, key)
     for _ in range(3):
         let_pass(platform, minutes=59)
-        assert find_session(platform, session.token)
+        assert find(platform, session.token)
     let_pass(platform, minutes=61)
-    assert find_session(platform, session.token) is None
+    assert find(platform, session.token) is None
 
 
 def test_a_session_ends_after_twelve_hours_in_use(platform: Engine, key: str) -> None:
     session = sign_in(platform, key)
     for _ in range(13):
-        assert find_session(platform, session.token)
+        assert find(platform, session.token)
         let_pass(platform, minutes=55)
     let_pass(platform, minutes=5)
-    assert find_session(platform, session.token) is None
+    assert find(platform, session.token) is None
 
 
 def test_a_log_out_ends_one_session(platform: Engine, key: str) -> None:
     first, second = sign_in(platform, key), sign_in(platform, key)
     assert end_session(platform, first.token, client="203.0.113.7", correlation_id="c-2")
-    assert find_session(platform, first.token) is None
-    assert find_session(platform, second.token)
+    assert find(platform, first.token) is None
+    assert find(platform, second.token)
     entry = list_page(platform, AuditFilter(limit=1), 1).items[0]
     assert (entry.action, entry.door, entry.correlation_id) == (
         "session.sign_out",
@@ -182,7 +187,7 @@ def test_of_many_redemptions_at_once_one_succeeds(platform: Engine, key: str) ->
     with ThreadPoolExecutor(8) as pool:
         begun = [session for session in pool.map(attempt, range(8)) if session]
     assert len(begun) == 1
-    assert find_session(platform, begun[0].token)
+    assert find(platform, begun[0].token)
 
 
 def test_a_code_expires(platform: Engine, key: str) -> None:
@@ -200,4 +205,4 @@ def test_retention_deletes_what_has_expired(pipeline: Pipeline, key: str) -> Non
     kept = sign_in(engine, key)
     pruned = retention.prune(engine, pipeline.redis, Settings())
     assert pruned.console_sessions == 2
-    assert find_session(engine, kept.token)
+    assert find(engine, kept.token)

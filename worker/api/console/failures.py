@@ -13,7 +13,7 @@ from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.confirmation import Confirmed
 from worker.api.console.forms import SubmittedForm, read_count, to_number
-from worker.api.console.recent import get_recent
+from worker.api.console.recent import get_recents
 from worker.api.console.rendering import render
 from worker.api.console.session import PATH, ConsoleRoute, PublisherSession, SignedIn, may_publish
 from worker.api.console.videos import BAD_FILTER, to_query
@@ -64,11 +64,10 @@ def read_dead_letters(request: Request, runtime: Runtime) -> DeadGroups | RedisU
     """
     redis = runtime.waker.redis
     try:
-        return get_recent(
-            request,
-            "dead letters",
-            lambda: dead_letters.count_groups(redis),
-            DEAD_LETTERS_SECONDS,
+        return (
+            get_recents(request)
+            .find("dead letters", lambda: dead_letters.count_groups(redis), DEAD_LETTERS_SECONDS)
+            .look()
         )
     except RedisUnavailable as error:
         return error

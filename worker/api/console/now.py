@@ -1,15 +1,16 @@
 """The first page: whether all is well, what is coming, what was done."""
 
 from fastapi import Request, Response
+from markupsafe import Markup
 
 from db.commands import overview as counts
 from schemas.events import EventType
 from worker.api.auth import CurrentRuntime
 from worker.api.console.charts import BarChart, Series, draw
-from worker.api.console.recent import get_recent
-from worker.api.console.rendering import render
+from worker.api.console.recent import Recents, get_recents
+from worker.api.console.rendering import render, render_part
 from worker.api.console.sentence import summarise
-from worker.api.console.session import PATH, ConsoleRoute, SignedIn
+from worker.api.console.session import PATH, ConsoleRoute, SignedIn, get_pool
 from worker.api.routing import Router
 from worker.operations.health import Health, read_health
 from worker.operations.overview import AHEAD, Chart, Overview, read_last_events, read_overview
@@ -23,24 +24,41 @@ KINDS = (
     (EventType.FAILED, "failed", "bad"),
 )
 """The events that a chart counts: type, name, style."""
-HEALTH_SECONDS = 2.0
-"""Checks connect to the broker, so not each page runs them."""
+SECONDS = 2.0
+"""How often the state is read while a page shows it. Checks connect to the broker, and a count may
+read thousands of rows, so not each page reads them."""
 
 router = Router(route_class=ConsoleRoute)
 
 
 @router.get(f"{PATH}/")
-def show_now(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Response:
+async def show_now(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Response:
     """Show the state of everything that this key sees."""
     workspace_id = session.caller.workspace_id
+    recents = get_recents(request)
+    recent = recents.find(
+        f"state of {workspace_id}", lambda: draw_state(recents, runtime, workspace_id), SECONDS
+    )
+    state = await recent.look_from_loop()
+    events = await get_pool(request).read(read_last_events, workspace_id)
+    return render(request, "now.html", session, state=state, events=events)
+
+
+@router.get(f"{PATH}/events")
+async def show_events(request: Request, session: SignedIn) -> Response:
+    """Show the newest events: a part of the first page."""
+    events = await get_pool(request).read(read_last_events, session.caller.workspace_id)
+    return render(request, "events.html", session, events=events)
+
+
+def draw_state(recents: Recents, runtime: Runtime, workspace_id: int | None) -> Markup:
+    """Read and draw what the first page shows of a workspace (None: all) but its events."""
     overview = read_overview(runtime.engine, workspace_id)
-    health = get_health(request, runtime)
+    health = get_health(recents, runtime)
     is_operator = workspace_id is None
     checks = health.checks if is_operator else [each.to_public() for each in health.checks]
-    return render(
-        request,
-        "now.html",
-        session,
+    return render_part(
+        "now_state.html",
         sentence=summarise(checks, overview),
         checks=checks,
         processes=health.processes if is_operator else None,
@@ -51,15 +69,7 @@ def show_now(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Re
             to_bars("The last hour", overview.hour),
             to_bars("The last day", overview.day),
         ],
-        events=read_last_events(runtime.engine, workspace_id),
     )
-
-
-@router.get(f"{PATH}/events")
-def show_events(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Response:
-    """Show the newest events: a part of the first page."""
-    events = read_last_events(runtime.engine, session.caller.workspace_id)
-    return render(request, "events.html", session, events=events)
 
 
 def to_bars(title: str, chart: Chart) -> BarChart:
@@ -68,11 +78,10 @@ def to_bars(title: str, chart: Chart) -> BarChart:
     return draw(title, chart.began_at, chart.span, series)
 
 
-def get_health(request: Request, runtime: Runtime) -> Health:
-    """Return the checks and processes; they are read every two seconds at most."""
+def get_health(recents: Recents, runtime: Runtime) -> Health:
+    """Return the checks and processes as they were some seconds ago at most."""
     settings = runtime.settings
-    return get_recent(
-        request,
+    return recents.find(
         "health",
         lambda: read_health(
             runtime.engine,
@@ -81,8 +90,8 @@ def get_health(request: Request, runtime: Runtime) -> Health:
             settings.canary_video_id,
             amqp_url=settings.outlet_amqp_url(),
         ),
-        HEALTH_SECONDS,
-    )
+        SECONDS,
+    ).look()
 
 
 def _draw_coming(overview: Overview) -> BarChart:

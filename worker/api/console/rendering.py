@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from schemas.values.caller import Scope
 from worker.api.console import formats
@@ -61,6 +62,11 @@ def render(
         )
     )
     return HTMLResponse(body, http_status, {**HEADERS, **(headers or {})})
+
+
+def render_part(template: str, **values: Any) -> Markup:
+    """Render a part of a page that is the same for everybody who may see it."""
+    return Markup(_environment().get_template(template).render(**values))  # noqa: S704 - escaped by the template
 
 
 def _find_pages(session: ConsoleSession | None) -> tuple[tuple[str, str], ...]:

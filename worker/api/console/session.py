@@ -3,9 +3,9 @@
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from anyio import to_thread
 from fastapi import Depends, Request, Response
 
+from db.loop_sessions import LoopPool
 from schemas.values.caller import Caller, Scope
 from worker.api.auth import Identifier
 from worker.api.console.forms import read_form
@@ -20,6 +20,9 @@ PATH = "/console"
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "x-csrf-token"
 
+SESSIONS = 2
+"""Sessions of the database for what each page reads first. No thread waits for them."""
+
 NOT_SIGNED_IN = ProblemKind("not-signed-in", 401, "Sign in to see this page.")
 FORGED = ProblemKind(
     "request-from-another-page",
@@ -32,7 +35,7 @@ async def identify_session(request: Request) -> Caller:
     """The caller whose session the cookie names. Raises ApiProblem."""
     runtime: Runtime = request.app.state.runtime
     token, policy = request.cookies.get(COOKIE), runtime.settings.access_policy()
-    found = await to_thread.run_sync(find_session, runtime.engine, token, policy) if token else None
+    found = await get_pool(request).read(find_session, token, policy) if token else None
     if found is None:
         raise ApiProblem(NOT_SIGNED_IN)
     request.state.session = found
@@ -113,6 +116,11 @@ def set_cookie(request: Request, response: Response, token: str) -> None:
 def clear_cookie(response: Response) -> None:
     """Take the session away from the browser."""
     response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict")
+
+
+def get_pool(request: Request) -> LoopPool:
+    """Return the pool for what each page reads first."""
+    return request.app.state.console_pool
 
 
 class ConsoleRoute(GuardedRoute):
