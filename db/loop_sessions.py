@@ -5,6 +5,8 @@ in, as SQLAlchemy's asyncio support does, and the event loop goes on.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -15,7 +17,7 @@ from psycopg.waiting import wait_async
 from sqlalchemy import Engine
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
-from db.errors import NoAnswer, is_lost_session
+from db.errors import NoAnswer, is_lost_session, is_silent
 from db.session import Connection, Session, get_family
 
 P = ParamSpec("P")
@@ -48,6 +50,8 @@ class LoopPool:
         self._slots = asyncio.Semaphore(size)
         self._free: list[LoopSession] = []
         self._running: set[asyncio.Task[object]] = set()
+        self._silent_at = 0.0
+        """When the server last did not answer a reader, by `time.monotonic()`."""
 
     async def run(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -66,19 +70,29 @@ class LoopPool:
 
         Through a connection pooler it is `run`: there the settings need a transaction.
         """
-        run = _run_in_transaction if self._family.settings else _run_statements
-        return await self._start(lambda tx: function(tx, *args, **kwargs), run)
+        return await self._start(lambda tx: function(tx, *args, **kwargs), self._run_each)
 
     async def read(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Like `run_statements`, repeated once if the session was lost: the function only reads."""
+        """Like `run_statements`, repeated once if the session was lost: the function only reads.
+
+        If the server does not answer, those who wait for a session fail with the first: they would
+        wait as long, one after another.
+        """
+
+        def call(tx: Connection) -> T:
+            return function(tx, *args, **kwargs)
+
+        asked_at = time.monotonic()
         try:
-            return await self.run_statements(function, *args, **kwargs)
+            return await self._start(call, self._run_each, asked_at)
         except psycopg.Error as error:
+            if is_silent(error):
+                self._silent_at = time.monotonic()
             if not is_lost_session(error):
                 raise
-        return await self.run_statements(function, *args, **kwargs)
+        return await self._start(call, self._run_each, asked_at)
 
     async def close(self) -> None:
         """Wait for the transactions that run, and close every session."""
@@ -86,18 +100,27 @@ class LoopPool:
             await asyncio.wait(self._running)
         self._close_free()
 
+    @property
+    def _run_each(self) -> Callable[[LoopSession, Callable[[Connection], T]], T]:
+        return _run_in_transaction if self._family.settings else _run_statements
+
     async def _start(
-        self, call: Callable[[Connection], T], run: Callable[[LoopSession, Any], T]
+        self,
+        call: Callable[[Connection], T],
+        run: Callable[[LoopSession, Any], T],
+        asked_at: float = math.inf,
     ) -> T:
-        task = asyncio.create_task(self._run(call, run))
+        task = asyncio.create_task(self._run(call, run, asked_at))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
     async def _run(
-        self, call: Callable[[Connection], T], run: Callable[[LoopSession, Any], T]
+        self, call: Callable[[Connection], T], run: Callable[[LoopSession, Any], T], asked_at: float
     ) -> T:
         async with self._slots:
+            if asked_at < self._silent_at:
+                raise NoAnswer("no answer to another statement")
             session = await self._take()
             try:
                 return await greenlet_spawn(run, session, call)

@@ -1,6 +1,7 @@
 """Sessions on an event loop: the same protections as those of the engine, without threads."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from psycopg import errors
 from sqlalchemy import Engine
 
+from db.errors import NoAnswer
 from db.loop_sessions import LoopPool
 from db.session import Connection, connect, get_family
 
@@ -129,6 +131,20 @@ def test_a_server_that_does_not_answer_is_given_up(engine: Engine) -> None:
         with pytest.raises(psycopg.OperationalError, match="no answer for"):
             await pool.run(execute, "SELECT pg_sleep(20)")
         return await pool.run(execute, "SELECT 1")
+
+    assert use(engine, act, size=1) == 1
+
+
+def test_readers_that_wait_for_a_session_give_up_with_the_one_that_has_it(engine: Engine) -> None:
+    get_family(engine).answer_seconds = 0.2
+
+    async def act(pool: LoopPool) -> int:
+        reads = [pool.read(execute, "SELECT pg_sleep(20)") for _ in range(50)]
+        began = time.monotonic()
+        errors = await asyncio.gather(*reads, return_exceptions=True)
+        assert all(isinstance(each, NoAnswer) for each in errors)
+        assert time.monotonic() - began < 5, "50 waits, one after another, are 10 s"
+        return await pool.read(execute, "SELECT 1")
 
     assert use(engine, act, size=1) == 1
 
