@@ -79,3 +79,11 @@ def test_a_page_has_the_beginnings_of_large_letters_and_a_link_to_each(api: Api)
     too_large = console.get(f"{LETTERS}3-1", group="search")
     assert too_large.status_code == 409
     assert "redis-cli XRANGE" in too_large.text
+
+
+def test_what_an_entry_of_another_program_does_not_say_is_not_shown(api: Api) -> None:
+    api.redis.xadd(DEAD, {"entry": "7-7", "event": "foreign", "error": "not ours"}, id="7-7")
+    page = Console.sign_in(api, "everywhere").get(LETTERS, group="search").text
+    assert "Entry 7-7" in page
+    assert "1970" not in page
+    assert "0 tries" not in page

@@ -180,7 +180,9 @@ def test_no_letter_is_after_the_last_possible_id(pipeline: Pipeline) -> None:
         assert (found.events, found.last) == (0, None)
 
 
-@pytest.mark.parametrize("text", ["0-0", "1-01", "01-1", "1", "1-1-1", f"{2**64}-1", "\u0661-1", ""])
+@pytest.mark.parametrize(
+    "text", ["0-0", "1-01", "01-1", "1", "1-1-1", f"{2**64}-1", "\u0661-1", ""]
+)
 def test_only_what_redis_writes_is_the_id_of_a_letter(text: str) -> None:
     assert not is_letter_id(text)
     assert is_letter_id("0-1")
