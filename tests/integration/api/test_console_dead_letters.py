@@ -5,9 +5,12 @@ from html import unescape
 from typing import Any
 
 import pytest
+from redis import Redis
+from sqlalchemy import Engine
 
-from tests.support.api import Api
+from tests.support.api import Api, serving
 from tests.support.console_client import Console
+from tests.support.redis_proxy import redis_proxy
 from tests.support.subscribing import document
 
 LETTERS = "/console/failures/dead-letters/"
@@ -87,3 +90,19 @@ def test_what_an_entry_of_another_program_does_not_say_is_not_shown(api: Api) ->
     assert "Entry 7-7" in page
     assert "1970" not in page
     assert "0 tries" not in page
+
+
+def test_without_an_answer_the_page_and_the_audit_log_say_that_the_outcome_is_not_known(
+    platform: Engine, redis: Redis, redis_url: str
+) -> None:
+    with (
+        redis_proxy(redis_url, marker=b":redrive:", loses=2) as proxy,
+        serving(platform, redis, proxy.url) as api,
+    ):
+        add(api, 1)
+        answer = Console.sign_in(api, "everywhere").post(f"{LETTERS}1-1/redrive", group="search")
+        assert answer.status_code == 503
+        assert "Whether this was done is not known" in answer.text
+        assert api.rows(
+            "SELECT outcome, problem FROM publisher.audit_entry WHERE action = 'dead_letter.retry'"
+        ) == [("failed", "redis-no-answer")]
