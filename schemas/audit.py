@@ -85,7 +85,8 @@ class AuditOutcome(StrEnum):
     REFUSED = "refused"
     """Nothing was changed; `problem` says why."""
     FAILED = "failed"
-    """An error ended the request; nothing was changed."""
+    """An error ended the request; nothing was changed. With the problem `redis-no-answer`, whether
+    something was changed is not known."""
 
 
 class AuditEntry(Frozen):

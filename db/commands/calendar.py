@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from db.session import Connection
 from schemas.command import CommandState
 
-_COLUMNS = sql.SQL(
+COLUMNS = sql.SQL(
     """id, action, video_id, workspace_id, state, reason, detail, accepted_at, asked_for,
     local_time, time_zone, fold, due_at, finished_at, rescheduled_at"""
 )
@@ -108,7 +108,6 @@ def read_range(
     tx: Connection, *, workspace_id: int | None, begin: datetime, end: datetime, limit: int
 ) -> CalendarRange:
     """Read at most `limit` commands that are due from `begin` to before `end`."""
-    here = _ANYWHERE if workspace_id is None else _IN_WORKSPACE
     values = {
         "workspace_id": workspace_id,
         "begin": begin,
@@ -116,10 +115,11 @@ def read_range(
         "limit": limit + 1,
         "states": ENDED,
     }
+    statement = LIST.format(columns=COLUMNS, here=in_workspace(workspace_id))
     with tx.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(LIST.format(columns=_COLUMNS, here=here), values).fetchall()
+        rows = cursor.execute(statement, values).fetchall()
     examined = rows[0]["passed"] or 0
-    found = [_to_command(row) for row in rows if row["id"]]
+    found = [to_command(_strip(row)) for row in rows if row["id"]]
     return CalendarRange(
         commands=sorted(found[:limit], key=lambda each: (each.due_at, each.id)),
         is_complete=len(found) <= limit and examined <= limit,
@@ -132,6 +132,16 @@ def read_title(tx: Connection, video_id: int) -> str | None:
     return row[0] if row else None
 
 
-def _to_command(row: dict[str, Any]) -> CalendarCommand:
-    del row["passed"], row["part"]
+def in_workspace(workspace_id: int | None) -> sql.SQL:
+    """Return the condition on a command to be of this workspace, or of any."""
+    return _ANYWHERE if workspace_id is None else _IN_WORKSPACE
+
+
+def to_command(row: dict[str, Any]) -> CalendarCommand:
+    """Return the command of a row with `COLUMNS` and the title."""
     return CalendarCommand(**row)
+
+
+def _strip(row: dict[str, Any]) -> dict[str, Any]:
+    del row["passed"], row["part"]
+    return row

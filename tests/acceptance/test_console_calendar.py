@@ -128,6 +128,93 @@ def drag(page: Page, day: str) -> None:
     page.mouse.up()
 
 
+def test_what_a_person_holds_is_not_drawn_again_under_the_hand(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    command = scheduled(pipeline)
+    other = scheduled(pipeline, NINE + timedelta(days=1), title="another one")
+    with signed_in(browser, api, pipeline, viewport=TALL) as opened:
+        page = opened.page
+        opened.open(MONTH)
+        expect(page.locator("#stream")).to_have_text("live")
+        entry = page.locator(".ec-event", has_text="What is attention?")
+        start, end = entry.bounding_box(), cell(page, "2027-03-24").bounding_box()
+        assert start
+        assert end
+        page.mouse.move(start["x"] + 20, start["y"] + 8)
+        page.mouse.down()
+        page.mouse.move(start["x"] + 40, start["y"] + 30, steps=3)
+        changer = changes.Changer(trigger=Trigger.API, workspace_id=None)
+        with page.expect_response(
+            lambda each: "/calendar/commands?" in each.url and each.status == 200
+        ):
+            changes.cancel(pipeline.engine, pipeline.waker, other, changer)
+        page.mouse.move(end["x"] + 30, end["y"] + 40, steps=6)
+        assert page.locator(".ec-dragging, .ec-ghost, .ec-preview").count()
+        expect(page.locator(".ec-event.cancelled")).to_have_count(0)
+        page.mouse.up()
+        expect(page.locator("#done")).to_contain_text("Wed 24 March 2027, 10:00")
+        expect(page.locator(".ec-event.cancelled")).to_contain_text("another one")
+    assert pipeline.command(command).due_at == NINE - timedelta(days=2)
+
+
+def test_the_list_is_fetched_again_only_if_something_in_it_has_changed(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    command = scheduled(pipeline)
+    with signed_in(browser, api, pipeline) as opened:
+        page, answers = opened.page, list[tuple[str, int]]()
+        opened.open(MONTH)
+        expect(page.locator(".ec-event")).to_contain_text("10:00")
+        expect(page.locator("#stream")).to_have_text("live")
+        page.on("response", lambda each: answers.append((each.url, each.status)))
+        with page.expect_response("**/console/calendar/commands?*") as asked:
+            scheduled(pipeline, NINE + timedelta(days=90))
+        assert asked.value.status == 304
+        assert not [url for url, _ in answers if "/calendar/?" in url]
+        page.locator(".ec-event button").focus()
+        changer = changes.Changer(trigger=Trigger.API, workspace_id=None)
+        changes.cancel(pipeline.engine, pipeline.waker, command, changer)
+        expect(page.locator("#agenda")).to_contain_text("cancelled")
+        expect(page.locator(".ec-event.cancelled button")).to_be_focused()
+
+
+def test_a_month_of_many_commands_shows_their_number_on_each_day(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    midnight = datetime(2027, 3, 25, 23, tzinfo=UTC)
+    video = pipeline.video()
+    for minutes in range(0, 404, 4):
+        at = midnight + timedelta(minutes=minutes)
+        pipeline.accept(
+            PublishRequest(video_id=pipeline.video() if minutes % 40 else video, publish_at=at)
+        )
+    with signed_in(browser, api, pipeline, viewport=PHONE) as opened:
+        page = opened.page
+        opened.open(MONTH)
+        expect(page.locator(".ec-event")).to_have_text("101 commands")
+        assert opened.violations() == []
+        page.locator(".ec-event a").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Friday 26 March 2027")
+        expect(page.locator(".ec-event").first).to_have_text("15 commands")
+        expect(page.locator("#agenda tbody tr")).to_have_count(100)
+        assert opened.violations() == []
+        page.get_by_role("link", name="Later").click()
+        expect(page.locator("#agenda tbody tr")).to_have_count(1)
+        expect(page.locator("#agenda")).to_contain_text("06:40")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_an_entry_at_midnight_is_drawn_on_its_day(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    scheduled(pipeline, datetime(2027, 3, 25, 23, tzinfo=UTC))
+    with signed_in(browser, api, pipeline, viewport=TALL) as opened:
+        opened.open(MONTH)
+        expect(opened.page.locator(".ec-event")).to_contain_text("00:00")
+        wait_until(lambda: is_in(opened.page, "2027-03-26"), "the entry to be on Friday")
+
+
 def test_the_zone_is_the_browsers_until_another_is_chosen_and_stays_in_the_address(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:

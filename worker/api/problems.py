@@ -74,6 +74,12 @@ NO_SUCH_DELIVERY = ProblemKind("no-such-delivery", 404, "The endpoint has no suc
 NO_SUCH_LETTER = ProblemKind(
     "no-such-letter", 404, "There is no such dead letter: it was redriven or deleted."
 )
+LETTER_TOO_LARGE = ProblemKind(
+    "letter-too-large", 409, "The entry is too large to be shown as a whole."
+)
+NOT_LETTERS = ProblemKind(
+    "not-dead-letters", 409, "The key of the group's dead letters is of another program."
+)
 NO_SUCH_MESSAGE = ProblemKind(
     "no-such-message", 404, "There is no such message in quarantine: it was retried or deleted."
 )
@@ -225,6 +231,12 @@ REDIS_AWAY = ProblemKind(
     "redis-away",
     503,
     "Redis cannot be reached. Try again in a few seconds.",
+    retry_after=5,
+)
+REDIS_NO_ANSWER = ProblemKind(
+    "redis-no-answer",
+    503,
+    "Redis does not answer. Whether the change took place is not known.",
     retry_after=5,
 )
 TOO_SLOW = ProblemKind(

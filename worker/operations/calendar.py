@@ -12,13 +12,21 @@ from sqlalchemy import Engine
 
 from db.commands import calendar
 from db.commands.calendar import CalendarCommand, CalendarRange
+from db.commands.calendar_pages import (
+    Place,
+    SpanCount,
+    count_in_spans,
+    read_open,
+    read_page,
+)
 from db.session import transaction
 from worker.operations.calendar_feeds import find_workspace
 from worker.rules.clock_changes import ClockChange, find_clock_changes
 from worker.rules.schedule_conflicts import Planned, find_conflicts
 
-MOST = 500
-"""Commands that a page shows."""
+PAGE = 100
+"""Commands that a page shows. A browser takes seconds to draw more of them in a grid."""
+FIRST_ID = UUID(int=0)
 MOST_IN_FEED = 2_000
 FEED_BACK, FEED_AHEAD = timedelta(days=30), timedelta(days=366)
 """The range of a feed, from now."""
@@ -29,7 +37,13 @@ class Schedule:
     """The commands of a range."""
 
     commands: Sequence[CalendarCommand]
+    """A page of them."""
+    next: Place | None
+    """Where the next page begins."""
     is_complete: bool
+    """Whether the page has all commands of the range."""
+    counts: Sequence[SpanCount]
+    """The numbers of commands in each time span, if the page does not have them all."""
     conflicts: dict[UUID, str]
     """The open commands that conflict with another one of the range, with the reason."""
     clock_changes: Sequence[ClockChange]
@@ -45,16 +59,46 @@ class Feed:
 
 
 def read_schedule(
-    engine: Engine, begin: datetime, end: datetime, zone: str, workspace_id: int | None
+    engine: Engine,
+    bounds: Sequence[datetime],
+    zone: str,
+    workspace_id: int | None,
+    after: Place | None = None,
 ) -> Schedule:
-    """Return the commands that are due from `begin` to before `end`, and what concerns them."""
-    found = _read(engine, begin, end, workspace_id, MOST)
+    """Return the commands of a range in pages, and what concerns them.
+
+    `bounds`: when the range begins, when each of its time spans ends. `after`: where the page
+    begins; None: at the first one, or today if there are several pages.
+    """
+    begin, end = bounds[0], bounds[-1]
+    with transaction(engine) as tx:
+        page = read_page(
+            tx, workspace_id=workspace_id, after=Place(begin, FIRST_ID), end=end, limit=PAGE
+        )
+        is_complete, counts = page.next is None, []
+        if not is_complete:
+            counts = count_in_spans(tx, workspace_id=workspace_id, bounds=bounds)
+            is_within = after is not None and begin <= after.due_at < end
+            start = after if after and is_within else Place(_find_start(bounds), FIRST_ID)
+            page = read_page(tx, workspace_id=workspace_id, after=start, end=end, limit=PAGE)
+        videos = {each.video_id for each in page.commands if each.is_open}
+        planned = read_open(tx, videos=sorted(videos), begin=begin, end=end)
     return Schedule(
-        commands=found.commands,
-        is_complete=found.is_complete,
-        conflicts=find_conflicts(_to_planned(each) for each in found.commands if each.is_open),
+        commands=page.commands,
+        next=page.next,
+        is_complete=is_complete,
+        counts=counts,
+        conflicts=find_conflicts(Planned(**each._asdict()) for each in planned),
         clock_changes=find_clock_changes(zone, begin, end),
     )
+
+
+def _find_start(bounds: Sequence[datetime]) -> datetime:
+    """Return when the present time span began; elsewhere, when the range begins."""
+    now = datetime.now(UTC)
+    if not bounds[0] <= now < bounds[-1]:
+        return bounds[0]
+    return max(bound for bound in bounds if bound <= now)
 
 
 def read_feed(engine: Engine, token: str) -> Feed | None:
@@ -78,9 +122,3 @@ def _read(
 ) -> CalendarRange:
     with transaction(engine) as tx:
         return calendar.read_range(tx, workspace_id=workspace_id, begin=begin, end=end, limit=most)
-
-
-def _to_planned(command: CalendarCommand) -> Planned:
-    return Planned(
-        id=command.id, video_id=command.video_id, action=command.action, due_at=command.due_at
-    )

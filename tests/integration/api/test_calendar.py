@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from db.commands import calendar_pages
 from schemas.command import Action, PublishRequest
 from tests.support.api import Api
 from tests.support.console_client import Console
@@ -75,14 +76,114 @@ def test_another_workspaces_commands_are_not_shown(api: Api) -> None:
     assert listed(everywhere, workspace=2)["commands"] == []
 
 
-def test_more_than_a_page_shows_is_said(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calendar, "MOST", 2)
-    commands = [scheduled(api, NINE + timedelta(minutes=minute)) for minute in range(3)]
+def test_more_than_a_page_is_counted_by_day_and_hour_and_listed_in_pages(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calendar, "PAGE", 2)
+    minutes = (0, 0, 0, 20, 60)
+    commands = {str(scheduled(api, NINE + timedelta(minutes=each))) for each in minutes}
     console = Console.sign_in(api)
     found = listed(console)
-    assert [each["id"] for each in found["commands"]] == [str(each) for each in commands[:2]]
-    assert found["is_complete"] is False
-    assert "choose a shorter range" in console.get(WEEK).text
+    assert (found["commands"], found["is_complete"]) == ([], False)
+    assert [(each["local"], each["text"]) for each in found["counts"]] == [
+        ("2027-03-26T10:00:00", "4 commands"),
+        ("2027-03-26T11:00:00", "1 command"),
+    ]
+    month = console.get(WEEK.replace("week", "month")).text
+    [day] = re.findall(r'href="([^"]+view=day&amp;date=2027-03-26[^"]+)">Fri 26 Mar', month)
+    pages = [console.get(unescape(day)).text]
+    while later := re.findall(r'href="([^"]+)" rel="next">Later', pages[-1]):
+        pages.append(console.get(unescape(later[0])).text)
+    listings = [re.findall(r'<tr id="command-([^"]+)"', page) for page in pages]
+    assert [len(listing) for listing in listings] == [2, 2, 1]
+    assert {each for listing in listings for each in listing} == commands
+
+
+def test_a_list_of_several_pages_begins_today(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calendar, "PAGE", 2)
+    for days in (-2, -1, 0, 1):
+        command = scheduled(api, NINE, title=f"day {days}")
+        api.execute(
+            "UPDATE publisher.publish_command SET due_at = now() + %s WHERE id = %s",
+            timedelta(days=days),
+            command,
+        )
+    console = Console.sign_in(api)
+    begin = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}"
+    page = console.get("/console/calendar/", view="agenda", date=begin).text
+    assert titles(page) == ["day 0", "day 1"]
+    [first] = re.findall(r'href="([^"]+)">From', page)
+    assert titles(console.get(unescape(first)).text) == ["day -2", "day -1"]
+
+
+def titles(page: str) -> list[str]:
+    """The titles in the list."""
+    return re.findall(r"<bdi>([^<]+)</bdi></a>", page.partition('id="agenda"')[2])
+
+
+def test_what_has_not_changed_is_not_sent_again(api: Api) -> None:
+    command = scheduled(api)
+    console = Console.sign_in(api)
+    assert api.client
+    address = f"{WEEK.replace('/?', '/commands?')}"
+    tag = console.get(address).headers["ETag"]
+    headers = {"If-None-Match": tag}
+    scheduled(api, NINE + timedelta(days=30))  # it is not in the range
+    assert api.client.get(address, headers=headers).status_code == 304
+    assert tag in unescape(console.get(WEEK).text)
+    console.post(f"/console/calendar/commands/{command}/cancel")
+    answer = api.client.get(address, headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["ETag"] != tag
+
+
+def test_conflicts_are_found_across_the_pages_of_the_list(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calendar, "PAGE", 1)
+    video = api.video()
+    for day in (0, 1):
+        api.accept(PublishRequest(video_id=video, publish_at=NINE + timedelta(days=day)))
+    page = Console.sign_in(api).get(WEEK).text
+    assert page.count('<tr id="command-') == 1
+    assert "Two commands in a row publish this video" in page
+
+
+@pytest.mark.parametrize("place", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_place_outside_of_the_range_is_the_first_page(
+    api: Api, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr(calendar, "PAGE", 1)
+    for day in (0, 1):
+        scheduled(api, NINE + timedelta(days=day), title=f"day {day}")
+    page = Console.sign_in(api).get(
+        "/console/calendar/", view="week", date=DAY, from_at=place, zone="Europe/Berlin"
+    )
+    assert page.status_code == 200
+    assert "day 0" in page.text
+
+
+def test_between_commands_that_asked_for_no_time_the_others_are_found(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each state a number of commands is looked at; the next page goes on from there."""
+    monkeypatch.setattr(calendar_pages, "EXAMINED", 3)
+    now = datetime.now(UTC)
+    for number in range(8):
+        at = now + timedelta(minutes=number)
+        api.accept(PublishRequest(video_id=api.video(title=f"timed {number}"), publish_at=at))
+    api.execute(
+        "UPDATE publisher.publish_command SET state = 'published', finished_at = now(),"
+        " asked_for = CASE WHEN due_at = (SELECT max(due_at) FROM publisher.publish_command)"
+        " THEN asked_for END"
+    )
+    bounds = [now - timedelta(hours=1), now + timedelta(hours=1)]
+    place, found, pages = None, list[str | None](), 0
+    while pages == 0 or place:
+        schedule = calendar.read_schedule(api.engine, bounds, "UTC", 1, place)
+        found += [each.title for each in schedule.commands]
+        place, pages = schedule.next, pages + 1
+    assert (found, pages) == (["timed 7"], 3)
 
 
 def test_a_range_is_read_by_indexes_a_bounded_number_of_rows(
@@ -92,16 +193,23 @@ def test_a_range_is_read_by_indexes_a_bounded_number_of_rows(
     api.execute("ANALYZE publisher.publish_command")
     record_plans(api.engine, admin)
     begin = datetime.now(UTC) - timedelta(days=3)
+    bounds = [begin + timedelta(days=day) for day in range(7)]
     for workspace_id in (1, None):
         with executed(api.engine) as plans:
-            found = calendar.read_schedule(
-                api.engine, begin, begin + timedelta(days=6), "UTC", workspace_id
-            )
-        [plan] = [each for each in plans if "ahead" in each.text]
-        kinds = {kind for table, kind in plan.scans() if table == "publish_command"}
-        assert "Seq Scan" not in kinds, workspace_id
-        assert plan.count_read("publish_command") <= 4 * (calendar.MOST + 1)
-        assert (len(found.commands), found.is_complete) == (calendar.MOST, False)
+            found = calendar.read_schedule(api.engine, bounds, "UTC", workspace_id)
+        pages = [each for each in plans if "row_number" in each.text]
+        [counts] = [each for each in plans if "is_bounded" in each.text]
+        assert len(pages) == 2
+        for plan in (*pages, counts):
+            kinds = {kind for table, kind in plan.scans() if table == "publish_command"}
+            assert "Seq Scan" not in kinds, workspace_id
+        read = [plan.count_read("publish_command") for plan in pages]
+        assert max(read) <= 3 * calendar_pages.EXAMINED, workspace_id  # of 20,000
+        spans, states = 6, 2  # of four workspaces: an index of all may be the cheaper one
+        assert (
+            counts.count_read("publish_command") <= 4 * spans * states * calendar_pages.MOST_COUNTED
+        )
+        assert (len(found.commands), found.is_complete) == (calendar.PAGE, False)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
 """The calendar: what is scheduled, by month, week, day or as a list, in any time zone."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from db.commands.calendar import CalendarCommand
+from db.commands.calendar_pages import Place, SpanCount
 from schemas.command import Action, CommandState
 from schemas.times import list_zones
 from worker.api.auth import CurrentRuntime
@@ -17,7 +21,7 @@ from worker.api.console.session import ConsoleRoute, SignedIn, may_publish
 from worker.api.routing import Router
 from worker.enqueue import changes
 from worker.enqueue.refusals import NoSuchCommand
-from worker.operations.calendar import MOST, Schedule, read_schedule
+from worker.operations.calendar import FIRST_ID, PAGE, Schedule, read_schedule
 from worker.operations.console_sessions import ConsoleSession
 from worker.runtime.runtime import Runtime
 
@@ -50,6 +54,17 @@ class ScheduleEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownCount:
+    """The number of commands of a day or an hour, with the way to them."""
+
+    begins: datetime
+    """On the zone's clocks."""
+    is_day: bool
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """What has just been done, in words, and the form's values that undo it."""
 
@@ -78,7 +93,11 @@ def show_calendar(
         schedule=schedule,
         entries=entries,
         scroll=f"{first_hour:02}:00:00",
-        most=MOST,
+        tag=_to_document(schedule, shown, session)[1],
+        counts=_to_shown_counts(schedule.counts, shown),
+        page=PAGE,
+        older=schedule.next and _to_page_url(shown, schedule.next),
+        first=_to_page_url(shown, Place(shown.begin, FIRST_ID)),
         may_publish=may_publish(session),
         every_workspace=session.caller.workspace_id is None,
         done=_describe_done(runtime, session, query, shown),
@@ -86,24 +105,68 @@ def show_calendar(
 
 
 @router.get(f"{CALENDAR}commands")
-def list_commands(runtime: CurrentRuntime, session: SignedIn, query: Asked) -> Response:
-    """Return the commands of a range for the calendar's script, as JSON."""
+def list_commands(
+    request: Request, runtime: CurrentRuntime, session: SignedIn, query: Asked
+) -> Response:
+    """Return what the calendar's script draws, as JSON: commands, or numbers of too many.
+
+    The script asks again when something has happened somewhere, and is mostly answered with 304.
+    """
     shown = to_range(query, session.caller.workspace_id)
-    schedule = _read(runtime, session, shown)
+    document, tag = _to_document(_read(runtime, session, shown), shown, session)
+    headers = {**HEADERS, "ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(document, headers=headers)
+
+
+def _to_document(
+    schedule: Schedule, shown: ShownRange, session: ConsoleSession
+) -> tuple[dict[str, Any], str]:
+    """Return what the script draws, and the ETag of that and of the page of the list."""
     commands = [_to_json(_to_entry(each, schedule, shown), session) for each in schedule.commands]
-    changed = [each.describe() for each in schedule.clock_changes]
     document: dict[str, Any] = {
-        "commands": commands,
+        "commands": commands if schedule.is_complete else [],
+        "counts": [
+            {"local": f"{each.begins:%Y-%m-%dT%H:%M:%S}", "text": each.text, "url": each.url}
+            for each in _to_shown_counts(schedule.counts, shown)
+        ],
         "is_complete": schedule.is_complete,
-        "clock_changes": changed,
+        "clock_changes": [each.describe() for each in schedule.clock_changes],
     }
-    return JSONResponse(document, headers=HEADERS)
+    return document, f'"{sha256(json.dumps([document, commands]).encode()).hexdigest()}"'
 
 
 def _read(runtime: Runtime, session: ConsoleSession, shown: ShownRange) -> Schedule:
     own = session.caller.workspace_id
     workspace_id = own if own is not None else shown.workspace
-    return read_schedule(runtime.engine, shown.begin, shown.end, shown.zone, workspace_id)
+    after = Place(shown.from_at, shown.from_id) if shown.from_at else None
+    return read_schedule(runtime.engine, shown.bounds, shown.zone, workspace_id, after)
+
+
+def _to_shown_counts(counts: Sequence[SpanCount], shown: ShownRange) -> list[ShownCount]:
+    """Return the numbers as links: from a month to its days, from a grid to the list of an hour."""
+    is_day = shown.view in (View.MONTH, View.AGENDA)
+    return [
+        ShownCount(
+            begins=(local := shown.to_local(each.begins_at)),
+            is_day=is_day,
+            text=_to_words_of_count(each),
+            url=shown.to_url(view=View.DAY, day=local.date())
+            if is_day
+            else _to_page_url(shown, Place(each.begins_at, FIRST_ID)),
+        )
+        for each in counts
+    ]
+
+
+def _to_words_of_count(count: SpanCount) -> str:
+    plus = "+" if count.is_bounded else ""
+    return f"{count.count:,}{plus} {'command' if count.count == 1 and not plus else 'commands'}"
+
+
+def _to_page_url(shown: ShownRange, place: Place) -> str:
+    return shown.to_url(from_at=place.due_at.isoformat(), from_id=place.id) + "#agenda"
 
 
 def _to_entry(command: CalendarCommand, schedule: Schedule, shown: ShownRange) -> ScheduleEntry:

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from math import ceil
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from schemas.fields import INT64_MAX, Frozen, ShortText
 from schemas.times import ZoneName
@@ -17,6 +18,7 @@ from worker.api.console.session import PATH
 CALENDAR = f"{PATH}/calendar/"
 WEEK = 7
 AGENDA_DAYS = 30
+HOUR = timedelta(hours=1)
 Day = Annotated[date, Field(ge=date(1901, 1, 1), le=date(8999, 12, 31))]
 
 
@@ -40,6 +42,9 @@ class CalendarQuery(Frozen):
     """None: UTC, until a script has chosen the browser's."""
     workspace: Annotated[int, Field(ge=1, le=INT64_MAX)] | None = None
     """For keys that see every workspace."""
+    from_at: AwareDatetime | None = None
+    """Where the page of the list begins: after the command `from_id` that is due at this time."""
+    from_id: UUID = UUID(int=0)
     done: ShortText | None = None
     """What has just been done to `command`: `moved`, `scheduled` or `cancelled`."""
     command: UUID | None = None
@@ -59,6 +64,36 @@ class ShownRange:
     first: date
     last: date
     workspace: int | None
+    from_at: datetime | None
+    from_id: UUID
+
+    @property
+    def bounds(self) -> list[datetime]:
+        """When the range begins, and when each of its days ends; where a grid of hours shows it,
+        each of its hours.
+        """
+        if self.view in (View.MONTH, View.AGENDA):
+            days = (self.last - self.first).days + 1
+            midnights = (self.first + timedelta(days=day) for day in range(days))
+            return [_to_midnight(day, self.zone) for day in midnights]
+        hours = ceil((self.end - self.begin) / HOUR)
+        return [min(self.begin + hour * HOUR, self.end) for hour in range(hours + 1)]
+
+    @property
+    def here(self) -> str:
+        """The address of this page of the list."""
+        return self.to_url(**self._page)
+
+    @property
+    def commands(self) -> str:
+        """The address of what a script shows."""
+        return self.to_url(f"{CALENDAR}commands", **self._page)
+
+    @property
+    def _page(self) -> dict[str, Any]:
+        if self.from_at is None:
+            return {}
+        return {"from_at": self.from_at.isoformat(), "from_id": self.from_id}
 
     @property
     def begin(self) -> datetime:
@@ -130,6 +165,8 @@ def to_range(query: CalendarQuery, workspace_id: int | None) -> ShownRange:
         first=first,
         last=last,
         workspace=query.workspace if workspace_id is None else None,
+        from_at=query.from_at,
+        from_id=query.from_id,
     )
 
 

@@ -8,14 +8,15 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from schemas.audit import AuditAction
-from schemas.fields import MAX_NAME, Frozen, Name
+from schemas.fields import INT64_MAX, MAX_NAME, Frozen, Name
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime
 from worker.api.console.confirmation import Confirmed
-from worker.api.console.forms import SubmittedForm, to_number
+from worker.api.console.failures import to_filter
+from worker.api.console.forms import SubmittedForm
 from worker.api.console.rendering import HEADERS, render
 from worker.api.console.session import (
     PATH,
@@ -45,6 +46,7 @@ def _check_id(text: str) -> str:
     return text
 
 
+CheckedId = Annotated[str, AfterValidator(_check_id)]
 LetterId = Annotated[str, Path(), AfterValidator(_check_id)]
 
 
@@ -52,11 +54,22 @@ class LettersQuery(Frozen):
     """The parameters of the page's address."""
 
     group: Name
-    before: Annotated[str, AfterValidator(_check_id)] | None = None
+    before: CheckedId | None = None
     """The last letter of the page before this one."""
     redriven: int | None = None
     """How many events the last form has redriven."""
     deleted: bool = False
+
+
+class RedriveForm(Frozen):
+    """The fields of the form that redrives all letters, step by step."""
+
+    until: CheckedId | None = None
+    """The newest letter that the person has seen: what becomes a dead letter after it stays."""
+    after: CheckedId | None = None
+    """The last letter of the step before this one."""
+    done: Annotated[int, Field(ge=0, le=INT64_MAX)] = 0
+    """How many events the steps before this one have redriven."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +82,9 @@ class ShownLetter:
     video_id: int | None
     text: str
     """The beginning of its content."""
-    characters: int
-    """Of the whole content."""
+    size: int
+    """Of the whole content, in bytes."""
+    is_shortened: bool
 
 
 _GROUP: TypeAdapter[str] = TypeAdapter(Name)
@@ -105,7 +119,6 @@ def show_letters(
         letters=[to_shown(each) for each in page.items],
         count=dead_letters.count_letters(runtime.redis, group),
         until=dead_letters.find_last(runtime.redis, group),
-        shown=SHOWN_CHARACTERS,
         older=last and to_query({"group": group, "before": last.id.decode()}),
         redriven=query.redriven,
         deleted=query.deleted,
@@ -121,7 +134,7 @@ def show_content(
     group: Annotated[Name, Query()],
 ) -> Response:
     """Show the whole content of a dead letter as text."""
-    letter = dead_letters.read_letter(runtime.redis, group, letter_id)
+    letter = dead_letters.read_whole_letter(runtime.redis, group, letter_id)
     return PlainTextResponse(to_text(letter.raw), headers=HEADERS)
 
 
@@ -137,20 +150,20 @@ def redrive_all(
 ) -> Response:
     """Redrive the next of a group's dead letters, and show how far it has come.
 
-    Each step looks at 2,000 letters; the page asks for the next one. `until` is the newest letter
-    that the person has seen: what becomes a dead letter after it stays.
+    Each step looks at 2,000 letters, fewer if they are large; the page asks for the next one.
     """
-    until = _read_id(form, "until") or dead_letters.find_last(runtime.redis, group)
+    asked: RedriveForm = to_filter(RedriveForm, form, tuple(RedriveForm.model_fields))
+    until = asked.until or dead_letters.find_last(runtime.redis, group)
     step = dead_letters.redrive_all(
         runtime.engine,
         runtime.redis,
         group,
         actor,
-        after=_read_id(form, "after"),
+        after=asked.after,
         until=until,
         limit=dead_letters.STEP,
     )
-    done = to_number(form.get("done", "")) + step.events
+    done = asked.done + step.events
     if step.last is None:
         return _lead_to(group, redriven=done)
     fields = {"group": group, "until": until, "after": step.last, "done": done}
@@ -210,7 +223,8 @@ def to_shown(letter: DeadLetter) -> ShownLetter:
         kind=str(event.get("type", ""))[:100].encode(errors="replace").decode(),
         video_id=_to_video_id(event.get("subject")),
         text=text[:SHOWN_CHARACTERS],
-        characters=len(text),
+        size=letter.size,
+        is_shortened=len(text) > SHOWN_CHARACTERS or len(letter.raw) < letter.size,
     )
 
 
@@ -223,11 +237,6 @@ def _to_video_id(subject: object) -> int | None:
     if not isinstance(subject, str) or len(subject) >= MAX_DIGITS:
         return None
     return int(subject) if subject.isascii() and subject.isdigit() else None
-
-
-def _read_id(form: dict[str, str], name: str) -> str | None:
-    text = form.get(name, "")
-    return text if is_letter_id(text) else None
 
 
 def _lead_to(group: str, **said: object) -> Response:

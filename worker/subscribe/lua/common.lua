@@ -1,4 +1,4 @@
--- The start of every script of this folder but redrive.lua.
+-- The start of every script of this folder but read_dead_letters.lua and redrive.lua.
 -- ARGV[1], ARGV[2]: the group's and the consumer's name. A script's own arguments begin at ARGV[3].
 local main, redelivery, dead, marks, tries, lease = unpack(KEYS)
 local group, consumer = ARGV[1], ARGV[2]

@@ -3,12 +3,15 @@
 "use strict";
 
 const UNDO_SECONDS = 10;
-const MANY = 100; // entries, which take a browser seconds to draw
+const LOOK_MS = 3000; // between two questions whether something has changed
 const WIDGET_VIEWS = { month: "dayGridMonth", week: "timeGridWeek", day: "timeGridDay" };
 const place = document.getElementById("calendar");
 const dialog = document.getElementById("dialog");
 let widget = null;
 let isDragging = false;
+let isPressed = false;
+let focused = null; // the command whose entry had the focus before it is drawn again
+let known = null; // what the server answered last, and its ETag
 
 // Without a zone in the address, the browser's is chosen; the address then has it.
 function chooseZone() {
@@ -29,13 +32,34 @@ function toEntry(command) {
   return {
     id: command.id,
     start: command.local,
-    end: place.dataset.view === "month" ? command.local : end,
+    end: place.dataset.view === "month" ? toNoon(command.local) : end,
     title: command.title,
     editable: command.is_open && "editable" in place.dataset,
     startEditable: command.is_open && "editable" in place.dataset,
     durationEditable: false,
     classNames: [command.action, command.style, command.state, command.is_open ? "open" : "ended"],
     extendedProps: command,
+  };
+}
+
+// In a month, the end of an entry within its day: what ends at midnight is not drawn.
+function toNoon(local) {
+  return local.slice(11) < "12" ? `${local.slice(0, 10)}T12:00:00` : local;
+}
+
+// Where there are too many commands, their number in a day or an hour, which leads to them.
+function toCount(count) {
+  const isMonth = place.dataset.view === "month";
+  return {
+    id: count.local,
+    start: count.local,
+    end: isMonth ? toNoon(count.local) : `${count.local.slice(0, 13)}:59:59`,
+    title: count.text,
+    editable: false,
+    startEditable: false,
+    durationEditable: false,
+    classNames: ["count"],
+    extendedProps: count,
   };
 }
 
@@ -48,10 +72,18 @@ function part(tag, text, className = "") {
 
 function toContent({ event }) {
   const command = event.extendedProps;
+  if (command.url) {
+    const [number, word] = command.text.split(" ");
+    const link = part("a", `${number} `);
+    link.append(part("span", word));
+    link.href = command.url;
+    return { domNodes: [link] };
+  }
   const arrow = command.action === "publish" ? "↑" : "↓";
   const state = command.state === "scheduled" ? "" : `, ${command.state}`;
   const button = document.createElement("button");
   button.type = "button";
+  button.dataset.command = command.id;
   button.addEventListener("click", () => { if (!isDragging) openCommand(command.id); });
   const what = part("span", `${command.local.slice(11, 16)} ${arrow} `, "what");
   what.append(part("span", `${command.action}${state} `, "action"));
@@ -62,15 +94,51 @@ function toContent({ event }) {
   return { domNodes: [button] };
 }
 
-async function fetchEntries() {
+// Ask the server what there is to draw. False: nothing has changed since `known`.
+async function look() {
+  const headers = { Accept: "application/json", ...(known && { "If-None-Match": known.etag }) };
+  const response = await fetch(document.getElementById("agenda").dataset.commands, { headers, cache: "no-store" });
+  if (response.status === 304) return false;
+  if (response.redirected || !response.ok) throw new Error(response.statusText);
+  known = { etag: response.headers.get("ETag"), drawn: await response.json() };
+  return true;
+}
+
+// What the widget draws: the last answer, which is fetched if there is none.
+async function getEntries() {
   try {
-    const response = await fetch(place.dataset.commands, { headers: { Accept: "application/json" } });
-    if (response.redirected || !response.ok) throw new Error(response.statusText);
-    return (await response.json()).commands.map(toEntry);
+    const list = document.getElementById("agenda");
+    if (!known && await look() && known.etag !== list.dataset.tag) htmx.trigger(list, "list-changed");
+    return [...known.drawn.commands.map(toEntry), ...known.drawn.counts.map(toCount)];
   } catch {
     say("The server does not answer. What is shown may be old.");
     return widget?.getEvents() ?? [];
   }
+}
+
+// Something has happened somewhere. Draw again only what is shown here, and not while an entry is
+// held: it would be taken out of the hand.
+async function followChanges() {
+  try {
+    if (!await look()) return;
+  } catch {
+    say("The server does not answer. What is shown may be old.");
+    return;
+  }
+  while (isDragging || isPressed) await new Promise((done) => { setTimeout(done, 200); });
+  redraw();
+  htmx.trigger(document.getElementById("agenda"), "list-changed");
+}
+
+// The entry that has the focus keeps it.
+function redraw() {
+  focused = document.activeElement?.dataset?.command ?? null;
+  widget?.refetchEvents();
+}
+
+function restoreFocus() {
+  if (focused && document.activeElement === document.body) place.querySelector(`[data-command="${CSS.escape(focused)}"]`)?.focus();
+  focused = null;
 }
 
 // Wall-clock times are added up as they are shown: a day is a day, whatever the clocks do on it.
@@ -108,7 +176,8 @@ function createWidget() {
     editable: isEditable,
     eventStartEditable: isEditable,
     eventDurationEditable: false,
-    eventSources: [{ events: fetchEntries }],
+    eventSources: [{ events: getEntries }],
+    eventAllUpdated: restoreFocus,
     eventContent: toContent,
     eventDragStart: () => { isDragging = true; },
     eventDragStop: () => { setTimeout(() => { isDragging = false; }); }, // after the click
@@ -177,20 +246,26 @@ async function send(path, body, complain) {
     const details = [...(problem?.querySelectorAll("li") ?? [])].map((item) => item.lastChild.textContent.trim());
     complain([problem?.querySelector("p")?.textContent ?? "Sign in again: the session has ended.", ...details].join(" "));
     if (problem?.querySelector("[data-code=ambiguous_time]")) showFold();
-    if (response.status === 409 || response.status === 404) refresh();
+    if (response.status === 409 || response.status === 404) refreshAll();
     return false;
   }
   for (const id of ["done", "agenda"]) document.getElementById(id).replaceChildren(...page.getElementById(id).childNodes);
   htmx.process(document.getElementById("agenda"));
   showTimes(document);
-  widget?.refetchEvents();
+  refresh();
   offerUndo();
   return true;
 }
 
+// The person has done something: show what there is now.
 function refresh() {
-  widget?.refetchEvents();
-  htmx.trigger(document.body, "changed");
+  known = null;
+  redraw();
+}
+
+function refreshAll() {
+  refresh();
+  htmx.trigger(document.getElementById("agenda"), "list-changed");
 }
 
 function showFold() {
@@ -238,7 +313,7 @@ async function openDialog(address, complaint) {
   } catch { /* said below */ }
   if (!part) {
     say(complaint);
-    refresh();
+    refreshAll();
     return;
   }
   const fold = part.querySelector(".fold");
@@ -286,11 +361,14 @@ addEventListener("DOMContentLoaded", () => {
   createWidget();
   createSlot();
   offerUndo();
+  place?.addEventListener("pointerdown", () => { isPressed = true; });
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { isPressed = false; }, true);
+  addEventListener("pointermove", (event) => { if (!event.buttons) isPressed = false; }); // it ended outside of the window
   let pending = null;
   document.body.addEventListener("changed", () => {
-    pending ??= setTimeout(() => {
+    pending ??= setTimeout(async () => {
+      await followChanges();
       pending = null;
-      if (!isDragging) widget?.refetchEvents();
-    }, widget?.getEvents().length > MANY ? 15_000 : 2000);
+    }, LOOK_MS);
   });
 });
