@@ -24,7 +24,8 @@ from tests.support.valkey import Valkey
 from worker.operations import health
 from worker.operations.checks import Check
 from worker.operations.gauges import read_redis
-from worker.operations.health import PROBE, examine, read_health
+from worker.operations.health import examine, read_health
+from worker.operations.server_checks import PROBE
 from worker.runtime.startup import check_database
 
 ROLE = "pw_health_app"
