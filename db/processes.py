@@ -31,7 +31,7 @@ ON CONFLICT (id) DO UPDATE SET
 REMOVE = "DELETE FROM publisher.process WHERE id = %(id)s"
 
 # The processes that are alive, and those that have gone within the last hour without shutting down,
-# unless one of the same name has taken their place.
+# unless one of the same name has started since: others of that name ran beside them.
 READ = """
 SELECT id, role, name, pid, version, processes, queues, started_at, seen_at, batch_at, relay_at,
        delivery_at, extract(epoch FROM now - seen_at)::float8 AS seen_seconds,
@@ -41,6 +41,7 @@ FROM publisher.process AS process, clock_timestamp() AS now,
 WHERE seen_at > now - interval '1 hour' AND (seen_at > alive OR NOT EXISTS (
     SELECT FROM publisher.process AS other
     WHERE (other.role, other.name) = (process.role, process.name) AND other.seen_at > alive
+      AND other.started_at > process.seen_at
 ))
 ORDER BY array_position('{worker,beat,api}', role), name, pid
 LIMIT 1000

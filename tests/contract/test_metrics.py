@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,6 +112,38 @@ def test_the_dashboard_reads_the_data_source_that_is_provisioned() -> None:
     assert used == {source["uid"]}
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     assert all(panel["description"] for panel in PANELS)
+
+
+@needs_prometheus
+def test_a_sweep_of_which_nothing_is_known_is_not_shown_as_decades_ago(tmp_path: Path) -> None:
+    [panel] = [panel for panel in PANELS if panel["title"] == "Last sweep"]
+    metric = "publish_worker_heartbeat_timestamp_seconds"
+    cases = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": metric, "values": f"{left_at}x60"}],
+            "promql_expr_test": [
+                {
+                    "expr": panel["targets"][0]["expr"],
+                    "eval_time": "60m",
+                    "exp_samples": [{"labels": "{}", "value": shown}],
+                }
+            ],
+        }
+        for left_at, shown in ((0, 60), (3_600 - 5, 5))
+    ]
+    (tmp_path / "panel.yml").write_text(yaml.safe_dump({"tests": cases}))
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "panel.yml"))
+    [mapping] = panel["fieldConfig"]["defaults"]["mappings"]
+    assert mapping["options"]["60"]["text"] == "over a minute"
+
+
+def test_what_has_another_unit_than_its_panel_has_an_axis_of_its_own() -> None:
+    [panel] = [panel for panel in PANELS if panel["title"] == "Webhook backlog"]
+    assert "oldest due" in [target["legendFormat"] for target in panel["targets"]]
+    [override] = panel["fieldConfig"]["overrides"]
+    assert override["matcher"] == {"id": "byName", "options": "oldest due"}
+    assert {"id": "unit", "value": "s"} in override["properties"]
 
 
 def test_ci_installs_prometheus() -> None:

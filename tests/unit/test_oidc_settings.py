@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from schemas.values.access import AccessRule
 from schemas.values.caller import Scope
+from worker.local.children import environment
 from worker.runtime import startup
 from worker.runtime.errors_explained import explain
-from worker.runtime.settings import Settings, SettingsError
+from worker.runtime.settings import Settings, SettingsError, UpSettings
 from worker.runtime.startup import check_identity_provider, check_oidc_installed
 
 RULE: dict[str, Any] = {"group": "editors", "scope": "publish", "workspace_id": 1}
@@ -96,3 +97,18 @@ def test_the_clients_secret_is_not_shown_and_ends_before_its_line_feed(
     assert "s3cret" not in repr(settings)
     assert settings.oidc_client_secret is not None
     assert settings.oidc_client_secret.get_secret_value() == "s3cret"
+
+
+def test_the_processes_of_up_have_the_settings_that_up_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "spring tide")
+    monkeypatch.setenv("PUBLISH_WORKER_OIDC_ACCESS", json.dumps([RULE]))
+    monkeypatch.setenv("OIDC_ISSUER", VALID["oidc_issuer"])
+    given = UpSettings()
+    for name, value in environment(given).items():
+        monkeypatch.setenv(name, value)
+    seen = Settings()
+    assert seen.oidc_access == given.oidc_access
+    assert seen.oidc_client_secret == given.oidc_client_secret
+    assert seen.oidc_issuer == given.oidc_issuer

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from schemas.values.trace_context import check_traceparent
 from tests.support.traces import SAMPLED, UNSAMPLED, tracing_here
 from worker.runtime.settings import SettingsError
 from worker.runtime.tracing import find_exporters, get_tracer
@@ -108,3 +109,9 @@ def test_a_value_that_opentelemetry_refuses_is_one_line_that_says_what_to_do() -
     assert done.returncode == 1
     assert "OTEL_SDK_DISABLED=true" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", [None, 5, ["x"], "", "00-1", SAMPLED + "\n", f"ff{SAMPLED[2:]}"])
+def test_what_is_not_a_traceparent_is_none(value: object) -> None:
+    assert check_traceparent(value) is None
+    assert check_traceparent(SAMPLED) == SAMPLED

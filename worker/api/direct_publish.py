@@ -18,11 +18,12 @@ from starlette.types import Receive, Scope, Send
 from schemas.command import PublishBody, PublishRequest
 from schemas.values.caller import Caller
 from schemas.values.caller import Scope as KeyScope
+from schemas.values.trace_context import check_traceparent
 from worker.api.admission import Admission, Turn
 from worker.api.auth import identify_secret
 from worker.api.enqueue_request import is_valid_key, to_origin
 from worker.api.exception_handlers import HANDLED, answer, answer_bug
-from worker.api.middleware import CORRELATION, TRACE, begin, check_traceparent, record_handled
+from worker.api.middleware import CORRELATION, TRACE, begin, record_handled
 from worker.api.problems import ApiProblem
 from worker.api.request_limits import check_head, check_structure, read_body
 from worker.api.request_spans import trace_request

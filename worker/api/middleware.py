@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid4
 
+from schemas.values.trace_context import check_traceparent
 from worker.api.problems import shorten
 from worker.runtime.metrics import get_metrics
 
@@ -27,9 +28,6 @@ NO_ROUTE = "other"
 OTHER_METHOD = "OTHER"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _VALID_ID = re.compile(r"[!-~]{1,128}")
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -51,11 +49,6 @@ def traceparent(scope: MutableMapping[str, Any]) -> str | None:
 def read_traceparent(scope: MutableMapping[str, Any]) -> str | None:
     """The caller's W3C trace context; None if it sent none, or an invalid one."""
     return check_traceparent(_header(scope, "traceparent"))
-
-
-def check_traceparent(value: str | None) -> str | None:
-    """Return a W3C trace context if it is valid."""
-    return value if value and _TRACEPARENT.fullmatch(value) else None
 
 
 def begin(scope: MutableMapping[str, Any], given: str | None) -> str:

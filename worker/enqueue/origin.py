@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.command import Trigger
 from schemas.fields import MAX_NAME, ShortText
 from schemas.values.actor import Actor
+from schemas.values.trace_context import check_traceparent
 from worker.enqueue.refusals import EnqueueRefused
 
 _short_text: TypeAdapter[str | None] = TypeAdapter(ShortText | None)
@@ -22,7 +23,7 @@ class Origin:
     correlation_id: str
     """The caller's name for the whole job, such as `job-4711`; every event and log line has it."""
     traceparent: str | None = None
-    """The W3C trace context of the caller."""
+    """The W3C trace context of the caller; one that is not valid is ignored."""
     workspace_id: int | None
     """The workspace that the caller is confined to. None, every workspace, must be said."""
     idempotency_scope: str = ""
@@ -42,3 +43,4 @@ class Origin:
             except ValidationError:
                 text = f"{name} must be storable text of at most {MAX_NAME} characters."
                 raise EnqueueRefused(text) from None
+        object.__setattr__(self, "traceparent", check_traceparent(self.traceparent))

@@ -37,6 +37,10 @@ UVICORN = (
 )
 """At the end, requests in progress may take three seconds; streams are cut off."""
 
+READ_AS_WRITTEN = ("oidc_access", "oidc_client_secret")
+"""Settings that the processes read from our own variables: a secret is not shown as text, and a
+list would need its JSON."""
+
 Output = Callable[[str], IO[bytes] | int]
 
 
@@ -154,8 +158,10 @@ def on_end_signal(handler: Any) -> None:
 
 
 def environment(settings: UpSettings) -> dict[str, str]:
-    """Our environment variables, with every setting."""
-    given = settings.model_dump(mode="json", exclude_none=True, exclude={"metrics_listen"})
+    """Our environment variables, with every setting that `up` may have changed."""
+    given = settings.model_dump(
+        mode="json", exclude_none=True, exclude={"metrics_listen", *READ_AS_WRITTEN}
+    )
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), _AS_ROOT])
     return {
         **{name: value for name, value in os.environ.items() if name not in METRICS_LISTEN},

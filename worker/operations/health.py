@@ -12,27 +12,33 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 
 from db import processes
 from db.commands import claim
-from db.errors import DATABASE_ERRORS, describe_error, is_away
+from db.errors import DATABASE_ERRORS, NoAnswer, describe_error, is_away
 from db.events import outbox
 from db.processes import SeenProcess
 from db.session import brief_transaction
-from worker.events.amqp import check_amqp
-from worker.events.outlet import OutletOutOfSync, OutletUnreachable
+from worker.events.outlet import OutletOutOfSync
 from worker.events.redis_stream import check_stream
 from worker.operations import canary
 from worker.operations.checks import Check, to_failed
 from worker.operations.database_check import check_database
+from worker.operations.deadline import Deadline
 from worker.operations.process_checks import check_beat, check_queues, check_worker
-from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker
-from worker.runtime.broker_url import read_broker_url
+from worker.operations.server_checks import (
+    check_broker,
+    check_outlet_amqp,
+    check_redis,
+    to_late_amqp,
+    to_late_broker,
+)
 from worker.runtime.explanations import explain_database, explain_redis
 from worker.runtime.redis_errors import to_text
 from worker.runtime.wake_ups import Waker
@@ -41,11 +47,8 @@ HEARTBEAT = "publish-worker:heartbeat"
 HEARTBEAT_SECONDS = 60
 HEARTBEAT_PAUSE_SECONDS = 0.9
 """Between two of one process: less than between two sweeps."""
-PROBE = "publish-worker:probe"
-PROBE_MS = 1_000
-QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
-"""A broker that accepts connections and does not answer counts as dead."""
-KEEP_KEYS = "The stream or the queue would be lost: CONFIG SET maxmemory-policy noeviction."
+ANSWER_SECONDS = 2.5
+"""All checks together take this long at most: many probes give up after three seconds."""
 LATE_SECONDS = 30.0
 """A command that was due for so long and is not claimed: more become due than are carried out. And
 an event that was recorded so long ago and is not on the stream: the relay stands still."""
@@ -58,6 +61,10 @@ class Health:
     checks: list[Check]
     processes: list[SeenProcess] | None
     """None: the database cannot be read."""
+
+    def is_away(self, name: str) -> bool:
+        """Whether the part of this name is unreachable, so that nothing else should ask it."""
+        return any(each.is_away for each in self.checks if each.name == name)
 
 
 class Heartbeat:
@@ -99,29 +106,60 @@ def read_health(
     *,
     amqp_url: str | None = None,
 ) -> Health:
-    """Check every part of the path; takes a few seconds at most when parts are dead.
+    """Check every part of the path; a part that hangs fails after `ANSWER_SECONDS`.
 
     A dozen statements that read a few rows each. `amqp_url`: of the outlet `amqp`, if there is one.
     """
-    database = check_database(engine)
-    seen = None if database.is_away else _read_processes(engine)
+    deadline = Deadline(ANSWER_SECONDS)
+    wait_for_redis = deadline.start(lambda: _read_redis(redis))
+    wait_for_broker = deadline.start(lambda: check_broker(broker_url))
+    wait_for_amqp = deadline.start(lambda: check_outlet_amqp(amqp_url)) if amqp_url else None
+    database = deadline.start(lambda: check_database(engine))(_to_late_database())
 
-    def check_in_database(name: str, check: Callable[[], Check]) -> Check:
-        return _to_unknown(name) if database.is_away else _explained(name, check)
+    def start(name: str, check: Callable[[], Check]) -> Callable[[Check], Check]:
+        if database.is_away:  # nothing else asks it
+            return lambda _: _to_unknown(name)
+        return deadline.start(lambda: _explained(name, check))
 
+    wait_for_seen = None if database.is_away else deadline.start(lambda: _read_processes(engine))
+    wait_for_database = [
+        (name, start(name, check))
+        for name, check in (
+            ("schedule", lambda: _check_schedule(engine, canary_video_id)),
+            ("inbox", lambda: _check_inbox(engine)),
+            ("stream", lambda: _check_stream(engine, redis)),
+        )
+    ]
+    seen = wait_for_seen(None) if wait_for_seen else None
+    of_redis, sweep_age = wait_for_redis(_to_late_redis())
     checks = [
         database,
-        _explained("redis", lambda: _check_redis(redis)),
-        _check_broker(broker_url),
-        check_worker(_try_sweep_age(redis), seen),
-        check_in_database("queues", lambda: check_queues(seen)),
-        check_in_database("beat", lambda: check_beat(seen)),
-        check_in_database("schedule", lambda: _check_schedule(engine, canary_video_id)),
-        check_in_database("inbox", lambda: _check_inbox(engine)),
-        check_in_database("stream", lambda: _check_stream(engine, redis)),
-        *([_check_amqp(amqp_url)] if amqp_url else []),
+        of_redis,
+        wait_for_broker(to_late_broker(ANSWER_SECONDS)),
+        check_worker(sweep_age, seen),
+        _to_unknown("queues") if database.is_away else check_queues(seen),
+        _to_unknown("beat") if database.is_away else check_beat(seen),
+        *(wait(_to_late(name)) for name, wait in wait_for_database),
+        *([wait_for_amqp(to_late_amqp(ANSWER_SECONDS))] if wait_for_amqp else []),
     ]
     return Health(checks=checks, processes=seen)
+
+
+def _read_redis(redis: Redis) -> tuple[Check, float | RedisError | None]:
+    """Return the check of Redis, and how long ago the last sweep was."""
+    return _explained("redis", lambda: check_redis(redis)), _try_sweep_age(redis)
+
+
+def _to_late_redis() -> tuple[Check, RedisError]:
+    """Return the same of a Redis that hangs."""
+    error = RedisTimeoutError(f"no answer within {ANSWER_SECONDS} s")
+    return to_failed("redis", explain_redis(error), to_text(error), is_away=True), error
+
+
+def _to_late_database() -> Check:
+    """Return the check of a database that hangs."""
+    error = NoAnswer(f"none within {ANSWER_SECONDS} s")
+    return to_failed("database", explain_database(error), describe_error(error), is_away=True)
 
 
 def _explained(name: str, check: Callable[[], Check]) -> Check:
@@ -129,7 +167,8 @@ def _explained(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except RedisError as error:
-        return to_failed(name, explain_redis(error), to_text(error))
+        is_lost = isinstance(error, RedisConnectionError | RedisTimeoutError)
+        return to_failed(name, explain_redis(error), to_text(error), is_away=is_lost)
     except DATABASE_ERRORS as error:
         return to_failed(
             name, explain_database(error), describe_error(error), is_away=is_away(error)
@@ -139,6 +178,13 @@ def _explained(name: str, check: Callable[[], Check]) -> Check:
 def _to_unknown(name: str) -> Check:
     detail = "Unknown: the database cannot be read."
     return Check(name=name, ok=False, detail=detail, remedy="See the check `database`.")
+
+
+def _to_late(name: str) -> Check:
+    detail = f"Unknown: not read within {ANSWER_SECONDS} s."
+    return Check(
+        name=name, ok=False, detail=detail, remedy="See the checks `database` and `redis`."
+    )
 
 
 def _read_processes(engine: Engine) -> list[SeenProcess] | None:
@@ -162,34 +208,6 @@ def _try_sweep_age(redis: Redis) -> float | RedisError | None:
         return read_sweep_age(redis)
     except RedisError as error:
         return error
-
-
-def _check_redis(redis: Redis) -> Check:
-    """Write a key: a server that is full, read-only or refuses the user answers a ping."""
-    redis.set(PROBE, 1, px=PROBE_MS)
-    policy = _read_eviction_policy(redis)
-    if policy.startswith("allkeys-"):
-        detail = f"It drops keys when its memory is full (maxmemory-policy {policy})."
-        return Check(name="redis", ok=False, detail=detail, remedy=KEEP_KEYS)
-    return Check(name="redis", ok=True, detail="Accepts writes.")
-
-
-def _read_eviction_policy(redis: Redis) -> str:
-    """Return how the server makes room; empty: it has no limit, or our user may not read it."""
-    try:
-        memory: dict[str, Any] = redis.info("memory")
-    except NoPermissionError:
-        return ""
-    return str(memory.get("maxmemory_policy", "")) if memory.get("maxmemory") else ""
-
-
-def _check_broker(broker_url: str) -> Check:
-    try:
-        with read_broker_url(broker_url).connect(QUICK, connect_timeout=1) as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
-    except BROKER_ERRORS as error:
-        return to_failed("broker", explain_broker(error), to_text(error))
-    return Check(name="broker", ok=True, detail="Accepts connections.")
 
 
 def _check_schedule(engine: Engine, canary_video_id: int | None) -> Check:
@@ -220,18 +238,3 @@ def _check_stream(engine: Engine, redis: Redis) -> Check:
         remedy = "See the checks `redis` and `worker`, and `relay.` in the workers' log."
         return Check(name="stream", ok=False, detail=detail, remedy=remedy)
     return Check(name="stream", ok=True, detail="Fits the outbox, and has its events.")
-
-
-def _check_amqp(url: str) -> Check:
-    name = "outlet amqp"
-    try:
-        check_amqp(url)
-    except OutletUnreachable as error:
-        return Check(
-            name=name,
-            ok=False,
-            detail=str(error),
-            remedy="Check AMQP_URL and the server.",
-            public="The exchange cannot be reached.",
-        )
-    return Check(name=name, ok=True, detail="Accepts events.")

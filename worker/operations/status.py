@@ -1,5 +1,6 @@
 """Status: health and the sizes of inbox, outbox and stream; for people at a terminal."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,17 +60,15 @@ def survey(
     An unreachable part is reported, not raised.
     """
     health = read_health(engine, redis, broker_url, canary_video_id, amqp_url=amqp_url)
-    try:
-        with transaction(engine) as tx:
-            counts = inbox.count(tx)
-            next_due, has_trigger = (
-                due_times.read_next_due(tx),
-                due_times.has_generation_trigger(tx),
-            )
-            position, _ = outbox.read_ends(tx)
-            quarantined = inbox.count_quarantined(tx)
-    except DATABASE_ERRORS:
-        counts, next_due, has_trigger, position, quarantined = None, None, None, None, None
+    counts, next_due, has_trigger, position, quarantined = None, None, None, None, None
+    with suppress(*DATABASE_ERRORS):
+        if not health.is_away("database"):  # a server that hangs is waited for once
+            with transaction(engine) as tx:
+                counts = inbox.count(tx)
+                next_due = due_times.read_next_due(tx)
+                has_trigger = due_times.has_generation_trigger(tx)
+                position, _ = outbox.read_ends(tx)
+                quarantined = inbox.count_quarantined(tx)
     return Status(
         checks=health.checks,
         processes=health.processes,
@@ -80,7 +79,7 @@ def survey(
         next_due_at=next_due,
         has_generation_trigger=has_trigger,
         position=position,
-        stream_position=_stream_position(redis),
+        stream_position=None if health.is_away("redis") else _stream_position(redis),
         quarantined_messages=quarantined,
     )
 

@@ -7,6 +7,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from schemas.values.trace_context import check_traceparent
 from worker.subscribe.stream_entry import Entry
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class DeliverySpans:
         if tracer is None:
             return None
         event = _read_event(entry)
-        span = tracer.start(NAME, event.get("traceparent"), "consumer")
+        span = tracer.start(NAME, check_traceparent(event.get("traceparent")), "consumer")
         if span.is_recording():
             span.set_attribute("messaging.system", "redis")
             span.set_attribute("messaging.operation.type", "process")

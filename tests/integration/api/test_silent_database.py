@@ -74,19 +74,6 @@ def test_requests_are_answered_after_one_limit(
     assert call(api, video).status_code < 500, "the next request finds the server again"
 
 
-def test_the_readiness_of_a_silent_database_is_known_after_one_limit(
-    api: Api, admin: psycopg.Connection
-) -> None:
-    assert api.call("GET", "/readyz", None).json()["checks"][0]["ok"]
-    get_family(api.engine).answer_seconds = LIMIT
-    with frozen_postgres(admin):
-        answer, seconds = time_call(lambda api, _: api.call("GET", "/readyz", None), api, 0)
-    checks = {check["name"]: check["detail"] for check in answer.json()["checks"]}
-    assert checks["database"] == "The database does not answer."
-    assert checks["stream"] == "Unknown: the database cannot be read."
-    assert seconds < LATE
-
-
 def test_a_page_of_the_console_says_what_shows_the_cause(
     api: Api, admin: psycopg.Connection
 ) -> None:

@@ -13,6 +13,7 @@ from tests.support.pipeline import Pipeline
 from tests.support.requests import request
 from tests.support.statements import counted
 from tests.support.threads import together
+from tests.support.traces import SAMPLED
 from worker.enqueue.accept import Origin, enqueue
 from worker.enqueue.refusals import KeyReused, NoSuchVideo, RequestInvalid
 from worker.local.engines import Engines
@@ -26,6 +27,14 @@ KEYED = {"idempotency_scope": "k", "idempotency_key": "once"}
 
 def commands(pipeline: Pipeline) -> int:
     return pipeline.value("SELECT count(*) FROM publisher.publish_command")
+
+
+@pytest.mark.parametrize(
+    "given", ["", "00-1", "00-zz-zz-01", f"{SAMPLED}\r\nx: y", SAMPLED.upper()]
+)
+def test_a_traceparent_that_is_not_valid_is_ignored(pipeline: Pipeline, given: str) -> None:
+    pipeline.publish(pipeline.video(), traceparent=given)
+    assert "traceparent" not in pipeline.events()[0]
 
 
 def test_a_command_keeps_its_correlation_id_and_traceparent(pipeline: Pipeline) -> None:

@@ -20,6 +20,7 @@ from schemas.command import PublishRequest, Trigger
 from tests.support.pipeline import Pipeline
 from tests.support.requests import request
 from tests.support.statements import counted
+from tests.support.traces import SAMPLED
 from worker.enqueue import group_commit
 from worker.enqueue.accept import Outcome, accept_group
 from worker.enqueue.group_commit import SESSIONS, GroupCommit
@@ -286,12 +287,14 @@ def test_timed_commands_of_a_group_have_their_events_in_order(pipeline: Pipeline
         for video in videos
     ]
     accept_all(
-        pipeline, *((each, {"traceparent": "00-1", "correlation_id": "c-7"}) for each in timed)
+        pipeline, *((each, {"traceparent": SAMPLED, "correlation_id": "c-7"}) for each in timed)
     )
     events = pipeline.events()
     assert [event["type"] for event in events] == ["video.publish_scheduled"] * 3
     assert [event["data"]["video_id"] for event in events] == videos
-    assert {(event["traceparent"], event["correlationid"]) for event in events} == {("00-1", "c-7")}
+    assert {(event["traceparent"], event["correlationid"]) for event in events} == {
+        (SAMPLED, "c-7")
+    }
 
 
 def test_one_wake_up_and_one_log_line_for_each_transaction(pipeline: Pipeline) -> None:

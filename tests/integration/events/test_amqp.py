@@ -22,6 +22,15 @@ from tests.support.free_port import free_port
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
 from tests.support.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
 from tests.support.tls_server import LOCALHOST, OTHER_NAME, tls_in_front_of
+from tests.support.traces import (
+    SAMPLED,
+    TRACE_ID,
+    named,
+    parent_id,
+    span_id,
+    trace_id,
+    tracing_here,
+)
 from worker.events import amqp, redis_stream
 from worker.events.amqp import EXCHANGE, AmqpGap, AmqpOutlet, check_amqp
 from worker.events.outlet import OutletUnreachable
@@ -99,6 +108,21 @@ def test_a_message_is_the_event_under_its_own_id_and_its_type_as_routing_key(
     assert properties["delivery_mode"] == 2
     info: dict[str, Any] = message.delivery_info
     assert (info["exchange"], info["routing_key"]) == ("video.events", "video.published")
+
+
+def test_a_trace_leads_through_the_exchange_to_the_subscriber(
+    pipeline: Pipeline, bus: AmqpOutlet, queue: Queue
+) -> None:
+    with tracing_here() as exported:
+        pipeline.publish(pipeline.video(), traceparent=SAMPLED)
+        bus.relay()
+        [command], [sent] = named(exported, "publish command"), named(exported, "send video.events")
+        attributes = sent.attributes or {}
+        assert (trace_id(sent), parent_id(sent)) == (TRACE_ID, span_id(command))
+        assert attributes["messaging.system"] == "rabbitmq"
+    [message] = take_all(queue)
+    assert document(message)["traceparent"] == f"00-{TRACE_ID}-{span_id(command)}-01"
+    assert attributes["messaging.message.id"] == message.properties["message_id"]
 
 
 def test_events_arrive_in_order_and_once(pipeline: Pipeline, bus: AmqpOutlet, queue: Queue) -> None:

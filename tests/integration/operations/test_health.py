@@ -24,7 +24,8 @@ from tests.support.valkey import Valkey
 from worker.operations import health
 from worker.operations.checks import Check
 from worker.operations.gauges import read_redis
-from worker.operations.health import PROBE, examine, read_health
+from worker.operations.health import examine, read_health
+from worker.operations.server_checks import PROBE
 from worker.runtime.startup import check_database
 
 ROLE = "pw_health_app"
@@ -384,11 +385,32 @@ def test_a_missing_beat_is_a_failing_check(pipeline: Pipeline) -> None:
     assert find("beat", pipeline.engine, pipeline.redis).ok
 
 
+def list_alive(pipeline: Pipeline) -> list[bool]:
+    seen = read_health(pipeline.engine, pipeline.redis, "memory://").processes
+    assert seen is not None
+    return sorted(each.is_alive for each in seen)
+
+
 def test_a_process_that_has_gone_is_not_listed_once_another_one_has_its_name(
     pipeline: Pipeline,
 ) -> None:
     report(pipeline.engine, ProcessRole.WORKER, seconds_ago=20)
-    report(pipeline.engine, ProcessRole.WORKER)
-    seen = read_health(pipeline.engine, pipeline.redis, "memory://").processes
-    assert seen is not None
-    assert [each.is_alive for each in seen] == [True]
+    report(pipeline.engine, ProcessRole.WORKER, age=5.0)
+    assert list_alive(pipeline) == [True]
+
+
+def test_a_process_that_has_gone_is_listed_beside_one_that_had_its_name_before(
+    pipeline: Pipeline,
+) -> None:
+    report(pipeline.engine, ProcessRole.API, seconds_ago=20)
+    report(pipeline.engine, ProcessRole.API, age=300.0)
+    report(pipeline.engine, ProcessRole.API, age=300.0)
+    assert list_alive(pipeline) == [False, True, True]
+
+
+def test_two_hundred_workers_are_all_counted_and_listed(pipeline: Pipeline) -> None:
+    for number in range(200):
+        report(pipeline.engine, ProcessRole.WORKER, name=f"w{number}@host", queues=["publish"])
+    assert list_alive(pipeline) == [True] * 200
+    detail = find("worker", pipeline.engine, pipeline.redis).detail
+    assert "200 workers (200 processes) on queue publish" in detail

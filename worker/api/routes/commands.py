@@ -149,7 +149,8 @@ def retry_all(
 ) -> Retried:
     """Give all failed commands, or those with one cause, new attempts, the oldest first.
 
-    `per_second` commands fall due each second; one call retries at most 10,000 commands.
+    `per_second` commands fall due each second, from now on; one call retries at most 10,000
+    commands. A call before the last one's `last_due_at` adds its rate to that one's.
     """
     return changes.retry_all(runtime.engine, runtime.waker, body, caller.workspace_id, by)
 
