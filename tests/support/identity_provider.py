@@ -112,6 +112,10 @@ class Provider:
     is_public: bool = False
     """Whether the client has no secret."""
     is_down: bool = False
+    ill: "dict[str, Callable[[BaseHTTPRequestHandler], None]]" = field(
+        default_factory=dict[str, "Callable[[BaseHTTPRequestHandler], None]"]
+    )
+    """Paths, and what writes an answer there that is not the provider's own."""
     asked: list[str] = field(default_factory=list[str])
     """The paths of all requests."""
     given: list[str] = field(default_factory=list[str])
@@ -210,7 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         self.provider.asked.append(url.path)
-        if self.provider.is_down:
+        if url.path in self.provider.ill:
+            self.provider.ill[url.path](self)
+        elif self.provider.is_down:
             self._send(500, {})
         elif url.path == "/authorize":
             self.send_response(303)
@@ -227,6 +233,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.provider.asked.append(self.path)
+        if self.path in self.provider.ill:
+            self.provider.ill[self.path](self)
+            return
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
         self._send(*self.provider.redeem(form, self.headers.get("Authorization", "")))

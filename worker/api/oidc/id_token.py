@@ -19,6 +19,8 @@ ALGORITHMS = (
 """Signatures with a key pair. Never `none`, nor HMAC: its key would be the client's secret."""
 LEEWAY_SECONDS = 60
 """How far the clocks may differ."""
+MAX_KEYS = 100
+"""Of a provider: the event loop reads them all."""
 MAX_NAME = 200
 MAX_SUBJECT = 255
 ANGLES = str.maketrans("<>", "  ")
@@ -38,8 +40,13 @@ def choose_algorithms(advertised: Iterable[str]) -> list[str]:
 
 
 def read_keys(document: Mapping[str, Any]) -> KeySet:
-    """Return the keys for signatures of a JWK Set; keys of other kinds are ignored."""
+    """Return the keys for signatures of a JWK Set; keys of other kinds are ignored.
+
+    Raises SignInFailed if there are too many.
+    """
     listed = document.get("keys")
+    if isinstance(listed, list) and len(listed) > MAX_KEYS:  # pyright: ignore[reportUnknownArgumentType]
+        raise to_invalid(f"keys: there are more than {MAX_KEYS}")
     keys = [_read_key(each) for each in listed] if isinstance(listed, list) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return KeySet([key for key in keys if key is not None])
 

@@ -17,6 +17,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 
 from worker.api.admission import Limits, UsageAccount
+from worker.api.oidc.bounded_answers import CLIENT_OPTIONS
 from worker.api.oidc.discovery import MALFORMED, SECONDS, Discovery, Metadata, explain
 from worker.api.oidc.id_token import (
     Expected,
@@ -26,7 +27,7 @@ from worker.api.oidc.id_token import (
     read_subject,
     verify,
 )
-from worker.api.oidc.refusals import SignInFailed, to_invalid, to_unreachable
+from worker.api.oidc.refusals import to_invalid, to_unreachable
 from worker.operations.people import ProviderIdentity, SignInAttempt
 from worker.runtime.settings import Settings
 
@@ -100,11 +101,11 @@ class IdentityProvider:
         )
 
     async def find_sign_out_url(self) -> str | None:
-        """Return where a person can leave the provider too. None: it offers no such page."""
-        try:
-            metadata = self._discovery.known or await self._discovery.find_metadata()
-        except SignInFailed:
-            return None
+        """Return where a person can leave the provider too. None: it offers no such page.
+
+        Raises SignInFailed.
+        """
+        metadata = await self._discovery.find_metadata()
         if metadata.end_session_endpoint is None:
             return None
         query = urlencode(
@@ -136,6 +137,7 @@ class IdentityProvider:
             redirect_uri=f"{self._base_url}{CALLBACK}",
             code_challenge_method="S256",
             verify=self._context,
+            **CLIENT_OPTIONS,
         )
 
     async def _redeem(
