@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote_plus, urlencode, urlsplit
 
 import httpx
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
@@ -108,6 +108,8 @@ class Provider:
     """What only the userinfo endpoint says."""
     answer: dict[str, str] = field(default_factory=dict[str, str])
     """Added to the callback; an empty text removes a parameter."""
+    tokens: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Added to the answer of the token endpoint."""
     sign: "Callable[[Provider, dict[str, Any]], str] | None" = None
     is_public: bool = False
     """Whether the client has no secret."""
@@ -163,7 +165,12 @@ class Provider:
         token = secrets.token_urlsafe(24)
         id_token = (self.sign or sign)(self, self.to_claims(issued.nonce))
         self.given += [token, id_token]
-        return 200, {"access_token": token, "token_type": "Bearer", "id_token": id_token}
+        tokens = {"access_token": token, "token_type": "Bearer", "id_token": id_token}
+        return 200, tokens | self.tokens
+
+    def wait_until_asked(self, path: str, times: int = 1) -> None:
+        """Wait for this number of requests."""
+        wait_until(lambda: self.asked.count(path) >= times, f"{times} requests for {path}")
 
     def to_claims(self, nonce: str) -> dict[str, Any]:
         """The claims of an ID token."""
@@ -183,6 +190,14 @@ class Provider:
 def sign(provider: Provider, claims: dict[str, Any]) -> str:
     """Sign as it should be."""
     return jwt.encode({"alg": "RS256", "kid": provider.key.kid}, claims, provider.key)
+
+
+def sign_text(provider: Provider, claims: dict[str, Any]) -> str:
+    """Sign claims that no UTF-8 has: half of a character, as JSON can write it."""
+    payload = json.dumps(claims).encode()
+    registry = jws.JWSRegistry(algorithms=["RS256"])
+    header = {"alg": "RS256", "kid": provider.key.kid}
+    return jws.serialize_compact(header, payload, provider.key, registry=registry)
 
 
 @contextmanager

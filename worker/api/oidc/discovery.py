@@ -56,8 +56,8 @@ class Metadata(BaseModel):
             self.userinfo_endpoint,
             self.end_session_endpoint,
         )
-        for each in filter(None, endpoints):
-            if not _is_usable(each, {"https", scheme}):
+        for each in endpoints:
+            if each is not None and not _is_usable(each, {"https", scheme}):
                 raise to_invalid("discovery: an endpoint is not an https URL")
 
 
@@ -67,7 +67,8 @@ def _is_usable(text: str, schemes: set[str]) -> bool:
         is_whole = bool(url.hostname) and url.port != 0
     except ValueError:
         return False
-    return is_whole and url.scheme in schemes and text.isascii() and text.isprintable()
+    is_plain = text.isascii() and text.isprintable() and not {" ", "\\"}.intersection(text)
+    return is_whole and url.scheme in schemes and is_plain
 
 
 class Discovery:

@@ -170,6 +170,8 @@ class IdentityProvider:
         text, access_token = token.get("id_token"), token.get("access_token")
         if not isinstance(text, str):
             raise to_invalid("id_token: there is none")
+        if access_token is not None and not _is_token(access_token):
+            raise to_invalid("access_token: it is not a text of visible characters")
         algorithms = choose_algorithms(metadata.id_token_signing_alg_values_supported)
         expected = Expected(
             issuer=self._issuer,
@@ -210,3 +212,8 @@ class IdentityProvider:
         if not isinstance(more, dict) or more.get("sub") != claims.get("sub"):  # pyright: ignore[reportUnknownMemberType]
             raise to_invalid("userinfo: it is about another person")
         return {**more, **claims}
+
+
+def _is_token(value: object) -> bool:
+    """Whether an access token can be in a header (RFC 6749, A.12)."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
