@@ -65,7 +65,7 @@ def _read_key(data: object) -> Key | None:
         return None
 
 
-class _Registry(JWSRegistry):
+class TokenRegistry(JWSRegistry):
     """How long the parts of a token may be, in characters.
 
     The library's own limits (512, 128,000 and 1,024) are those of tokens in a URL: they refuse a
@@ -96,7 +96,7 @@ def verify(
     Raises joserfc's InvalidKeyIdError and BadSignatureError, which may mean that the provider has
     newer keys, and SignInFailed.
     """
-    registry = _Registry(algorithms=algorithms, strict_check_header=False)
+    registry = TokenRegistry(algorithms=algorithms, strict_check_header=False)
     token = jwt.decode(text, keys, registry=registry)
     claims = CodeIDToken(
         token.claims,
@@ -125,6 +125,16 @@ def read_subject(claims: Mapping[str, Any]) -> str:
     if isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT and _is_storable(subject):
         return subject
     raise to_invalid("sub: it is not a text of 1 to 255 characters")
+
+
+def read_session(claims: Mapping[str, Any]) -> str | None:
+    """Return the provider's id of its session (`sid`), if it gave one. Raises SignInFailed."""
+    session = claims.get("sid")
+    if session is None:
+        return None
+    if isinstance(session, str) and 0 < len(session) <= MAX_SUBJECT and _is_storable(session):
+        return session
+    raise to_invalid("sid: it is not a text of 1 to 255 characters")
 
 
 def _is_storable(text: str) -> bool:
