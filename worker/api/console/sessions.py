@@ -1,5 +1,6 @@
 """The page of sessions: who is signed in to the console; end sessions of others."""
 
+from collections import Counter
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -29,8 +30,11 @@ router = Router(route_class=ConsoleRoute)
 def show_sessions(request: Request, runtime: CurrentRuntime, session: OperatorSession) -> Response:
     """Show the sessions that have not ended, the last used first."""
     sessions = list_sessions(runtime.engine)
+    of_owner = Counter(each.person_id or each.key_id for each in sessions)
     ended = read_count(request.query_params.get("ended"))
-    return render(request, "sessions.html", session, sessions=sessions, ended=ended)
+    return render(
+        request, "sessions.html", session, sessions=sessions, of_owner=of_owner, ended=ended
+    )
 
 
 @router.post(f"{SESSIONS}{{found_id}}/end", dependencies=[audits(AuditAction.SESSION_END)])
