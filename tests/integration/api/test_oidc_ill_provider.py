@@ -97,7 +97,7 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
 
 
 def flood(handler: BaseHTTPRequestHandler) -> None:
-    """Answer without an end, as fast as it goes."""
+    """Answer endless, as fast as it goes."""
     begin_answer(handler)
     with suppress(OSError):
         while True:
@@ -118,7 +118,7 @@ def send(body: bytes, **headers: str) -> Write:
 @pytest.mark.parametrize("path", ENDPOINTS)
 @pytest.mark.parametrize("write", [hang, drip])
 @pytest.mark.usefixtures("patience")
-def test_a_provider_that_does_not_come_to_an_end_is_given_up(
+def test_an_answer_that_never_ends_is_given_up(
     console: Api, provider: Provider, path: str, write: Write
 ) -> None:
     provider.ill = {path: write}
@@ -134,10 +134,10 @@ def test_a_provider_that_does_not_come_to_an_end_is_given_up(
     [
         flood,
         send(json.dumps({"sub": "x" * MAX_BYTES}).encode()),
-        send(gzip.compress(b" " * MAX_BYTES * 50), Content_Encoding="gzip"),
+        send(gzip.compress(b'{"a":"%b"}' % (b"x" * 50 * MAX_BYTES)), Content_Encoding="gzip"),
         send(gzip.compress(b"{}"), Content_Encoding="GZIP"),
     ],
-    ids=["without an end", "too large", "compressed bomb", "compressed"],
+    ids=["endless", "too large", "compressed bomb", "compressed"],
 )
 def test_an_answer_that_is_too_large_or_compressed_is_not_read(
     console: Api, provider: Provider, path: str, write: Write
@@ -155,6 +155,15 @@ def test_a_redirect_of_the_provider_is_not_followed(
     provider.ill = {path: send(b"", status=status, Location=f"{provider.issuer}/elsewhere")}
     assert sign_in(console) == 503
     assert "/elsewhere" not in provider.asked
+
+
+def test_a_person_whose_groups_cannot_be_asked_for_is_not_told_to_have_no_access(
+    console: Api, provider: Provider
+) -> None:
+    provider.ill = {"/userinfo": send(b"{}", status="502")}
+    assert sign_in(console) == 503
+    provider.ill = {}
+    assert sign_in(console) == 200
 
 
 NONSENSE = (b"", b"null", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b"<html>", b'"error"')

@@ -32,6 +32,7 @@ from worker.api.oidc.id_token import (
 )
 from worker.api.oidc.logout_token import verify_logout
 from worker.api.oidc.refusals import to_invalid, to_unreachable
+from worker.api.oidc.userinfo import complete
 from worker.operations.open_sessions import ProviderLogout
 from worker.operations.people import ProviderIdentity, SignInAttempt
 from worker.runtime.settings import Settings
@@ -100,7 +101,9 @@ class IdentityProvider:
                 async with asyncio.timeout(SECONDS):
                     token = await self._redeem(client, metadata, attempt, code)
                     claims = await self._verify(metadata, attempt, token)
-                    claims = await self._complete(client, metadata, token, claims)
+                    url, access_token = metadata.userinfo_endpoint, token.get("access_token")
+                    if url and access_token and self._groups_claim not in claims:
+                        claims = await complete(client, url, access_token, claims)
             except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
                 log.warning("identity_provider.unreachable", error=explain(error))
                 raise to_unreachable(error) from error
@@ -223,30 +226,6 @@ class IdentityProvider:
                 return check(keys, algorithms)
         except (JoseError, *MALFORMED) as error:
             raise to_invalid(f"{kind}: {type(error).__name__}") from None
-
-    async def _complete(
-        self,
-        client: Any,
-        metadata: Metadata,
-        token: dict[str, Any],
-        claims: dict[str, Any],
-    ) -> dict[str, Any]:
-        """Add what only the userinfo endpoint says; a claim of the ID token stays as it is."""
-        url, access_token = metadata.userinfo_endpoint, token.get("access_token")
-        if url is None or self._groups_claim in claims or not access_token:
-            return claims
-        answer = await client.request(
-            "GET", url, withhold_token=True, headers={"Authorization": f"Bearer {access_token}"}
-        )
-        if answer.status_code != httpx2.codes.OK:
-            return claims
-        try:
-            more: Any = answer.json()
-        except MALFORMED:  # a signed answer, which is not asked for
-            return claims
-        if not isinstance(more, dict) or more.get("sub") != claims.get("sub"):  # pyright: ignore[reportUnknownMemberType]
-            raise to_invalid("userinfo: it is about another person")
-        return {**more, **claims}
 
 
 def _is_token(value: object) -> bool:
