@@ -45,7 +45,7 @@ def console(platform: Engine, redis: Redis, redis_url: str, provider: Provider) 
 def to_token(provider: Provider, typ: str = "logout+jwt", **changed: Any) -> str:
     """A logout token; `changed` are its claims, None removes one."""
     now = int(time.time())
-    claims = {
+    claims: dict[str, Any] = {
         "iss": provider.issuer,
         "aud": CLIENT_ID,
         "iat": now,
@@ -54,7 +54,8 @@ def to_token(provider: Provider, typ: str = "logout+jwt", **changed: Any) -> str
         "events": {EVENT: {}},
         "sub": "u-1",
         "sid": "s-1",
-    } | changed
+        **changed,
+    }
     header = {"alg": "RS256", "kid": provider.key.kid, "typ": typ}
     kept = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(header, kept, provider.key)
