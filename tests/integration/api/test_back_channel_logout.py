@@ -75,7 +75,7 @@ def log_out(api: Api, token: str) -> Any:
 def test_a_person_who_logs_out_at_the_provider_is_signed_out_here(
     console: Api, provider: Provider
 ) -> None:
-    come_back(console)
+    assert come_back(console).status_code == 200
     token = to_token(provider)
     answer = log_out(console, token)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
@@ -101,7 +101,7 @@ def test_a_person_who_logs_out_at_the_provider_is_signed_out_here(
 def test_only_what_the_token_names_is_ended(
     console: Api, provider: Provider, named: dict[str, Any], *, signed_in: bool
 ) -> None:
-    come_back(console)
+    assert come_back(console).status_code == 200
     assert log_out(console, to_token(provider, **named)).status_code == 200
     assert is_signed_in(console) is signed_in
 
@@ -130,7 +130,7 @@ INVALID: tuple[dict[str, Any], ...] = (
 def test_a_token_that_is_not_a_valid_logout_token_ends_nothing(
     console: Api, provider: Provider
 ) -> None:
-    come_back(console)
+    assert come_back(console).status_code == 200
     for changed in INVALID:
         answer = log_out(console, to_token(provider, **changed))
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), changed
@@ -140,7 +140,7 @@ def test_a_token_that_is_not_a_valid_logout_token_ends_nothing(
 
 
 def test_a_token_of_another_signer_ends_nothing(console: Api, provider: Provider) -> None:
-    come_back(console)
+    assert come_back(console).status_code == 200
     own, provider.key = provider.key, make_key("1-of-another")
     token = to_token(provider)
     provider.key = own

@@ -250,15 +250,15 @@ def test_sign_ins_begin_while_the_keys_hang(
         assert provider.asked.count("/jwks") == 1
 
 
-def test_keys_and_pages_are_fast_while_fifty_people_wait_for_the_provider(
+def test_keys_and_pages_are_fast_while_many_people_wait_for_the_provider(
     platform: Engine, redis_url: str, provider: Provider
 ) -> None:
     settings: dict[str, Any] = settings_for(provider.issuer)
     key = create_key(platform, name="read", scope=Scope.READ, workspace_id=1)
-    with served(platform, redis_url, **settings) as api, ThreadPoolExecutor(50) as pool:
+    with served(platform, redis_url, **settings) as api, ThreadPoolExecutor(20) as pool:
         provider.ill = {"/token": hang}
-        people = [pool.submit(attempt, api.url) for _ in range(50)]
-        provider.wait_until_asked("/token", times=30)
+        people = [pool.submit(attempt, api.url) for _ in range(20)]
+        provider.wait_until_asked("/token", times=10)
         headers = {"Authorization": f"Bearer {key}"}
         for path in ("/console/sign-in", "/api/v1/publish-commands", "/healthz"):
             began = time.monotonic()
