@@ -43,8 +43,10 @@ WHERE k.digest = %(key_digest)s AND {_SIGN_IN}
 
 # Begin a session of a person, whom the identity provider has just named.
 INSERT_PERSONS = """
-INSERT INTO publisher.console_session (digest, id, person_id, groups, expires_at, user_agent)
-VALUES (%(digest)s, %(id)s, %(person_id)s, %(groups)s, now() + %(age)s, %(user_agent)s)
+INSERT INTO publisher.console_session
+    (digest, id, person_id, groups, expires_at, user_agent, provider_session)
+VALUES (%(digest)s, %(id)s, %(person_id)s, %(groups)s, now() + %(age)s, %(user_agent)s,
+        %(provider_session)s)
 RETURNING id, key_id, expires_at
 """
 
@@ -76,13 +78,45 @@ WHERE digest = ANY(%(digests)s::bytea[]) AND expires_at > now()
   AND last_seen_at > now() - %(idle)s
 """
 
+_OWNERS = """LEFT JOIN publisher.api_key k ON k.id = s.key_id
+LEFT JOIN publisher.person p ON p.id = s.person_id"""
+
 # End a session.
 DELETE = f"""
 WITH ended AS (DELETE FROM publisher.console_session WHERE digest = %(digest)s RETURNING *)
-SELECT {_OWNER}
-FROM ended s
-LEFT JOIN publisher.api_key k ON k.id = s.key_id
-LEFT JOIN publisher.person p ON p.id = s.person_id
+SELECT {_OWNER} FROM ended s {_OWNERS}
+"""
+
+# End the session with this id, or all sessions of the person or the API key with it.
+DELETE_BY_ID = f"""
+WITH ended AS (
+    DELETE FROM publisher.console_session
+    WHERE %(id)s IN (id, person_id, key_id) RETURNING *
+)
+SELECT {_OWNER} FROM ended s {_OWNERS} ORDER BY s.id
+"""
+
+# End what has ended at the identity provider: one of its sessions, or all of a person.
+DELETE_AT_PROVIDER = f"""
+WITH ended AS (
+    DELETE FROM publisher.console_session s USING publisher.person p
+    WHERE p.id = s.person_id AND p.issuer = %(issuer)s
+      AND (p.subject = %(subject)s OR %(subject)s::text IS NULL)
+      AND (s.provider_session = %(provider_session)s OR %(provider_session)s::text IS NULL)
+    RETURNING s.*
+)
+SELECT {_OWNER} FROM ended s {_OWNERS} ORDER BY s.id
+"""
+
+# The sessions that have not ended, the last used first.
+READ_ALL = f"""
+SELECT s.id, s.key_id, s.person_id, coalesce(k.name, p.name) AS name, s.created_at,
+       s.last_seen_at, s.expires_at, s.user_agent
+FROM publisher.console_session s {_OWNERS}
+WHERE s.expires_at > now() AND s.last_seen_at > now() - %(idle)s
+  AND (s.key_id IS NULL OR {_SIGN_IN})
+ORDER BY s.last_seen_at DESC, s.id
+LIMIT %(limit)s
 """
 
 # Delete sessions, codes and attempts to sign in that are not valid any more.
@@ -115,6 +149,21 @@ class StoredSession:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSession:
+    """A session that has not ended, for people who run the console."""
+
+    id: UUID
+    key_id: UUID | None
+    person_id: UUID | None
+    name: str
+    created_at: datetime
+    last_seen_at: datetime
+    """Accurate to a minute."""
+    expires_at: datetime
+    user_agent: str | None
+
+
 def insert(tx: Connection, **values: Any) -> Sequence[Any] | None:
     """Begin a session; return id, key and end. None: the key is not valid here.
 
@@ -126,7 +175,7 @@ def insert(tx: Connection, **values: Any) -> Sequence[Any] | None:
 def insert_persons(tx: Connection, **values: Any) -> datetime:
     """Begin a session of a person; return its end.
 
-    `values`: digest, id, age, user_agent, person_id, and groups.
+    `values`: digest, id, age, user_agent, person_id, groups, and provider_session.
     """
     row = tx.execute(INSERT_PERSONS, values).fetchone()
     assert row is not None  # noqa: S101 - an INSERT of one row returns it
@@ -160,6 +209,27 @@ def delete(tx: Connection, digest: bytes) -> StoredSession | None:
     """End a session, and return it. None: there is none."""
     with tx.cursor(row_factory=class_row(StoredSession)) as cursor:
         return cursor.execute(DELETE, {"digest": digest}).fetchone()
+
+
+def delete_by_id(tx: Connection, found_id: UUID) -> list[StoredSession]:
+    """End the session with this id, or those of the person or the key; return them."""
+    with tx.cursor(row_factory=class_row(StoredSession)) as cursor:
+        return cursor.execute(DELETE_BY_ID, {"id": found_id}).fetchall()
+
+
+def delete_at_provider(tx: Connection, **values: str | None) -> list[StoredSession]:
+    """End sessions of people; return them.
+
+    `values`: issuer, subject (None: any) and provider_session (None: all).
+    """
+    with tx.cursor(row_factory=class_row(StoredSession)) as cursor:
+        return cursor.execute(DELETE_AT_PROVIDER, values).fetchall()
+
+
+def read_all(tx: Connection, *, idle: timedelta, limit: int) -> list[OpenSession]:
+    """Return the sessions that have not ended, the last used first."""
+    with tx.cursor(row_factory=class_row(OpenSession)) as cursor:
+        return cursor.execute(READ_ALL, {"idle": idle, "limit": limit}).fetchall()
 
 
 def prune(tx: Connection, *, idle: timedelta) -> int:

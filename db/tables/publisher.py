@@ -503,6 +503,8 @@ class ConsoleSessionRow(Publisher):
     last_seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     expires_at: Mapped[datetime] = mapped_column(index=True)
     user_agent: Mapped[str | None]
+    provider_session: Mapped[str | None]
+    """The identity provider's id of its own session (`sid`), if it gave one."""
 
 
 class SignInCodeRow(Publisher):

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote_plus, urlencode, urlsplit
 
 import httpx
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 
@@ -108,10 +108,16 @@ class Provider:
     """What only the userinfo endpoint says."""
     answer: dict[str, str] = field(default_factory=dict[str, str])
     """Added to the callback; an empty text removes a parameter."""
+    tokens: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Added to the answer of the token endpoint."""
     sign: "Callable[[Provider, dict[str, Any]], str] | None" = None
     is_public: bool = False
     """Whether the client has no secret."""
     is_down: bool = False
+    ill: "dict[str, Callable[[BaseHTTPRequestHandler], None]]" = field(
+        default_factory=dict[str, "Callable[[BaseHTTPRequestHandler], None]"]
+    )
+    """Paths, and what writes an answer there that is not the provider's own."""
     asked: list[str] = field(default_factory=list[str])
     """The paths of all requests."""
     given: list[str] = field(default_factory=list[str])
@@ -159,7 +165,12 @@ class Provider:
         token = secrets.token_urlsafe(24)
         id_token = (self.sign or sign)(self, self.to_claims(issued.nonce))
         self.given += [token, id_token]
-        return 200, {"access_token": token, "token_type": "Bearer", "id_token": id_token}
+        tokens = {"access_token": token, "token_type": "Bearer", "id_token": id_token}
+        return 200, tokens | self.tokens
+
+    def wait_until_asked(self, path: str, times: int = 1) -> None:
+        """Wait for this number of requests."""
+        wait_until(lambda: self.asked.count(path) >= times, f"{times} requests for {path}")
 
     def to_claims(self, nonce: str) -> dict[str, Any]:
         """The claims of an ID token."""
@@ -179,6 +190,14 @@ class Provider:
 def sign(provider: Provider, claims: dict[str, Any]) -> str:
     """Sign as it should be."""
     return jwt.encode({"alg": "RS256", "kid": provider.key.kid}, claims, provider.key)
+
+
+def sign_text(provider: Provider, claims: dict[str, Any]) -> str:
+    """Sign claims that no UTF-8 has: half of a character, as JSON can write it."""
+    payload = json.dumps(claims).encode()
+    registry = jws.JWSRegistry(algorithms=["RS256"])
+    header = {"alg": "RS256", "kid": provider.key.kid}
+    return jws.serialize_compact(header, payload, provider.key, registry=registry)
 
 
 @contextmanager
@@ -210,7 +229,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         self.provider.asked.append(url.path)
-        if self.provider.is_down:
+        if url.path in self.provider.ill:
+            self.provider.ill[url.path](self)
+        elif self.provider.is_down:
             self._send(500, {})
         elif url.path == "/authorize":
             self.send_response(303)
@@ -227,6 +248,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.provider.asked.append(self.path)
+        if self.path in self.provider.ill:
+            self.provider.ill[self.path](self)
+            return
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
         self._send(*self.provider.redeem(form, self.headers.get("Authorization", "")))

@@ -11,7 +11,7 @@ from schemas.values.caller import Scope
 from worker.local.children import environment
 from worker.runtime import startup
 from worker.runtime.errors_explained import explain
-from worker.runtime.settings import Settings, SettingsError, UpSettings
+from worker.runtime.settings import PREFIX, Settings, SettingsError, UpSettings
 from worker.runtime.startup import check_identity_provider, check_oidc_installed
 
 RULE: dict[str, Any] = {"group": "editors", "scope": "publish", "workspace_id": 1}
@@ -99,16 +99,15 @@ def test_the_clients_secret_is_not_shown_and_ends_before_its_line_feed(
     assert settings.oidc_client_secret.get_secret_value() == "s3cret"
 
 
-def test_the_processes_of_up_have_the_settings_that_up_was_given(
+def test_the_processes_of_up_get_the_provider_as_it_was_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("OIDC_CLIENT_SECRET", "spring tide")
-    monkeypatch.setenv("PUBLISH_WORKER_OIDC_ACCESS", json.dumps([RULE]))
-    monkeypatch.setenv("OIDC_ISSUER", VALID["oidc_issuer"])
-    given = UpSettings()
-    for name, value in environment(given).items():
-        monkeypatch.setenv(name, value)
-    seen = Settings()
-    assert seen.oidc_access == given.oidc_access
-    assert seen.oidc_client_secret == given.oidc_client_secret
-    assert seen.oidc_issuer == given.oidc_issuer
+    rules = [RULE, {"group": "operators", "scope": "admin", "workspace_id": None}]
+    given = VALID | {"oidc_client_secret": "s3cret+/%", "oidc_access": rules}
+    for name, value in environment(UpSettings.model_validate(given)).items():
+        if name.startswith(PREFIX):
+            monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings == Settings.model_validate(given)
+    assert settings.oidc_client_secret is not None
+    assert settings.oidc_client_secret.get_secret_value() == "s3cret+/%"

@@ -11,7 +11,17 @@ from typer.main import get_command
 
 from db.platform_schema import read_platform_schema
 from db.session import transaction
-from worker.cli import audit, commands, enqueue, events, keys, punctuality, status, webhooks
+from worker.cli import (
+    audit,
+    commands,
+    enqueue,
+    events,
+    keys,
+    punctuality,
+    sessions,
+    status,
+    webhooks,
+)
 from worker.cli.connect import open_database
 from worker.cli.output import exit_on_refusal
 from worker.runtime import logs
@@ -48,6 +58,7 @@ app.command(
 app.add_typer(commands.app, name="commands")
 app.add_typer(events.app, name="events")
 app.add_typer(keys.app, name="keys")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(webhooks.app, name="webhooks")
 
 

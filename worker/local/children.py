@@ -12,6 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+from pydantic import SecretStr
+from pydantic_core import to_json
+
 from worker.local.guard import Guard
 from worker.runtime.metrics import DIRECTORY as METRICS_DIRECTORY
 from worker.runtime.metrics_directory import make_directory
@@ -36,10 +39,6 @@ UVICORN = (
     "--ws=none",
 )
 """At the end, requests in progress may take three seconds; streams are cut off."""
-
-READ_AS_WRITTEN = ("oidc_access", "oidc_client_secret")
-"""Settings that the processes read from our own variables: a secret is not shown as text, and a
-list would need its JSON."""
 
 Output = Callable[[str], IO[bytes] | int]
 
@@ -158,17 +157,26 @@ def on_end_signal(handler: Any) -> None:
 
 
 def environment(settings: UpSettings) -> dict[str, str]:
-    """Our environment variables, with every setting that `up` may have changed."""
-    given = settings.model_dump(
-        mode="json", exclude_none=True, exclude={"metrics_listen", *READ_AS_WRITTEN}
-    )
+    """Our environment variables, with every setting."""
+    given = {name: value for name, value in settings if name != "metrics_listen"}
     warnings = filter(None, [os.environ.get("PYTHONWARNINGS"), _AS_ROOT])
     return {
         **{name: value for name, value in os.environ.items() if name not in METRICS_LISTEN},
-        **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()},
+        **{
+            f"{PREFIX}{name.upper()}": _to_text(value)
+            for name, value in given.items()
+            if value is not None
+        },
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(warnings),
     }
+
+
+def _to_text(value: object) -> str:
+    """Return a setting as its variable has it; a secret too, for our own processes."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return to_json(value).decode() if isinstance(value, tuple) else str(value)
 
 
 def _end(started: Sequence[Child]) -> None:

@@ -49,6 +49,8 @@ class ProviderIdentity:
     subject: str
     name: str
     groups: Collection[str]
+    session: str | None = None
+    """The provider's id of its own session, if it gives one: a log-out may name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ def create_persons_session(
         if rule is not None:
             groups = find_known_groups(policy.rules, identity.groups)
             values |= {"person_id": person.id, "groups": groups}
+            values["provider_session"] = identity.session
             expires_at = console_sessions.insert_persons(tx, **values)
             audit_log.append(tx, [_to_record(actor, rule, values["id"])])
             return NewSession(token=token, expires_at=expires_at)

@@ -18,7 +18,11 @@ NOT_AUDITED = {
 """Commands name their key in `requested_by`."""
 REPORTS = {"/videos/{video_id}/generation"}
 """The pipeline's reports change no command."""
-SESSIONS = {"/console/sign-in", "/console/sign-out"}
+SESSIONS = {
+    "/console/sign-in",
+    "/console/sign-out",
+    "/console/sign-in/oidc/back-channel-logout",
+}
 """They record the session themselves."""
 URL = "https://1.1.1.1/hooks"
 

@@ -73,6 +73,8 @@ def empty_database_url(running: Engines) -> Generator[str]:
         ("keys", "create"),
         ("keys", "list"),
         ("keys", "revoke"),
+        ("sessions", "list"),
+        ("sessions", "end"),
     ],
 )
 def test_every_command_has_a_help_text(run: Run, command: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from worker.api.auth import CurrentRuntime
 from worker.api.console.rendering import HEADERS, render
 from worker.api.console.session import set_cookie, uses_tls
 from worker.api.console.sign_in import SIGN_IN, describe_client, show_form, to_local_path
-from worker.api.oidc.refusals import SignInFailed, to_refused, to_unknown_attempt
+from worker.api.oidc.refusals import SignInFailed, to_no_sign_out, to_refused, to_unknown_attempt
 from worker.api.problems import NO_SUCH_PAGE, ApiProblem
 from worker.api.routing import Router
 from worker.operations import people
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 BEGIN = f"{SIGN_IN}/oidc"
 CALLBACK = f"{BEGIN}/callback"
-COOKIE = "publish_worker_sign_in"
+LEAVE = f"{BEGIN}/leave"
+COOKIE = "publish_worker_sign_in_"
+"""The begin of its name; the begin of the state follows, so that two tabs can sign in at once."""
+STATE_IN_NAME = 8
+MAX_TABS = 5
+"""Sign-ins of one browser that are under way; one more ends those."""
 MAX_PATH = 2_000
 """Characters of the page that was asked for."""
 
@@ -47,12 +52,15 @@ async def begin(request: Request, runtime: CurrentRuntime, after: str = "") -> R
         async with current_turn(request).waiting():
             url = await provider.find_sign_in_url(attempt)
     except SignInFailed as error:
-        return await _show_failure(request, error)
+        return _show_failure(request, error)
     shown = to_local_path(after[:MAX_PATH])
     await to_thread.run_sync(people.begin_attempt, runtime.engine, attempt, shown)
-    response = RedirectResponse(url, 303, {**HEADERS, "Referrer-Policy": "no-referrer"})
+    response = _lead_to_provider(url)
+    begun = [name for name in request.cookies if name.startswith(COOKIE)]
+    for name in begun if len(begun) >= MAX_TABS else ():
+        _delete_cookie(response, name)
     response.set_cookie(
-        COOKIE,
+        _name_cookie(attempt.state),
         attempt.token,
         max_age=int(people.ATTEMPT_AGE.total_seconds()),
         path=BEGIN,
@@ -87,10 +95,36 @@ async def complete(
             identity = await provider.identify(attempt, code, iss)
         response = await _open_session(request, runtime, identity, after)
     except (SignInFailed, SignInRefused) as failure:
-        response = await _show_failure(request, failure)
+        response = _show_failure(request, failure)
     if is_used:
-        response.delete_cookie(COOKIE, path=BEGIN, httponly=True, samesite="lax")
+        _delete_cookie(response, _name_cookie(state))
     return response
+
+
+@router.get(LEAVE)
+async def leave(request: Request) -> Response:
+    """Lead a person, who has logged out here, to the provider's own log-out."""
+    provider = _admit(request)
+    try:
+        async with current_turn(request).waiting():
+            url = await provider.find_sign_out_url()
+        if url is None:
+            raise to_no_sign_out()
+    except SignInFailed as error:
+        return _show_failure(request, error)
+    return _lead_to_provider(url)
+
+
+def _lead_to_provider(url: str) -> RedirectResponse:
+    return RedirectResponse(url, 303, {**HEADERS, "Referrer-Policy": "no-referrer"})
+
+
+def _name_cookie(state: str) -> str:
+    return f"{COOKIE}{state[:STATE_IN_NAME]}"
+
+
+def _delete_cookie(response: Response, name: str) -> None:
+    response.delete_cookie(name, path=BEGIN, httponly=True, samesite="lax")
 
 
 async def _open_session(
@@ -123,18 +157,17 @@ def _admit(request: Request) -> "IdentityProvider":
 
 def _find_attempt(request: Request, state: str) -> people.SignInAttempt:
     """Return the sign-in that this browser has begun. Raises SignInFailed for any other state."""
-    token = request.cookies.get(COOKIE)
+    token = request.cookies.get(_name_cookie(state))
     attempt = people.SignInAttempt(token=token) if token else None
     if attempt is None or not attempt.has_state(state):
         raise to_unknown_attempt()
     return attempt
 
 
-async def _show_failure(request: Request, error: SignInFailed | SignInRefused) -> Response:
+def _show_failure(request: Request, error: SignInFailed | SignInRefused) -> Response:
     """Show the form, with what went wrong. Codes and tokens are in neither page nor log."""
-    status = 403
-    if isinstance(error, SignInFailed):
-        status = error.status
-        client = request.client.host if request.client else None
-        log.warning("session.refused", client=client, reason=error.reason)
-    return await show_form(request, error=str(error), http_status=status)
+    if isinstance(error, SignInRefused):  # to sign in as another person, this one leaves first
+        return show_form(request, error=str(error), http_status=403, has_left=True)
+    client = request.client.host if request.client else None
+    log.warning("session.refused", client=client, reason=error.reason)
+    return show_form(request, error=str(error), http_status=error.status)

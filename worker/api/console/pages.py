@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from worker.api.console import (
     audit_log,
+    back_channel,
     calendar,
     calendar_commands,
     calendar_feeds,
@@ -15,6 +16,7 @@ from worker.api.console import (
     now,
     oidc,
     quarantine,
+    sessions,
     sign_in,
     video,
     videos,
@@ -28,6 +30,7 @@ ROUTERS = (
     sign_in.router,
     sign_in.session_router,
     oidc.router,
+    back_channel.router,
     now.router,
     changes.router,
     calendar.router,
@@ -42,6 +45,7 @@ ROUTERS = (
     webhook_changes.router,
     webhooks.router,
     keys.router,
+    sessions.router,
     audit_log.router,
 )
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from anyio import to_thread
 from fastapi import Request, Response
@@ -39,10 +40,10 @@ async def show_sign_in(request: Request, after: str = f"{PATH}/", left: str = ""
     A link has a code after `#`, which browsers do not send: a script puts it into the form. `left`:
     the person has logged out here, and not of the provider.
     """
-    return await show_form(request, after=after, has_left=bool(left))
+    return show_form(request, after=after, has_left=bool(left))
 
 
-async def show_form(
+def show_form(
     request: Request,
     *,
     after: str = "",
@@ -61,7 +62,7 @@ async def show_form(
         error=error,
         correlation_id=correlation_id(request.scope),
         provider=provider and provider.name,
-        leave_url=await provider.find_sign_out_url() if provider and has_left else None,
+        has_left=has_left,
     )
 
 
@@ -78,7 +79,7 @@ async def sign_in(request: Request, runtime: CurrentRuntime) -> Response:
             partial(begin, runtime.engine, code or key, **describe_client(request))
         )
     except console_sessions.SignInRefused as error:
-        return await show_form(request, after=after, error=str(error), http_status=401)
+        return show_form(request, after=after, error=str(error), http_status=401)
     response = RedirectResponse(after, 303)
     set_cookie(request, response, begun.token)
     return response
@@ -106,7 +107,7 @@ def to_local_path(path: str) -> str:
     another sign-in would begin again.
     """
     is_local = path.startswith(f"{PATH}/") and "\\" not in path and path.isprintable()
-    leads_away = ".." in path.partition("?")[0] or path.startswith(SIGN_IN)
+    leads_away = ".." in unquote(path.partition("?")[0]) or path.startswith(SIGN_IN)
     return path if is_local and not leads_away else f"{PATH}/"
 
 

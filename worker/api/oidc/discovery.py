@@ -12,6 +12,7 @@ import structlog
 from joserfc.jwk import KeySet
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from worker.api.oidc.bounded_answers import CLIENT_OPTIONS
 from worker.api.oidc.id_token import read_keys
 from worker.api.oidc.refusals import SignInFailed, to_invalid, to_unreachable
 
@@ -55,8 +56,8 @@ class Metadata(BaseModel):
             self.userinfo_endpoint,
             self.end_session_endpoint,
         )
-        for each in filter(None, endpoints):
-            if not _is_usable(each, {"https", scheme}):
+        for each in endpoints:
+            if each is not None and not _is_usable(each, {"https", scheme}):
                 raise to_invalid("discovery: an endpoint is not an https URL")
 
 
@@ -66,7 +67,8 @@ def _is_usable(text: str, schemes: set[str]) -> bool:
         is_whole = bool(url.hostname) and url.port != 0
     except ValueError:
         return False
-    return is_whole and url.scheme in schemes and text.isascii() and text.isprintable()
+    is_plain = text.isascii() and text.isprintable() and not {" ", "\\"}.intersection(text)
+    return is_whole and url.scheme in schemes and is_plain
 
 
 class Discovery:
@@ -85,16 +87,14 @@ class Discovery:
         self._failed_at: float | None = None
         self._fetching = asyncio.Lock()
 
-    @property
-    def known(self) -> Metadata | None:
-        """The document, if it was fetched before."""
-        return self._metadata
-
     async def find_metadata(self) -> Metadata:
-        """Return the document. Raises SignInFailed."""
+        """Return the document; an old one while another request fetches it. Raises SignInFailed."""
+        kept = self._metadata
+        if kept and (self._is_young(self._metadata_at) or self._fetching.locked()):
+            return kept
         async with self._fetching:
             kept = self._metadata
-            if kept is None or self._clock() > self._metadata_at + KEPT_SECONDS:
+            if kept is None or not self._is_young(self._metadata_at):
                 try:
                     kept = self._metadata = await self._fetch_metadata()
                     self._metadata_at = self._clock()
@@ -106,13 +106,17 @@ class Discovery:
 
     async def find_keys(self, metadata: Metadata, *, newer: bool = False) -> KeySet:
         """Return the keys. `newer`: those that are kept do not fit. Raises SignInFailed."""
+        kept_seconds = RETRY_SECONDS if newer else KEPT_SECONDS
+        if self._keys and self._is_young(self._keys_at, kept_seconds):
+            return self._keys
         async with self._fetching:
-            age = self._clock() - self._keys_at
-            is_old = age > (RETRY_SECONDS if newer else KEPT_SECONDS)
-            if self._keys is None or is_old:
+            if self._keys is None or not self._is_young(self._keys_at, kept_seconds):
                 self._keys = read_keys(await self._fetch(metadata.jwks_uri))
                 self._keys_at = self._clock()
             return self._keys
+
+    def _is_young(self, fetched_at: float, seconds: float | None = None) -> bool:
+        return self._clock() <= fetched_at + (KEPT_SECONDS if seconds is None else seconds)
 
     async def _fetch_metadata(self) -> Metadata:
         document = await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
@@ -129,7 +133,7 @@ class Discovery:
         if self._failed_at is not None and self._clock() < self._failed_at + RETRY_SECONDS:
             raise to_unreachable(TimeoutError())
         try:
-            async with asyncio.timeout(SECONDS), httpx2.AsyncClient(verify=self._context) as client:
+            async with asyncio.timeout(SECONDS), self._open_client() as client:
                 answer = await client.get(url, headers={"Accept": "application/json"})
                 answer.raise_for_status()
                 document = answer.json()
@@ -137,10 +141,16 @@ class Discovery:
             self._failed_at = self._clock()
             log.warning("identity_provider.unreachable", url=url, error=explain(error))
             raise to_unreachable(error) from error
+        except asyncio.CancelledError:  # the time for the whole sign-in is over
+            self._failed_at = self._clock()
+            raise
         self._failed_at = None
         if not isinstance(document, dict):
             raise to_invalid("discovery: the answer is not a JSON object")
         return document  # pyright: ignore[reportUnknownVariableType]
+
+    def _open_client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(verify=self._context, **CLIENT_OPTIONS)
 
 
 def explain(error: BaseException) -> str:

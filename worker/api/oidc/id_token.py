@@ -10,6 +10,7 @@ from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet
 from joserfc.jws import JWSRegistry
 
+from worker.api.oidc.bounded_answers import MAX_BYTES
 from worker.api.oidc.refusals import to_invalid, to_wrong_clock
 
 ALGORITHMS = (
@@ -19,6 +20,10 @@ ALGORITHMS = (
 """Signatures with a key pair. Never `none`, nor HMAC: its key would be the client's secret."""
 LEEWAY_SECONDS = 60
 """How far the clocks may differ."""
+MAX_KEYS = 100
+"""Of a provider: the event loop reads them all."""
+MAX_NUMBER = 4_096
+"""Characters of a key's number: more than 16,384 bits are not verified with, but take long."""
 MAX_NAME = 200
 MAX_SUBJECT = 255
 ANGLES = str.maketrans("<>", "  ")
@@ -38,8 +43,13 @@ def choose_algorithms(advertised: Iterable[str]) -> list[str]:
 
 
 def read_keys(document: Mapping[str, Any]) -> KeySet:
-    """Return the keys for signatures of a JWK Set; keys of other kinds are ignored."""
+    """Return the keys for signatures of a JWK Set; keys of other kinds are ignored.
+
+    Raises SignInFailed if there are too many.
+    """
     listed = document.get("keys")
+    if isinstance(listed, list) and len(listed) > MAX_KEYS:  # pyright: ignore[reportUnknownArgumentType]
+        raise to_invalid(f"keys: there are more than {MAX_KEYS}")
     keys = [_read_key(each) for each in listed] if isinstance(listed, list) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return KeySet([key for key in keys if key is not None])
 
@@ -47,10 +57,24 @@ def read_keys(document: Mapping[str, Any]) -> KeySet:
 def _read_key(data: object) -> Key | None:
     if not isinstance(data, dict) or data.get("kty") == "oct" or data.get("use", "sig") != "sig":  # pyright: ignore[reportUnknownMemberType]
         return None
+    if any(len(str(data.get(name))) > MAX_NUMBER for name in ("n", "e", "x", "y")):  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        return None
     try:
         return JWKRegistry.import_key(data)  # pyright: ignore[reportUnknownArgumentType]
     except (JoseError, ValueError, TypeError):
         return None
+
+
+class TokenRegistry(JWSRegistry):
+    """How long the parts of a token may be, in characters.
+
+    The library's own limits (512, 128,000 and 1,024) are those of tokens in a URL: they refuse a
+    person with many groups, a chain of certificates and a key of 8,192 bits.
+    """
+
+    max_header_length = 16_384
+    max_payload_length = MAX_BYTES
+    max_signature_length = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +96,7 @@ def verify(
     Raises joserfc's InvalidKeyIdError and BadSignatureError, which may mean that the provider has
     newer keys, and SignInFailed.
     """
-    registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
+    registry = TokenRegistry(algorithms=algorithms, strict_check_header=False)
     token = jwt.decode(text, keys, registry=registry)
     claims = CodeIDToken(
         token.claims,
@@ -98,9 +122,24 @@ def verify(
 def read_subject(claims: Mapping[str, Any]) -> str:
     """Return the provider's own id of the person. Raises SignInFailed."""
     subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT or "\x00" in subject:
-        raise to_invalid("sub: it is not a text of 1 to 255 characters")
-    return subject
+    if isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT and _is_storable(subject):
+        return subject
+    raise to_invalid("sub: it is not a text of 1 to 255 characters")
+
+
+def read_session(claims: Mapping[str, Any]) -> str | None:
+    """Return the provider's id of its session (`sid`), if it gave one. Raises SignInFailed."""
+    session = claims.get("sid")
+    if session is None:
+        return None
+    if isinstance(session, str) and 0 < len(session) <= MAX_SUBJECT and _is_storable(session):
+        return session
+    raise to_invalid("sid: it is not a text of 1 to 255 characters")
+
+
+def _is_storable(text: str) -> bool:
+    """Whether the database takes it: JSON may also have half of a character, or NUL."""
+    return "\x00" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def read_name(claims: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ It is asked only when a person signs in: the API starts, and is ready, without i
 import asyncio
 import ssl
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 import certifi
@@ -15,27 +16,38 @@ import structlog
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
 
-from worker.api.admission import Limits, UsageAccount
+from worker.api.admission import MIB, Limits, UsageAccount
+from worker.api.oidc.bounded_answers import CLIENT_OPTIONS
 from worker.api.oidc.discovery import MALFORMED, SECONDS, Discovery, Metadata, explain
 from worker.api.oidc.id_token import (
     Expected,
     choose_algorithms,
     read_groups,
     read_name,
+    read_session,
     read_subject,
     verify,
 )
-from worker.api.oidc.refusals import SignInFailed, to_invalid, to_unreachable
+from worker.api.oidc.logout_token import verify_logout
+from worker.api.oidc.refusals import to_invalid, to_unreachable
+from worker.api.oidc.userinfo import complete
+from worker.operations.open_sessions import ProviderLogout
 from worker.operations.people import ProviderIdentity, SignInAttempt
 from worker.runtime.settings import Settings
 
+T = TypeVar("T")
 BASIC, POST = "client_secret_basic", "client_secret_post"
 CALLBACK = "/console/sign-in/oidc/callback"
 LIMITS = Limits(
     owner="Everyone who signs in here", requests=50, body_bytes=0, per_second=10, burst=100
 )
 """Each request asks the provider, or writes a row, for a stranger."""
+LOGOUT_LIMITS = Limits(
+    owner="The identity provider", requests=50, body_bytes=16 * MIB, per_second=50, burst=500
+)
+"""Of log-outs at the provider, which strangers can also send."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -52,6 +64,7 @@ class IdentityProvider:
         self._groups_claim = settings.oidc_groups_claim
         self._base_url = settings.public_base_url.rstrip("/")
         self.account = UsageAccount(LIMITS, time.monotonic)
+        self.logout_account = UsageAccount(LOGOUT_LIMITS, time.monotonic)
         self._context = ssl.create_default_context()  # reads files: once, before the first request
         self._context.load_verify_locations(certifi.where())  # images may have no authorities
         self._discovery = Discovery(self._issuer, self._context)
@@ -88,7 +101,9 @@ class IdentityProvider:
                 async with asyncio.timeout(SECONDS):
                     token = await self._redeem(client, metadata, attempt, code)
                     claims = await self._verify(metadata, attempt, token)
-                    claims = await self._complete(client, metadata, token, claims)
+                    url, access_token = metadata.userinfo_endpoint, token.get("access_token")
+                    if url and access_token and self._groups_claim not in claims:
+                        claims = await complete(client, url, access_token, claims)
             except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
                 log.warning("identity_provider.unreachable", error=explain(error))
                 raise to_unreachable(error) from error
@@ -97,14 +112,30 @@ class IdentityProvider:
             subject=read_subject(claims),
             name=read_name(claims),
             groups=read_groups(claims, self._groups_claim),
+            session=read_session(claims),
         )
 
-    async def find_sign_out_url(self) -> str | None:
-        """Return where a person can leave the provider too. None: it offers no such page."""
+    async def read_logout(self, text: str) -> ProviderLogout:
+        """Return what a logout token says has ended at the provider. Raises SignInFailed."""
+
+        def check(keys: KeySet, algorithms: list[str]) -> ProviderLogout:
+            return verify_logout(
+                text, keys, algorithms, issuer=self._issuer, client_id=self._client_id
+            )
+
+        metadata = await self._discovery.find_metadata()
         try:
-            metadata = self._discovery.known or await self._discovery.find_metadata()
-        except SignInFailed:
-            return None
+            async with asyncio.timeout(SECONDS):
+                return await self._check(metadata, "logout_token", check)
+        except TimeoutError as error:
+            raise to_unreachable(error) from error
+
+    async def find_sign_out_url(self) -> str | None:
+        """Return where a person can leave the provider too. None: it offers no such page.
+
+        Raises SignInFailed.
+        """
+        metadata = await self._discovery.find_metadata()
         if metadata.end_session_endpoint is None:
             return None
         query = urlencode(
@@ -136,6 +167,7 @@ class IdentityProvider:
             redirect_uri=f"{self._base_url}{CALLBACK}",
             code_challenge_method="S256",
             verify=self._context,
+            **CLIENT_OPTIONS,
         )
 
     async def _redeem(
@@ -164,47 +196,38 @@ class IdentityProvider:
     async def _verify(
         self, metadata: Metadata, attempt: SignInAttempt, token: dict[str, Any]
     ) -> dict[str, Any]:
-        """Return the claims of the ID token, with newer keys if those that are kept do not fit."""
+        """Return the claims of the ID token."""
         text, access_token = token.get("id_token"), token.get("access_token")
         if not isinstance(text, str):
             raise to_invalid("id_token: there is none")
-        algorithms = choose_algorithms(metadata.id_token_signing_alg_values_supported)
+        if access_token is not None and not _is_token(access_token):
+            raise to_invalid("access_token: it is not a text of visible characters")
         expected = Expected(
             issuer=self._issuer,
             client_id=self._client_id,
             nonce=attempt.nonce,
             access_token=access_token,
         )
+        return await self._check(
+            metadata, "id_token", lambda keys, names: verify(text, keys, names, expected)
+        )
+
+    async def _check(
+        self, metadata: Metadata, kind: str, check: Callable[[KeySet, list[str]], T]
+    ) -> T:
+        """Check a token; again with newer keys, if those that are kept do not fit."""
+        algorithms = choose_algorithms(metadata.id_token_signing_alg_values_supported)
         try:
             keys = await self._discovery.find_keys(metadata)
             try:
-                return verify(text, keys, algorithms, expected)
+                return check(keys, algorithms)
             except (InvalidKeyIdError, BadSignatureError):
                 keys = await self._discovery.find_keys(metadata, newer=True)
-                return verify(text, keys, algorithms, expected)
+                return check(keys, algorithms)
         except (JoseError, *MALFORMED) as error:
-            raise to_invalid(f"id_token: {type(error).__name__}") from None
+            raise to_invalid(f"{kind}: {type(error).__name__}") from None
 
-    async def _complete(
-        self,
-        client: Any,
-        metadata: Metadata,
-        token: dict[str, Any],
-        claims: dict[str, Any],
-    ) -> dict[str, Any]:
-        """Add what only the userinfo endpoint says; a claim of the ID token stays as it is."""
-        url, access_token = metadata.userinfo_endpoint, token.get("access_token")
-        if url is None or self._groups_claim in claims or not access_token:
-            return claims
-        answer = await client.request(
-            "GET", url, withhold_token=True, headers={"Authorization": f"Bearer {access_token}"}
-        )
-        if answer.status_code != httpx2.codes.OK:
-            return claims
-        try:
-            more: Any = answer.json()
-        except MALFORMED:  # a signed answer, which is not asked for
-            return claims
-        if not isinstance(more, dict) or more.get("sub") != claims.get("sub"):  # pyright: ignore[reportUnknownMemberType]
-            raise to_invalid("userinfo: it is about another person")
-        return {**more, **claims}
+
+def _is_token(value: object) -> bool:
+    """Whether an access token can be in a header (RFC 6749, A.12)."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()

@@ -61,3 +61,13 @@ def to_unknown_attempt() -> SignInFailed:
         " minutes. Begin again.",
         status=400,
     )
+
+
+def to_no_sign_out() -> SignInFailed:
+    """Return the refusal for a log-out at a provider that offers none."""
+    return SignInFailed(
+        "no-sign-out",
+        "You are logged out here. The identity provider has no page to log out there: close the"
+        " browser, or log out at its own site.",
+        status=404,
+    )

@@ -1,0 +1,56 @@
+"""`publish-worker sessions`: list and end the sessions of the console."""
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from schemas.audit import AuditAction, AuditSubject
+from worker.cli.audit import audited
+from worker.cli.connect import open_database
+from worker.cli.options import AsJson, command_group
+from worker.cli.output import Columns, print_rows
+from worker.operations.open_sessions import end_sessions, list_sessions
+from worker.runtime.errors_explained import complain
+from worker.runtime.printing import print_note
+from worker.runtime.settings import Settings
+
+COLUMNS: Columns = {
+    "id": "id",
+    "of": lambda session: "person" if session.person_id else "key",
+    "of id": lambda session: session.person_id or session.key_id,
+    "name": "name",
+    "began": "created_at",
+    "last used": "last_seen_at",
+    "ends": "expires_at",
+}
+
+app = command_group("List and end the sessions of the console.")
+
+
+@app.command("list")
+def list_(*, as_json: AsJson = False) -> None:
+    """List the sessions that have not ended, the last used first; 1,000 at most."""
+    with open_database() as engine:
+        print_rows(list_sessions(engine), COLUMNS, as_json=as_json)
+
+
+@app.command()
+def end(
+    found_id: Annotated[
+        UUID,
+        typer.Argument(
+            metavar="ID",
+            help="An id that `sessions list` shows: of a session, or of a person or a key, which "
+            "ends all of theirs.",
+        ),
+    ],
+) -> None:
+    """End one session, or all of a person or a key, at once. They may sign in again."""
+    subject = (AuditAction.SESSION_END, AuditSubject.SESSION, found_id)
+    with open_database() as engine, audited(engine, *subject) as by:
+        ended = end_sessions(engine, found_id, by, Settings().access_policy())
+    if not ended:
+        complain(f"No session has this id, nor a person or key with a session: {found_id}.")
+        raise typer.Exit(1)
+    print_note(f"Ended: {ended}.")
