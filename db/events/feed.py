@@ -7,7 +7,7 @@ from datetime import datetime
 from psycopg.rows import class_row, dict_row
 
 from db.events.outbox import RecordedEvent
-from db.session import Connection
+from db.session import Answer, Connection
 
 # Scan the next `scan` positions for matching events, in order, and read the ends of the outbox in
 # the same snapshot. Workspaces and types are not indexed, because an index would slow down every
@@ -91,11 +91,13 @@ class LastEvent:
 
 def read_last(
     tx: Connection, *, workspace_id: int | None, positions: int, limit: int
-) -> list[LastEvent]:
-    """Return the newest events among the last `positions` of the outbox, the newest first."""
+) -> Answer[list[LastEvent]]:
+    """Return the newest events among the last `positions` of the outbox, the newest first.
+
+    In a pipeline or outside.
+    """
     values = {"workspace_id": workspace_id, "positions": positions, "limit": limit}
-    with tx.cursor(row_factory=class_row(LastEvent)) as cursor:
-        return cursor.execute(LAST, values).fetchall()
+    return tx.cursor(row_factory=class_row(LastEvent)).execute(LAST, values).fetchall
 
 
 def scan(

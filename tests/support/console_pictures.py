@@ -36,6 +36,7 @@ PAGES = {
     "quarantine": "/console/failures/quarantine/",
     "webhooks": "/console/webhooks/",
     "keys": "/console/keys/",
+    "sessions": "/console/sessions/",
     "audit": "/console/audit/",
 }
 LOOKS = {

@@ -38,6 +38,7 @@ def overview(**counts: object) -> Overview:
         hour=chart,
         day=chart,
         webhooks=DeliveryBacklog(0, None, 0),
+        events=[],
     )
 
 

@@ -11,7 +11,7 @@ from db.commands.overview import Counts, DueCommand
 from db.events import feed, summary
 from db.events.feed import LastEvent
 from db.events.summary import EventCount
-from db.session import Connection, commit, transaction
+from db.session import Answer, Connection, commit, transaction
 from db.webhooks import backlog
 from db.webhooks.backlog import DeliveryBacklog
 from schemas.events import EventType
@@ -57,6 +57,8 @@ class Overview:
     hour: Chart
     day: Chart
     webhooks: DeliveryBacklog
+    events: list[LastEvent]
+    """The newest ones."""
 
 
 def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
@@ -72,6 +74,7 @@ def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
             for age, span in ((MINUTE, MINUTE / 6), HOUR, DAY)
         ]
         waiting = backlog.read(tx, workspace_id)
+        events = _read_last(tx, workspace_id)
         commit(tx)
     counts = counted()
     minute, hour, day = (answer() for answer in spans)
@@ -85,6 +88,7 @@ def read_overview(engine: Engine, workspace_id: int | None) -> Overview:
         hour=to_chart(hour, counts.now, *HOUR),
         day=to_chart(day, counts.now, *DAY),
         webhooks=waiting(),
+        events=events(),
     )
 
 
@@ -93,6 +97,10 @@ def read_last_events(tx: Connection, workspace_id: int | None) -> list[LastEvent
 
     They are looked for among the last thousand events.
     """
+    return _read_last(tx, workspace_id)()
+
+
+def _read_last(tx: Connection, workspace_id: int | None) -> Answer[list[LastEvent]]:
     return feed.read_last(tx, workspace_id=workspace_id, positions=SCANNED, limit=EVENTS)
 
 

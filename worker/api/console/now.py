@@ -1,5 +1,7 @@
 """The first page: whether all is well, what is coming, what was done."""
 
+from dataclasses import dataclass
+
 from fastapi import Request, Response
 from markupsafe import Markup
 
@@ -31,6 +33,14 @@ read thousands of rows, so not each page reads them."""
 router = Router(route_class=ConsoleRoute)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawnState:
+    """The parts of the first page that are the same for each key of a workspace."""
+
+    state: Markup
+    events: Markup
+
+
 @router.get(f"{PATH}/")
 async def show_now(request: Request, runtime: CurrentRuntime, session: SignedIn) -> Response:
     """Show the state of everything that this key sees."""
@@ -39,9 +49,8 @@ async def show_now(request: Request, runtime: CurrentRuntime, session: SignedIn)
     recent = recents.find(
         f"state of {workspace_id}", lambda: draw_state(recents, runtime, workspace_id), SECONDS
     )
-    state = await recent.look_from_loop()
-    events = await get_pool(request).read(read_last_events, workspace_id)
-    return render(request, "now.html", session, state=state, events=events)
+    drawn = await recent.look_from_loop()
+    return render(request, "now.html", session, state=drawn.state, events=drawn.events)
 
 
 @router.get(f"{PATH}/events")
@@ -51,13 +60,13 @@ async def show_events(request: Request, session: SignedIn) -> Response:
     return render(request, "events.html", session, events=events)
 
 
-def draw_state(recents: Recents, runtime: Runtime, workspace_id: int | None) -> Markup:
-    """Read and draw what the first page shows of a workspace (None: all) but its events."""
+def draw_state(recents: Recents, runtime: Runtime, workspace_id: int | None) -> DrawnState:
+    """Read and draw what the first page shows of a workspace (None: all)."""
     overview = read_overview(runtime.engine, workspace_id)
     health = get_health(recents, runtime)
     is_operator = workspace_id is None
     checks = health.checks if is_operator else [each.to_public() for each in health.checks]
-    return render_part(
+    state = render_part(
         "now_state.html",
         sentence=summarise(checks, overview),
         checks=checks,
@@ -70,6 +79,7 @@ def draw_state(recents: Recents, runtime: Runtime, workspace_id: int | None) -> 
             to_bars("The last day", overview.day),
         ],
     )
+    return DrawnState(state=state, events=render_part("events.html", events=overview.events))
 
 
 def to_bars(title: str, chart: Chart) -> BarChart:

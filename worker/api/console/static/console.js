@@ -39,7 +39,8 @@ function follow() {
   source.addEventListener("open", (event) => {
     if (!(event instanceof MessageEvent)) return; // the connection itself: the stream says `open` too
     shown.textContent = isPaused() ? "paused" : "live";
-    if (wasOpen) htmx.trigger(document.body, "changed"); // something may have happened meanwhile
+    // Something may have happened meanwhile, or since the server read what the page shows.
+    htmx.trigger(document.body, wasOpen ? "changed" : "followed");
     wasOpen = true;
   });
   source.addEventListener("changed", () => htmx.trigger(document.body, "changed"));
