@@ -158,6 +158,7 @@ def test_what_a_person_holds_is_not_drawn_again_under_the_hand(
     assert pipeline.command(command).due_at == NINE - timedelta(days=2)
 
 
+@pytest.mark.slow
 def test_the_list_is_fetched_again_only_if_something_in_it_has_changed(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
@@ -179,6 +180,7 @@ def test_the_list_is_fetched_again_only_if_something_in_it_has_changed(
         expect(page.locator(".ec-event.cancelled button")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_a_month_of_many_commands_shows_their_number_on_each_day(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:

@@ -23,6 +23,7 @@ pytestmark = NEEDS_CHROMIUM
 
 NOT_ASKED = {
     "sign-in",
+    "sign-in/oidc/back-channel-logout",
     "sign-out",
     "calendar/commands/{command_id}/reschedule",
     "calendar/feeds",
@@ -37,7 +38,7 @@ NOT_ASKED = {
     "webhooks/{endpoint_id}/test",
     "webhooks/{endpoint_id}/deliveries/{delivery_id}/replay",
 }
-"""Changes that create something, can be taken back, or concern one thing only."""
+"""Changes that create something, can be taken back, concern one thing only, or are a provider's."""
 
 
 def test_every_change_of_the_console_asks_first_or_is_known_to_need_no_question() -> None:

@@ -250,6 +250,7 @@ def test_sign_ins_begin_while_the_keys_hang(
         assert provider.asked.count("/jwks") == 1
 
 
+@pytest.mark.slow
 def test_keys_and_pages_are_fast_while_many_people_wait_for_the_provider(
     platform: Engine, redis_url: str, provider: Provider
 ) -> None:

@@ -8,10 +8,13 @@ from uuid import uuid4
 import pytest
 from typer.main import get_command
 
+from schemas.values.caller import Scope
 from tests.support.command_line import Run
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import receiver
 from worker.cli import app
+from worker.operations.api_keys import create_key
+from worker.operations.console_sessions import create_session
 
 READ = {
     ("audit",),
@@ -23,6 +26,7 @@ READ = {
     ("events", "dead", "list"),
     ("events", "tail"),
     ("keys", "list"),
+    ("sessions", "list"),
     ("webhooks", "deliveries"),
     ("webhooks", "list"),
     ("webhooks", "show"),
@@ -92,6 +96,9 @@ def test_each_change_by_the_command_line_has_an_entry(
     change("webhooks delete", endpoint_id)
     change("keys create", "--workspace", "1", "--scope", "read", "--name", "ci")
     change("keys revoke", str(here.value("SELECT id FROM publisher.api_key")))
+    secret = create_key(here.engine, name="ci", scope=Scope.READ, workspace_id=1)
+    create_session(here.engine, secret, user_agent=None, client=None, correlation_id="c-1")
+    change("sessions end", str(here.value("SELECT id FROM publisher.console_session")))
     change("events rebuild")
     change("events dead redrive", "--group", "search", "--all")
     assert [action for _, actions in done for action in actions] == [
@@ -110,6 +117,7 @@ def test_each_change_by_the_command_line_has_an_entry(
         "webhook_endpoint.delete",
         "api_key.create",
         "api_key.revoke",
+        "session.end",
         "stream.rebuild",
         "dead_letter.retry",
     ]

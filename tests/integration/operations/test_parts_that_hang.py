@@ -67,6 +67,7 @@ def test_the_status_of_a_redis_and_a_broker_that_hang_is_known_in_time(
     assert (status.due, status.stream_position) == (0, None)
 
 
+@pytest.mark.slow
 def test_everything_may_hang_at_once(
     pipeline: Pipeline, admin: psycopg.Connection, black_hole: str
 ) -> None:
