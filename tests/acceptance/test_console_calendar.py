@@ -128,6 +128,7 @@ def drag(page: Page, day: str) -> None:
     page.mouse.up()
 
 
+@pytest.mark.slow
 def test_what_a_person_holds_is_not_drawn_again_under_the_hand(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
@@ -217,6 +218,7 @@ def test_an_entry_at_midnight_is_drawn_on_its_day(
         wait_until(lambda: is_in(opened.page, "2027-03-26"), "the entry to be on Friday")
 
 
+@pytest.mark.slow
 def test_the_zone_is_the_browsers_until_another_is_chosen_and_stays_in_the_address(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
@@ -235,6 +237,7 @@ def test_the_zone_is_the_browsers_until_another_is_chosen_and_stays_in_the_addre
         expect(page.locator(".ec-event")).to_contain_text("10:00")
 
 
+@pytest.mark.slow
 def test_a_time_that_occurs_twice_is_asked_about_in_the_dialog(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:
@@ -278,6 +281,7 @@ def test_assistive_technology_and_phones_can_use_the_calendar(
         assert opened.violations() == []
 
 
+@pytest.mark.slow
 def test_a_click_on_an_empty_slot_schedules_a_video_that_is_found_by_its_title(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:

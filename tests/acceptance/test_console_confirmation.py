@@ -92,6 +92,7 @@ def test_without_scripts_a_page_asks_and_names_what_will_be_done(
     ) == [("ok", 4)]
 
 
+@pytest.mark.slow
 def test_without_scripts_keys_commands_and_messages_are_asked_about(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:

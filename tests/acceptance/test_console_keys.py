@@ -1,6 +1,7 @@
 """API keys and the audit log at the console, in a real browser."""
 
 import httpx
+import pytest
 from playwright.sync_api import Browser, expect
 
 from schemas.values.caller import Scope
@@ -133,6 +134,7 @@ def test_a_role_that_may_not_create_keys_is_explained(
         assert page.get_by_label("Name").input_value() == "importer"
 
 
+@pytest.mark.slow
 def test_the_audit_log_is_filtered_in_the_address(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:

@@ -61,6 +61,7 @@ def test_an_endpoint_is_added_and_its_secret_is_shown_once(
         assert pipeline.rows("SELECT secret FROM publisher.webhook_endpoint") == [(secret,)]
 
 
+@pytest.mark.slow
 def test_an_endpoint_is_edited_disabled_enabled_and_deleted(
     browser: Browser, api: Served, pipeline: Pipeline, there: Receiver
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_test_event_shows_what_the_receiver_answered(
         assert page.url.endswith(str(made)), "a reload sends nothing"
 
 
+@pytest.mark.slow
 def test_the_quota_of_tests_holds_at_the_console_and_the_api_together(
     browser: Browser, api: Served, pipeline: Pipeline, there: Receiver
 ) -> None:
@@ -147,6 +149,7 @@ def test_a_rotated_secret_is_shown_once_and_signs_with_the_previous_one(
     assert len(there.received[0].headers["webhook-signature"].split()) == 2
 
 
+@pytest.mark.slow
 def test_deliveries_are_filtered_in_the_address_shown_with_attempts_and_replayed(
     browser: Browser, api: Served, pipeline: Pipeline, there: Receiver
 ) -> None:

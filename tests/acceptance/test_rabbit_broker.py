@@ -209,6 +209,7 @@ def runtime(database_url: str, redis_url: str, broker: Connection) -> Generator[
         yield opened
 
 
+@pytest.mark.slow
 def test_a_login_that_is_refused_for_a_while_stops_no_process(
     pipeline: Pipeline, processes: Celeries, node: Rabbit, broker: Connection, runtime: Runtime
 ) -> None:

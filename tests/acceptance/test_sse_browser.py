@@ -161,6 +161,7 @@ def api_process(tmp_path: Path, database_url: str, redis_url: str) -> Generator[
     started.process.wait()
 
 
+@pytest.mark.slow
 def test_a_browser_misses_nothing_and_gets_nothing_twice_while_the_api_restarts(
     pipeline: Pipeline, api_process: ApiProcess, tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_the_completion_rate_is_a_share(plays: int, completed: int) -> None:
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
     )
 )
 def test_the_words_of_any_script_can_be_counted(content: Any) -> None:

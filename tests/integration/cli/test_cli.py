@@ -555,6 +555,7 @@ def test_tail_follows_from_a_position_until_ctrl_c(here: Pipeline) -> None:
         assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_tail_reports_a_gap_on_stderr(here: Pipeline) -> None:
     here.publish(*(here.video() for _ in range(3)))

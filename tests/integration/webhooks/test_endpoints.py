@@ -429,6 +429,7 @@ def test_an_address_is_checked_again_at_each_attempt(api: Api) -> None:
     assert tried["error"]
 
 
+@pytest.mark.slow
 def test_a_workspace_runs_two_tests_at_once(api: Api, receiver: Receiver) -> None:
     receiver.answers["/"] = hangs
     slow, quick = register(api, url=receiver.url()), register(api, url=receiver.url("/quick"))

@@ -112,6 +112,7 @@ def silent_name_server(tmp_path: Path) -> Generator[Path]:
         yield configuration
 
 
+@pytest.mark.slow
 def test_registrations_do_not_wait_for_a_name_server_that_hangs(silent_name_server: Path) -> None:
     bind = f"mount --bind {silent_name_server} /etc/resolv.conf"
     if subprocess.run(["unshare", "-m", "sh", "-c", bind], check=False).returncode:
