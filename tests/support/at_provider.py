@@ -1,16 +1,32 @@
 """A browser without scripts that signs in with an identity provider, step by step."""
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from redis import Redis
+from sqlalchemy import Engine
 
-from tests.support.api import Api
+from tests.support.api import Api, serving
+from tests.support.identity_provider import Provider, settings_for
 from tests.support.pipeline import BASE_URL
 
 START = "/console/sign-in/oidc"
 FLOW, SESSION = "publish_worker_sign_in_", "publish_worker_console"
+
+
+@contextmanager
+def console_at(
+    provider: Provider, platform: Engine, redis: Redis, redis_url: str
+) -> Generator[Api]:
+    """The API with this provider, under its public address."""
+    with serving(platform, redis, redis_url, **settings_for(provider.issuer)) as api:
+        assert api.client
+        api.client.base_url = BASE_URL
+        yield api
 
 
 def get(api: Api, path: str, **more: Any) -> Any:

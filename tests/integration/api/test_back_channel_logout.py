@@ -11,17 +11,15 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from schemas.audit import ActorKind, AuditAction, AuditFilter
-from tests.support.api import Api, serving
-from tests.support.at_provider import SESSION, START, come_back, get, is_signed_in
+from tests.support.api import Api
+from tests.support.at_provider import SESSION, START, come_back, console_at, get, is_signed_in
 from tests.support.identity_provider import (
     CLIENT_ID,
     Provider,
     make_key,
-    settings_for,
     sign,
     spoilt_provider,
 )
-from tests.support.pipeline import BASE_URL
 from worker.operations.audit import list_page
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -36,9 +34,7 @@ def provider() -> Generator[Provider]:
 
 @pytest.fixture
 def console(platform: Engine, redis: Redis, redis_url: str, provider: Provider) -> Generator[Api]:
-    with serving(platform, redis, redis_url, **settings_for(provider.issuer)) as api:
-        assert api.client
-        api.client.base_url = BASE_URL
+    with console_at(provider, platform, redis, redis_url) as api:
         yield api
 
 

@@ -23,6 +23,7 @@ from tests.support.at_provider import (
     SESSION,
     START,
     come_back,
+    console_at,
     find_flow_cookie,
     get,
     go_to_provider,
@@ -54,9 +55,7 @@ def provider() -> Generator[Provider]:
 
 @pytest.fixture
 def console(platform: Engine, redis: Redis, redis_url: str, provider: Provider) -> Generator[Api]:
-    with serving(platform, redis, redis_url, **settings_for(provider.issuer)) as api:
-        assert api.client
-        api.client.base_url = BASE_URL
+    with console_at(provider, platform, redis, redis_url) as api:
         yield api
 
 

@@ -16,8 +16,8 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from schemas.values.caller import Scope
-from tests.support.api import Api, serving
-from tests.support.at_provider import START, come_back, get, is_signed_in
+from tests.support.api import Api
+from tests.support.at_provider import START, come_back, console_at, get, is_signed_in
 from tests.support.identity_provider import (
     ADA,
     Provider,
@@ -45,9 +45,7 @@ def provider() -> Generator[Provider]:
 
 @pytest.fixture
 def console(platform: Engine, redis: Redis, redis_url: str, provider: Provider) -> Generator[Api]:
-    with serving(platform, redis, redis_url, **settings_for(provider.issuer)) as api:
-        assert api.client
-        api.client.base_url = BASE_URL
+    with console_at(provider, platform, redis, redis_url) as api:
         yield api
 
 
