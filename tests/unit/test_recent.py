@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -99,3 +99,17 @@ def test_the_end_of_the_application_ends_the_reading() -> None:
     assert recent.look() == 0
     recents.close()
     assert not recent.is_followed
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_once(
+    recents: Recents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    recent = recents.find("n", numbers(), 60)
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            recent.look()
+    assert recent.look() == 0

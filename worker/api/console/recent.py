@@ -59,7 +59,11 @@ class Recent(Generic[T]):
             if value is None:
                 value = self._value = _begin()
                 self._thread = Thread(target=self._follow, args=(value,), daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no more threads: the next look tries again
+                    self._value = self._thread = None
+                    raise
             return value
 
     def _follow(self, value: Future[T]) -> None:
