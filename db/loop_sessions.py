@@ -51,7 +51,7 @@ class LoopPool:
         self._free: list[LoopSession] = []
         self._running: set[asyncio.Task[object]] = set()
         self._silent_at = 0.0
-        """When the server last did not answer a reader, by `time.monotonic()`."""
+        """When the server last did not answer, by `time.monotonic()`."""
 
     async def run(
         self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -88,8 +88,6 @@ class LoopPool:
         try:
             return await self._start(call, self._run_each, asked_at)
         except psycopg.Error as error:
-            if is_silent(error):
-                self._silent_at = time.monotonic()
             if not is_lost_session(error):
                 raise
         return await self._start(call, self._run_each, asked_at)
@@ -121,11 +119,16 @@ class LoopPool:
         async with self._slots:
             if asked_at < self._silent_at:
                 raise NoAnswer("no answer to another statement")
-            session = await self._take()
             try:
-                return await greenlet_spawn(run, session, call)
-            finally:
-                self._put_back(session)
+                session = await self._take()
+                try:
+                    return await greenlet_spawn(run, session, call)
+                finally:
+                    self._put_back(session)
+            except psycopg.Error as error:
+                if is_silent(error):  # noted before the next one has the slot
+                    self._silent_at = time.monotonic()
+                raise
 
     async def _take(self) -> LoopSession:
         while self._free:

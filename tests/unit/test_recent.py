@@ -113,3 +113,8 @@ def test_a_thread_that_cannot_be_started_is_an_error_once(
         with pytest.raises(RuntimeError, match="new thread"):
             recent.look()
     assert recent.look() == 0
+
+
+def test_a_read_that_takes_long_is_followed_by_a_longer_pause_but_not_by_a_long_one() -> None:
+    recent = Recent(numbers(), 2, Event())
+    assert [recent._to_pause(took) for took in (0.01, 0.3, 9.0)] == [2, 3, 5]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

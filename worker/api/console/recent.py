@@ -16,6 +16,8 @@ FOLLOWED_SECONDS = 30.0
 REST = 10
 """A read is followed by a pause of this many times its length at least: a slow server is left
 alone."""
+LONGEST_REST_SECONDS = 5.0
+"""A read that took long because a part hung is out of date as soon as that part answers."""
 CLOSING_SECONDS = 1.0
 
 
@@ -84,10 +86,13 @@ class Recent(Generic[T]):
                 value = _begin()
             value.set_result(read)
             self._value = value
-            pause = max(self._seconds, REST * (time.monotonic() - began))
+            pause = self._to_pause(time.monotonic() - began)
         self._value = None
         if not value.done():
             value.set_exception(RuntimeError("the application is closing"))
+
+    def _to_pause(self, took: float) -> float:
+        return max(self._seconds, min(REST * took, LONGEST_REST_SECONDS))
 
 
 def _begin() -> Future[Any]:
