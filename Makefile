@@ -47,7 +47,7 @@ asyncapi: $(DEV_STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from 
 # Extras stay in: without them pip takes the newest version of a package that another one wants
 # with an extra. Each file takes the versions of the one before, so tests and image have the same ones.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command "make lock" $(ARGS)
+	--no-emit-package publish-worker-client --no-emit-index-url --no-emit-find-links --no-strip-extras --custom-compile-command "make lock" $(ARGS)
 
 lock: $(DEV_STAMP) ## write the lock files from pyproject.toml; newer versions: ARGS=--upgrade
 	$(COMPILE) pyproject.toml --extra oidc --extra tracing -o requirements.lock
@@ -65,14 +65,14 @@ $(STAMP): reinstall
 endif
 
 # Without a stamp an install was interrupted: only a clean start is sure to repair that.
-$(STAMP): pyproject.toml requirements-demo.lock
+$(STAMP): pyproject.toml clients/python/pyproject.toml requirements-demo.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "Python 3.11 or later is needed, and $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "Installing into .venv (once; one or two minutes) ..."
 	@test '$(filter reinstall,$^)' = '' && test -e $@ || $(PYTHON) -m venv --clear .venv
 	@rm -f $@ $(DEV_STAMP) $(BENCH_STAMP)
 	@$(PIP) --require-hashes -r requirements-demo.lock
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(PIP) --no-deps --no-build-isolation -e clients/python -e .
 	@echo '$(CURDIR)' > $@
 
 # An interruption may leave half of a package in the venv, so meanwhile there is no stamp at all.

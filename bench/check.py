@@ -9,7 +9,7 @@ from pydantic_core import from_json
 from bench.peers import work
 from bench.setup import Run
 from db.session import to_array, transaction
-from worker.events.redis_stream import STREAM
+from publish_worker_client.events.stream_entries import STREAM
 
 
 class Incorrect(Exception):

@@ -18,12 +18,14 @@ from bench.many_videos import UNCHECKED, make_videos
 from bench.ours import ORIGIN
 from bench.setup import Run, unlimited, vacuum
 from db.commands.failures import to_cause
-from db.events import outbox, summary
+from db.events import summary
 from db.session import Connection, transaction
+from publish_worker_client.events.cloud_event import to_cloud_event
+from publish_worker_client.events.outbox import read_after, read_ends
+from publish_worker_client.events.stream_entries import STREAM
 from schemas.command import PublishRequest
 from worker.enqueue.accept import enqueue
-from worker.events.cloud_event import to_cloud_event
-from worker.events.foreign_entries import RELAYED, STREAM
+from worker.events.foreign_entries import RELAYED
 from worker.publish.run import run_due
 from worker.runtime.wake_ups import Waker
 
@@ -288,8 +290,8 @@ def _summarise(engine: Engine) -> None:
 def _fill_stream(run: Run) -> None:
     """Let the stream end with the last event, as a relay leaves it."""
     with transaction(run.engine) as tx:
-        last, _ = outbox.read_ends(tx)
-        [event] = outbox.read_after(tx, last - 1, 1)
+        last, _ = read_ends(tx)
+        [event] = read_after(tx, last - 1, 1)
     run.redis.delete(STREAM)
     run.redis.xadd(STREAM, {"event": to_cloud_event(event, BASE_URL)}, id=f"{last}-0")
     run.redis.set(RELAYED, last)

@@ -16,7 +16,7 @@ from bench.costs import Tree
 from bench.peers import work
 from bench.processes import ROOT, python
 from bench.setup import Run, Setup
-from worker.events.redis_stream import STREAM
+from publish_worker_client.events.stream_entries import STREAM
 
 WARM_UP = 200
 """Videos published before the clock starts, by all: connections, imports, plans."""

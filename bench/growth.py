@@ -18,7 +18,7 @@ from bench.processes import wait_for
 from bench.progress import Progress
 from bench.report import Report, Row, Table, at_least
 from bench.setup import Run, Setup, vacuum
-from worker.events.redis_stream import STREAM
+from publish_worker_client.events.stream_entries import STREAM
 
 GOAL_BACKLOG = 0.95
 GOAL_VIDEOS = 0.9

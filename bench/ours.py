@@ -14,9 +14,10 @@ from sqlalchemy import Engine
 from bench.processes import free_port, python, wait_for
 from bench.setup import Run
 from db.session import transaction
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from publish_worker_client.events.stream_entries import STREAM
+from schemas.command import PublishRequest
 from worker.enqueue.accept import Origin, enqueue
-from worker.events.redis_stream import STREAM
 from worker.operations.health import HEARTBEAT
 from worker.runtime.producer import make_producer, send_wake_up
 from worker.runtime.redis_clients import open_hint_redis

@@ -18,8 +18,8 @@ from bench.peers import fastapi_delay, work
 from bench.processes import free_port, python, wait_for
 from bench.setup import WORKSPACE, Run, Setup
 from db.session import transaction
+from publish_worker_client.events.stream_entries import STREAM
 from schemas.values.caller import Scope
-from worker.events.redis_stream import STREAM
 from worker.operations.api_keys import create_key
 from worker.operations.health import HEARTBEAT
 

@@ -9,7 +9,7 @@ from queue import Queue
 from redis import Redis
 
 from bench.setup import Run
-from schemas.events import EventType
+from publish_worker_client.events.names import EventType
 from worker.subscribe import Received, follow
 
 Arrivals = Queue[tuple[int, float]]

@@ -8,7 +8,7 @@ import re
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from db.session import read_url
+from publish_worker_client.servers.database_url import read_url
 
 SCHEMES = ("postgresql://", "postgres://", "postgresql+")
 NOWHERE = "/nonexistent"

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from db.rows import to_values
 from db.session import Connection
+from publish_worker_client.rows import to_values
 from schemas.values.process import ProcessRole
 
 ALIVE_SECONDS = 15.0

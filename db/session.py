@@ -11,14 +11,15 @@ from uuid import UUID
 import psycopg
 from psycopg import errors
 from psycopg.abc import RV, PQGen
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from pydantic_core import to_json
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy import Connection as SqlalchemyConnection
 from sqlalchemy.exc import DisconnectionError
 
-from db.errors import NoAnswer, SettingsDropped, is_away, is_useless_session
+from db.errors import NoAnswer, SettingsDropped, is_away
+from publish_worker_client.servers.database_errors import is_useless_session
+from publish_worker_client.servers.database_url import read_url
 
 T = TypeVar("T")
 Connection = psycopg.Connection[TupleRow]
@@ -225,12 +226,6 @@ def _to_parameters(
         return ours | given
     options = [f"-c {name}={value}" for name, value in (settings | {_MARK: "true"}).items()]
     return ours | given | {"options": " ".join([*options, given.get("options", "")])}
-
-
-def read_url(database_url: str) -> dict[str, Any]:
-    """Return libpq's parameters. Raises psycopg.ProgrammingError if the URL is not valid."""
-    scheme, separator, rest = database_url.partition("://")
-    return conninfo_to_dict(scheme.partition("+")[0] + separator + rest)
 
 
 @contextmanager

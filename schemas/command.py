@@ -13,6 +13,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from publish_worker_client.events.names import Action
 from schemas.fields import UNSET, WHOLE, Frozen, Id, Name, ShortText
 from schemas.json_schema import INT32_MAX, Schema, all_of, any_of, is_given, none_of
 from schemas.times import LocalTime, Time, ZoneName
@@ -20,13 +21,6 @@ from schemas.video import EchoedTitle, OwnerReference, VideoEdits, VideoFields, 
 
 MAX_COMMANDS = 1000
 """The maximum number of commands per call."""
-
-
-class Action(StrEnum):
-    """What a command does to the video."""
-
-    PUBLISH = "publish"
-    UNPUBLISH = "unpublish"
 
 
 class CommandState(StrEnum):
@@ -46,22 +40,6 @@ class CommandState(StrEnum):
     def is_outcome(self) -> bool:
         """Whether the command has finished."""
         return self not in (CommandState.SCHEDULED, CommandState.WAITING)
-
-
-class Trigger(StrEnum):
-    """The origin of a command or of an event.
-
-    A command's trigger is the interface that accepted it. An event's trigger is the last of: that
-    interface, the scheduled time (`schedule`), the end of generation (`pipeline`).
-    """
-
-    API = "api"
-    CLI = "cli"
-    PIPELINE = "pipeline"
-    QUEUE = "queue"
-    SCHEDULE = "schedule"
-    CANARY = "canary"
-    """The self-test that publishes a hidden video each minute. It emits no events."""
 
 
 Fold = Annotated[int, Field(strict=True, ge=0, le=1), WHOLE]

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from schemas.events import EVENT_DATA, EventType
+from publish_worker_client.events.data import EVENT_DATA
+from publish_worker_client.events.names import EventType
 from schemas.json_schema import name_int64
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from schemas.command import Action
+from publish_worker_client.events.names import Action
 from schemas.fields import INT64_MAX, WHOLE, Frozen, ShortText
 from schemas.times import Time
 

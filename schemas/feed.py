@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.events import EventType
+from publish_worker_client.events.names import EventType
 from schemas.fields import Frozen, Id
 
 MAX_POSITION = 10**18

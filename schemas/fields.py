@@ -112,9 +112,3 @@ Uri = Annotated[
 Int32 = Annotated[int, Field(strict=True, ge=-(2**31), le=INT32_MAX), WHOLE]
 Id = Annotated[int, Field(strict=True, ge=1, le=INT64_MAX), WHOLE]
 Flag = Annotated[bool, Field(strict=True)]
-
-
-def documented(kind: type[T]) -> type[T]:
-    """Make pydantic validate a dataclass as strictly as Frozen, with docstrings as descriptions."""
-    kind.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)  # pyright: ignore[reportAttributeAccessIssue]
-    return kind

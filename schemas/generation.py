@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic import StringConstraints as Constraints
 
-from schemas.cloud_event_data import read_data
+from publish_worker_client.events.data_field import read_data
 from schemas.fields import INT64_MAX, WHOLE, Frozen, Name, Storable, Uri
 from schemas.json_schema import INT32_MAX, Schema, all_of, any_of, is_given, none_of
 from schemas.times import ReportTime

@@ -7,9 +7,11 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from schemas.command import Action, CommandState, Trigger
+from publish_worker_client.events.data import ShownLocalTime
+from publish_worker_client.events.names import Action, Trigger
+from schemas.command import CommandState
 from schemas.fields import INT64_MAX, WHOLE, Frozen, ShortText
-from schemas.times import CursorTime, ShownLocalTime, Time
+from schemas.times import CursorTime, Time
 
 
 class PublishCommand(Frozen):

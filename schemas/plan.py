@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
+from publish_worker_client.events.metrics import Metrics
 from schemas.fields import Frozen
-from schemas.metrics import Metrics
 
 
 class Verdict(StrEnum):

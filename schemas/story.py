@@ -5,8 +5,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from schemas.command import Action, CommandState, Trigger
-from schemas.events import EventType
+from publish_worker_client.events.names import Action, EventType, Trigger
+from schemas.command import CommandState
 from schemas.fields import Frozen
 from schemas.video_list import ListedPlan
 from schemas.webhook import DeliveryState

@@ -15,26 +15,22 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from publish_worker_client.time_patterns import (
+    DATE,
+    FIRST_YEAR,
+    LAST_YEAR,
+    LOCAL,
+    MINUTE,
+    SECOND,
+)
 from schemas.json_schema import Described
 
-FIRST_YEAR, LAST_YEAR = 1900, 9000
-
-_YEAR = "(?:19[0-9]{2}|[2-8][0-9]{3}|9000)"
-_LEAP_YEAR = "(?:(?:19|[2-8][0-9])(?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[357][26])00)"
-_DAY = (
-    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
-    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
-)
-_DATE = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
-_MINUTE = f"{_DATE}[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_SECOND = ":[0-5][0-9](?:[.][0-9]+)?"
 _OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-INSTANT = f"^{_MINUTE}(?:{_SECOND})?{_OFFSET}$"
-CURSOR = INSTANT.replace(_DATE, f"(?:{_DATE}|{FIRST_YEAR - 1}-12-31|{LAST_YEAR + 1}-01-01)")
+INSTANT = f"^{MINUTE}(?:{SECOND})?{_OFFSET}$"
+CURSOR = INSTANT.replace(DATE, f"(?:{DATE}|{FIRST_YEAR - 1}-12-31|{LAST_YEAR + 1}-01-01)")
 """As INSTANT, and what its first and last times are in UTC, as our own links have them."""
-RFC_3339 = f"^{_MINUTE}{_SECOND}{_OFFSET}$"
+RFC_3339 = f"^{MINUTE}{SECOND}{_OFFSET}$"
 """As INSTANT, and the seconds are not optional."""
-LOCAL = f"^{_MINUTE}(?:{_SECOND})?$"
 _YEARS = f"in the years {FIRST_YEAR} to {LAST_YEAR}"
 
 
@@ -104,8 +100,6 @@ LocalTime = Annotated[
     WithJsonSchema({"type": "string", "pattern": LOCAL}),
 ]
 """A wall-clock time without an offset, `2026-12-01T18:00`. Another field holds its time zone."""
-ShownLocalTime = Annotated[datetime, WithJsonSchema({"type": "string", "pattern": LOCAL})]
-"""A wall-clock time in an answer or an event."""
 ZoneName = Annotated[
     str,
     StringConstraints(strict=True, max_length=64, pattern="^[A-Z][A-Za-z0-9_+/-]*$"),

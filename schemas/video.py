@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from publish_worker_client.events.names import Visibility
 from schemas.fields import (
     MAX_NAME,
     MAX_URI,
@@ -53,15 +54,6 @@ class InternalStatus(StrEnum):
     MERGING = "merging"
     COMPLETED = "completed"
     FAILED = "failed"
-
-
-class Visibility(StrEnum):
-    """Who may see the video once it is published."""
-
-    PUBLIC = "public"
-    PRIVATE = "private"
-    TEAM = "team"
-    ORG = "org"
 
 
 class Owner(Frozen):

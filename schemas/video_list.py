@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from schemas.command import Action, CommandState
+from publish_worker_client.events.names import Action
+from schemas.command import CommandState
 from schemas.fields import INT64_MAX, MAX_NAME, Frozen, Storable
 from schemas.plan import PlannedOutcome
 

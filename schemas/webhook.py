@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from schemas.events import EventType
+from publish_worker_client.events.names import EventType
 from schemas.fields import (
     INT64_MAX,
     MAX_URI,

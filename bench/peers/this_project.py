@@ -5,7 +5,8 @@ from functools import partial
 
 from bench.peers import work
 from db.session import connect
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from worker.enqueue.accept import Origin, enqueue
 from worker.runtime.producer import make_producer, send_wake_up
 from worker.runtime.redis_clients import open_hint_redis

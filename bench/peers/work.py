@@ -24,7 +24,8 @@ from redis.asyncio import Redis as AsyncRedis
 
 from db.session import to_array
 from db.videos import facts_and_release
-from schemas.command import CommandState, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts
 from worker.rules.decision import decide

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import psycopg
 
-from db.rows import to_values
 from db.session import Connection, forget_plans, to_array, wait_briefly
+from publish_worker_client.rows import to_values
 from schemas.values.video_facts import ClaimedCommand
 
 _ALWAYS = """id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, patient_until,

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from psycopg.rows import class_row, dict_row
 
-from db.events.outbox import RecordedEvent
 from db.session import Answer, Connection
+from publish_worker_client.events.outbox import RecordedEvent
 
 # Scan the next `scan` positions for matching events, in order, and read the ends of the outbox in
 # the same snapshot. Workspaces and types are not indexed, because an index would slow down every

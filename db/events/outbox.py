@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from json.encoder import encode_basestring_ascii as quote
 from uuid import UUID
@@ -10,9 +10,10 @@ from uuid import UUID
 from psycopg import ClientCursor
 from pydantic import TypeAdapter
 
-from db.rows import to_values
 from db.session import Connection
-from schemas.events import EVENT_DATA, EventData, EventType
+from publish_worker_client.events.data import EVENT_DATA, EventData
+from publish_worker_client.events.names import EventType
+from publish_worker_client.events.outbox import RecordedEvent
 from schemas.values.decision import NewEvent
 
 # Hand the events to the transaction. Within APPEND they would be a literal, which takes five times
@@ -52,22 +53,6 @@ FROM publisher.event_position AS counter;
 COMMIT
 """
 
-# The next events after a position, in order.
-AFTER = """
-SELECT position, id::text, type, coalesce(subject, video_id::text) AS subject, workspace_id,
-       occurred_at, revision, command_id, correlation_id, traceparent, data::text AS data
-FROM publisher.outbox_event
-WHERE position > %(after)s
-ORDER BY position
-LIMIT %(limit)s
-"""
-
-# The last assigned position, and the oldest stored one (NULL: none).
-ENDS = """
-SELECT position, (SELECT min(position) FROM publisher.outbox_event)
-FROM publisher.event_position
-"""
-
 # How long ago the first event after a position was recorded, in seconds.
 AGE_AFTER = """
 SELECT extract(epoch FROM clock_timestamp() - occurred_at)::float8
@@ -91,25 +76,6 @@ DELETE FROM publisher.outbox_event WHERE position IN (
     ORDER BY position LIMIT %(limit)s
 )
 """
-
-
-@dataclass(slots=True)
-class RecordedEvent:
-    """An outbox row; `data` is JSON text."""
-
-    position: int
-    id: str
-    """A UUID, as every reader gets it."""
-    type: str
-    subject: str
-    """The video's id, or the endpoint's id for `webhook.endpoint_disabled`."""
-    workspace_id: int
-    occurred_at: datetime
-    revision: int | None
-    command_id: UUID | None
-    correlation_id: str
-    traceparent: str | None
-    data: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,18 +165,6 @@ def _to_recorded(position: int, event: NewEvent, data: str) -> RecordedEvent:
         event.traceparent,
         data,
     )
-
-
-def read_after(tx: Connection, position: int, limit: int) -> list[RecordedEvent]:
-    """Return up to `limit` events after `position`, in order."""
-    with tx.cursor(row_factory=to_values(RecordedEvent), binary=True) as cursor:
-        return cursor.execute(AFTER, {"after": position, "limit": limit}).fetchall()
-
-
-def read_ends(tx: Connection) -> tuple[int, int | None]:
-    """Return the last assigned position, and the oldest stored one."""
-    last, oldest = tx.execute(ENDS).fetchone() or (0, None)
-    return last, oldest
 
 
 def read_age_after(tx: Connection, position: int) -> float | None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from psycopg.rows import class_row
 
 from db.session import Answer, Connection
-from schemas.events import EventType
+from publish_worker_client.events.names import EventType
 
 NAME = "summary"
 """Of its place, among the outlets'."""

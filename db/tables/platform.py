@@ -25,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from schemas.video import CreationStatus, InternalStatus, Visibility
+from publish_worker_client.events.names import Visibility
+from schemas.video import CreationStatus, InternalStatus
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -28,9 +28,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.tables.platform import NAMING, one_of
+from publish_worker_client.events.names import Action, EventType, Trigger
 from schemas.audit import ActorKind, AuditOutcome, Door
-from schemas.command import Action, CommandState, Trigger
-from schemas.events import EventType
+from schemas.command import CommandState
 from schemas.values.caller import Scope
 from schemas.values.process import ProcessRole
 from schemas.webhook import DeliveryState, EndpointState

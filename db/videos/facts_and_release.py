@@ -9,8 +9,8 @@ from db.commands import due_times
 from db.commands.failures import to_cause
 from db.events import outbox
 from db.events.outbox import Recorded
-from db.rows import to_values
 from db.session import Connection, to_array
+from publish_worker_client.rows import to_values
 from schemas.command import CommandState
 from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision
 from schemas.values.video_facts import Names, VideoFacts

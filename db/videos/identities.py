@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from db.commands import limits
-from db.rows import to_values
 from db.session import Answer, Connection, to_array
+from publish_worker_client.rows import to_values
 
 # The workspace, owner, version and open commands of these videos, and the open commands of their
 # workspaces, none of them counted beyond the limits. The counts of large workspaces are kept for a

@@ -12,9 +12,9 @@ from psycopg.rows import class_row
 from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 
-from db.events.outbox import RecordedEvent
 from db.session import Connection
-from schemas.events import EndpointDisabled
+from publish_worker_client.events.data import EndpointDisabled
+from publish_worker_client.events.outbox import RecordedEvent
 from schemas.values.delivery import DeliveryResult, EndpointHealth, Receiver
 
 # The endpoints with pending deliveries: a loose index scan, one step for each.

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from publish_worker_client.events.data import EventData
+from publish_worker_client.events.metrics import Metrics
+from publish_worker_client.events.names import EventType
 from schemas.command import CommandState
-from schemas.events import EventData, EventType
-from schemas.metrics import Metrics
 
 ALREADY_PUBLISHED = (
     "already_published",

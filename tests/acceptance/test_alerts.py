@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from publish_worker_client.events.stream_entries import STREAM
 from tests.support.deployment import Deployment, deployed
 from tests.support.pipeline import Pipeline
 from tests.support.processes import broker_only
@@ -15,7 +16,7 @@ from tests.support.prometheus import alert_names, needs_prometheus, prometheus
 from tests.support.receiver import endpoint, receiver, says
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
-from worker.events.foreign_entries import RELAYED, STREAM
+from worker.events.foreign_entries import RELAYED
 
 PATIENCE = 60.0
 """Seconds for an alert. The canary's comes after a minute."""

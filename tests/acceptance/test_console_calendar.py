@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from schemas.values.caller import Scope
 from tests.support.browser import NEEDS_CHROMIUM, PHONE
 from tests.support.console import send, signed_in

@@ -10,7 +10,8 @@ from redis import Redis
 
 from db.commands.canary import VIDEO_ID as CANARY
 from db.session import transaction
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline, ids
 from tests.support.platform import make_ready_videos
 from tests.support.processes import Celeries, count_published

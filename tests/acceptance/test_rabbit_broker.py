@@ -17,7 +17,8 @@ import pytest
 from kombu import Connection, Producer
 
 from db.session import lift_limits, transaction
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from tests.support.messages import COMPRESSED, nest
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, celeries, count_published

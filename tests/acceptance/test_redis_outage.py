@@ -8,7 +8,8 @@ import pytest
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, celeries

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from publish_worker_client.events.stream_entries import STREAM
+from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, celeries
 from tests.support.sentinel import Failover, temporary_failover
 from tests.support.waiting import wait_until
 from worker.enqueue.accept import Origin, enqueue
-from worker.events.redis_stream import STREAM
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 

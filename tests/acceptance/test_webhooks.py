@@ -8,7 +8,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from db.session import transaction
-from schemas.command import Action, PublishRequest
+from publish_worker_client.events.names import Action
+from schemas.command import PublishRequest
 from tests.support import receiver as answers
 from tests.support.pipeline import Pipeline
 from tests.support.platform import make_ready_videos

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
+from publish_worker_client.events.names import EventType
 from schemas.command import PublishRequest
-from schemas.events import EventType
 from schemas.generation import GenerationEventType
 from tests.support.api import Api
 from worker.api.documents.asyncapi import document, written

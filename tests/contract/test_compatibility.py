@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from publish_worker_client.events.data import SCHEMA_VERSION
+from publish_worker_client.events.names import EventType
 from schemas.event_schemas import event_schema
-from schemas.events import SCHEMA_VERSION, EventType
 from tests.support.compatibility import breaks
 
 RELEASED = Path(__file__).parent / "released"

@@ -8,8 +8,10 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured
 from cloudevents.core.formats.json import JSONFormat
 from pydantic import TypeAdapter
 
+from publish_worker_client.events.data import EVENT_DATA
+from publish_worker_client.events.names import EventType
 from schemas.command import PublishRequest
-from schemas.events import EVENT_DATA, CloudEvent, EventType
+from schemas.events import CloudEvent
 from tests.support.pipeline import Pipeline
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

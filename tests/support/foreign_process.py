@@ -64,7 +64,8 @@ def read_state() -> dict[str, Any]:
 
 def enqueue(database_url: str, redis_url: str, video_id: int) -> None:
     """Enqueue a publish command, and send a task of the other project."""
-    from schemas.command import PublishRequest, Trigger  # noqa: PLC0415
+    from publish_worker_client.events.names import Trigger  # noqa: PLC0415
+    from schemas.command import PublishRequest  # noqa: PLC0415
     from worker.enqueue import Origin, enqueue  # noqa: PLC0415
     from worker.runtime.runtime import Runtime  # noqa: PLC0415
     from worker.runtime.settings import Settings  # noqa: PLC0415

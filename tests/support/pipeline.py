@@ -18,11 +18,13 @@ from sqlalchemy import Engine
 from db.commands import inbox
 from db.commands.inbox import StoredCommand
 from db.session import transaction
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from publish_worker_client.events.stream_entries import STREAM
+from schemas.command import PublishRequest
 from tests.support.platform import make_video
 from worker import cli
 from worker.enqueue.accept import Accepted, Origin, enqueue
-from worker.events.redis_stream import STREAM, relay
+from worker.events.redis_stream import relay
 from worker.publish.run import run_due
 from worker.runtime.wake_ups import Waker
 

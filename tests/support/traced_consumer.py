@@ -11,12 +11,12 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from worker.subscribe import Event, Subscriber
+from worker.subscribe import Delivery, Subscriber
 
 
-def handle(event: Event) -> None:
+def handle(delivery: Delivery) -> None:
     context = trace.get_current_span().get_span_context()
-    print(event.id, f"{context.trace_id:032x}", flush=True)
+    print(delivery.event.id, f"{context.trace_id:032x}", flush=True)
 
 
 def main() -> None:

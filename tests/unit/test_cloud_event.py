@@ -8,8 +8,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.events.outbox import RecordedEvent
-from worker.events.cloud_event import schema_url, to_cloud_event
+from publish_worker_client.events.cloud_event import schema_url, to_cloud_event
+from publish_worker_client.events.outbox import RecordedEvent
 
 BASE_URL = "https://videos.example/ü/"
 TEXT = st.text(max_size=40)

@@ -5,7 +5,8 @@ import pytest
 from psycopg import errors
 from sqlalchemy.exc import OperationalError
 
-from db.errors import NoAnswer, describe_error, is_away, is_lost_session, is_passing
+from db.errors import NoAnswer, is_away, is_lost_session, is_passing
+from publish_worker_client.servers.database_errors import describe_error
 
 
 @pytest.mark.parametrize(

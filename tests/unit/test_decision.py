@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from publish_worker_client.events.data import VideoPublished
 from schemas.command import CommandState
-from schemas.events import VideoPublished
 from schemas.values.video_facts import Names, VideoFacts
 from tests.support.facts import COMMAND, NOW, READY
 from worker.rules.decision import (

@@ -7,8 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from publish_worker_client.events.data import PublishEnded, VideoPublished
 from schemas.command import CommandState
-from schemas.events import PublishEnded, VideoPublished
 from tests.support.facts import COMMAND, NOW, READY
 from worker.rules.command_events import build_ended_event
 from worker.rules.decision import decide

@@ -7,7 +7,7 @@ from redis.exceptions import DataError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from worker.runtime.redis_errors import is_passing, needs_new_connection, to_text
+from publish_worker_client.servers.redis_errors import is_passing, needs_new_connection, to_text
 
 REPLICA = [
     "READONLY You can't write against a read only replica.",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from db.session import read_url
+from publish_worker_client.servers.database_url import read_url
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.settings import Settings, SettingsError
 from worker.runtime.startup import check_settings

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from schemas.values.trace_context import check_traceparent
+from publish_worker_client.trace_context import check_traceparent
 from tests.support.traces import SAMPLED, UNSAMPLED, tracing_here
 from worker.runtime.settings import SettingsError
 from worker.runtime.tracing import find_exporters, get_tracer
@@ -18,7 +18,8 @@ from worker.runtime.tracing import get_log_processors, get_tracer, start_tracing
 start_tracing("api")
 assert get_tracer() is None and get_log_processors() == []
 stop_tracing()
-wanted = ("opentelemetry.sdk.trace", "opentelemetry.exporter", "worker.runtime.spans", "requests")
+client = "publish_worker_client.spans"
+wanted = ("opentelemetry.sdk.trace", "opentelemetry.exporter", client, "requests")
 print([name for name in wanted if name in sys.modules])
 """
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pydantic_core import to_json
 
 from db.commands.inbox import StoredCommand
-from schemas.command import Action
+from publish_worker_client.events.names import Action
 from schemas.inbox import PublishCommand
 from worker.api.links import command_url
 

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.types import Receive, Scope, Send
 
+from publish_worker_client.trace_context import check_traceparent
 from schemas.command import PublishBody, PublishRequest
 from schemas.values.caller import Caller
 from schemas.values.caller import Scope as KeyScope
-from schemas.values.trace_context import check_traceparent
 from worker.api.admission import Admission, Turn
 from worker.api.auth import identify_secret
 from worker.api.enqueue_request import is_valid_key, to_origin

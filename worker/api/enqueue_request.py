@@ -6,7 +6,7 @@ from fastapi import Depends, Header, Path, Request
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from schemas.command import Trigger
+from publish_worker_client.events.names import Trigger
 from schemas.fields import INT64_MAX, MAX_NAME
 from schemas.problem import FieldError
 from schemas.values.caller import Caller

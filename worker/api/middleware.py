@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid4
 
-from schemas.values.trace_context import check_traceparent
+from publish_worker_client.trace_context import check_traceparent
 from worker.api.problems import shorten
 from worker.runtime.metrics import get_metrics
 

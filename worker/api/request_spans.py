@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from worker.api.middleware import PROBES, TRACE, read_traceparent
 
 if TYPE_CHECKING:
-    from worker.runtime.spans import Tracer
+    from publish_worker_client.spans import Tracer
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SERVER_ERROR = 500

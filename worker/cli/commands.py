@@ -8,8 +8,9 @@ from uuid import UUID
 import typer
 
 from db.commands.inbox import StoredCommand
+from publish_worker_client.events.names import Trigger
 from schemas.audit import AuditAction, AuditSubject
-from schemas.command import CommandChange, Trigger
+from schemas.command import CommandChange
 from schemas.inbox import CommandFilter, CommandOrder, RetryRequest
 from schemas.values.actor import Actor
 from worker.cli.audit import audited

@@ -11,14 +11,13 @@ from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from db.commands.inbox import StoredCommand
+from publish_worker_client.events.names import Action, Trigger
 from schemas.audit import AuditAction
 from schemas.command import (
     MAX_COMMANDS,
-    Action,
     CommandState,
     PublishOptions,
     PublishRequest,
-    Trigger,
     UnpublishOptions,
 )
 from schemas.values.actor import AuditRecord

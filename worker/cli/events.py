@@ -38,7 +38,15 @@ DEAD_LETTERS: Columns = {
     "about": lambda letter: letter.event.get("subject"),
     "error": "error",
 }
-DEAD_LETTER_FIELDS = ("position", "failed_at", "attempts", "error", "consumer", "event")
+DEAD_LETTER_FIELDS = (
+    "position",
+    "failed_at",
+    "attempts",
+    "error",
+    "traceback",
+    "consumer",
+    "event",
+)
 COLOURS = {
     "video.published": "green",
     "video.unpublished": "blue",

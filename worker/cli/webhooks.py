@@ -8,8 +8,8 @@ from uuid import UUID
 import typer
 from sqlalchemy import Engine
 
+from publish_worker_client.events.names import EventType
 from schemas.audit import AuditAction, AuditSubject
-from schemas.events import EventType
 from schemas.values.actor import Actor
 from schemas.webhook import (
     DeliveryFilter,

@@ -12,9 +12,9 @@ from db.commands.idempotency import Key
 from db.commands.inbox import StoredCommand
 from db.events import outbox
 from db.session import Connection, commit, transaction
+from publish_worker_client.events.names import EventType, Trigger
 from schemas.audit import AuditAction, AuditSubject
-from schemas.command import PublishRequest, Trigger
-from schemas.events import EventType
+from schemas.command import PublishRequest
 from schemas.values.actor import Actor, AuditRecord
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.checks import check, find_contradictions

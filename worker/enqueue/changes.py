@@ -17,8 +17,9 @@ from db.commands import changes, claim, inbox
 from db.commands.inbox import StoredCommand
 from db.session import Connection, transaction
 from db.videos import facts_and_release
+from publish_worker_client.events.names import Trigger
 from schemas.audit import AuditAction, AuditSubject
-from schemas.command import CommandChange, CommandState, Trigger
+from schemas.command import CommandChange, CommandState
 from schemas.inbox import CommandFilter, CommandOrder, FailureCause, Retried, RetryRequest
 from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.decision import Decision

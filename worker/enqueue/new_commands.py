@@ -12,7 +12,8 @@ from uuid_utils.compat import uuid7
 
 from db.commands.inbox import PATIENCE, NewCommand, StoredCommand
 from db.videos.identities import VideoIdentity
-from schemas.command import Action, CommandChange, PublishRequest
+from publish_worker_client.events.names import Action
+from schemas.command import CommandChange, PublishRequest
 from schemas.problem import FieldError
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.origin import Origin

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.command import Trigger
+from publish_worker_client.events.names import Trigger
+from publish_worker_client.trace_context import check_traceparent
 from schemas.fields import MAX_NAME, ShortText
 from schemas.values.actor import Actor
-from schemas.values.trace_context import check_traceparent
 from worker.enqueue.refusals import EnqueueRefused
 
 _short_text: TypeAdapter[str | None] = TypeAdapter(ShortText | None)

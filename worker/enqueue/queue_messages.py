@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from db.errors import is_lost_session, is_passing
 from db.session import transaction, wait_briefly
-from schemas.command import QueueMessage, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import QueueMessage
 from schemas.fields import MAX_NAME
 from worker.enqueue.accept import Outcome, accept_group, enqueue, log_accepted
 from worker.enqueue.known import LOCK_SECONDS

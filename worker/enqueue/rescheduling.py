@@ -8,8 +8,8 @@ from db.commands import changes, due_times
 from db.commands.changes import Timing
 from db.events import outbox
 from db.session import Connection
-from schemas.command import Action, CommandChange, CommandState, Trigger
-from schemas.events import EventType
+from publish_worker_client.events.names import Action, EventType, Trigger
+from schemas.command import CommandChange, CommandState
 from schemas.problem import FieldError
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.new_commands import to_moments

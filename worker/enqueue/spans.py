@@ -6,7 +6,8 @@ Its commands carry its `traceparent`: what happens to them later hangs below it.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from worker.enqueue.origin import Origin
 from worker.enqueue.refusals import EnqueueRefused
 from worker.enqueue.submission import Accepted, Submission

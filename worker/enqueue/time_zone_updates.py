@@ -17,8 +17,8 @@ from db import audit_log
 from db.commands import changes, claim
 from db.commands.changes import Timing
 from db.session import transaction
+from publish_worker_client.events.names import Trigger
 from schemas.audit import AuditAction
-from schemas.command import Trigger
 from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.rescheduling import write_timings

@@ -13,10 +13,11 @@ from kombu import Connection, Exchange, Producer
 from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
-from db.events import outbox, outlet
-from db.events.outbox import Recorded, RecordedEvent
+from db.events import outlet
+from db.events.outbox import Recorded
 from db.session import transaction
-from worker.events.cloud_event import to_cloud_event
+from publish_worker_client.events.cloud_event import to_cloud_event
+from publish_worker_client.events.outbox import RecordedEvent, read_after
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 from worker.events.spans import record_sent, start_clock
 from worker.runtime.broker_url import read_amqp_url
@@ -106,7 +107,7 @@ class AmqpOutlet:
         position, count = self.position(), 0
         while True:
             with transaction(self._engine) as tx:
-                events = outbox.read_after(tx, position, BATCH)
+                events = read_after(tx, position, BATCH)
             if not events:
                 return count
             if events[0].position != position + 1:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from db.events import feed
-from db.events.outbox import RecordedEvent
 from db.session import transaction
+from publish_worker_client.events.cloud_event import to_cloud_event
+from publish_worker_client.events.outbox import RecordedEvent
 from schemas.feed import EventFilter, FeedEvent
-from worker.events.cloud_event import to_cloud_event
 
 SCAN = 5_000
 """Positions that one page scans: this takes milliseconds, whatever the filter."""

@@ -12,14 +12,16 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.events import outlet
-from worker.events.stream_entries import parse_entry, parse_event
+from publish_worker_client.events.stream_entries import (
+    STREAM,
+    SUBSCRIBERS,
+    parse_entry,
+    parse_event,
+)
 from worker.runtime.quarantine import quarantine
 
-STREAM = "video.events"
 RELAYED = "publish-worker:relayed"
 """The key of the last position that the relay appended."""
-SUBSCRIBERS = "publish-worker:subscriber:"
-"""The prefix of the keys of worker.subscribe, followed by a group's name."""
 BATCH = 100
 LOOK_BACK = 500
 

@@ -15,16 +15,16 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
-from db.events import outbox
-from db.events.outbox import Recorded, RecordedEvent
+from db.events.outbox import Recorded
 from db.session import transaction
-from worker.events.cloud_event import to_cloud_event
-from worker.events.foreign_entries import RELAYED, STREAM, find_last_own, remove_foreign_entries
+from publish_worker_client.events.cloud_event import to_cloud_event
+from publish_worker_client.events.outbox import RecordedEvent, read_after, read_ends
+from publish_worker_client.events.stream_entries import FIELD, STREAM
+from publish_worker_client.servers.redis_errors import to_text
+from worker.events.foreign_entries import RELAYED, find_last_own, remove_foreign_entries
 from worker.events.outlet import BATCH, OutletOutOfSync, OutletUnreachable
 from worker.events.spans import record_sent, start_clock
-from worker.events.stream_entries import FIELD
 from worker.runtime.outage import Outage
-from worker.runtime.redis_errors import to_text
 
 # KEYS: the stream, RELAYED. ARGV[1]: the last position seen before reading. ARGV[2]: 1 if the
 # outbox has the event there; then RELAYED may be too low: an earlier version does not note it.
@@ -153,9 +153,9 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
     while True:
         end = read_stream_end(redis)
         with transaction(engine) as tx:
-            events = outbox.read_after(tx, end.position - 1, BATCH + 1)
+            events = read_after(tx, end.position - 1, BATCH + 1)
             # Without an event to compare, the stream may be ahead: of a database that was restored.
-            last = end.position if events else outbox.read_ends(tx)[0]
+            last = end.position if events else read_ends(tx)[0]
         is_confirmed = _is_confirmed(end, events)
         if not is_confirmed and remove_foreign_entries(engine, redis, end.position):
             continue
@@ -211,8 +211,8 @@ def check_stream(engine: Engine, redis: Redis) -> StreamEnd:
     """Return the stream's end; raise StreamAhead or StreamGap if it does not fit this outbox."""
     end = read_stream_end(redis)
     with transaction(engine) as tx:
-        last, oldest = outbox.read_ends(tx)
-        at_end = outbox.read_after(tx, end.position - 1, 1)
+        last, oldest = read_ends(tx)
+        at_end = read_after(tx, end.position - 1, 1)
     _drop_last_appended(end, at_end)
     if end.position > last:
         raise StreamAhead

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from db.events.outbox import RecordedEvent
+from publish_worker_client.events.outbox import RecordedEvent
 from worker.runtime.tracing import COMMAND_ID, WORKSPACE_ID, get_tracer
 
 DESTINATION = "video.events"

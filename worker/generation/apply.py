@@ -8,9 +8,10 @@ import structlog
 from psycopg import errors
 from sqlalchemy import Engine
 
-from db.errors import DATABASE_ERRORS, describe_error, is_passing
+from db.errors import DATABASE_ERRORS, is_passing
 from db.session import Connection, transaction
 from db.videos import generation
+from publish_worker_client.servers.database_errors import describe_error
 from schemas.generation import GenerationReport, GenerationState
 from schemas.values.generation_facts import GenerationFacts
 from worker.rules.generation_merge import apply_report, find_ignored_reason, from_row, to_row

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from db.commands import canary
 from db.commands.canary import CanaryCommand
 from db.session import brief_transaction, transaction
-from schemas.command import Action, PublishRequest, Trigger
+from publish_worker_client.events.names import Action, Trigger
+from schemas.command import PublishRequest
 from worker.enqueue.accept import Origin, enqueue
 from worker.runtime.wake_ups import Waker
 

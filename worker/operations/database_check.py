@@ -4,12 +4,13 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Engine
 
 from db.commands import claim
-from db.errors import DATABASE_ERRORS, describe_error, is_away
+from db.errors import DATABASE_ERRORS, is_away
 from db.platform_schema import PlatformSchema, read_platform_schema
 from db.revision import NEEDED, read_revision
 from db.rights import MissingRight, read_missing_rights
 from db.session import brief_transaction
 from db.videos import facts_and_release
+from publish_worker_client.servers.database_errors import describe_error
 from worker.operations.checks import Check, to_failed
 from worker.runtime.explanations import ADD_TO_PLATFORM, NEWER, explain_database
 

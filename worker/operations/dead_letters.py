@@ -13,17 +13,17 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine
 
+from publish_worker_client.servers.redis_errors import to_code
+from publish_worker_client.subscribe.group import DEAD
 from schemas.audit import AuditAction, AuditSubject
 from schemas.values.actor import Actor, AuditRecord
 from schemas.values.page import Page
 from worker.enqueue.refusals import Refusal
 from worker.operations.audit import record
 from worker.runtime.errors_explained import RedisUnavailable, explain_redis_error
-from worker.runtime.redis_errors import to_code
 from worker.subscribe import dead_letters
 from worker.subscribe.dead_groups import DeadGroups, count_by_group
 from worker.subscribe.dead_letters import DeadLetter, Redriven
-from worker.subscribe.group import DEAD
 
 STEP = 2_000
 """Dead letters that one step of a redrive looks at."""

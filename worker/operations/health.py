@@ -21,10 +21,12 @@ from sqlalchemy import Engine
 
 from db import processes
 from db.commands import claim
-from db.errors import DATABASE_ERRORS, NoAnswer, describe_error, is_away
+from db.errors import DATABASE_ERRORS, NoAnswer, is_away
 from db.events import outbox
 from db.processes import SeenProcess
 from db.session import brief_transaction
+from publish_worker_client.servers.database_errors import describe_error
+from publish_worker_client.servers.redis_errors import to_text
 from worker.events.outlet import OutletOutOfSync
 from worker.events.redis_stream import check_stream
 from worker.operations import canary
@@ -40,7 +42,6 @@ from worker.operations.server_checks import (
     to_late_broker,
 )
 from worker.runtime.explanations import explain_database, explain_redis
-from worker.runtime.redis_errors import to_text
 from worker.runtime.wake_ups import Waker
 
 HEARTBEAT = "publish-worker:heartbeat"

@@ -14,7 +14,7 @@ from db.events.summary import EventCount
 from db.session import Answer, Connection, commit, transaction
 from db.webhooks import backlog
 from db.webhooks.backlog import DeliveryBacklog
-from schemas.events import EventType
+from publish_worker_client.events.names import EventType
 
 AHEAD = timedelta(minutes=15)
 SHOWN = 12

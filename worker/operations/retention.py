@@ -14,9 +14,9 @@ from db.events import outbox, summary
 from db.session import Connection, transaction
 from db.webhooks import deliveries as webhook_deliveries
 from db.webhooks import fan_out
+from publish_worker_client.events.stream_entries import STREAM
 from worker.events.outlet import OutletOutOfSync
 from worker.events.outlets import build_outlets
-from worker.events.redis_stream import STREAM
 from worker.generation.stream import open_group
 from worker.operations.console_sessions import IDLE
 from worker.runtime.settings import Settings

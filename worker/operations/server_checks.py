@@ -5,12 +5,12 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
+from publish_worker_client.servers.redis_errors import to_text
 from worker.events.amqp import check_amqp
 from worker.events.outlet import OutletUnreachable
 from worker.operations.checks import Check, to_failed
 from worker.runtime.broker_errors import BROKER_ERRORS, explain_broker
 from worker.runtime.broker_url import read_broker_url
-from worker.runtime.redis_errors import to_text
 
 PROBE = "publish-worker:probe"
 PROBE_MS = 1_000

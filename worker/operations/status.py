@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 
 from db.commands import due_times, inbox
 from db.errors import DATABASE_ERRORS
-from db.events import outbox
 from db.processes import SeenProcess
 from db.session import transaction
+from publish_worker_client.events.outbox import read_ends
 from worker.events.redis_stream import read_stream_end
 from worker.operations.checks import Check
 from worker.operations.health import read_health
@@ -67,7 +67,7 @@ def survey(
                 counts = inbox.count(tx)
                 next_due = due_times.read_next_due(tx)
                 has_trigger = due_times.has_generation_trigger(tx)
-                position, _ = outbox.read_ends(tx)
+                position, _ = read_ends(tx)
                 quarantined = inbox.count_quarantined(tx)
     return Status(
         checks=health.checks,

@@ -6,8 +6,8 @@ from typing import Any
 
 from db.commands.attempts import MAX_SHOWN, FailedAttempt
 from db.videos.story import StoryAttempt, StoryCommand, StoryDelivery, StoryEvent, StoryState
-from schemas.command import Action, CommandState, Trigger
-from schemas.events import EventType
+from publish_worker_client.events.names import Action, EventType, Trigger
+from schemas.command import CommandState
 from schemas.story import StoryEntry, StoryKind
 from schemas.webhook import DeliveryState
 

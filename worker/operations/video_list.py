@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 from db.session import transaction
 from db.videos import facts_and_release, listing
 from db.videos.listing import VideoCommands
-from schemas.command import Action, CommandState
+from publish_worker_client.events.names import Action
+from schemas.command import CommandState
 from schemas.plan import Verdict
 from schemas.values.video_facts import VideoFacts
 from schemas.video_list import (

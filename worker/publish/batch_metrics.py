@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from schemas.command import CommandState, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand
 from worker.runtime.metrics import get_metrics

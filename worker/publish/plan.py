@@ -6,7 +6,8 @@ from uuid_utils.compat import uuid7
 from db.commands.inbox import PATIENCE
 from db.session import transaction
 from db.videos import facts_and_release
-from schemas.command import CommandState, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import CommandState
 from schemas.plan import PlannedOutcome, PublishPlan
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts

@@ -19,10 +19,11 @@ from sqlalchemy import Engine
 
 from db.commands import attempts
 from db.commands.claim import NextClaim, claim_due, claim_these
-from db.errors import describe_error, is_passing
+from db.errors import is_passing
 from db.events.outbox import Recorded
 from db.session import Connection, forget_plans, transaction
 from db.videos import facts_and_release
+from publish_worker_client.servers.database_errors import describe_error
 from schemas.command import CommandState
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
-from schemas.command import Trigger
+from publish_worker_client.events.names import Trigger
 from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand
 from worker.runtime.tracing import (
@@ -26,7 +26,7 @@ from worker.runtime.tracing import (
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from worker.runtime.spans import Tracer
+    from publish_worker_client.spans import Tracer
 
 MAX_LINKS = 128
 """Links of a batch's span: the SDK's default limit, of which it would keep the last ones."""

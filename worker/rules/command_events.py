@@ -4,10 +4,8 @@ from datetime import datetime
 
 from uuid_utils import uuid7
 
-from schemas.command import Action, CommandState, Trigger
-from schemas.events import (
+from publish_worker_client.events.data import (
     EventData,
-    EventType,
     Person,
     PublicTrigger,
     PublishEnded,
@@ -15,9 +13,10 @@ from schemas.events import (
     VideoPublished,
     VideoUnpublished,
 )
+from publish_worker_client.events.names import Action, EventType, Trigger, Visibility
+from schemas.command import CommandState
 from schemas.values.decision import NewEvent, Release
 from schemas.values.video_facts import ClaimedCommand, VideoFacts
-from schemas.video import Visibility
 from worker.rules.custom_url import to_absolute_url
 from worker.rules.event_size import MAX_CUT, limit_size
 from worker.rules.media import to_media_url

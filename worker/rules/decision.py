@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.command import Action, CommandState, Trigger
+from publish_worker_client.events.names import Action, Trigger
+from schemas.command import CommandState
 from schemas.plan import Readiness, Verdict
 from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision, Release
 from schemas.values.video_facts import ClaimedCommand, Names, VideoFacts

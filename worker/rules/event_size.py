@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from schemas.events import EventData, VideoPublished
+from publish_worker_client.events.data import EventData, VideoPublished
 
 MAX_DATA = 56 * 1024
 """Bytes of an event's `data`; the attributes around it need less than 8 KiB."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from schemas.metrics import Metrics
+from publish_worker_client.events.metrics import Metrics
 from schemas.values.video_facts import VideoFacts
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import kombu
 from kombu.utils.url import url_to_parts
 
-from worker.runtime.redis_url import SCHEMES, RedisUrl, read_redis_url
-from worker.runtime.server_urls import (
+from publish_worker_client.servers.redis_url import SCHEMES, RedisUrl, read_redis_url
+from publish_worker_client.servers.server_urls import (
     InvalidUrl,
     refuse_unknown,
     split_parameters,

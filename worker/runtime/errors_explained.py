@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from db.database_url import InvalidDatabaseUrl
 from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, WrongPlatformSchema
+from publish_worker_client.servers.server_urls import InvalidUrl
 from worker.runtime.explanations import NOT_THERE, explain_database, explain_redis
 from worker.runtime.printing import print_note
-from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import Settings, SettingsError, UpSettings
 
 VALID = {

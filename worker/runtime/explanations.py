@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.errors import NoAnswer, SettingsDropped
-from worker.runtime.redis_errors import to_code, to_text
+from publish_worker_client.servers.redis_errors import to_code, to_text
 
 NOT_THERE = (UndefinedTable, UndefinedColumn, InvalidSchemaName, UndefinedFunction)
 NOT_MIGRATED = (

@@ -39,6 +39,7 @@ def configure(log_format: LogFormat, level: str = "INFO") -> None:
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.PositionalArgumentsFormatter(),
+            _take_fields,
             structlog.stdlib.add_logger_name,
             *shared,
         ],
@@ -69,6 +70,15 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
         colors=sys.stderr.isatty(), exception_formatter=_write_traceback
     )
     return [_make_printable, renderer, redact_line]
+
+
+def _take_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Take the fields of a line of publish_worker_client apart again."""
+    record: logging.LogRecord = event["_record"]
+    fields = getattr(record, "fields", None)
+    if not record.name.startswith("publish_worker_client.") or not isinstance(fields, dict):
+        return event
+    return {**event, "event": getattr(record, "event", event["event"]), **fields}
 
 
 def _make_printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -20,7 +20,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from schemas.command import Action, CommandState
+from publish_worker_client.events.names import Action
+from schemas.command import CommandState
 from worker.runtime.metrics_directory import make_directory, take_place
 from worker.runtime.settings import OutletName, SettingsError
 

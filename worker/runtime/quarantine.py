@@ -6,8 +6,9 @@ import structlog
 from sqlalchemy import Engine
 
 from db.commands import inbox
-from db.errors import DATABASE_ERRORS, describe_error
+from db.errors import DATABASE_ERRORS
 from db.session import transaction
+from publish_worker_client.servers.database_errors import describe_error
 from worker.runtime.metrics import get_metrics
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)

@@ -13,7 +13,7 @@ from redis.exceptions import MasterDownError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from worker.runtime.redis_url import read_redis_url
+from publish_worker_client.servers.redis_url import read_redis_url
 
 HINT_TIMEOUT_SECONDS = 0.25
 """A caller must not notice a dead Redis: the key and the message together take below a second."""

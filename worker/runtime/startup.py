@@ -14,6 +14,8 @@ from db.errors import DATABASE_ERRORS, DatabaseUnavailable, NotMigrated, OtherVe
 from db.platform_schema import check_platform_schema
 from db.revision import NEEDED, read_revision
 from db.session import transaction
+from publish_worker_client.servers.redis_url import read_redis_url
+from publish_worker_client.servers.server_urls import InvalidUrl
 from worker.runtime.broker_url import read_amqp_url, read_broker_url
 from worker.runtime.errors_explained import (
     RedisUnavailable,
@@ -21,8 +23,6 @@ from worker.runtime.errors_explained import (
     explain_redis_error,
 )
 from worker.runtime.explanations import NEWER, NOT_MIGRATED
-from worker.runtime.redis_url import read_redis_url
-from worker.runtime.server_urls import InvalidUrl
 from worker.runtime.settings import OutletName, Settings, SettingsError
 from worker.runtime.tracing import find_exporters
 

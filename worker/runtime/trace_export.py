@@ -14,8 +14,8 @@ from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Reso
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from publish_worker_client.spans import SCOPE, Tracer
 from worker.runtime.outage import Outage
-from worker.runtime.spans import SCOPE, Tracer
 from worker.runtime.tracing import EXPORTERS
 
 MUTED = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")

@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from worker.runtime.settings import SettingsError
 
 if TYPE_CHECKING:
-    from worker.runtime.spans import Tracer
+    from publish_worker_client.spans import Tracer
 
 # Attributes of spans. Titles, addresses, keys and URLs are in none.
 COMMAND_ID = "publish_worker.command.id"

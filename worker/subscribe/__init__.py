@@ -1,25 +1,30 @@
-"""Subscribe: a consumer group that gets every event at least once, or a tail of the stream.
+"""Subscribe: the consumer library of publish_worker_client, a tail of the stream, and dead letters.
 
     with Subscriber(redis_url, group="search", database_url=database_url) as subscriber:
         for delivery in subscriber:
             index(delivery.event)
             delivery.ack()
 
-Start with subscriber.py; reader.py, gaps.py and retries.py are the core of both subscribers, and
-lua/ has the steps on Redis. docs/subscribing.md has the promises.
+Programs that only consume install `publish-worker-client` alone. docs/subscribing.md has the
+promises.
 """
 
-from schemas.received_event import Event
-from worker.subscribe.async_subscriber import AsyncDelivery, AsyncSubscriber
-from worker.subscribe.errors import Gap, OtherHistory, SubscriberError, Unacknowledged
-from worker.subscribe.exactly_once import (
+from publish_worker_client import (
+    AsyncDelivery,
+    AsyncSubscriber,
+    Delivery,
+    Event,
+    Gap,
+    OtherHistory,
+    Subscriber,
+    SubscriberError,
+    Unacknowledged,
     create_positions,
     forget_positions,
     handled_up_to,
     once,
     once_async,
 )
-from worker.subscribe.subscriber import Delivery, Subscriber
 from worker.subscribe.tail import Missing, Received, follow
 
 __all__ = [

@@ -6,8 +6,8 @@ from typing import Any
 
 from redis import Redis
 
-from worker.events.foreign_entries import STREAM
-from worker.subscribe.group import DEAD
+from publish_worker_client.events.stream_entries import STREAM
+from publish_worker_client.subscribe.group import DEAD
 
 SCAN_SECONDS = 0.25
 """How long keys are looked through for groups that have left the stream."""

@@ -10,16 +10,18 @@ from uuid import uuid4
 
 from redis import Redis
 
+from publish_worker_client.events.stream_entries import SUBSCRIBERS
+from publish_worker_client.subscribe.group import DEAD, REDELIVERY
+from publish_worker_client.subscribe.scripts import READ_DEAD_LETTERS, REDRIVE, SOURCES
 from schemas.values.page import Page
-from worker.events.foreign_entries import SUBSCRIBERS
-from worker.subscribe.group import DEAD, REDELIVERY
-from worker.subscribe.scripts import READ_DEAD_LETTERS, REDRIVE, SOURCES
 
 BATCH = 200
 BATCH_BYTES = 16 * 2**20
 """Of content that one step looks through: an entry may have any size."""
 BEGINNING = 8_192
 """Bytes of a field that a list reads."""
+FIELDS = tuple(b"position attempts failed_at consumer error traceback event".split())
+"""In the order of read_dead_letters.lua."""
 MAX_DIGITS = 19
 """Of a number that another program may have written."""
 _ID = re.compile(r"(0|[1-9]\d{0,19})-(0|[1-9]\d{0,19})", re.ASCII)
@@ -38,6 +40,8 @@ class DeadLetter:
     attempts: int
     consumer: str
     failed_at: datetime
+    traceback: str
+    """Where the handler failed. Empty: the error has none, or an older client has put it there."""
     raw: bytes
     """The event, or its beginning."""
     size: int
@@ -192,29 +196,22 @@ def _take_out(
 
 def _to_letter(entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
     """Read an entry, also one that another program has put there."""
-    names = (b"position", b"attempts", b"failed_at", b"consumer", b"error", b"event")
     size = len(fields[b"event"]) if b"event" in fields else -1
-    return _to_beginning(entry_id, size, *(fields.get(name, b"") for name in names))
+    return _to_beginning(entry_id, size, *(fields.get(name, b"") for name in FIELDS))
 
 
-def _to_beginning(
-    entry_id: bytes,
-    size: int,
-    position: bytes,
-    attempts: bytes,
-    failed_at: bytes,
-    consumer: bytes,
-    error: bytes,
-    event: bytes,
-) -> DeadLetter:
+def _to_beginning(entry_id: bytes, size: int, *values: bytes) -> DeadLetter:
+    """Make a letter of the values of FIELDS, in their order."""
+    field = dict(zip(FIELDS, values, strict=True))
     return DeadLetter(
         id=entry_id,
-        position=_to_number(position) if size >= 0 else None,
-        error=error.decode(errors="replace"),
-        attempts=_to_number(attempts) or 0,
-        consumer=consumer.decode(errors="replace"),
-        failed_at=_to_time(failed_at),
-        raw=event,
+        position=_to_number(field[b"position"]) if size >= 0 else None,
+        error=field[b"error"].decode(errors="replace"),
+        attempts=_to_number(field[b"attempts"]) or 0,
+        consumer=field[b"consumer"].decode(errors="replace"),
+        failed_at=_to_time(field[b"failed_at"]),
+        traceback=field[b"traceback"].decode(errors="replace"),
+        raw=field[b"event"],
         size=max(size, 0),
     )
 

@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 
 from db.errors import DATABASE_ERRORS
 from db.errors import is_passing as is_passing_in_database
-from db.events import outbox
 from db.session import transaction
-from worker.events.redis_stream import STREAM, read_stream_end
-from worker.events.stream_entries import parse_entry, parse_event
+from publish_worker_client.events.outbox import read_after, read_ends
+from publish_worker_client.events.stream_entries import STREAM, parse_entry, parse_event
+from publish_worker_client.servers.redis_errors import is_passing
+from worker.events.redis_stream import read_stream_end
 from worker.runtime.outage import Outage
-from worker.runtime.redis_errors import is_passing
 from worker.runtime.redis_streams import RawEntry, parse_entries
 
 BLOCK_MS = 500
@@ -77,7 +77,7 @@ def _find_end(redis: Redis, engine: Engine | None) -> int:
     if engine is None:
         return end
     with transaction(engine) as tx:
-        last, _ = outbox.read_ends(tx)
+        last, _ = read_ends(tx)
     return min(end, last)
 
 
@@ -121,8 +121,8 @@ def _select_recorded(engine: Engine, received: list[Received], outage: Outage) -
 def _read_recorded(engine: Engine, received: list[Received]) -> list[Received]:
     first = received[0].position
     with transaction(engine) as tx:
-        _, oldest = outbox.read_ends(tx)
-        recorded = outbox.read_after(tx, first - 1, COUNT)
+        _, oldest = read_ends(tx)
+        recorded = read_after(tx, first - 1, COUNT)
     ids = {event.position: str(event.id) for event in recorded}
     return [
         each

@@ -31,8 +31,8 @@ from sqlalchemy import Engine
 from db.session import transaction
 from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
+from publish_worker_client.events.cloud_event import to_cloud_event
 from schemas.values.delivery import Attempt, DeliveryResult
-from worker.events.cloud_event import to_cloud_event
 from worker.runtime.budget import RUN_SECONDS, Budget
 from worker.runtime.metrics import get_metrics
 from worker.webhooks.attempt import TIMEOUT_SECONDS, make_attempt

@@ -14,7 +14,8 @@ from db.events import outbox
 from db.session import transaction
 from db.webhooks import deliveries
 from db.webhooks.deliveries import ClaimedDelivery
-from schemas.events import EndpointDisabled, EventType
+from publish_worker_client.events.data import EndpointDisabled
+from publish_worker_client.events.names import EventType
 from schemas.values.decision import NewEvent
 from schemas.values.delivery import Attempt, DeliveryResult
 from worker.webhooks.retry_policy import PATIENCE, decide_next_step, summarize_health

@@ -11,7 +11,7 @@ from worker.runtime.tracing import ATTEMPTS, COMMAND_ID, WORKSPACE_ID, get_trace
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-    from worker.runtime.spans import Tracer
+    from publish_worker_client.spans import Tracer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ import pytest
 
 from db.events.outbox import append
 from db.session import transaction
-from schemas.events import EndpointDisabled, EventType
+from publish_worker_client.events.data import EndpointDisabled
+from publish_worker_client.events.names import EventType
 from schemas.values.decision import NewEvent
 from tests.support.api import Api
 from tests.support.waiting import wait_until

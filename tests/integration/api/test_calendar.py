@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from db.commands import calendar_pages
-from schemas.command import Action, PublishRequest
+from publish_worker_client.events.names import Action
+from schemas.command import PublishRequest
 from tests.support.api import Api
 from tests.support.console_client import Console
 from tests.support.plans import executed, record_plans

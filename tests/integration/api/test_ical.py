@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from icalendar import Calendar
 
 from db.commands.calendar import CalendarCommand
-from schemas.command import CommandChange, PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import CommandChange, PublishRequest
 from tests.support.api import Api
 from tests.support.console_client import Console
 from worker.api.calendar_document import to_ical, to_text

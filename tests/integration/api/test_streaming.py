@@ -14,6 +14,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.session import transaction
+from publish_worker_client.events.stream_entries import STREAM
 from schemas.values.caller import Scope
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.served import Served, served
@@ -21,7 +22,7 @@ from tests.support.sse import listening
 from tests.support.subscribing import document
 from tests.support.waiting import wait_until
 from worker.api.streaming import sse, tail, tail_reader
-from worker.events.redis_stream import STREAM, relay
+from worker.events.redis_stream import relay
 from worker.operations.api_keys import create_key, list_keys, revoke_key
 
 NOT_OURS = [

@@ -8,7 +8,8 @@ import pytest
 from db.commands import canary
 from db.session import transaction
 from db.videos import listing
-from schemas.command import Action, PublishRequest
+from publish_worker_client.events.names import Action
+from schemas.command import PublishRequest
 from schemas.video_list import VideoFilter
 from tests.support.api import Api
 from tests.support.platform import make_ready_videos

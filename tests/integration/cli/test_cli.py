@@ -21,7 +21,8 @@ import pytest
 from celery.__main__ import main as celery_main
 from psycopg import sql
 
-from schemas.command import Action, CommandState
+from publish_worker_client.events.names import Action
+from schemas.command import CommandState
 from schemas.values.caller import Scope
 from schemas.values.process import ProcessRole
 from schemas.webhook import DeliveryState

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Engine
 
-from db.rows import to_values
 from db.session import transaction
+from publish_worker_client.rows import to_values
 
 
 @dataclass

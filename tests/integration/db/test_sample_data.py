@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 
 from db.sample_data import NUMBERED, load_sample, multiply_ready
 from db.session import Connection, transaction
-from schemas.video import CreationStatus, InternalStatus, Visibility
+from publish_worker_client.events.names import Visibility
+from schemas.video import CreationStatus, InternalStatus
 
 READY = (
     "status = 'completed' AND internal_status = 'completed' AND NOT is_regenerating"

@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 
 from db import session
 from db.errors import is_away, is_passing
-from db.events import outbox
 from db.session import connect, transaction
 from db.videos import facts_and_release, generation, lookup
 from db.videos.identities import read_identities
+from publish_worker_client.events.outbox import read_after
 from schemas.video import VideoInput
 from tests.support.pipeline import Pipeline
 from tests.support.postgres_proxy import Message, postgres_proxy
@@ -56,7 +56,7 @@ def test_a_server_is_used_once_it_can_write_again(
 def test_a_reader_may_use_a_read_only_server(database_url: str) -> None:
     engine = connect(database_url, writes=False)
     with transaction(engine) as tx:
-        assert outbox.read_after(tx, 0, 1) == []
+        assert read_after(tx, 0, 1) == []
     engine.dispose()
 
 

@@ -13,7 +13,8 @@ import pytest
 from db.commands import changes
 from db.commands.inbox import StoredCommand
 from db.session import transaction
-from schemas.command import CommandChange, PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import CommandChange, PublishRequest
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos

@@ -8,7 +8,8 @@ from redis import Redis
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.requests import request
 from tests.support.statements import counted

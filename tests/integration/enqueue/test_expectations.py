@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from db.commands.inbox import StoredCommand
-from schemas.command import Action, PublishRequest
+from publish_worker_client.events.names import Action
+from schemas.command import PublishRequest
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column

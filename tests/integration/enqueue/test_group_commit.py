@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from db.commands import limits
 from db.loop_sessions import LoopPool
 from db.session import Connection, connect
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.requests import request
 from tests.support.statements import counted

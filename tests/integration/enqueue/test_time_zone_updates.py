@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from db.commands.inbox import StoredCommand
-from schemas.command import CommandChange, PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import CommandChange, PublishRequest
 from tests.support.pipeline import Pipeline
 from worker.enqueue import time_zone_updates
 from worker.enqueue.changes import Changer, reschedule

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from db.commands import claim
 from db.commands.inbox import StoredCommand
 from db.session import transaction
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column, make_ready_videos

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from db.commands.inbox import StoredCommand
-from schemas.command import Action, CommandChange, PublishRequest, Trigger
+from publish_worker_client.events.names import Action, Trigger
+from schemas.command import CommandChange, PublishRequest
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column

@@ -14,18 +14,20 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from db.events import outbox, outlet
+from db.events import outlet
 from db.session import transaction
+from publish_worker_client.events.cloud_event import to_cloud_event
+from publish_worker_client.events.outbox import read_after
+from publish_worker_client.events.stream_entries import STREAM
 from tests.support.frozen import frozen_redis
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
 from tests.support.subscribing import add_events, document, handled, patience
 from tests.support.threads import together
 from tests.support.waiting import wait_until
 from worker.events import outlets, redis_stream
-from worker.events.cloud_event import to_cloud_event
 from worker.events.foreign_entries import RELAYED
 from worker.events.outlet import OutletUnreachable
-from worker.events.redis_stream import STREAM, StreamAhead, StreamGap, StreamOutlet
+from worker.events.redis_stream import StreamAhead, StreamGap, StreamOutlet
 from worker.operations import retention
 from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
 from worker.runtime.redis_streams import parse_entries
@@ -105,7 +107,7 @@ def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(outboxed: Pip
     """The relay has read what follows position 7, and then the stream is gone."""
     with patch.object(redis_stream, "BATCH", 7):
         append_one_batch(outboxed)
-    read = outbox.read_after
+    read = read_after
 
     def flush_then_read(*arguments: object) -> object:
         events = read(*arguments)  # pyright: ignore[reportArgumentType]
@@ -113,7 +115,7 @@ def test_a_stream_lost_between_reading_and_appending_leaves_no_gap(outboxed: Pip
         return events
 
     flush: list[Callable[[], object]] = [outboxed.redis.flushall]
-    with patch.object(outbox, "read_after", flush_then_read):
+    with patch.object(redis_stream, "read_after", flush_then_read):
         relay(outboxed)
     assert ids(outboxed.redis) == expected(1, 30)
 
@@ -249,7 +251,7 @@ def test_old_commands_and_idempotency_keys_are_deleted(outboxed: Pipeline) -> No
 def append_one_batch(pipeline: Pipeline) -> None:
     """Do what a relay does before it is killed."""
     with transaction(pipeline.engine) as tx:
-        events = outbox.read_after(tx, 0, redis_stream.BATCH)
+        events = read_after(tx, 0, redis_stream.BATCH)
     arguments = [part for e in events for part in (e.position, to_cloud_event(e, BASE_URL))]
     pipeline.redis.register_script(redis_stream.APPEND)(
         keys=[STREAM, RELAYED], args=[0, 1, *arguments]

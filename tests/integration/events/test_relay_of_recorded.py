@@ -6,10 +6,11 @@ from unittest.mock import patch
 import pytest
 
 from db.commands.claim import claim_due
-from db.events import outbox
 from db.events.outbox import Recorded
+from publish_worker_client.events.stream_entries import STREAM
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
-from worker.events.redis_stream import STREAM, StreamAhead, StreamOutlet, append_next, relay
+from worker.events import redis_stream
+from worker.events.redis_stream import StreamAhead, StreamOutlet, append_next, relay
 from worker.publish.run import publish_batch
 
 
@@ -36,7 +37,7 @@ def positions(last: int) -> list[str]:
 
 def test_the_outbox_is_not_read_again(pipeline: Pipeline, outlet: StreamOutlet) -> None:
     recorded = record(pipeline, 3)
-    with patch.object(outbox, "read_after", side_effect=AssertionError("read again")):
+    with patch.object(redis_stream, "read_after", side_effect=AssertionError("read again")):
         assert outlet.relay(recorded) == 3
     assert ids(pipeline.redis) == positions(4)
 

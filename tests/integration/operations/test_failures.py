@@ -9,7 +9,7 @@ import pytest
 from bench.setup import vacuum
 from db.commands import failures
 from db.commands.inbox import StoredCommand
-from schemas.command import Action, Trigger
+from publish_worker_client.events.names import Action, Trigger
 from schemas.failures import FailureFilter, FailureGroups, FailureRetry
 from tests.support.pipeline import Pipeline
 from tests.support.plans import executed, record_plans

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from db.events import summary as table
 from db.events.summary import EventCount
 from db.session import transaction
+from publish_worker_client.events.names import EventType
 from schemas.command import PublishRequest
-from schemas.events import EventType
 from tests.support.pipeline import Pipeline
 from tests.support.plans import executed, record_plans
 from worker.events.summary import summarise

@@ -9,7 +9,8 @@ import pytest
 from db.commands import attempts
 from db.session import transaction
 from db.videos import story as rows
-from schemas.command import Action, PublishRequest
+from publish_worker_client.events.names import Action
+from schemas.command import PublishRequest
 from schemas.story import Omission, StoryEntry, StoryKind, VideoStory
 from tests.support.api import Api
 from tests.support.pipeline import BASE_URL, Pipeline

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from schemas.command import Action, PublishRequest, Trigger
+from publish_worker_client.events.names import Action, Trigger
+from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from worker.enqueue.changes import Changer, cancel
 from worker.runtime.metrics import make_registry

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from db.events import outbox
 from db.events.outbox import Recorded
 from db.session import Connection, transaction
-from schemas.command import Action, CommandChange, PublishRequest, Trigger
+from publish_worker_client.events.names import Action, Trigger
+from schemas.command import CommandChange, PublishRequest
 from tests.support.pipeline import Pipeline, ids
 from tests.support.requests import request
 from worker.enqueue.changes import Changer, cancel, reschedule

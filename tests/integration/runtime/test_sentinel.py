@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
+from publish_worker_client.subscribe.connections import BlockingConnections, run_blocking
 from tests.support.sentinel import Failover, temporary_failover
 from tests.support.waiting import wait_until
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.producer import TRANSPORT_OPTIONS
 from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
-from worker.subscribe.connections import BlockingConnections, run_blocking
 
 
 @pytest.fixture

@@ -11,6 +11,12 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from publish_worker_client.servers.redis_url import read_redis_url
+from publish_worker_client.subscribe.connections import (
+    AsyncConnections,
+    BlockingConnections,
+    run_blocking,
+)
 from tests.support.pipeline import Pipeline, stream
 from tests.support.processes import celeries, count_published
 from tests.support.tls_server import LOCALHOST, OTHER_NAME, tls_in_front_of
@@ -20,9 +26,7 @@ from worker.runtime import redis_clients
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.producer import make_producer
 from worker.runtime.redis_clients import open_hint_redis, open_redis
-from worker.runtime.redis_url import read_redis_url
 from worker.runtime.settings import Settings
-from worker.subscribe.connections import AsyncConnections, BlockingConnections, run_blocking
 
 REFUSED = (RedisConnectionError, OperationalError, OSError)
 Url = Callable[..., str]

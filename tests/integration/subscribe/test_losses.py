@@ -10,9 +10,12 @@ import psycopg
 import pytest
 from psycopg import sql
 from redis import Redis
-from structlog.testing import capture_logs
 
-from schemas.events import VideoPublished
+from publish_worker_client.events.data import VideoPublished
+from publish_worker_client.subscribe import gaps
+from publish_worker_client.subscribe.connections import BlockingConnections
+from publish_worker_client.subscribe.gaps import Gaps
+from tests.support.client_logs import capture_client_logs
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.subscribing import (
     add_events,
@@ -24,10 +27,8 @@ from tests.support.subscribing import (
 )
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
-from worker.subscribe import AsyncSubscriber, Event, Gap, Subscriber, gaps
-from worker.subscribe.connections import BlockingConnections
+from worker.subscribe import AsyncDelivery, AsyncSubscriber, Gap, Subscriber
 from worker.subscribe.dead_letters import read_letters
-from worker.subscribe.gaps import Gaps
 
 LEASE = "publish-worker:subscriber:search:lease"
 MODES: list[dict[str, Any]] = [{}, {"partition": (0, 1)}]
@@ -212,8 +213,8 @@ def test_an_async_subscriber_does_the_same(pipeline: Pipeline, urls: dict[str, A
         options: dict[str, Any] = {"group": "search", "max_tries": 2, "retry_seconds": 0.001}
         async with AsyncSubscriber(**urls, **options) as subscriber:
 
-            async def handle(event: Event) -> None:
-                got.append(event.position)
+            async def handle(delivery: AsyncDelivery) -> None:
+                got.append(delivery.position)
                 if len(got) == 7:
                     subscriber.stop()
                 if got[-1] == 2:
@@ -319,7 +320,7 @@ def test_an_unreachable_database_is_waited_for_and_logged_once(
 ) -> None:
     publish_videos(pipeline, 3)
     allow_connections(admin, database, allowed=False)
-    with subscriber_of(urls, {}) as subscriber, patience(subscriber), capture_logs() as logs:
+    with subscriber_of(urls, {}) as subscriber, patience(subscriber), capture_client_logs() as logs:
         got: list[int] = []
         reading = threading.Thread(target=lambda: got.extend(handled(subscriber, 3)))
         reading.start()
@@ -342,7 +343,11 @@ def test_an_acknowledgement_during_an_outage_of_the_database_does_not_end_it(
 ) -> None:
     publish_videos(pipeline, 3)
     options = {"lease_seconds": 0.3}
-    with subscriber_of(urls, options) as subscriber, patience(subscriber), capture_logs() as logs:
+    with (
+        subscriber_of(urls, options) as subscriber,
+        patience(subscriber),
+        capture_client_logs() as logs,
+    ):
         handled_meanwhile = list(islice(subscriber, 3))
 
         async def pause(_connections: BlockingConnections, _seconds: float) -> None:
@@ -358,7 +363,7 @@ def test_an_acknowledgement_during_an_outage_of_the_database_does_not_end_it(
         allow_connections(admin, database, allowed=False)
         with (
             patch.object(BlockingConnections, "pause", pause),
-            patch("worker.subscribe.subscriber.FLUSH_SECONDS", 0),
+            patch("publish_worker_client.subscribe.subscriber.FLUSH_SECONDS", 0),
         ):
             assert next(subscriber).position == 4
     lines = [line["event"] for line in outage_lines(logs)]

@@ -13,8 +13,9 @@ import pytest
 from psycopg import errors
 from redis import Redis
 from redis.exceptions import ReadOnlyError
-from structlog.testing import capture_logs
 
+from publish_worker_client.subscribe.connections import may_pass
+from tests.support.client_logs import capture_client_logs
 from tests.support.frozen import frozen_postgres, frozen_redis
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.subscribing import (
@@ -27,7 +28,6 @@ from tests.support.subscribing import (
 )
 from tests.support.waiting import wait_until
 from worker.subscribe import AsyncSubscriber, Gap, Subscriber
-from worker.subscribe.connections import may_pass
 from worker.subscribe.dead_letters import read_letters
 
 LEASE = "publish-worker:subscriber:search:lease"
@@ -158,7 +158,7 @@ def test_a_subscriber_waits_while_redis_answers_with_an_error_that_passes(
     redis: Redis, user_url: str, read: Callable[..., Reading], state: State
 ) -> None:
     add_events(redis, "a", "b")
-    with capture_logs() as logs:
+    with capture_client_logs() as logs:
         reading = read(redis_url=user_url)
         reading.wait_for(1, 2)
         redis.set("clock", "", px=500)
@@ -231,7 +231,10 @@ def test_a_database_that_does_not_answer_is_logged_and_waited_for(
     read: Callable[..., Reading],
 ) -> None:
     pipeline.publish(pipeline.video())  # not relayed
-    with patch("worker.subscribe.outbox.ANSWER_SECONDS", 0.3), capture_logs() as logs:
+    with (
+        patch("publish_worker_client.subscribe.outbox.ANSWER_SECONDS", 0.3),
+        capture_client_logs() as logs,
+    ):
         reading = read(**gap)
         reading.wait_for(1, 2, 3)
         with frozen_postgres(admin):
@@ -254,7 +257,7 @@ def test_a_subscriber_ends_while_the_database_does_not_answer(
     read: Callable[..., Reading],
     end: str,
 ) -> None:
-    with patch("worker.subscribe.outbox.ANSWER_SECONDS", 600):
+    with patch("publish_worker_client.subscribe.outbox.ANSWER_SECONDS", 600):
         reading = read(**gap)
         reading.wait_for(1, 2, 3)
         with frozen_postgres(admin):
@@ -273,7 +276,7 @@ def test_a_subscriber_ends_while_redis_does_not_answer(
     redis: Redis, redis_url: str, read: Callable[..., Reading]
 ) -> None:
     add_events(redis, "a")
-    with capture_logs() as logs:
+    with capture_client_logs() as logs:
         reading = read(redis_url=redis_url)
         reading.wait_for(1)
         with frozen_redis(redis):

@@ -3,17 +3,21 @@
 import json
 import threading
 from base64 import b64encode
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
 import pytest
 from psycopg.errors import CheckViolation
 from redis import Redis
-from structlog.testing import capture_logs
 
-from schemas.events import EventType, VideoPublished
+from publish_worker_client.events.data import VideoPublished
+from publish_worker_client.events.names import EventType
+from publish_worker_client.subscribe.stream_entry import OURS
+from tests.support.client_logs import capture_client_logs
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.subscribing import (
     acknowledged,
@@ -25,9 +29,8 @@ from tests.support.subscribing import (
 )
 from tests.support.waiting import wait_until
 from worker.events import redis_stream
-from worker.subscribe import Event, Gap, Subscriber, Unacknowledged
+from worker.subscribe import Delivery, Gap, Subscriber, Unacknowledged
 from worker.subscribe.dead_letters import read_letters, redrive_next, redrive_position
-from worker.subscribe.stream_entry import OURS
 
 FAST: dict[str, Any] = {"retry_seconds": 0.001, "lease_seconds": 0.6}
 
@@ -145,9 +148,9 @@ def test_a_broken_document_that_looks_like_the_relays_becomes_a_dead_letter(
     got: list[int] = []
     with Subscriber(redis_url, group="search", **options) as subscriber, patience(subscriber):
 
-        def handle(event: Event) -> None:
-            got.append(event.position)
-            if event.position == 3:
+        def handle(delivery: Delivery) -> None:
+            got.append(delivery.event.position)
+            if delivery.position == 3:
                 subscriber.stop()
 
         subscriber.run(handle)
@@ -203,9 +206,9 @@ def test_after_five_tries_an_event_is_a_dead_letter_and_others_go_on(
     add_events(redis, "a", "a", "b")
     seen: list[int] = []
 
-    def handle(event: Any) -> None:
-        seen.append(event.position)
-        if event.position == 1:
+    def handle(delivery: Delivery) -> None:
+        seen.append(delivery.position)
+        if delivery.position == 1:
             raise RuntimeError("cannot index that")
         if {2, 3} <= set(seen):
             subscriber.stop()
@@ -228,6 +231,64 @@ def test_a_dead_letter_has_no_contents_of_the_handlers_rows(redis: Redis, redis_
         next(subscriber).fail(refusal)
     [letter] = read_letters(redis, "search")
     assert letter.error == "CheckViolation: no"
+
+
+def refuse() -> None:
+    detail = "Failing row contains (1, private)."
+    raise CheckViolation(f"no\nDETAIL:  {detail}")
+
+
+def index(_: Delivery) -> None:
+    try:
+        refuse()
+    except CheckViolation as refusal:
+        raise RuntimeError("cannot index that") from refusal
+
+
+def test_a_failing_handler_is_logged_and_kept_with_its_traceback(
+    redis: Redis, redis_url: str
+) -> None:
+    add_events(redis, "a")
+
+    def handle(delivery: Delivery) -> None:
+        subscriber.stop()
+        index(delivery)
+
+    options: dict[str, Any] = {"max_tries": 1}
+    with (
+        capture_client_logs() as logs,
+        Subscriber(redis_url, group="search", **options) as subscriber,
+        patience(subscriber),
+    ):
+        subscriber.run(handle)
+    [line] = [line for line in logs if line["event"] == "subscriber.dead_lettered"]
+    assert line["exc_info"].__traceback__ is not None
+    [letter] = read_letters(redis, "search")
+    assert letter.error == "RuntimeError: cannot index that"
+    first, _, last = letter.traceback.partition("is the cause of this one")
+    assert first.count("Traceback (most recent call last)") == 1
+    assert first.rstrip().endswith("CheckViolation: no\n\nThe error above")
+    assert "private" not in letter.traceback
+    assert last.rstrip().endswith("RuntimeError: cannot index that")
+    assert "in index" in last
+
+
+@pytest.mark.parametrize("decision", [Delivery.ack, partial(Delivery.fail, error="later")])
+def test_a_handler_may_decide_by_itself(
+    redis: Redis, redis_url: str, decision: Callable[[Delivery], None]
+) -> None:
+    add_events(redis, "a")
+
+    def handle(delivery: Delivery) -> None:
+        decision(delivery)
+        subscriber.stop()
+        raise RuntimeError("after the decision")
+
+    with Subscriber(redis_url, group="search", max_tries=1) as subscriber, patience(subscriber):
+        subscriber.run(handle)
+    errors = [letter.error for letter in read_letters(redis, "search")]
+    assert errors == ([] if decision is Delivery.ack else ["later"])
+    assert redis.xpending("video.events", "search")["pending"] == 0
 
 
 def test_a_dead_letter_is_redriven_to_its_group_alone(redis: Redis, redis_url: str) -> None:
@@ -278,7 +339,11 @@ def test_a_second_consumer_is_on_standby_and_goes_on_where_the_first_one_ended(
 ) -> None:
     add_events(redis, "a", "b", "c")
     heard: list[int] = []
-    with Subscriber(redis_url, group="search") as second, patience(second), capture_logs() as logs:
+    with (
+        Subscriber(redis_url, group="search") as second,
+        patience(second),
+        capture_client_logs() as logs,
+    ):
         waiting = threading.Thread(target=lambda: heard.extend(handled(second, 2)))
         with Subscriber(redis_url, group="search") as first:
             assert handled(first, 1) == [1]

@@ -24,7 +24,8 @@ from db.webhooks import deliveries
 from db.webhooks import endpoints as endpoint_rows
 from db.webhooks import fan_out as fan_out_rows
 from db.webhooks import replay as replays
-from schemas.command import Action, PublishRequest
+from publish_worker_client.events.names import Action
+from schemas.command import PublishRequest
 from schemas.values.delivery import Attempt
 from schemas.webhook import DeliveryState
 from tests.support import receiver as answers

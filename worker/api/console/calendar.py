@@ -12,7 +12,8 @@ from fastapi.responses import JSONResponse
 
 from db.commands.calendar import CalendarCommand
 from db.commands.calendar_pages import Place, SpanCount
-from schemas.command import Action, CommandState
+from publish_worker_client.events.names import Action
+from schemas.command import CommandState
 from schemas.times import list_zones
 from worker.api.auth import CurrentRuntime
 from worker.api.console.calendar_range import CALENDAR, CalendarQuery, ShownRange, View, to_range

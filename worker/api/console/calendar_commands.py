@@ -10,8 +10,9 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ValidationError
 
 from db.commands.inbox import StoredCommand
+from publish_worker_client.events.names import Action, Trigger
 from schemas.audit import AuditAction
-from schemas.command import Action, CommandChange, CommandState, Trigger
+from schemas.command import CommandChange, CommandState
 from schemas.times import ZoneName, list_zones
 from schemas.values.actor import Actor
 from worker.api.audit import CurrentActor, audits

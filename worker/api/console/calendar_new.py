@@ -11,8 +11,9 @@ from fastapi import Query, Request, Response
 from pydantic import Field
 from sqlalchemy import Engine
 
+from publish_worker_client.events.names import Action
 from schemas.audit import AuditAction
-from schemas.command import Action, PublishRequest
+from schemas.command import PublishRequest
 from schemas.fields import INT64_MAX, Frozen, ShortText
 from schemas.problem import FieldError
 from schemas.times import ZoneName, list_zones

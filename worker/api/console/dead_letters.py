@@ -217,6 +217,7 @@ def to_shown(letter: DeadLetter) -> ShownLetter:
         letter=replace(
             letter,
             error=letter.error[:SHOWN_CHARACTERS],
+            traceback=letter.traceback[-SHOWN_CHARACTERS:],
             consumer=letter.consumer[:MAX_NAME],
         ),
         id=letter.id.decode(),

@@ -6,8 +6,8 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
+from publish_worker_client.events.names import Action
 from schemas.audit import AuditAction
-from schemas.command import Action
 from schemas.failures import FailureFilter, FailureRetry, FailureRetryStep
 from worker.api.audit import CurrentActor, audits
 from worker.api.auth import CurrentRuntime

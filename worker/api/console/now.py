@@ -6,7 +6,7 @@ from fastapi import Request, Response
 from markupsafe import Markup
 
 from db.commands import overview as counts
-from schemas.events import EventType
+from publish_worker_client.events.names import EventType
 from worker.api.auth import CurrentRuntime
 from worker.api.console.charts import BarChart, Series, draw
 from worker.api.console.recent import Recents, get_recents

@@ -7,8 +7,9 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
+from publish_worker_client.events.names import Action, Trigger
 from schemas.audit import AuditAction
-from schemas.command import Action, CommandState, PublishRequest, Trigger
+from schemas.command import CommandState, PublishRequest
 from schemas.story import Omission, StoryEntry, StoryKind
 from schemas.times import list_zones
 from schemas.values.actor import Actor

@@ -8,8 +8,8 @@ from uuid import UUID
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
+from publish_worker_client.events.names import EventType
 from schemas.audit import AuditAction
-from schemas.events import EventType
 from schemas.webhook import (
     EndpointState,
     ReplayRequest,

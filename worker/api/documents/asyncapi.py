@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 from pydantic.json_schema import models_json_schema
 
+from publish_worker_client.events.cloud_event import schema_url
+from publish_worker_client.events.data import EVENT_DATA
+from publish_worker_client.events.names import EventType
 from schemas.event_schemas import allow_additional_properties
-from schemas.events import EVENT_DATA, CloudEvent, EventType
+from schemas.events import CloudEvent
 from schemas.feed import FeedFilter, StreamFilter
 from schemas.generation import GenerationEvent, GenerationEventType, has_foreign_field
 from schemas.json_schema import name_int64
 from worker.events import amqp, redis_stream
-from worker.events.cloud_event import schema_url
 from worker.generation import stream
 from worker.runtime.settings import Settings
 

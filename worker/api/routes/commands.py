@@ -7,8 +7,9 @@ from uuid import UUID
 from anyio import to_thread
 from fastapi import Body, Path, Query, Request, Response
 
+from publish_worker_client.events.names import Trigger
 from schemas.audit import AuditAction
-from schemas.command import CommandChange, PublishRequest, PublishRequests, Trigger
+from schemas.command import CommandChange, PublishRequest, PublishRequests
 from schemas.inbox import (
     CommandFilter,
     CommandOrder,

@@ -8,7 +8,7 @@ from anyio import to_thread
 from fastapi import Header, Query, Request, Response
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from schemas.events import EventType
+from publish_worker_client.events.names import EventType
 from schemas.feed import MAX_POSITION, EventFilter, FeedEvent, FeedFilter, StreamFilter
 from schemas.values.caller import Caller, Scope
 from worker.api import problems

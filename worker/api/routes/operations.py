@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import Path, Response
 
+from publish_worker_client.events.cloud_event import schema_url
+from publish_worker_client.events.data import SCHEMA_VERSION
+from publish_worker_client.events.names import EventType
 from schemas import event_schemas
-from schemas.events import SCHEMA_VERSION, EventType
 from schemas.fields import Frozen
 from worker.api import problems
 from worker.api.auth import CurrentRuntime
@@ -13,7 +15,6 @@ from worker.api.documents import asyncapi
 from worker.api.documents.responses import HEAD_PROBLEMS, failures, success
 from worker.api.problems import ApiProblem
 from worker.api.routing import Router
-from worker.events.cloud_event import schema_url
 from worker.operations.health import examine
 
 router = Router(tags=["operations"])

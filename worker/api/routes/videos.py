@@ -10,8 +10,8 @@ from fastapi import Body, Header, Query, Request, Response
 from pydantic import BeforeValidator
 
 from db.commands.inbox import StoredCommand
+from publish_worker_client.events.names import Action
 from schemas.command import (
-    Action,
     CommandState,
     PublishBody,
     PublishOptions,

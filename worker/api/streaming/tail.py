@@ -23,15 +23,15 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from db.errors import DATABASE_ERRORS
+from publish_worker_client.events.stream_entries import STREAM
+from publish_worker_client.servers.redis_url import read_redis_url
 from schemas.feed import EventFilter, FeedEvent
 from schemas.values.caller import Caller
 from worker.api.streaming.tail_reader import EndReason, TailReader
 from worker.events.feed import FeedPage, PositionGone, PositionUnknown, read_page
-from worker.events.redis_stream import STREAM
 from worker.operations.api_keys import find_valid
 from worker.operations.console_sessions import find_open
 from worker.runtime.outage import Outage
-from worker.runtime.redis_url import read_redis_url
 
 REMEMBERED = 1_000
 """Events kept in memory for readers that reconnect."""

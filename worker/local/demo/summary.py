@@ -8,8 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from db.events import outbox
 from db.session import transaction
+from publish_worker_client.events.outbox import read_after
 from worker.local.demo.screen import COLOURS, check_line
 from worker.local.demo.setup import Check, Demo
 from worker.operations.status import Status, survey
@@ -47,7 +47,7 @@ def summarise(demo: Demo, seconds: float, console: Console) -> None:
 def _compare(demo: Demo, status: Status) -> list[Check]:
     """Check that the subscriber received every recorded event, once and in order."""
     with transaction(demo.engine) as tx:
-        recorded = [str(event.id) for event in outbox.read_after(tx, 0, MOST_EVENTS)]
+        recorded = [str(event.id) for event in read_after(tx, 0, MOST_EVENTS)]
     count, subscriber = len(recorded), demo.subscriber
     positions = [event.position for event in subscriber.received]
     return [

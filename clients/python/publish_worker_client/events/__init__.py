@@ -1,0 +1,1 @@
+"""Events: CloudEvents with typed data, the stream's entries, and the outbox."""

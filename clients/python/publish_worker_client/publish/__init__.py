@@ -1,0 +1,1 @@
+"""Publish videos: over HTTP, or inside the caller's own database transaction."""

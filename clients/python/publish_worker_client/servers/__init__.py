@@ -1,0 +1,1 @@
+"""Redis and PostgreSQL: their URLs, and what their errors mean."""
