@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from publish_worker_client.subscribe.connections import BlockingConnections, run_blocking
+from publish_worker_client.run_blocking import run_blocking
+from publish_worker_client.subscribe.connections import BlockingConnections
 from tests.support.sentinel import Failover, temporary_failover
 from tests.support.waiting import wait_until
 from worker.runtime.broker_url import read_broker_url

@@ -6,7 +6,7 @@ suspends: `run_blocking` runs a coroutine of the core as a plain function.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 
@@ -156,16 +156,6 @@ class AsyncConnections(Connections):
         await self._redis.aclose()
         if self._outbox:
             self._outbox.close()
-
-
-def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine of the core over blocking connections; return its result."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    coroutine.close()
-    raise RuntimeError("a coroutine over blocking connections has suspended")
 
 
 def _options(retry: Any) -> dict[str, Any]:

@@ -131,5 +131,5 @@ class Outbox:
 
         Without prepared statements and options, which a pooler may refuse.
         """
-        parameters = {"connect_timeout": CONNECT_SECONDS, **self._parameters}
+        parameters: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, **self._parameters}
         return psycopg.connect(make_conninfo(**parameters), autocommit=True, prepare_threshold=None)

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from publish_worker_client.events.event import Event, from_document
 from publish_worker_client.logs import EventLog
+from publish_worker_client.run_blocking import run_blocking
 from publish_worker_client.servers.outage import OutageLog
 from publish_worker_client.subscribe.connections import (
     SERVER_ERRORS,
@@ -18,7 +19,6 @@ from publish_worker_client.subscribe.connections import (
     BlockingConnections,
     Connections,
     may_pass,
-    run_blocking,
 )
 from publish_worker_client.subscribe.errors import Gap
 from publish_worker_client.subscribe.failure import Failure, to_failure

@@ -1,0 +1,44 @@
+"""The doors to the inbox: what each publisher needs from HTTP or from a database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from publish_worker_client.publish.command import Command
+from publish_worker_client.publish.publication import Publication
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who sends publications, and for which job."""
+
+    idempotency_key: str | None = None
+    """A second call with this key returns the commands of the first one."""
+    correlation_id: str | None = None
+    """The caller's name of the whole job; each event and log line has it. None: made up."""
+    traceparent: str | None = None
+    """The W3C trace context of the caller."""
+
+
+class Door(Protocol):
+    """One way to the inbox. Over blocking connections, nothing suspends."""
+
+    async def enqueue(self, publications: Sequence[Publication], sender: Sender) -> list[UUID]:
+        """Accept all, or none; return the ids of the commands, one for each. Raises PublishError.
+
+        A publication with `until` has one id, too: that of the command which publishes.
+        """
+        ...
+
+    async def read(self, command_id: UUID) -> Command:
+        """Read a command. Raises PublishError."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    async def close(self) -> None:
+        """Close what the door has opened itself."""
+        ...

@@ -1,0 +1,109 @@
+"""Why a publication was not accepted: one class for each thing that a caller handles differently.
+
+The worker's answers come by HTTP, as problems (RFC 9457), or by SQL, as SQLSTATEs `PW…` that name
+the same statuses.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic_core import from_json
+
+
+class PublishError(Exception):
+    """Nothing was accepted, as far as is known. The text says what is wrong."""
+
+
+class PublishRefused(PublishError):
+    """The worker has refused, and keeps nothing."""
+
+    def __init__(self, text: str, problem: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.problem: Mapping[str, Any] = problem or {}
+        """The answer over HTTP: `type`, `title`, `status`, `detail`, `errors`. Else empty."""
+
+
+class UnknownVideo(PublishRefused):
+    """There is no such video in the caller's workspace."""
+
+
+class InvalidPublication(PublishRefused):
+    """The request contradicts itself, or the video."""
+
+
+class ChangedVideo(PublishRefused):
+    """The release does not have the expected revision."""
+
+
+class TooManyOpen(PublishRefused):
+    """The video or the workspace has as many open commands as it may have."""
+
+
+class ReusedKey(PublishRefused):
+    """The idempotency key was used for another request."""
+
+
+class AccessRefused(PublishRefused):
+    """The API key is missing, revoked or of too low a scope; or the role lacks a right."""
+
+
+class Unanswered(PublishError):
+    """No answer came. The command may have been accepted.
+
+    Send the publication again with the same `idempotency_key`: it is accepted once.
+    """
+
+    def __init__(self, text: str, idempotency_key: str | None) -> None:
+        super().__init__(text)
+        self.idempotency_key = idempotency_key
+
+
+class _Kinds:
+    BY_PROBLEM: ClassVar[dict[str, type[PublishRefused]]] = {
+        "no-such-video": UnknownVideo,
+        "no-such-command": UnknownVideo,
+        "video-changed": ChangedVideo,
+        "too-many-commands": TooManyOpen,
+        "idempotency-key-reused": ReusedKey,
+        "not-authenticated": AccessRefused,
+        "scope-too-low": AccessRefused,
+    }
+    BY_STATE: ClassVar[dict[str, type[PublishRefused]]] = {
+        "PW404": UnknownVideo,
+        "PW409": ReusedKey,
+        "PW412": ChangedVideo,
+        "PW422": InvalidPublication,
+        "PW429": TooManyOpen,
+        "42501": AccessRefused,
+    }
+
+
+def read_problem(body: bytes) -> Mapping[str, Any]:
+    """Return a problem; empty if the answer is something else, as a proxy's page."""
+    try:
+        problem: Any = from_json(body)
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def to_refusal(status: int, problem: Mapping[str, Any]) -> PublishRefused:
+    """Return the error of an answer with a status of 400 to 499."""
+    name = str(problem.get("type", "")).rpartition("/")[2]
+    text = str(problem.get("detail") or f"The server answered {status}.")
+    return _Kinds.BY_PROBLEM.get(name, InvalidPublication)(text, problem)
+
+
+def find_refusal(error: BaseException) -> PublishRefused | None:
+    """Return the refusal in an error of a database, as SQLAlchemy and Django wrap it; else None."""
+    cause: Any = error
+    for _ in range(5):
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        if state in _Kinds.BY_STATE:
+            diag = getattr(cause, "diag", None)
+            parts = (getattr(diag, "message_primary", None), getattr(diag, "message_hint", None))
+            return _Kinds.BY_STATE[state](" ".join(filter(None, parts)) or str(cause))
+        cause = getattr(cause, "orig", None) or getattr(cause, "__cause__", None)
+        if cause is None:
+            return None
+    return None

@@ -1,0 +1,132 @@
+"""The SQL door: commands are accepted inside the caller's own transaction, by a function.
+
+A connection is psycopg's, SQLAlchemy's, or any of DB-API 2.0 to PostgreSQL, as Django's. The caller
+commits or rolls back; nothing here does.
+"""
+
+import sys
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic_core import to_json
+
+from publish_worker_client.publish.command import Command
+from publish_worker_client.publish.door import Door, Sender
+from publish_worker_client.publish.errors import InvalidPublication, PublishError, find_refusal
+from publish_worker_client.publish.publication import Publication
+
+# Accept publications in one statement, in their order. `requests` is a JSON array.
+ENQUEUE = """
+SELECT CASE WHEN r.action = 'unpublish' THEN publisher.enqueue_unpublish(
+    video_id => r.video_id, unpublish_at => r.unpublish_at,
+    expected_revision => r.expected_revision, unpublish_at_local => r.unpublish_at_local,
+    time_zone => r.time_zone, fold => r.fold, correlation_id => r.correlation_id,
+    idempotency_key => r.idempotency_key, traceparent => r.traceparent
+) ELSE publisher.enqueue_publish(
+    video_id => r.video_id, publish_at => r.publish_at, unpublish_at => r.unpublish_at,
+    publish_before => r.publish_before, expected_revision => r.expected_revision,
+    publish_at_local => r.publish_at_local, unpublish_at_local => r.unpublish_at_local,
+    time_zone => r.time_zone, fold => r.fold, correlation_id => r.correlation_id,
+    idempotency_key => r.idempotency_key, traceparent => r.traceparent
+) END AS id
+FROM ROWS FROM (jsonb_to_recordset(CAST({requests} AS jsonb)) AS (
+    action text, video_id bigint, publish_at timestamptz, unpublish_at timestamptz,
+    publish_before timestamptz, expected_revision integer, publish_at_local timestamp,
+    unpublish_at_local timestamp, time_zone text, fold integer, correlation_id text,
+    idempotency_key text, traceparent text
+)) WITH ORDINALITY AS r (
+    action, video_id, publish_at, unpublish_at, publish_before, expected_revision,
+    publish_at_local, unpublish_at_local, time_zone, fold, correlation_id, idempotency_key,
+    traceparent, nth
+) ORDER BY nth
+"""
+OVER_HTTP = "is possible over HTTP only: Publisher(url, api_key=…)"
+
+
+class SqlDoor(Door):
+    """Calls the function on a connection of the caller; what blocks is left to its two kinds."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    @property
+    def is_dbapi(self) -> bool:
+        """Whether it has cursors; SQLAlchemy's connections and sessions have none."""
+        return hasattr(self.connection, "cursor")
+
+    @abstractmethod
+    async def run(self, requests: str) -> Sequence[Any]:
+        """Run ENQUEUE; return its rows."""
+        ...
+
+    async def enqueue(self, publications: Sequence[Publication], sender: Sender) -> list[UUID]:
+        """Accept all; the caller's transaction has failed if one is refused."""
+        requests = [
+            _to_request(each, sender, index if len(publications) > 1 else None)
+            for index, each in enumerate(publications)
+        ]
+        try:
+            rows = await self.run(to_json(requests).decode())
+        except Exception as error:
+            if refusal := find_refusal(error):
+                raise refusal from error
+            raise
+        return [UUID(str(_get_value(row))) for row in rows]
+
+    async def read(self, command_id: UUID) -> Command:
+        """Raise PublishError: a role that may only enqueue cannot read."""
+        raise PublishError(f"Reading command {command_id} {OVER_HTTP}.")
+
+    async def pause(self, seconds: float) -> None:
+        """Do nothing: there is nothing to wait for."""
+
+    async def close(self) -> None:
+        """Do nothing: the connection is the caller's."""
+
+
+class BlockingSqlDoor(SqlDoor):
+    """For a connection or session that blocks."""
+
+    async def run(self, requests: str) -> Sequence[Any]:
+        """Run ENQUEUE."""
+        if not self.is_dbapi:
+            return self.connection.execute(_to_text(), {"requests": requests}).all()
+        with self.connection.cursor() as cursor:
+            cursor.execute(ENQUEUE.format(requests="%(requests)s"), {"requests": requests})
+            return cursor.fetchall()
+
+
+class AsyncSqlDoor(SqlDoor):
+    """For a connection or session of asyncio."""
+
+    async def run(self, requests: str) -> Sequence[Any]:
+        """Run ENQUEUE."""
+        if not self.is_dbapi:
+            return (await self.connection.execute(_to_text(), {"requests": requests})).all()
+        async with self.connection.cursor() as cursor:
+            await cursor.execute(ENQUEUE.format(requests="%(requests)s"), {"requests": requests})
+            return await cursor.fetchall()
+
+
+def _to_text() -> Any:
+    """Return the statement for SQLAlchemy, which the caller has imported."""
+    return sys.modules["sqlalchemy"].text(ENQUEUE.format(requests=":requests"))
+
+
+def _to_request(publication: Publication, sender: Sender, index: int | None) -> dict[str, Any]:
+    if publication.video is not None:
+        raise InvalidPublication(f"To change the video's fields with it {OVER_HTTP}.")
+    key = sender.idempotency_key
+    return publication.to_fields() | {
+        "action": publication.action,
+        "correlation_id": sender.correlation_id,
+        "idempotency_key": key if key is None or index is None else f"{key}:{index}",
+        "traceparent": sender.traceparent,
+    }
+
+
+def _get_value(row: Any) -> Any:
+    """Return the only column of a row, whatever the connection's rows are."""
+    return next(iter(row.values())) if hasattr(row, "values") else row[0]
