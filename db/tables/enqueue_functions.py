@@ -159,9 +159,10 @@ END
 $$
 """
 
-# Refuse more open commands than a video or a workspace may have. Large workspaces are counted by
-# the worker, and the count is kept for a while. A transaction counts a workspace once, and adds its
-# own commands: each call that counted again would read the commands of all calls before.
+# Refuse more open commands than a video or a workspace may have. A transaction counts a workspace
+# once, and adds its own commands: each call that counted again would read the commands of all calls
+# before. A SERIALIZABLE transaction counts nothing: of two that count and insert at the same time,
+# PostgreSQL lets one fail. It is limited by the workspace's count that the worker or the API keeps.
 CHECK_LIMITS = f"""
 CREATE OR REPLACE FUNCTION publisher.check_limits(
     video bigint, workspace bigint, commands integer
@@ -170,12 +171,13 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     more text := '%s %s may have %s open commands and has %s; %s more would be too many.';
     remedy text := 'Wait until some have ended, or cancel some.';
-    of_video bigint := (
+    counts boolean := current_setting('transaction_isolation') <> 'serializable';
+    of_video bigint := CASE WHEN counts THEN (
         SELECT count(*) FROM (
             SELECT FROM publisher.publish_command c
             WHERE c.video_id = video AND c.state IN ('scheduled', 'waiting') LIMIT {PER_VIDEO}
         ) counted
-    );
+    ) ELSE 0 END;
     counted text[] := string_to_array(current_setting('publisher.counted', true), ' ');
     of_workspace bigint;
 BEGIN
@@ -185,7 +187,7 @@ BEGIN
     END IF;
     of_workspace := CASE
         WHEN counted[1] = workspace::text THEN counted[2]::bigint
-        ELSE publisher.count_open(workspace)
+        ELSE publisher.count_open(workspace, counts)
     END;
     IF of_workspace + commands > {PER_WORKSPACE} THEN
         PERFORM publisher.refuse('PW429',
@@ -196,21 +198,22 @@ END
 $$
 """
 
+# The open commands of a workspace: the kept count, or a new one unless `counts` is false.
 COUNT_OPEN = f"""
-CREATE OR REPLACE FUNCTION publisher.count_open(workspace bigint) RETURNS bigint
+CREATE OR REPLACE FUNCTION publisher.count_open(workspace bigint, counts boolean) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN coalesce((
         SELECT kept.commands FROM publisher.open_command_count kept
         WHERE kept.workspace_id = workspace
           AND kept.counted_at > clock_timestamp() - interval '{KEPT_FOR.total_seconds():g} seconds'
-    ), (
+    ), CASE WHEN counts THEN (
         SELECT count(*) FROM (
             SELECT FROM publisher.publish_command c
             WHERE c.workspace_id = workspace AND c.state IN ('scheduled', 'waiting')
             LIMIT {PER_WORKSPACE}
         ) counted
-    ));
+    ) ELSE 0 END);
 END
 $$
 """
