@@ -18,10 +18,32 @@ from sqlalchemy import Connection, Engine, MetaData, text
 from db.errors import OtherVersion
 from db.platform_schema import check_platform_schema
 from db.session import no_limits
+from db.tables.enqueue_functions import ENQUEUE, FOLLOW_SEARCH_PATH
 from db.tables.platform import Platform
 from db.tables.publisher import COUNTER, SCHEMA, Publisher
 from db.tables.statistics import NO_STATES
-from db.tables.triggers import AUDIT, NOTIFY_DUE, ON_VIDEO_CHANGED, ON_WAIT_ENDED, VIDEO_CHANGED
+from db.tables.triggers import (
+    AUDIT,
+    COMMAND_COMMITTED,
+    NOTIFY_DUE,
+    ON_COMMAND_COMMITTED,
+    ON_VIDEO_CHANGED,
+    ON_WAIT_ENDED,
+    VIDEO_CHANGED,
+)
+
+OURS = (
+    COUNTER,
+    NO_STATES,
+    VIDEO_CHANGED,
+    NOTIFY_DUE,
+    ON_WAIT_ENDED,
+    *AUDIT,
+    COMMAND_COMMITTED,
+    ON_COMMAND_COMMITTED,
+    *ENQUEUE,
+)
+"""What our schema has besides its tables."""
 
 LOCK = 7_305_112_026
 """The advisory lock that lets one migration run at a time; any number that is ours alone."""
@@ -38,8 +60,8 @@ def migrate(engine: Engine, *, with_platform: bool = False) -> None:
         # Only if it is missing: IF NOT EXISTS asks for the right to create schemas all the same.
         if not connection.dialect.has_schema(connection, SCHEMA):
             connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
-        ours = (COUNTER, NO_STATES, VIDEO_CHANGED, NOTIFY_DUE, ON_WAIT_ENDED, *AUDIT)
-        _migrate(connection, "publisher", Publisher.metadata, *ours)
+        _migrate(connection, "publisher", Publisher.metadata, *OURS)
+        connection.execute(text(FOLLOW_SEARCH_PATH))
         if with_platform:
             _refuse_second_platform(connection)
             _migrate(connection, "platform", Platform.metadata, ON_VIDEO_CHANGED)

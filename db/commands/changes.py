@@ -21,10 +21,21 @@ UPDATE publisher.publish_command c SET
     fell_due_at = CASE WHEN n.changes_time THEN NULL ELSE c.fell_due_at END,
     publish_before = n.publish_before, patient_until = n.due_at + %(patience)s,
     state = CASE WHEN n.due_at > clock_timestamp() THEN 'scheduled' ELSE c.state END,
-    reason = NULL, detail = NULL, rescheduled_at = now()
+    reason = NULL, detail = NULL, rescheduled_at = now(), is_announced = true
 FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
     id uuid, asked_for timestamptz, local_time timestamp, time_zone text, fold smallint,
     zone_digest text, due_at timestamptz, changes_time boolean, publish_before timestamptz
+)
+WHERE c.id = n.id
+"""
+
+# Note that commands were announced, with their instants by this machine's time-zone data.
+ANNOUNCE = """
+UPDATE publisher.publish_command c SET
+    is_announced = true, asked_for = n.asked_for, due_at = n.due_at,
+    zone_digest = coalesce(n.zone_digest, c.zone_digest), patient_until = n.due_at + %(patience)s
+FROM jsonb_to_recordset(%(changes)s::jsonb) AS n (
+    id uuid, asked_for timestamptz, zone_digest text, due_at timestamptz
 )
 WHERE c.id = n.id
 """
@@ -109,6 +120,11 @@ def reschedule(tx: Connection, changes: Sequence[Timing]) -> None:
     """Write new times to commands that this transaction has locked."""
     values = {"changes": to_json(changes).decode(), "patience": PATIENCE}
     tx.execute(RESCHEDULE, values)
+
+
+def announce(tx: Connection, changes: Sequence[Timing]) -> None:
+    """Note that commands that this transaction has locked were announced."""
+    tx.execute(ANNOUNCE, {"changes": to_json(changes).decode(), "patience": PATIENCE})
 
 
 def check_again(tx: Connection, command_id: UUID) -> None:

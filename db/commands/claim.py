@@ -16,7 +16,7 @@ from schemas.values.video_facts import ClaimedCommand
 _ALWAYS = """id, video_id, workspace_id, state, trigger, edits, accepted_at, due_at, patient_until,
        checks, attempts, correlation_id, traceparent"""
 _SOMETIMES = """action, asked_for, local_time, time_zone, fold, fell_due_at, publish_before,
-       expected_revision, expected_etag, counterpart_id"""
+       expected_revision, expected_etag, counterpart_id, is_announced"""
 _CLAIMED = f"{_ALWAYS}, {_SOMETIMES}"
 
 _WAS_PUBLISHED = """EXISTS (
@@ -245,7 +245,20 @@ SELECT {_ALWAYS}, true AS video_held, true AS video_exists, clock_timestamp() AS
        {_WAS_PUBLISHED.format(command="c")},
        {_COUNTERPART.format(command="c")}
 FROM publisher.publish_command c
-WHERE state = 'scheduled' AND time_zone = %(zone)s AND zone_digest = %(digest)s
+WHERE state = 'scheduled' AND time_zone = %(zone)s AND zone_digest = %(digest)s AND is_announced
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+"""
+
+# Lock timed commands that were enqueued in SQL, and of which no event was recorded.
+LOCK_UNANNOUNCED = f"""
+SELECT {_ALWAYS}, true AS video_held, true AS video_exists, clock_timestamp() AS now,
+       {_SOMETIMES},
+       {_WAS_PUBLISHED.format(command="c")},
+       {_COUNTERPART.format(command="c")}
+FROM publisher.publish_command c
+WHERE NOT is_announced AND state = 'scheduled' AND asked_for > accepted_at
+ORDER BY id
 LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
@@ -402,3 +415,8 @@ def lock_outdated(tx: Connection, zone: str, digest: str, limit: int) -> list[Cl
     """Lock scheduled commands of a zone whose instants were computed with these rules."""
     values = {"zone": zone, "digest": digest, "limit": limit}
     return _open_cursor(tx).execute(LOCK_OUTDATED, values).fetchall()
+
+
+def lock_unannounced(tx: Connection, limit: int) -> list[ClaimedCommand]:
+    """Lock timed commands that were enqueued in SQL, and of which no event was recorded."""
+    return _open_cursor(tx).execute(LOCK_UNANNOUNCED, {"limit": limit}).fetchall()

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
-from typing import Any
+from typing import Any, Final, Literal
 
 from psycopg import OperationalError
 from sqlalchemy import Engine
@@ -16,6 +16,12 @@ from db.session import Connection, is_through_pooler
 
 CHANNEL = "publisher_due"
 """db/tables/triggers.py notifies this channel too, with an empty payload: now."""
+ANNOUNCE: Final = "announce"
+"""The payload that says that a command of a later time was enqueued in SQL."""
+Now = Literal["announce"] | None
+"""`ANNOUNCE`, or None: commands are due now."""
+Notified = float | Now
+"""A due time in seconds since 1970, or what is to be done now."""
 HORIZON = timedelta(seconds=3)
 """Due times are read this far ahead, each second; only earlier ones need a notification."""
 
@@ -115,10 +121,11 @@ def has_generation_trigger(tx: Connection) -> bool:
     return bool(row and row[0])
 
 
-def wait_for_notification(connection: Connection, seconds: float) -> list[float | None]:
-    """Wait at most `seconds` for a due time in seconds since 1970; None in the list means now."""
+def wait_for_notification(connection: Connection, seconds: float) -> list[Notified]:
+    """Wait at most `seconds` for a notification."""
     return [
-        _to_time(notice.payload) for notice in connection.notifies(timeout=seconds, stop_after=1)
+        ANNOUNCE if notice.payload == ANNOUNCE else _to_time(notice.payload)
+        for notice in connection.notifies(timeout=seconds, stop_after=1)
     ]
 
 

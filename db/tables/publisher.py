@@ -42,6 +42,7 @@ _rare = text("state IN ('unpublished', 'unchanged', 'rejected', 'expired', 'canc
 _trouble = text("state IN ('waiting', 'failed', 'rejected', 'expired')")
 _failed = text("state = 'failed'")
 _shown = ["action", "reason", "cause", "finished_at", "trigger"]
+_unannounced = text("NOT is_announced AND state = 'scheduled' AND asked_for > accepted_at")
 _pending = text("state = 'pending'")
 
 
@@ -109,6 +110,8 @@ class PublishCommandRow(Publisher):
         # Of commands that wait or ended without effect: an ordinary one is never in it.
         Index("ix_publish_command_trouble", "state", "video_id", "id", postgresql_where=_trouble),
         Index("ix_publish_command_canary", "id", postgresql_where=text("trigger = 'canary'")),
+        # Of timed commands without their first event: empty but for moments.
+        Index("ix_publish_command_unannounced", "id", postgresql_where=_unannounced),
         Index("ix_publish_command_video", "video_id", "id"),
         Index("ix_publish_command_workspace", "workspace_id", "id"),
         Index("ix_publish_command_due", "workspace_id", "state", "due_at", "id"),
@@ -164,6 +167,8 @@ class PublishCommandRow(Publisher):
     traceparent: Mapped[str | None]
     requested_by: Mapped[UUID | None]
     """The API key or person that asked for it. None: the queue, the command line, the canary."""
+    is_announced: Mapped[bool] = mapped_column(server_default=text("true"))
+    """False: it was enqueued in SQL, and a worker has yet to record that it is scheduled."""
 
 
 class CommandAttemptRow(Publisher):

@@ -1,5 +1,5 @@
-"""The triggers: the end of generation makes waiting commands due, and notifies the schedulers; the
-audit log is append-only.
+"""The triggers: the end of generation makes waiting commands due, and notifies the schedulers, as
+commands do that were enqueued in SQL; the audit log is append-only.
 
 `db.migrate` creates the functions and the trigger on commands with our tables, and the trigger on
 videos with the platform's. docs/adopting.md has that one for other platforms.
@@ -31,12 +31,15 @@ $$
 
 # A transaction that notifies holds a lock of the whole database until its commit is on disk, so
 # such commits would follow each other one by one. At most one notifies at a time: the schedulers
-# look once more shortly after it (worker/app/due_times.py).
+# look once more shortly after it (worker/app/due_times.py). A transaction that is prepared for
+# two-phase commit may not notify, and would keep the advisory lock: the sweep finds its commands.
 NOTIFY_DUE = """
 CREATE OR REPLACE FUNCTION publisher.notify_due() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-    IF pg_try_advisory_xact_lock(7305112027) THEN
+    IF left(current_query(), 1000) ~* 'prepare\\s+transaction' THEN
+        RETURN NULL;
+    ELSIF pg_try_advisory_xact_lock(7305112027) THEN
         PERFORM pg_notify('publisher_due', '');
     END IF;
     RETURN NULL;
@@ -53,6 +56,46 @@ DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW
 WHEN (NEW.state = 'waiting' AND NEW.fell_due_at IS NULL)
 EXECUTE FUNCTION publisher.notify_due()
+"""
+
+# Runs as a transaction commits that has enqueued a command in SQL, with our role's rights. If the
+# transaction was open for a while, its due commands are accepted now: they did not exist before, so
+# they are not late. All of them, in their order. For a command of a later time, the schedulers let
+# a worker announce it; with another lock, so that neither notification suppresses the other.
+COMMAND_COMMITTED = """
+CREATE OR REPLACE FUNCTION publisher.command_committed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    committed_at timestamptz := clock_timestamp();
+BEGIN
+    IF NEW.due_at <= committed_at AND transaction_timestamp() < committed_at - interval '100 ms'
+    THEN
+        UPDATE publisher.publish_command SET
+            accepted_at = committed_at, due_at = committed_at,
+            patient_until = committed_at + (patient_until - due_at)
+        WHERE id = NEW.id;
+    END IF;
+    IF left(current_query(), 1000) ~* 'prepare\\s+transaction' THEN
+        RETURN NULL;
+    ELSIF NEW.due_at > committed_at THEN
+        IF pg_try_advisory_xact_lock(7305112028) THEN
+            PERFORM pg_notify('publisher_due', 'announce');
+        END IF;
+    ELSIF pg_try_advisory_xact_lock(7305112027) THEN
+        PERFORM pg_notify('publisher_due', '');
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+
+ON_COMMAND_COMMITTED = """
+CREATE CONSTRAINT TRIGGER publisher_command_committed
+AFTER INSERT ON publisher.publish_command
+DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW
+WHEN (NOT NEW.is_announced)
+EXECUTE FUNCTION publisher.command_committed()
 """
 
 ON_VIDEO_CHANGED = """
@@ -104,18 +147,26 @@ EXECUTE FUNCTION publisher.keep_audit_entry()
 """
 
 # Runs with the rights of the table's owner, so that the worker's role needs none to delete: it can
-# delete by age alone.
+# delete by age alone. A role that may not even append to the log, such as a platform's, may not.
 PRUNE_AUDIT = """
-CREATE FUNCTION publisher.prune_audit_log(age interval, at_most integer) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
-    WITH pruned AS (
-        DELETE FROM publisher.audit_entry WHERE id IN (
-            SELECT id FROM publisher.audit_entry
-            WHERE at < now() - greatest(age, interval '30 days') LIMIT at_most
+CREATE OR REPLACE FUNCTION publisher.prune_audit_log(age interval, at_most integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    IF NOT has_table_privilege(session_user, 'publisher.audit_entry', 'INSERT') THEN
+        RAISE EXCEPTION 'permission denied for the audit log: nothing was deleted'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN (
+        WITH pruned AS (
+            DELETE FROM publisher.audit_entry WHERE id IN (
+                SELECT id FROM publisher.audit_entry
+                WHERE at < now() - greatest(age, interval '30 days') LIMIT at_most
+            )
+            RETURNING id
         )
-        RETURNING id
-    )
-    SELECT count(*) FROM pruned
+        SELECT count(*) FROM pruned
+    );
+END
 $$
 """
 

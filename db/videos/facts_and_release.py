@@ -12,7 +12,7 @@ from db.events.outbox import Recorded
 from db.session import Connection, to_array
 from publish_worker_client.rows import to_values
 from schemas.command import CommandState
-from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision
+from schemas.values.decision import ALREADY_PUBLISHED, FOLLOWS_AFTER, Decision, NewEvent
 from schemas.values.video_facts import Names, VideoFacts
 
 # Everything that publishing depends on, of many videos. Run it after their rows are locked: its
@@ -211,7 +211,7 @@ pointless AS (
         SELECT c.id FROM publisher.publish_command c
         -- As a pair, so that no plan reads all scheduled commands and filters.
         WHERE c.video_id = changed.video_id AND (c.video_id, c.due_at) > (changed.video_id, now())
-          AND c.state = 'scheduled' AND c.action = 'publish'
+          AND c.state = 'scheduled' AND c.action = 'publish' AND c.is_announced
           AND c.edits IS NULL AND c.expected_revision IS NULL AND c.expected_etag IS NULL
           AND c.id NOT IN (SELECT id FROM decided)
           AND NOT EXISTS (
@@ -238,7 +238,8 @@ UPDATE publisher.publish_command c SET
     checks = coalesce(d.checks, c.checks), attempts = coalesce(d.attempts, c.attempts),
     fell_due_at = CASE WHEN d.is_published THEN coalesce(c.fell_due_at, c.due_at)
                        ELSE d.fell_due_at END,
-    claimed_at = d.claimed_at, finished_at = CASE WHEN d.ended THEN clock_timestamp() END
+    claimed_at = d.claimed_at, finished_at = CASE WHEN d.ended THEN clock_timestamp() END,
+    is_announced = true
 FROM decided d
 WHERE c.id = d.id
 """
@@ -316,9 +317,14 @@ def read_names(
     return names
 
 
-def write(tx: Connection, decisions: Sequence[Decision]) -> Recorded | None:
-    """Write all decisions in one round trip, then record their events and commit in another."""
-    events = [decision.event for decision in decisions if decision.event]
+def write(
+    tx: Connection, decisions: Sequence[Decision], announcements: Sequence[NewEvent] = ()
+) -> Recorded | None:
+    """Write all decisions in one round trip, then record their events and commit in another.
+
+    `announcements` are recorded before: of commands of which no event was recorded yet.
+    """
+    events = [*announcements, *(decision.event for decision in decisions if decision.event)]
     releases = {d.video_id: d.release for d in decisions if d.release}
     edits = _merge_edits(decisions)
     published = [d for d in decisions if d.state is CommandState.PUBLISHED]

@@ -111,6 +111,8 @@ class ClaimedCommand:
     expected_revision: int | None = None
     expected_etag: str | None = None
     counterpart_id: UUID | None = None
+    is_announced: bool = True
+    """False: it was enqueued in SQL, and that it is scheduled has yet to be recorded."""
     was_published: bool = False
     """Whether the video has ever been published."""
     counterpart_at: datetime | None = None

@@ -22,6 +22,7 @@ REDIS_KEYS = {
     "video.generation": "pipelines: trimmed by age in generation/stream.py",
     "publish-worker:wake": "expires",
     "publish-worker:wake:reports": "expires",
+    "publish-worker:wake:announcements": "expires",
     "publish-worker:wake:webhooks": "expires",
     "publish-worker:wake:deliveries": "expires",
     "publish-worker:run-lock:webhooks": "expires",

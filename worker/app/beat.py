@@ -23,7 +23,7 @@ from worker.app.transport import Channel
 from worker.operations.processes import Identity, ProcessHeartbeat
 from worker.runtime.broker_errors import BROKER_ERRORS, BrokerOutage
 from worker.runtime.metrics import get_metrics
-from worker.runtime.wake_ups import CANARY, REPORTS, WAKE_UPS
+from worker.runtime.wake_ups import ANNOUNCE, CANARY, REPORTS, WAKE_UPS
 
 QUEUE_OF = {wake_up.task: wake_up.queue for wake_up in WAKE_UPS}
 MANY = 100
@@ -72,7 +72,8 @@ class Scheduler(CeleryScheduler):
         """Send the sweeps that are due, then wake Celery for what falls due before the next one."""
         until: float = time.monotonic() + super().tick(*args, **kwargs)
         due_times, _, _ = self.due_times, self.report_listener, self.process_heartbeat
-        due_times.wake_until(until, app.runtime.waker.wake)
+        wake = app.runtime.waker.wake
+        due_times.wake_until(until, wake, announce=partial(wake, ANNOUNCE))
         return 0.0
 
     def close(self) -> None:

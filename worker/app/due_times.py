@@ -6,7 +6,7 @@ It serves punctuality only: a due command that it misses, the sweep finds.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from math import inf
 
@@ -25,8 +25,9 @@ transaction schedules, it tells the earliest."""
 RETRY_SECONDS = 0.5
 """Pause after the database was unreachable."""
 TRAILING_SECONDS = 0.05
-"""So long after a notification of the end of generation, Celery is woken once more: transactions
-that commit at about the same time do not notify (db/tables/triggers.py)."""
+"""So long after a notification of the end of generation, or of commands that were enqueued in SQL,
+Celery is woken once more: transactions that commit at about the same time do not notify
+(db/tables/triggers.py)."""
 SILENT_SECONDS = 10.0
 """A read that takes longer gets no answer: its connection is cut off, and replaced."""
 
@@ -45,8 +46,10 @@ class DueTimes:
         """The database's clock minus ours, in seconds."""
         self._connection: Connection | None = None
         self._read_at = time.monotonic()
-        self._trailing = inf
-        """When to wake Celery once more, by `time.monotonic()`."""
+        self._is_unannounced = False
+        """Whether commands of later times were enqueued in SQL."""
+        self._trailing: dict[due_times.Now, float] = {}
+        """When to repeat a notification, by `time.monotonic()`."""
         self._outage = Outage("due_times.database_unreachable", "due_times.database_reachable")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="due-times", daemon=True)
@@ -59,21 +62,30 @@ class DueTimes:
         """Make the thread end within a second; does not wait for it."""
         self._stop.set()
 
-    def wake_until(self, until: float, wake: Callable[[], None]) -> None:
+    def wake_until(
+        self, until: float, wake: Callable[[], None], announce: Callable[[], None] | None = None
+    ) -> None:
         """Call `wake` as often as commands fall due, until then (`time.monotonic()`).
 
         If that has passed, at most once: neither the sweeps nor due commands wait for each other,
-        even if a wake-up takes longer than it takes until the next command falls due.
+        even if a wake-up takes longer than it takes until the next command falls due. `announce` is
+        called if commands of later times were enqueued in SQL; this may return before `until`.
         """
-        while self.wait(until - time.monotonic()):
-            wake()
+        while (is_due := self.wait(until - time.monotonic())) or self._is_unannounced:
+            if is_due:
+                wake()
+            if self._is_unannounced:
+                self._is_unannounced = False
+                if announce:
+                    announce()
             if time.monotonic() >= until:
                 return
 
     def wait(self, seconds: float) -> bool:
         """Wait until a command falls due, at most `seconds`; return whether one has.
 
-        The caller wakes Celery. Each due time is reported, and once more if the command is still
+        It also ends, with False, if commands of later times were enqueued in SQL. The caller wakes
+        Celery. Each due time is reported, and once more if the command is still
         open when the times are read next.
         """
         self._cut_off_if_silent()
@@ -81,7 +93,7 @@ class DueTimes:
         with self._changed:
             while not self._drop_due():
                 now = time.monotonic()
-                if now >= until:
+                if now >= until or self._is_unannounced:
                     return False
                 self._changed.wait(min(until, self._due[0] if self._due else until) - now)
             return True
@@ -127,16 +139,16 @@ class DueTimes:
     def _receive(self, connection: Connection, until: float) -> None:
         """Add notified times until then."""
         while (now := time.monotonic()) < until and not self._stop.is_set():
-            if self._trailing <= now:
-                self._trailing = inf
-                self._add([None])
-            left = min(until, self._trailing) - now
+            self._add([each for each, at in self._trailing.items() if at <= now])
+            self._trailing = {each: at for each, at in self._trailing.items() if at > now}
+            left = min(until, *self._trailing.values(), inf) - now
             notified = due_times.wait_for_notification(connection, left)
             self._add(notified)
-            if any(due is not None for due in notified):
+            if any(isinstance(each, float) for each in notified):
                 until = min(until, time.monotonic() + NEXT_READ_SECONDS)
-            if None in notified:
-                self._trailing = time.monotonic() + TRAILING_SECONDS
+            for each in notified:
+                if each is None or each == due_times.ANNOUNCE:
+                    self._trailing[each] = time.monotonic() + TRAILING_SECONDS
 
     def _replace(self, upcoming: due_times.Upcoming) -> None:
         """Replace the coming times: cancelled and moved ones disappear.
@@ -151,10 +163,13 @@ class DueTimes:
             self._due = sorted([*passed, *read])  # a heap, too
             self._changed.notify()
 
-    def _add(self, due: list[float | None]) -> None:
+    def _add(self, notified: Sequence[due_times.Notified]) -> None:
         """Add notified times; None means now."""
         now = time.monotonic()
         with self._changed:
-            for each in due:
-                heappush(self._due, now if each is None else each - self._offset)
+            for each in notified:
+                if each == due_times.ANNOUNCE:
+                    self._is_unannounced = True
+                else:
+                    heappush(self._due, now if each is None else each - self._offset)
             self._changed.notify()

@@ -11,7 +11,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponenti
 from db.errors import is_passing
 from db.events.outbox import Recorded
 from worker.app import app, batch
-from worker.enqueue import time_zone_updates
+from worker.enqueue import announcements, time_zone_updates
 from worker.enqueue.queue_messages import MessageDoor, ReceivedMessage
 from worker.events.outlets import relay_all
 from worker.events.summary import summarise
@@ -21,6 +21,7 @@ from worker.operations.processes import Work
 from worker.publish import run
 from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.wake_ups import (
+    ANNOUNCE,
     CANARY,
     DELIVER,
     FAN_OUT,
@@ -89,6 +90,14 @@ def take_reports() -> None:
     runtime.waker.note_arrival(REPORTS)
     if stream.take_or_postpone(runtime.engine, runtime.redis):
         runtime.waker.wake()
+
+
+@app.task(shared=False, name=ANNOUNCE.task)
+def announce_commands() -> None:
+    """Record that commands that were enqueued in SQL are scheduled."""
+    runtime = app.runtime
+    runtime.waker.note_arrival(ANNOUNCE)
+    announcements.announce(runtime.engine, committed=_after_batch)
 
 
 @app.task(shared=False, name=FAN_OUT.task)

@@ -33,6 +33,7 @@ from worker.enqueue.refusals import (
 )
 from worker.enqueue.rescheduling import to_timing, write_timings
 from worker.publish.batch_metrics import record_outcomes
+from worker.rules.command_events import build_announcements
 from worker.rules.decision import end_command
 from worker.runtime.wake_ups import Waker
 
@@ -119,7 +120,7 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Store
             raise CommandEnded(command)
         _audit(tx, AuditAction.COMMAND_CANCEL, before, by.actor)
         decision = _decide_cancelled(locked[0], by.trigger)
-        facts_and_release.write(tx, [decision])
+        facts_and_release.write(tx, [decision], build_announcements(locked))
     record_outcomes(locked, [decision])
     log.info("command.ended", state=CommandState.CANCELLED, command_id=str(command_id))
     waker.wake()

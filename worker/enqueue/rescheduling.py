@@ -14,7 +14,7 @@ from schemas.problem import FieldError
 from schemas.values.video_facts import ClaimedCommand
 from worker.enqueue.new_commands import to_moments
 from worker.enqueue.refusals import RequestInvalid
-from worker.rules.command_events import build_scheduled_event
+from worker.rules.command_events import build_announcements, build_scheduled_event
 from worker.rules.local_time import Moment
 
 
@@ -46,6 +46,7 @@ def write_timings(
     tx: Connection, timings: Sequence[tuple[ClaimedCommand, Timing]], trigger: Trigger
 ) -> None:
     """Write other times to commands that are held, with their events, and commit."""
+    announcements = build_announcements(command for command, _ in timings)
     events = [
         build_scheduled_event(
             _apply_timing(command, timing),
@@ -58,7 +59,7 @@ def write_timings(
     with tx.pipeline():
         changes.reschedule(tx, [timing for _, timing in timings])
         due_times.notify_due(tx, [timing.due_at for _, timing in timings])
-    outbox.append(tx, [event for event in events if event])
+    outbox.append(tx, [*announcements, *(event for event in events if event)])
 
 
 def _to_moment(command: ClaimedCommand, change: CommandChange) -> Moment | None:

@@ -29,6 +29,7 @@ from schemas.values.decision import Decision
 from schemas.values.video_facts import ClaimedCommand, Names
 from worker.publish.batch_metrics import BatchClock, record_batch, record_failed_attempt
 from worker.publish.spans import BatchSpans, trace_batch
+from worker.rules.command_events import build_announcements
 from worker.rules.decision import BaseUrls, apply_decision, ask_once, decide, decide_after_failure
 from worker.runtime.budget import Budget
 
@@ -146,7 +147,7 @@ def _commit_batch(
             spans.open(commands)
         try:
             decisions = decide_all(tx, commands, base_urls)
-            recorded = facts_and_release.write(tx, decisions)
+            recorded = facts_and_release.write(tx, decisions, build_announcements(commands))
         except Exception as error:
             if is_passing(error):
                 raise
@@ -221,7 +222,7 @@ def _decide_failed_attempt(
         decisions = [decide_after_failure(each, described) for each in commands]
         if decisions:
             attempts.insert(tx, decisions, described)
-            recorded = facts_and_release.write(tx, decisions)
+            recorded = facts_and_release.write(tx, decisions, build_announcements(commands))
     record_failed_attempt(commands, decisions)
     if spans is not None:
         spans.close(decisions, error)

@@ -1,5 +1,6 @@
 """Command events: what is recorded about a command. The canary's commands record none."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from uuid_utils import uuid7
@@ -116,6 +117,19 @@ def build_scheduled_event(
         scheduled_at=command.now,
     )
     return _build_event(command, kind, command.now, data)
+
+
+def build_announcements(commands: Iterable[ClaimedCommand]) -> list[NewEvent]:
+    """Build the first events of those commands that were enqueued in SQL for a later time.
+
+    They are recorded before any other event of the command; one for now has none.
+    """
+    events = [
+        build_scheduled_event(each, EventType.SCHEDULED, Trigger(each.trigger))
+        for each in commands
+        if not each.is_announced and each.asked_for and each.asked_for > each.accepted_at
+    ]
+    return [event for event in events if event]
 
 
 def build_ended_event(

@@ -107,6 +107,9 @@ class WakeUp:
 PUBLISH = WakeUp(task="publish.run_due", key="publish-worker:wake", sweep_seconds=1.0)
 RELAY = WakeUp(task="events.relay", sweep_seconds=1.0)
 REPORTS = WakeUp(task="generation.take", key="publish-worker:wake:reports", sweep_seconds=1.0)
+ANNOUNCE = WakeUp(
+    task="enqueue.announce", key="publish-worker:wake:announcements", sweep_seconds=1.0
+)
 FAN_OUT = WakeUp(
     task="webhooks.fan_out", key="publish-worker:wake:webhooks", queue="webhooks", sweep_seconds=1.0
 )
@@ -124,7 +127,18 @@ TIME_ZONES = WakeUp(
 )
 CANARY = WakeUp(task="operations.canary", sweep_seconds=60.0, sweep_expires_seconds=20.0)
 
-WAKE_UPS = (PUBLISH, RELAY, REPORTS, FAN_OUT, DELIVER, SUMMARISE, PRUNE, TIME_ZONES, CANARY)
+WAKE_UPS = (
+    PUBLISH,
+    RELAY,
+    REPORTS,
+    ANNOUNCE,
+    FAN_OUT,
+    DELIVER,
+    SUMMARISE,
+    PRUNE,
+    TIME_ZONES,
+    CANARY,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
