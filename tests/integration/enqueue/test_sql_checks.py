@@ -194,7 +194,9 @@ def test_a_local_time_means_the_same_instant_or_is_refused_in_the_same_words(
     pipeline: Pipeline,
 ) -> None:
     """At each half hour around each change of these clocks in two years, and at others."""
-    given = [(zone, time, fold) for zone in ZONES for time in list_times(zone) for fold in (None, 1)]
+    given = [
+        (zone, time, fold) for zone in ZONES for time in list_times(zone) for fold in (None, 1)
+    ]
     with transaction(pipeline.engine) as tx:
         by_sql = [find_instant(tx, *each) for each in given]
     in_python = [compute_instant(*each) for each in given]

@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic_core import from_json
 
+NO_SUCH_VIDEO = "no_such_video"
+"""The code of an error about one of several publications."""
+
 
 class PublishError(Exception):
     """Nothing was accepted, as far as is known. The text says what is wrong."""
@@ -90,8 +93,11 @@ def read_problem(body: bytes) -> Mapping[str, Any]:
 def to_refusal(status: int, problem: Mapping[str, Any]) -> PublishRefused:
     """Return the error of an answer with a status of 400 to 499."""
     name = str(problem.get("type", "")).rpartition("/")[2]
+    errors: list[Any] = [each for each in problem.get("errors") or () if isinstance(each, dict)]
+    are_unknown = errors and all(each.get("code") == NO_SUCH_VIDEO for each in errors)
+    kind = _Kinds.BY_PROBLEM.get(name, UnknownVideo if are_unknown else InvalidPublication)
     text = str(problem.get("detail") or f"The server answered {status}.")
-    return _Kinds.BY_PROBLEM.get(name, InvalidPublication)(text, problem)
+    return kind(" ".join((text, *(str(each.get("detail")) for each in errors[:10]))), problem)
 
 
 def find_refusal(error: BaseException) -> PublishRefused | None:

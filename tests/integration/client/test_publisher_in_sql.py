@@ -1,0 +1,181 @@
+"""Publisher(connection): the command exists if and only if the caller's transaction commits."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from publish_worker_client import (
+    Action,
+    AsyncPublisher,
+    ChangedVideo,
+    InvalidPublication,
+    Publication,
+    Publisher,
+    PublishError,
+    ReusedKey,
+    UnknownVideo,
+)
+from publish_worker_client.servers.database_url import read_url
+from tests.support.pipeline import Pipeline
+
+COUNT = "SELECT count(*) FROM publisher.publish_command"
+Open = Callable[[Engine], AbstractContextManager[Any]]
+
+
+def connect(engine: Engine, **options: Any) -> psycopg.Connection[Any]:
+    url = engine.url.render_as_string(hide_password=False)
+    return psycopg.connect(**read_url(url), **options)
+
+
+@contextmanager
+def open_session(engine: Engine) -> Generator[Session]:
+    with Session(engine) as session:
+        yield session
+
+
+KINDS: dict[str, Open] = {
+    "psycopg": connect,
+    "psycopg with rows as dictionaries": lambda engine: connect(engine, row_factory=dict_row),
+    "SQLAlchemy's connection": Engine.connect,
+    "SQLAlchemy's session": open_session,
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+def opened(request: pytest.FixtureRequest, pipeline: Pipeline) -> Generator[Any]:
+    """A connection of each kind, in a transaction of its own."""
+    with request.param(pipeline.engine) as connection:
+        yield connection
+
+
+def test_the_command_is_carried_out_once_after_the_commit(pipeline: Pipeline, opened: Any) -> None:
+    video = pipeline.video()
+    command_id = Publisher(opened).publish(video, correlation_id="job-4711")
+    assert pipeline.value(COUNT) == 0
+    opened.commit()
+    assert pipeline.run() == 1
+    [event] = pipeline.events()
+    assert (event["type"], event["subject"]) == ("video.published", str(video))
+    assert (event["causationid"], event["correlationid"]) == (str(command_id), "job-4711")
+
+
+def test_after_a_rollback_there_is_no_command(pipeline: Pipeline, opened: Any) -> None:
+    Publisher(opened).publish(pipeline.video())
+    opened.rollback()
+    assert pipeline.value(COUNT) == 0
+
+
+def test_a_refusal_has_its_own_class_and_says_what_to_do(pipeline: Pipeline, opened: Any) -> None:
+    with pytest.raises(UnknownVideo, match="999999"):
+        Publisher(opened).publish(999_999)
+    opened.rollback()
+    video = pipeline.video()
+    with pytest.raises(ChangedVideo):
+        Publisher(opened).publish(video, expected_revision=7)
+    opened.rollback()
+    Publisher(opened).publish(video, idempotency_key="job-4711")
+    with pytest.raises(ReusedKey):
+        Publisher(opened).publish(pipeline.video(), idempotency_key="job-4711")
+
+
+def test_the_same_key_returns_the_same_command(pipeline: Pipeline, opened: Any) -> None:
+    video = pipeline.video()
+    first = Publisher(opened).publish(video, idempotency_key="job-4711")
+    assert Publisher(opened).publish(video, idempotency_key="job-4711") == first
+
+
+def test_an_error_that_is_not_a_refusal_is_the_drivers(engine: Engine) -> None:
+    with connect(engine) as connection:
+        with pytest.raises(psycopg.errors.SyntaxError):
+            connection.execute("SELEC 1")
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            Publisher(connection).publish(1)
+
+
+def test_times_are_instants_or_local_times(pipeline: Pipeline) -> None:
+    begin = datetime(2030, 6, 1, 18, tzinfo=UTC)
+    first, second, third = (pipeline.video() for _ in range(3))
+    with connect(pipeline.engine) as connection:
+        publisher = Publisher(connection)
+        window = publisher.publish(first, at=begin, until=begin + timedelta(days=1))
+        local = publisher.publish(second, at=datetime(2030, 6, 1, 18), time_zone="Africa/Cairo")  # noqa: DTZ001 - a wall-clock time
+        end = publisher.unpublish(third, at=begin)
+    assert pipeline.command(window).asked_for == begin
+    assert pipeline.command(local).asked_for == datetime(2030, 6, 1, 15, tzinfo=UTC)
+    assert pipeline.command(local).time_zone == "Africa/Cairo"
+    assert (pipeline.command(end).action, pipeline.command(end).asked_for) == ("unpublish", begin)
+    assert pipeline.value(COUNT) == 4
+
+
+def test_several_publications_are_accepted_in_one_statement_in_their_order(
+    pipeline: Pipeline,
+) -> None:
+    videos = [pipeline.video() for _ in range(3)]
+    wanted = [
+        Publication(video_id=videos[2]),
+        Publication(video_id=videos[0], action=Action.UNPUBLISH),
+        Publication(video_id=videos[1], deadline=datetime.now(UTC) + timedelta(hours=1)),
+    ]
+    with connect(pipeline.engine) as connection:
+        ids = Publisher(connection).enqueue(wanted, idempotency_key="night")
+        assert Publisher(connection).enqueue(wanted, idempotency_key="night") == ids
+    assert [pipeline.command(each).video_id for each in ids] == [videos[2], videos[0], videos[1]]
+
+
+def test_a_time_without_an_offset_needs_a_time_zone(engine: Engine) -> None:
+    with connect(engine) as connection, pytest.raises(InvalidPublication, match="time_zone"):
+        Publisher(connection).publish(7, at=datetime(2030, 6, 1))  # noqa: DTZ001 - as a caller may
+
+
+def test_fields_of_the_video_are_refused_with_the_way_to_go(pipeline: Pipeline) -> None:
+    with connect(pipeline.engine) as connection:
+        with pytest.raises(InvalidPublication, match="over HTTP only"):
+            Publisher(connection).publish(pipeline.video(), video={"title": "x"})
+        command_id = Publisher(connection).publish(pipeline.video())
+        with pytest.raises(PublishError, match="over HTTP only"):
+            Publisher(connection).await_outcome(command_id)
+
+
+def test_an_unknown_option_is_an_error(engine: Engine) -> None:
+    with connect(engine) as connection, pytest.raises(TypeError, match="publish_at"):
+        Publisher(connection).publish(7, publish_at="now")  # pyright: ignore[reportCallIssue]
+
+
+@asynccontextmanager
+async def open_psycopg(url: str) -> AsyncGenerator[Any]:
+    connection = await psycopg.AsyncConnection.connect(**read_url(url))
+    async with connection:
+        yield connection
+
+
+@asynccontextmanager
+async def open_async_session(url: str) -> AsyncGenerator[Any]:
+    engine = create_async_engine(url)
+    async with AsyncSession(engine) as session:
+        yield session
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("opening", [open_psycopg, open_async_session])
+def test_on_asyncio_it_is_the_same(pipeline: Pipeline, opening: Any) -> None:
+    url = pipeline.engine.url.render_as_string(hide_password=False)
+    kept, undone = pipeline.video(), pipeline.video()
+
+    async def publish() -> None:
+        async with opening(url) as connection:
+            await AsyncPublisher(connection).publish(undone)
+            await connection.rollback()
+            await AsyncPublisher(connection).publish(kept)
+            await connection.commit()
+
+    asyncio.run(publish())
+    assert pipeline.rows("SELECT video_id FROM publisher.publish_command") == [(kept,)]

@@ -1,0 +1,191 @@
+"""Publisher(url): commands over HTTP, sent again until they are answered, and accepted once."""
+
+import asyncio
+import json
+import threading
+from asyncio import StreamWriter
+from collections.abc import Generator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+
+from publish_worker_client import (
+    AccessRefused,
+    Action,
+    AsyncPublisher,
+    ChangedVideo,
+    InvalidPublication,
+    Publication,
+    Publisher,
+    ReusedKey,
+    Unanswered,
+    UnknownVideo,
+)
+from schemas.values.caller import Scope
+from tests.support.free_port import free_port
+from tests.support.pipeline import Pipeline
+from tests.support.receiver import Answer, Received, receiver, says
+from tests.support.served import Served, served
+from worker.operations.api_keys import create_key
+
+COUNT = "SELECT count(*) FROM publisher.publish_command"
+
+
+PATH = "/api/v1/publish-commands"
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """Give each request the next answer."""
+    left = iter(answers)
+    return lambda received, writer: next(left)(received, writer)
+
+
+@pytest.fixture
+def key(pipeline: Pipeline) -> str:
+    return create_key(pipeline.engine, name="pipeline", scope=Scope.PUBLISH, workspace_id=1)
+
+
+@pytest.fixture
+def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
+    with served(pipeline.engine, redis_url) as api:
+        yield api
+
+
+@pytest.fixture
+def publisher(api: Served, key: str) -> Generator[Publisher]:
+    with Publisher(api.url, api_key=key) as publisher:
+        yield publisher
+
+
+def test_a_video_is_published_and_its_outcome_awaited(
+    pipeline: Pipeline, publisher: Publisher
+) -> None:
+    video = pipeline.video()
+    command_id = publisher.publish(video, correlation_id="job-4711")
+    assert publisher.read_command(command_id).state == "scheduled"
+    assert not publisher.await_outcome(command_id, 0.05).has_ended
+    pipeline.run()
+    command = publisher.await_outcome(command_id)
+    assert (command.state, command.video_id) == ("published", video)
+    assert command.correlation_id == "job-4711"
+
+
+def test_fields_of_the_video_are_applied(pipeline: Pipeline, publisher: Publisher) -> None:
+    video = pipeline.video()
+    request = {"template": {}, "owner": {}, "title": "Attention", "workspace": 1}
+    publisher.publish(video, video=request)
+    pipeline.run()
+    assert pipeline.events()[0]["data"]["title"] == "Attention"
+
+
+def test_each_publication_has_the_id_of_its_command(
+    pipeline: Pipeline, publisher: Publisher
+) -> None:
+    first, second, third = (pipeline.video() for _ in range(3))
+    begin = datetime(2030, 6, 1, 18, tzinfo=UTC)
+    ids = publisher.enqueue(
+        [
+            Publication(video_id=second, at=begin, until=begin + timedelta(days=1)),
+            Publication(video_id=third, until=begin, action=Action.UNPUBLISH),
+            Publication(video_id=first, at=datetime(2030, 6, 1), time_zone="Europe/Berlin"),  # noqa: DTZ001 - a wall-clock time
+        ]
+    )
+    commands = [publisher.read_command(each) for each in ids]
+    assert [(each.video_id, each.action) for each in commands] == [
+        (second, "publish"),
+        (third, "unpublish"),
+        (first, "publish"),
+    ]
+    assert pipeline.command(publisher.unpublish(first)).action == "unpublish"
+
+
+def test_a_refusal_has_its_own_class(pipeline: Pipeline, publisher: Publisher) -> None:
+    video = pipeline.video()
+    with pytest.raises(UnknownVideo, match="999999") as refused:
+        publisher.publish(999_999)
+    assert refused.value.problem["errors"][0]["code"] == "no_such_video"
+    with pytest.raises(ChangedVideo):
+        publisher.publish(video, expected_revision=7)
+    with pytest.raises(InvalidPublication):
+        publisher.publish(video, video={"title": "incomplete"})
+    publisher.publish(video, idempotency_key="k")
+    with pytest.raises(ReusedKey):
+        publisher.publish(video, expected_revision=0, idempotency_key="k")
+    with pytest.raises(UnknownVideo):
+        publisher.read_command(uuid4())
+    assert pipeline.value(COUNT) == 1
+
+
+def test_a_wrong_key_is_refused(api: Served) -> None:
+    with Publisher(api.url, api_key="pw_wrong") as publisher, pytest.raises(AccessRefused):
+        publisher.publish(7)
+    with pytest.raises(AccessRefused, match="keys create"):
+        Publisher(api.url)
+
+
+def test_after_a_lost_answer_the_command_is_sent_again_and_accepted_once(
+    pipeline: Pipeline, api: Served, key: str
+) -> None:
+    async def forward(received: Received, writer: StreamWriter, *, answers: bool) -> None:
+        async with httpx2.AsyncClient(base_url=api.url) as client:
+            answer = await client.post(PATH, content=received.body, headers=received.headers)
+        if answers:
+            await says(answer.status_code, answer.content)(received, writer)
+        else:
+            writer.close()
+
+    losing, answering = partial(forward, answers=False), partial(forward, answers=True)
+    with receiver() as proxy, Publisher(proxy.url(""), api_key=key) as publisher:
+        proxy.answers[PATH] = in_turn(losing, losing, answering)
+        command_id = publisher.publish(pipeline.video())
+    assert len(proxy.at(PATH)) == 3
+    assert pipeline.rows("SELECT id FROM publisher.publish_command") == [(command_id,)]
+
+
+def test_an_api_that_starts_later_is_waited_for(
+    pipeline: Pipeline, redis_url: str, key: str
+) -> None:
+    port, accepted = free_port(), list[UUID]()
+    with Publisher(f"http://127.0.0.1:{port}", api_key=key) as publisher:
+        video = pipeline.video()
+        call = threading.Thread(target=lambda: accepted.append(publisher.publish(video)))
+        call.start()
+        with served(pipeline.engine, redis_url, port):
+            call.join(20)
+    assert len(accepted) == 1
+
+
+def test_a_busy_api_is_asked_again_after_the_time_that_it_names() -> None:
+    id_ = uuid4()
+    body = json.dumps({"commands": [{"id": str(id_)}], "next": None}).encode()
+    busy = says(429, b"{}", **{"Retry-After": "1"})
+    with receiver() as api, Publisher(api.url(""), api_key="pw_k") as publisher:
+        api.answers[PATH] = in_turn(busy, says(503), says(202, body))
+        assert publisher.publish(7) == id_
+        keys = {each.headers["idempotency-key"] for each in api.at(PATH)}
+    assert len(keys) == 1
+
+
+def test_without_an_answer_the_error_has_the_key_to_go_on_with() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with Publisher(url, api_key="pw_k", retry_seconds=0) as publisher:
+        with pytest.raises(Unanswered, match="ConnectError") as unanswered:
+            publisher.publish(7)
+        assert unanswered.value.idempotency_key is not None
+
+
+def test_on_asyncio_it_is_the_same(pipeline: Pipeline, api: Served, key: str) -> None:
+    videos = [pipeline.video() for _ in range(3)]
+
+    async def publish() -> Sequence[UUID]:
+        async with AsyncPublisher(api.url, api_key=key) as publisher:
+            ids = await asyncio.gather(*(publisher.publish(video) for video in videos))
+            pipeline.run()
+            commands = await asyncio.gather(*map(publisher.await_outcome, ids))
+            assert {each.state for each in commands} == {"published"}
+            return ids
+
+    assert len(set(asyncio.run(publish()))) == 3
