@@ -1,5 +1,6 @@
 """publish-worker-client alone, in an empty environment, beside Django and a foreign Celery app."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -51,7 +52,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the client's wheel, Django and Celery."""
     folder = tmp_path_factory.mktemp("client")
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "-w", folder, ROOT / "clients" / "python"], check=True)
+    source = shutil.copytree(  # a build leaves files in its folder
+        ROOT / "clients" / "python", folder / "source", ignore=shutil.ignore_patterns("*.egg-info")
+    )
+    subprocess.run([*build, "-w", folder, source], check=True)
     venv.create(folder / "venv", with_pip=True)
     found = folder / "venv" / "bin" / "python"
     wheels = list(folder.glob("*.whl"))

@@ -1,7 +1,6 @@
 """read_webhook accepts what the worker signs, for as long as Standard Webhooks says."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -63,28 +62,25 @@ def test_during_a_rotation_the_old_and_the_new_secret_pass() -> None:
         read_webhook(BODY, sign(receiver=rotated), secrets)
 
 
-def without(name: str) -> Callable[[dict[str, str]], dict[str, str]]:
-    return lambda headers: {key: value for key, value in headers.items() if key != name}
+CHANGES: list[dict[str, str | None]] = [
+    {"webhook-id": "0198"},
+    {"webhook-id": None},
+    {"webhook-timestamp": "soon"},
+    {"webhook-timestamp": "9" * 5000},
+    {"webhook-timestamp": "\N{ARABIC-INDIC DIGIT THREE}"},
+    {"webhook-timestamp": None},
+    {"webhook-signature": "v1,\udc80"},
+    {"webhook-signature": "v2,AAAA"},
+    {"webhook-signature": ""},
+    {"webhook-signature": None},
+]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda headers: {**headers, "webhook-id": "0198"},
-        lambda headers: {**headers, "webhook-timestamp": "soon"},
-        lambda headers: {**headers, "webhook-timestamp": "9" * 5000},
-        lambda headers: {**headers, "webhook-timestamp": "٣"},
-        lambda headers: {**headers, "webhook-signature": "v1,\udc80"},
-        lambda headers: {**headers, "webhook-signature": headers["webhook-signature"][3:]},
-        lambda headers: {**headers, "webhook-signature": ""},
-        without("webhook-id"),
-        without("webhook-timestamp"),
-        without("webhook-signature"),
-    ],
-)
-def test_other_headers_are_refused(change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_headers_are_refused(change: dict[str, str | None]) -> None:
+    headers = {name: value for name, value in (sign() | change).items() if value is not None}
     with pytest.raises(WebhookRefused):
-        read_webhook(BODY, change(sign()), RECEIVER.secret)
+        read_webhook(BODY, headers, RECEIVER.secret)
 
 
 @pytest.mark.parametrize("seconds", [301, -301])

@@ -5,10 +5,12 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -50,7 +52,7 @@ KINDS: dict[str, Open] = {
 }
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(params=KINDS.values(), ids=list(KINDS))
 def opened(request: pytest.FixtureRequest, pipeline: Pipeline) -> Generator[Any]:
     """A connection of each kind, in a transaction of its own."""
     with request.param(pipeline.engine) as connection:
@@ -143,6 +145,19 @@ def test_fields_of_the_video_are_refused_with_the_way_to_go(pipeline: Pipeline) 
         command_id = Publisher(connection).publish(pipeline.video())
         with pytest.raises(PublishError, match="over HTTP only"):
             Publisher(connection).await_outcome(command_id)
+
+
+def test_a_video_that_is_inserted_in_the_same_transaction_is_published(
+    pipeline: Pipeline,
+) -> None:
+    other = pipeline.video()
+    copy = "INSERT INTO video SELECT (jsonb_populate_record(v, %s)).* FROM video v WHERE id = %s"
+    new = Jsonb({"id": 4_711, "uid": str(uuid4())})
+    with connect(pipeline.engine) as connection:
+        connection.execute(copy, (new, other))
+        Publisher(connection).publish(4_711)
+    assert pipeline.run() == 1
+    assert pipeline.events()[0]["subject"] == "4711"
 
 
 def test_an_unknown_option_is_an_error(engine: Engine) -> None:

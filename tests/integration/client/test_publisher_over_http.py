@@ -4,9 +4,10 @@ import asyncio
 import json
 import threading
 from asyncio import StreamWriter
-from collections.abc import Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
@@ -40,7 +41,11 @@ PATH = "/api/v1/publish-commands"
 def in_turn(*answers: Answer) -> Answer:
     """Give each request the next answer."""
     left = iter(answers)
-    return lambda received, writer: next(left)(received, writer)
+
+    def answer(received: Received, writer: StreamWriter) -> Coroutine[Any, Any, None]:
+        return next(left)(received, writer)
+
+    return answer
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_a_video_is_published_and_its_outcome_awaited(
 
 def test_fields_of_the_video_are_applied(pipeline: Pipeline, publisher: Publisher) -> None:
     video = pipeline.video()
-    request = {"template": {}, "owner": {}, "title": "Attention", "workspace": 1}
+    request: dict[str, Any] = {"template": {}, "owner": {}, "title": "Attention", "workspace": 1}
     publisher.publish(video, video=request)
     pipeline.run()
     assert pipeline.events()[0]["data"]["title"] == "Attention"
@@ -175,6 +180,43 @@ def test_without_an_answer_the_error_has_the_key_to_go_on_with() -> None:
         with pytest.raises(Unanswered, match="ConnectError") as unanswered:
             publisher.publish(7)
         assert unanswered.value.idempotency_key is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "text"),
+    [
+        (says(301, Location="https://new.example/"), InvalidPublication, "new.example"),
+        (says(404, b"<html>"), InvalidPublication, "answered 404"),
+        (says(200, b"<html>"), Unanswered, "is it its URL"),
+    ],
+)
+def test_an_answer_of_another_program_is_named(
+    answer: Answer, error: type[Exception], text: str
+) -> None:
+    with receiver() as other, Publisher(other.url(""), api_key="pw_k") as publisher:
+        other.answers[PATH] = answer
+        with pytest.raises(error, match=text):
+            publisher.publish(7)
+
+
+def test_the_url_may_end_as_up_prints_it(pipeline: Pipeline, api: Served, key: str) -> None:
+    with Publisher(f"{api.url}/api/v1/", api_key=key) as publisher:
+        publisher.publish(pipeline.video())
+    with pytest.raises(ValueError, match="https://"):
+        Publisher("localhost:8000", api_key=key)
+
+
+@pytest.mark.parametrize("option", ["idempotency_key", "correlation_id", "traceparent"])
+def test_text_that_no_header_can_carry_is_refused(publisher: Publisher, option: str) -> None:
+    publish: Any = publisher.publish  # each option by its name
+    with pytest.raises(InvalidPublication, match="printable ASCII"):
+        publish(7, **{option: "Übertragung\n"})
+
+
+@pytest.mark.parametrize("count", [0, 1_001])
+def test_one_call_accepts_up_to_a_thousand(publisher: Publisher, count: int) -> None:
+    with pytest.raises(InvalidPublication, match="1 to 1000"):
+        publisher.enqueue([Publication(video_id=1)] * count)
 
 
 def test_on_asyncio_it_is_the_same(pipeline: Pipeline, api: Served, key: str) -> None:

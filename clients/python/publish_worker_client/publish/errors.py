@@ -81,22 +81,22 @@ class _Kinds:
     }
 
 
-def read_problem(body: bytes) -> Mapping[str, Any]:
-    """Return a problem; empty if the answer is something else, as a proxy's page."""
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """Return the object of an answer; empty if it is something else, as a proxy's page."""
     try:
-        problem: Any = from_json(body)
+        found: Any = from_json(body)
     except ValueError:
         return {}
-    return problem if isinstance(problem, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
-def to_refusal(status: int, problem: Mapping[str, Any]) -> PublishRefused:
-    """Return the error of an answer with a status of 400 to 499."""
+def to_refusal(problem: Mapping[str, Any], otherwise: str) -> PublishRefused:
+    """Return the error of an answer that refuses; `otherwise`: its text if there is no problem."""
     name = str(problem.get("type", "")).rpartition("/")[2]
     errors: list[Any] = [each for each in problem.get("errors") or () if isinstance(each, dict)]
     are_unknown = errors and all(each.get("code") == NO_SUCH_VIDEO for each in errors)
     kind = _Kinds.BY_PROBLEM.get(name, UnknownVideo if are_unknown else InvalidPublication)
-    text = str(problem.get("detail") or f"The server answered {status}.")
+    text = str(problem.get("detail") or otherwise)
     return kind(" ".join((text, *(str(each.get("detail")) for each in errors[:10]))), problem)
 
 

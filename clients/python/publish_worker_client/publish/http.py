@@ -15,15 +15,16 @@ from publish_worker_client.events.names import Action
 from publish_worker_client.publish.command import Command
 from publish_worker_client.publish.door import Door, Sender
 from publish_worker_client.publish.errors import (
-    PublishRefused,
+    InvalidPublication,
     TooManyOpen,
     Unanswered,
-    read_problem,
+    read_object,
     to_refusal,
 )
 from publish_worker_client.publish.publication import Publication
 
-COMMANDS = "/api/v1/publish-commands"
+PREFIX = "/api/v1"
+COMMANDS = f"{PREFIX}/publish-commands"
 ANSWER_SECONDS = 30.0
 """How long one answer may take."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
@@ -35,9 +36,14 @@ class HttpDoor(Door):
     """Sends commands to the API; what blocks is left to its two kinds."""
 
     def __init__(self, base_url: str, api_key: str, retry_seconds: float) -> None:
-        """`retry_seconds`: how long a call is sent again while there is no answer."""
+        """`retry_seconds`: how long a call is sent again while there is no answer.
+
+        Raises ValueError if `base_url` is not a URL.
+        """
+        if not base_url.startswith(("http://", "https://")):
+            raise ValueError(f"{base_url!a} is not the URL of the API: begin it with https://")
         self.options: dict[str, Any] = {
-            "base_url": base_url.rstrip("/"),
+            "base_url": base_url.rstrip("/").removesuffix(PREFIX),
             "headers": {"Authorization": f"Bearer {api_key}"},
             "timeout": ANSWER_SECONDS,
         }
@@ -52,11 +58,13 @@ class HttpDoor(Door):
         """Accept all, or none."""
         commands = [each.to_fields() for each in publications]
         key = sender.idempotency_key or str(uuid4())
-        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-        if sender.correlation_id is not None:
-            headers["X-Correlation-Id"] = sender.correlation_id
-        if sender.traceparent is not None:
-            headers["traceparent"] = sender.traceparent
+        given = {
+            "Idempotency-Key": key,
+            "X-Correlation-Id": sender.correlation_id,
+            "traceparent": sender.traceparent,
+        }
+        headers = {name: _check(name, value) for name, value in given.items() if value is not None}
+        headers["Content-Type"] = "application/json"
         body = to_json({"commands": commands})
         answer = await self._ask("POST", COMMANDS, key, content=body, headers=headers)
         return _list_first_ids(answer["commands"], publications)
@@ -75,7 +83,7 @@ class HttpDoor(Door):
                 why, wait = f"{type(error).__name__}: {error}", None
             else:
                 if response.is_success:
-                    return response.json()
+                    return _read_answer(response, key)
                 why, wait = _read_failure(response)
             wait = wait or pause * random.uniform(0.5, 1)  # noqa: S311 - not a secret
             if time.monotonic() + wait > until:
@@ -124,16 +132,33 @@ class AsyncHttpDoor(HttpDoor):
         await self._client.aclose()
 
 
+def _check(name: str, value: str) -> str:
+    """Return a header's value. Raises InvalidPublication if it cannot be one."""
+    if not value.isascii() or not value.isprintable():
+        raise InvalidPublication(f"{name} must be printable ASCII over HTTP, and is {value!a}.")
+    return value
+
+
+def _read_answer(response: httpx2.Response, key: str | None) -> Any:
+    """Return an answer's JSON. Raises Unanswered if another program has answered."""
+    answer = read_object(response.content)
+    if not answer:
+        raise Unanswered(f"{response.url} does not answer as the API does: is it its URL?", key)
+    return answer
+
+
 def _read_failure(response: httpx2.Response) -> tuple[str, float | None]:
     """Return why a request is sent again, and after how many seconds. Raises PublishRefused."""
-    problem = read_problem(response.content)
+    problem = read_object(response.content)
+    text = f"{response.url} answered {response.status_code}"
+    if location := response.headers.get("Location"):
+        text = f"{text} and leads to {location}: use that URL"
     if response.status_code < SERVER_ERROR:
-        refusal: PublishRefused = to_refusal(response.status_code, problem)
+        refusal = to_refusal(problem, f"{text}.")
         if response.status_code != BUSY or isinstance(refusal, TooManyOpen):
             raise refusal
-    text = problem.get("detail") or f"it answered {response.status_code}."
     given = response.headers.get("Retry-After", "")
-    return str(text), float(given) if given.isdigit() else None
+    return str(problem.get("detail") or text), float(given) if given.isdigit() else None
 
 
 def _list_first_ids(

@@ -18,12 +18,13 @@ from uuid import UUID
 from publish_worker_client.events.names import Action
 from publish_worker_client.publish.command import Command
 from publish_worker_client.publish.door import Door, Sender
-from publish_worker_client.publish.errors import AccessRefused
+from publish_worker_client.publish.errors import AccessRefused, InvalidPublication
 from publish_worker_client.publish.http import AsyncHttpDoor, BlockingHttpDoor
 from publish_worker_client.publish.publication import Publication
 from publish_worker_client.publish.sql import AsyncSqlDoor, BlockingSqlDoor
 from publish_worker_client.run_blocking import run_blocking
 
+MOST_AT_ONCE = 1_000
 FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0
 """Seconds between two looks at a command whose outcome is awaited."""
 
@@ -58,6 +59,14 @@ class BasePublisher:
     def __init__(self, door: Door) -> None:
         self._door = door
 
+    async def _enqueue(
+        self, publications: Iterable[Publication], options: SenderOptions
+    ) -> list[UUID]:
+        wanted = list(publications)
+        if not 0 < len(wanted) <= MOST_AT_ONCE:
+            raise InvalidPublication(f"Enqueue 1 to {MOST_AT_ONCE} at once, and not {len(wanted)}.")
+        return await self._door.enqueue(wanted, Sender(**options))
+
     async def _publish(self, video_id: int, options: PublishOptions) -> UUID:
         fields, sender = _split(options)
         publication = Publication(video_id=video_id, **fields)
@@ -87,7 +96,8 @@ class Publisher(BasePublisher):
 
     - the URL of the API. `api_key` is a key of scope `publish`. A call that is not answered is sent
       again for `retry_seconds` (default: 30); it has an idempotency key, so it is accepted once.
-      Any number of threads may use one publisher. Close it, or use it as a context manager;
+      Any number of threads may use one publisher; a process that was forked since may not. Close
+      it, or use it as a context manager;
     - a connection to the publisher's database: psycopg's, SQLAlchemy's (or a Session), Django's, or
       another one of DB-API 2.0. The commands belong to its transaction, which the caller commits or
       rolls back. Its role needs the right to execute `publisher.enqueue_publish` and
@@ -134,7 +144,7 @@ class Publisher(BasePublisher):
         self, publications: Iterable[Publication], **options: Unpack[SenderOptions]
     ) -> list[UUID]:
         """Accept up to 1,000 publications, or none; return the id of a command for each."""
-        return run_blocking(self._door.enqueue(list(publications), Sender(**options)))
+        return run_blocking(self._enqueue(publications, options))
 
     def read_command(self, command_id: UUID) -> Command:
         """Read a command, over HTTP."""
@@ -189,7 +199,7 @@ class AsyncPublisher(BasePublisher):
         self, publications: Iterable[Publication], **options: Unpack[SenderOptions]
     ) -> list[UUID]:
         """Accept up to 1,000 publications, or none; return the id of a command for each."""
-        return await self._door.enqueue(list(publications), Sender(**options))
+        return await self._enqueue(publications, options)
 
     async def read_command(self, command_id: UUID) -> Command:
         """Read a command, over HTTP."""
