@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from asyncio import StreamWriter
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -42,7 +42,7 @@ def in_turn(*answers: Answer) -> Answer:
     """Give each request the next answer."""
     left = iter(answers)
 
-    def answer(received: Received, writer: StreamWriter) -> Coroutine[Any, Any, None]:
+    def answer(received: Received, writer: StreamWriter) -> Awaitable[None]:
         return next(left)(received, writer)
 
     return answer
