@@ -39,8 +39,9 @@ from worker.operations.server_checks import (
     to_late_amqp,
     to_late_broker,
 )
-from worker.runtime.explanations import explain_database, explain_redis
+from worker.runtime.explanations import explain_database
 from worker.runtime.redis_errors import to_text
+from worker.runtime.redis_explanations import explain_redis
 from worker.runtime.wake_ups import Waker
 
 HEARTBEAT = "publish-worker:heartbeat"

@@ -15,8 +15,9 @@ from amqp.exceptions import AccessRefused, AMQPError, MessageNacked, NotAllowed
 from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
-from worker.runtime.explanations import Explanation, find_redis_remedy
+from worker.runtime.explanations import Explanation
 from worker.runtime.redis_errors import to_text
+from worker.runtime.redis_explanations import find_redis_remedy
 
 _ANSWERS = (RedisError, AMQPError, MessageNacked, OperationalError)
 BROKER_ERRORS = (*_ANSWERS, OSError)
