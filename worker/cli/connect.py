@@ -2,7 +2,8 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Engine
 
@@ -22,23 +23,33 @@ from worker.runtime.startup import (
 if TYPE_CHECKING:  # it imports Celery and Redis; most commands need only the database
     from worker.runtime.runtime import Runtime
 
+S = TypeVar("S", bound=Settings)
+
 
 def find_settings() -> Settings:
     """Read the settings. With neither URL set, use the engines of a `publish-worker up` here.
 
     If it uses those, it says so on stderr.
     """
-    settings = Settings()
+    settings, directory = find_engines(Settings())
+    if directory is not None:
+        print_note(f"Using the engines of `publish-worker up` in {directory}.")
+    return settings
+
+
+def find_engines(settings: S) -> tuple[S, Path | None]:
+    """Return the settings with the URLs of a `publish-worker up` here, and its folder.
+
+    If one of the URLs is set, or nothing runs: the settings as they are, and None.
+    """
     if settings.database_url or settings.redis_url:
-        return settings
+        return settings, None
     directory = find_data_dir(settings.data_dir)
     found = find_running(directory)
     if found is None:
-        return settings
-    print_note(f"Using the engines of `publish-worker up` in {directory}.")
-    return settings.model_copy(
-        update={"database_url": found.database_url, "redis_url": found.redis_url}
-    )
+        return settings, None
+    urls = {"database_url": found.database_url, "redis_url": found.redis_url}
+    return settings.model_copy(update=urls), directory
 
 
 @contextmanager

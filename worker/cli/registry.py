@@ -38,6 +38,19 @@ COMMANDS = {
         text="Show whether everything works, and what is queued. Exit code 1 if something does "
         "not work.",
     ),
+    "doctor": Late(
+        place="worker.cli.doctor:doctor",
+        text="Look at everything around the worker, and say what is wrong and what to do.",
+        epilog="Exit code 1 if there is an error; warnings are not errors.",
+    ),
+    "config": Late(
+        place="worker.cli.config:config",
+        text="List every setting with its type, default and meaning, or what each one is now.",
+    ),
+    "env": Late(
+        place="worker.cli.env:env",
+        text='Print the settings as exports, with their secrets: `eval "$(publish-worker env)"`.',
+    ),
     "punctuality": Late(
         place="worker.cli.punctuality:punctuality",
         text="Show how late commands are, in milliseconds.",

@@ -42,10 +42,7 @@ def explain(error: BaseException) -> str | None:
         case ExplainedError():
             return str(error)
         case ValidationError() if error.title in (Settings.__name__, UpSettings.__name__):
-            text = "; ".join(
-                _explain_setting(".".join(map(str, each["loc"])).upper(), each["msg"])
-                for each in error.errors(include_url=False, include_input=False)
-            )
+            text = "; ".join(explain_settings(error))
         case InvalidUrl() | InvalidDatabaseUrl():
             text = f"A URL in the settings is not valid: {error}."
         case (
@@ -98,6 +95,14 @@ def explain_missing_tables() -> Generator[None]:
 def explain_database_error(error: Exception) -> str:
     """Return what the database answered, and what to do."""
     return str(explain_database(error))
+
+
+def explain_settings(error: ValidationError) -> list[str]:
+    """Return what is wrong with each setting that is not valid."""
+    return [
+        _explain_setting(".".join(map(str, each["loc"])).upper(), each["msg"])
+        for each in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def _explain_setting(name: str, message: str) -> str:
