@@ -4,12 +4,10 @@ from dataclasses import dataclass
 
 from db.session import Connection
 
-# Version, whether it can be written to, how safely it commits, who asks, and its clock.
+# Version, whether commits are safe, who asks, and its clock. A standby is refused before this.
 READ = """
 SELECT split_part(current_setting('server_version'), ' ', 1),
        current_setting('server_version_num')::integer / 10000,
-       pg_is_in_recovery(),
-       current_setting('transaction_read_only')::boolean,
        current_setting('fsync')::boolean AND current_setting('synchronous_commit') <> 'off',
        current_user::text,
        extract(epoch FROM clock_timestamp())::float8
@@ -22,8 +20,6 @@ class PostgresFacts:
 
     version: str
     major: int
-    is_standby: bool
-    is_read_only: bool
     is_durable: bool
     """Whether a commit is on the disk when it is confirmed."""
     role: str

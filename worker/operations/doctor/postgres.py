@@ -45,15 +45,11 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
     if facts.major < OLDEST:
         detail = f"PostgreSQL {facts.version} is too old."
         yield error(name, detail, f"Upgrade the server to PostgreSQL {OLDEST} or newer.")
-    elif facts.is_standby or facts.is_read_only:
-        what = "a standby" if facts.is_standby else "read-only"
-        detail = f"PostgreSQL {facts.version} is {what}: nothing can be enqueued or published."
-        yield error(name, detail, "Let DATABASE_URL name the primary, or each host of the cluster.")
     elif not facts.is_durable:
         detail = f"PostgreSQL {facts.version} confirms commits that are not on the disk yet."
         yield warning(name, detail, "Set fsync and synchronous_commit to on.")
     else:
-        yield ok(name, f"PostgreSQL {facts.version}, as role {facts.role}; it can be written to.")
+        yield ok(name, f"PostgreSQL {facts.version}, as role {facts.role}.")
 
 
 def judge_trigger(*, has_trigger: bool) -> Finding:
