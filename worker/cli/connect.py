@@ -2,14 +2,16 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Engine
 
 from worker.local.engines import find_data_dir, find_running
+from worker.runtime import logs
 from worker.runtime.database import open_engine
 from worker.runtime.printing import print_note
-from worker.runtime.runtime import Runtime
-from worker.runtime.settings import Settings
+from worker.runtime.settings import LogFormat, Settings
 from worker.runtime.startup import (
     check_database,
     check_database_url,
@@ -18,29 +20,42 @@ from worker.runtime.startup import (
     check_settings,
 )
 
+if TYPE_CHECKING:  # it imports Celery and Redis; most commands need only the database
+    from worker.runtime.runtime import Runtime
+
+S = TypeVar("S", bound=Settings)
+
 
 def find_settings() -> Settings:
     """Read the settings. With neither URL set, use the engines of a `publish-worker up` here.
 
     If it uses those, it says so on stderr.
     """
-    settings = Settings()
+    settings, directory = find_engines(Settings())
+    if directory is not None:
+        print_note(f"Using the engines of `publish-worker up` in {directory}.")
+    return settings
+
+
+def find_engines(settings: S) -> tuple[S, Path | None]:
+    """Return the settings with the URLs of a `publish-worker up` here, and its folder.
+
+    If one of the URLs is set, or nothing runs: the settings as they are, and None.
+    """
     if settings.database_url or settings.redis_url:
-        return settings
+        return settings, None
     directory = find_data_dir(settings.data_dir)
     found = find_running(directory)
     if found is None:
-        return settings
-    print_note(f"Using the engines of `publish-worker up` in {directory}.")
-    return settings.model_copy(
-        update={"database_url": found.database_url, "redis_url": found.redis_url}
-    )
+        return settings, None
+    urls = {"database_url": found.database_url, "redis_url": found.redis_url}
+    return settings.model_copy(update=urls), directory
 
 
 @contextmanager
 def open_database(*, migrated: bool = True) -> Generator[Engine]:
     """Open the database alone; `migrated`: refuse one that is not up to date."""
-    settings = find_settings()
+    settings = _begin()
     check_database_url(settings)
     engine = open_engine(settings, pool_size=1)
     try:
@@ -52,12 +67,12 @@ def open_database(*, migrated: bool = True) -> Generator[Engine]:
 
 
 @contextmanager
-def open_runtime(*, redis: bool = False) -> Generator[Runtime]:
+def open_runtime(*, redis: bool = False) -> "Generator[Runtime]":
     """Open the database and a way to wake Celery; `redis`: refuse a Redis that does not answer."""
-    settings = find_settings()
+    settings = _begin()
     check_database_url(settings)
     check_redis_url(settings)
-    with Runtime.open(settings) as runtime:
+    with _open(settings) as runtime:
         check_database(runtime.engine)
         if redis:
             check_redis(runtime.redis)
@@ -65,9 +80,21 @@ def open_runtime(*, redis: bool = False) -> Generator[Runtime]:
 
 
 @contextmanager
-def open_unchecked() -> Generator[Runtime]:
+def open_unchecked() -> "Generator[Runtime]":
     """Open the database and Redis without asking whether they answer, for `status`."""
-    settings = find_settings()
+    settings = _begin()
     check_settings(settings)
-    with Runtime.open(settings) as runtime:
+    with _open(settings) as runtime:
         yield runtime
+
+
+def _begin() -> Settings:
+    """Configure the logs, and find the settings."""
+    logs.configure(LogFormat.CONSOLE, "WARNING")
+    return find_settings()
+
+
+def _open(settings: Settings) -> "Runtime":
+    from worker.runtime.runtime import Runtime  # noqa: PLC0415
+
+    return Runtime.open(settings)

@@ -3,7 +3,7 @@
 import time
 from codecs import BOM_UTF8
 from collections.abc import Sequence
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -33,7 +33,9 @@ from worker.enqueue.accept import enqueue as accept
 from worker.operations.audit import refusals_recorded
 from worker.runtime.budget import Budget
 from worker.runtime.errors_explained import complain
-from worker.runtime.runtime import Runtime
+
+if TYPE_CHECKING:  # it imports Celery and Redis, as `connect` says
+    from worker.runtime.runtime import Runtime
 
 POLL_SECONDS = 0.05
 SUCCESSES = {CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED}
@@ -138,7 +140,7 @@ def _read_edits(file: IO[bytes]) -> VideoInput:
 
 
 def _await_outcomes(
-    runtime: Runtime, accepted: Sequence[StoredCommand], seconds: float
+    runtime: "Runtime", accepted: Sequence[StoredCommand], seconds: float
 ) -> list[StoredCommand]:
     """Return the commands when all have ended or the time is over."""
     ids: list[UUID] = [command.id for command in accepted]

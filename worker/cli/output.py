@@ -1,8 +1,7 @@
-"""Output of the command line: tables and fields for people, JSON for programs; refusals."""
+"""Output of the command line: tables and fields for people, JSON for programs."""
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -11,19 +10,8 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer.exceptions import TyperException
 
-from worker.enqueue.refusals import Refusal
-from worker.operations.api_keys import KeyRefused
-from worker.runtime.errors_explained import complain
-from worker.runtime.printing import (
-    drop_stdout,
-    make_console,
-    print_line,
-    print_note,
-    to_printable,
-)
-from worker.webhooks.endpoints import EndpointError
+from worker.runtime.printing import make_console, print_line, print_note, to_printable
 
 WIDE = 200
 """The width in columns where there is no terminal, so that files and pipes get whole lines."""
@@ -32,25 +20,6 @@ NAME_WIDTH = 21
 
 Columns = Mapping[str, str | Callable[[Any], Any]]
 """The columns of a table: each heading with an attribute of the row, or a function of it."""
-
-
-@contextmanager
-def exit_on_refusal() -> Generator[None]:
-    """End the process with one line on stderr if a request is refused, or is not valid."""
-    try:
-        yield
-    except TyperException as error:
-        if text := " ".join(error.format_message().split()):  # else the help text was printed
-            complain(f"{to_printable(text)} (see `{_command_of(error)} --help`)")
-        raise SystemExit(error.exit_code) from None
-    except OSError as error:
-        if error.filename is None:
-            drop_stdout()
-        complain(to_printable(f"{error.filename or 'stdout'}: {error.strerror or error}"))
-        raise SystemExit(1) from None
-    except (Refusal, EndpointError, KeyRefused) as error:
-        complain(to_printable(str(error)))
-        raise SystemExit(1) from None
 
 
 def console() -> Console:
@@ -100,11 +69,6 @@ def print_more(last: Any, *options: Any) -> None:
     """
     if last is not None:
         print_note(" ".join(map(str, ("There are more: --before", last, *options))))
-
-
-def _command_of(error: TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    return context.command_path if context else "publish-worker"
 
 
 def to_text(value: Any) -> str:

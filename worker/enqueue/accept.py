@@ -1,6 +1,7 @@
 """Enqueue: write publish commands to the inbox in one transaction, and wake Celery."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
@@ -25,7 +26,9 @@ from worker.enqueue.refusals import EnqueueRefused, KeyReused
 from worker.enqueue.spans import end_span, submit
 from worker.enqueue.submission import Accepted, Submission
 from worker.rules.command_events import build_scheduled_event
-from worker.runtime.wake_ups import Waker
+
+if TYPE_CHECKING:  # its clients of Redis and the broker are a third of a start
+    from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -33,7 +36,7 @@ Outcome = Accepted | EnqueueRefused
 
 
 def enqueue(
-    engine: Engine, waker: Waker, requests: Sequence[PublishRequest], origin: Origin
+    engine: Engine, waker: "Waker", requests: Sequence[PublishRequest], origin: Origin
 ) -> Accepted:
     """Accept all of the requests, or none, in one transaction; then wake Celery.
 

@@ -6,7 +6,7 @@ that caller (None: it sees all). Each change has an entry of the audit log in it
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
@@ -35,7 +35,9 @@ from worker.enqueue.rescheduling import to_timing, write_timings
 from worker.publish.batch_metrics import record_outcomes
 from worker.rules.command_events import build_announcements
 from worker.rules.decision import end_command
-from worker.runtime.wake_ups import Waker
+
+if TYPE_CHECKING:  # its clients of Redis and the broker are a third of a start
+    from worker.runtime.wake_ups import Waker
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -73,7 +75,7 @@ def list_page(
 
 
 def reschedule(
-    engine: Engine, waker: Waker, command_id: UUID, change: CommandChange, by: Changer
+    engine: Engine, waker: "Waker", command_id: UUID, change: CommandChange, by: Changer
 ) -> StoredCommand:
     """Give a command another time or deadline, and record the event.
 
@@ -104,7 +106,7 @@ def reschedule(
     return read_command(engine, command_id, by.workspace_id)
 
 
-def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> StoredCommand:
+def cancel(engine: Engine, waker: "Waker", command_id: UUID, by: Changer) -> StoredCommand:
     """End a command as `cancelled`, with its event; cancelling it again changes nothing.
 
     Waits for a transaction that is carrying the command out: either that one publishes, or this one
@@ -129,7 +131,7 @@ def cancel(engine: Engine, waker: Waker, command_id: UUID, by: Changer) -> Store
 
 def retry(
     engine: Engine,
-    waker: Waker,
+    waker: "Waker",
     command_id: UUID,
     workspace_id: int | None,
     by: Actor = SYSTEM,
@@ -148,7 +150,7 @@ def retry(
 
 def retry_all(
     engine: Engine,
-    waker: Waker,
+    waker: "Waker",
     asked: RetryRequest,
     workspace_id: int | None,
     by: Actor = SYSTEM,

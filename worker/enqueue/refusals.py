@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from db.commands.inbox import StoredCommand
 from schemas.problem import FieldError
+from worker.runtime.refused import Refused
 
 
-class Refusal(Exception):
+class Refusal(Refused):
     """The text says what is wrong."""
 
 

@@ -17,12 +17,13 @@ from schemas.audit import AuditAction, AuditSubject
 from schemas.fields import MAX_NAME, Name
 from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.caller import ApiKey, Caller, Scope
+from worker.runtime.refused import Refused
 
 PREFIX = "pw_"
 """Secret scanners recognise a leaked key by it."""
 
 
-class KeyRefused(Exception):
+class KeyRefused(Refused):
     """No key was made or revoked; the text says why."""
 
 

@@ -19,15 +19,10 @@ from schemas.audit import ActorKind, AuditEntry, AuditFilter, AuditOutcome, Door
 from schemas.values.actor import Actor, AuditRecord
 from schemas.values.caller import Caller
 from schemas.values.page import Page
-from worker.enqueue.refusals import Refusal
-from worker.operations.api_keys import KeyRefused
-from worker.operations.calendar_feeds import FeedRefused
-from worker.webhooks.endpoints import EndpointError
+from worker.runtime.refused import Refused
 
 MAX_CLIENT = 255
 """Characters of an address."""
-REFUSALS = (Refusal, EndpointError, KeyRefused, FeedRefused)
-"""Errors by which a change is refused; any other one is a failure."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -60,7 +55,7 @@ def refusals_recorded(engine: Engine, attempt: AuditRecord) -> Generator[Actor]:
     """
     try:
         yield attempt.actor
-    except REFUSALS as error:
+    except Refused as error:
         record_end(engine, attempt, AuditOutcome.REFUSED, to_problem_name(error))
         raise
     except Exception as error:

@@ -17,12 +17,13 @@ from schemas.audit import AuditAction, AuditSubject
 from schemas.values.actor import Actor, AuditRecord
 from schemas.values.calendar_feed import CalendarFeed
 from worker.operations.api_keys import to_digest
+from worker.runtime.refused import Refused
 
 MAX_FEEDS = 50
 """Valid addresses of a workspace."""
 
 
-class FeedRefused(Exception):
+class FeedRefused(Refused):
     """Nothing was changed; the text says why."""
 
 

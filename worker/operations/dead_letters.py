@@ -20,7 +20,8 @@ from schemas.values.actor import Actor, AuditRecord
 from schemas.values.page import Page
 from worker.enqueue.refusals import Refusal
 from worker.operations.audit import record
-from worker.runtime.errors_explained import RedisUnavailable, explain_redis_error
+from worker.runtime.errors_explained import RedisUnavailable
+from worker.runtime.redis_explanations import explain_redis
 from worker.subscribe import dead_letters
 from worker.subscribe.dead_groups import DeadGroups, count_by_group
 from worker.subscribe.dead_letters import DeadLetter, Redriven
@@ -212,7 +213,7 @@ def _explained(group: str) -> Generator[None]:
                 f"The key {DEAD}{group} is not a stream: another program wrote it. Nothing was"
                 " done. Rename that key."
             ) from error
-        raise RedisUnavailable(explain_redis_error(error)) from error
+        raise RedisUnavailable(str(explain_redis(error))) from error
 
 
 @contextmanager

@@ -41,7 +41,8 @@ from worker.operations.server_checks import (
     to_late_amqp,
     to_late_broker,
 )
-from worker.runtime.explanations import explain_database, explain_redis
+from worker.runtime.explanations import explain_database
+from worker.runtime.redis_explanations import explain_redis
 from worker.runtime.wake_ups import Waker
 
 HEARTBEAT = "publish-worker:heartbeat"

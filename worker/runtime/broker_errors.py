@@ -16,7 +16,8 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from publish_worker_client.servers.redis_errors import to_text
-from worker.runtime.explanations import Explanation, find_redis_remedy
+from worker.runtime.explanations import Explanation
+from worker.runtime.redis_explanations import find_redis_remedy
 
 _ANSWERS = (RedisError, AMQPError, MessageNacked, OperationalError)
 BROKER_ERRORS = (*_ANSWERS, OSError)

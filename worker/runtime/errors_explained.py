@@ -1,18 +1,18 @@
 """Errors in one line for the person who runs a process: what is wrong, and what to do."""
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
 from pydantic import ValidationError
-from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from db.database_url import InvalidDatabaseUrl
 from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, WrongPlatformSchema
 from publish_worker_client.servers.server_urls import InvalidUrl
-from worker.runtime.explanations import NOT_THERE, explain_database, explain_redis
-from worker.runtime.printing import print_note
+from worker.runtime.explanations import NOT_THERE, explain_database
+from worker.runtime.printing import complain
 from worker.runtime.settings import Settings, SettingsError, UpSettings
 
 VALID = {
@@ -42,10 +42,7 @@ def explain(error: BaseException) -> str | None:
         case ExplainedError():
             return str(error)
         case ValidationError() if error.title in (Settings.__name__, UpSettings.__name__):
-            text = "; ".join(
-                _explain_setting(".".join(map(str, each["loc"])).upper(), each["msg"])
-                for each in error.errors(include_url=False, include_input=False)
-            )
+            text = "; ".join(explain_settings(error))
         case InvalidUrl() | InvalidDatabaseUrl():
             text = f"A URL in the settings is not valid: {error}."
         case (
@@ -59,10 +56,10 @@ def explain(error: BaseException) -> str | None:
             text = str(error)
         case DBAPIError() | psycopg.Error():
             text = explain_database_error(error)
-        case RedisError():
-            text = explain_redis_error(error)
         case _:
-            return None
+            text = _explain_redis(error)
+            if text is None:
+                return None
     return _join_lines(text)
 
 
@@ -95,24 +92,32 @@ def explain_missing_tables() -> Generator[None]:
         ) from error
 
 
-def complain(text: str) -> None:
-    """Print an error on stderr; it may have several lines."""
-    for line in f"publish-worker: {text}".split("\n"):
-        print_note(line)
-
-
 def explain_database_error(error: Exception) -> str:
     """Return what the database answered, and what to do."""
     return str(explain_database(error))
+
+
+def explain_settings(error: ValidationError) -> list[str]:
+    """Return what is wrong with each setting that is not valid."""
+    return [
+        _explain_setting(".".join(map(str, each["loc"])).upper(), each["msg"])
+        for each in error.errors(include_url=False, include_input=False)
+    ]
 
 
 def _explain_setting(name: str, message: str) -> str:
     return f"{name} is not valid: {VALID.get(name) or message.removeprefix('Value error, ')}"
 
 
-def explain_redis_error(error: RedisError) -> str:
-    """Return what Redis answered, and what to do."""
-    return str(explain_redis(error))
+def _explain_redis(error: BaseException) -> str | None:
+    """Explain an error of Redis; a process that has not imported its client has none."""
+    if "redis" not in sys.modules:
+        return None
+    from redis.exceptions import RedisError  # noqa: PLC0415
+
+    from worker.runtime.redis_explanations import explain_redis  # noqa: PLC0415
+
+    return str(explain_redis(error)) if isinstance(error, RedisError) else None
 
 
 def _join_lines(text: str) -> str:

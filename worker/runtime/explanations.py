@@ -1,4 +1,4 @@
-"""What an error of the database or Redis means: what is wrong, what to do, and what anyone may see.
+"""What an error of the database means: what is wrong, what to do, and what anyone may see.
 
 Start-up errors and health show the same texts.
 """
@@ -19,12 +19,10 @@ from psycopg.errors import (
     UndefinedFunction,
     UndefinedTable,
 )
-from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.errors import NoAnswer, SettingsDropped
-from publish_worker_client.servers.redis_errors import to_code, to_text
 
 NOT_THERE = (UndefinedTable, UndefinedColumn, InvalidSchemaName, UndefinedFunction)
 NOT_MIGRATED = (
@@ -61,20 +59,6 @@ CONNECT_REMEDIES = {
     "Connection refused": "Start the server, or correct host and port in DATABASE_URL.",
 }
 """What to do about a text in the answer to a connection; the first one that is in it."""
-REDIS_REMEDIES = {
-    "NOAUTH": "The server wants a password: add user and password to {url}.",
-    "WRONGPASS": "Correct the user or the password in {url}.",
-    "NOPERM": "Give the Redis user the rights in docs/operations.md (ACL SETUSER publish-worker).",
-    "READONLY": "The server is a replica: let {url} name the primary, or the sentinels.",
-    "MASTERDOWN": "The server is a replica without its primary: start the primary, or promote it.",
-    "OOM": "The server's memory is full: raise maxmemory, or lower STREAM_KEEP_DAYS.",
-    "MISCONF": "The server cannot save its data: look at its disk and its log.",
-    "NOREPLICAS": "The server has fewer replicas than min-replicas-to-write: start them.",
-    "LOADING": "The server is loading its data: wait.",
-    "BUSY": "A script of another program blocks the server: SCRIPT KILL ends it.",
-    "CLUSTERDOWN": "Redis Cluster is not supported: use a server without it.",
-}
-"""What to do about a code that Redis answers with; `{url}` is the setting's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,22 +160,6 @@ def _find_remedy(cause: BaseException, answer: str) -> str:
             )
         case _:
             return "Check DATABASE_URL."
-
-
-def explain_redis(error: RedisError) -> Explanation:
-    """Explain an error of Redis."""
-    code = to_code(error)
-    return Explanation(
-        detail=f"Redis cannot be used: {to_text(error).rstrip('.')}.",
-        remedy=find_redis_remedy(error, "REDIS_URL") or "Check REDIS_URL and the server.",
-        public=f"Redis refuses: {code}." if code in REDIS_REMEDIES else "Redis cannot be used.",
-    )
-
-
-def find_redis_remedy(error: BaseException, url: str) -> str | None:
-    """Return what to do about an answer of Redis; None for other errors. `url` is the setting."""
-    remedy = REDIS_REMEDIES.get(to_code(error))
-    return remedy.format(url=url) if remedy else None
 
 
 def _is_of_pooler(error: BaseException, answer: str) -> bool:

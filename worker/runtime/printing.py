@@ -77,6 +77,12 @@ def print_note(text: str) -> None:
     _print(text, sys.stderr)
 
 
+def complain(text: str) -> None:
+    """Print an error on stderr; it may have several lines."""
+    for line in f"publish-worker: {text}".split("\n"):
+        print_note(line)
+
+
 def make_console(width: int | None = None) -> Console:
     """Make a console for stdout, for tables and colours."""
     return _PrintableConsole(highlight=False, emoji=False, width=width)

@@ -100,12 +100,13 @@ class Settings(BaseSettings):
     )
 
     database_url: str | None = Field(default=None, repr=False)
-    """PostgreSQL 15 or newer, `postgresql://…`."""
+    """PostgreSQL 15 or newer: `postgresql://user:password@host:5432/database`."""
     database_through_pooler: bool = False
     """Whether `DATABASE_URL` leads to a connection pooler that may give each transaction another
     session: PgBouncer, RDS Proxy, Supavisor, Neon's pooled host."""
     redis_url: str | None = Field(default=None, repr=False)
-    """Redis 7 or Valkey 8 or newer, `redis://…`: the stream, wake-up marks, the heartbeat."""
+    """Redis 7 or Valkey 8 or newer, `redis://default:password@host:6379/0`: the stream, wake-up
+    marks, the heartbeat."""
     broker_url: str | None = Field(default=None, repr=False)
     """Any Celery broker; `REDIS_URL` unless set."""
     outlets: Annotated[str, StringConstraints(pattern=r"^(stream|amqp)(,(stream|amqp))*$")] = (
@@ -113,7 +114,8 @@ class Settings(BaseSettings):
     )
     """Where events go: `stream` (Redis), or `stream,amqp`."""
     amqp_url: str | None = Field(default=None, repr=False)
-    """RabbitMQ, `amqp://…`, for the outlet `amqp`: a topic exchange `video.events`."""
+    """RabbitMQ, `amqp://user:password@host:5672//`, for the outlet `amqp`: a topic exchange
+    `video.events`."""
     platform_schema: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*$")] = "public"
     """The Postgres schema with the platform's tables, or with views on them."""
     public_base_url: Annotated[str, AfterValidator(_check_base_url)] = "http://localhost:8000"
@@ -131,15 +133,17 @@ class Settings(BaseSettings):
     ) = None
     """Origins whose web pages may call the API, separated by commas; `*` allows every one."""
     log_format: LogFormat = LogFormat.CONSOLE
+    """How log lines look: for people, or as JSON; the image sets `json`."""
     log_level: Annotated[LogLevel, BeforeValidator(str.upper)] = "INFO"
+    """The level of every logger."""
     data_dir: Path | None = None
-    """Where the embedded engines keep their data."""
+    """Where the engines of `publish-worker up` and `demo` keep their data."""
     stream_keep_days: Annotated[float, Field(gt=0, le=36_500)] = 7
     """How long an event stays on the stream."""
     outbox_keep_days: Annotated[float, Field(gt=0, le=36_500)] = 30
     """How long an event stays in the outbox, from which a lost stream is rebuilt."""
     command_keep_days: Annotated[float, Field(gt=0, le=36_500)] = 30
-    """How long a finished command can be asked for."""
+    """How long a finished command, or an idempotency key, is kept."""
     audit_keep_days: Annotated[float, Field(ge=30, le=36_500)] = 400
     """How long an entry of the audit log is kept; at least 30 days."""
     canary_video_id: Annotated[int, Field(ge=1, lt=2**63)] | None = None
@@ -233,7 +237,9 @@ class UpSettings(Settings):
     """The settings of `publish-worker up`, which alone listens by itself."""
 
     api_host: str = "127.0.0.1"
+    """Where `publish-worker up` listens; uvicorn has `--host`."""
     api_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """The port of `publish-worker up`; uvicorn has `--port`."""
 
     @model_validator(mode="before")
     @classmethod

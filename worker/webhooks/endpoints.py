@@ -30,6 +30,7 @@ from schemas.webhook import (
     WebhookEndpointWithSecret,
     WebhookRegistration,
 )
+from worker.runtime.refused import Refused
 from worker.webhooks.addresses import AddressRefused
 from worker.webhooks.look_ups import LookUpsBusy, check_url
 from worker.webhooks.signing import new_secret
@@ -40,7 +41,7 @@ OVERLAP = timedelta(hours=24)
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
 
-class EndpointError(Exception):
+class EndpointError(Refused):
     """The request was refused and nothing was changed; the message gives the reason."""
 
 

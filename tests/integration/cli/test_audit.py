@@ -1,18 +1,15 @@
 """The audit log and the command line: what it records, and what `publish-worker audit` prints."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from typer.main import get_command
 
 from schemas.values.caller import Scope
-from tests.support.command_line import Run
+from tests.support.command_line import Run, find_commands
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import receiver
-from worker.cli import app
 from worker.operations.api_keys import create_key
 from worker.operations.console_sessions import create_session
 
@@ -121,16 +118,8 @@ def test_each_change_by_the_command_line_has_an_entry(
         "stream.rebuild",
         "dead_letter.retry",
     ]
-    assert set(list_commands(get_command(app))) == {command for command, _ in done} | READ | OTHER
-
-
-def list_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words that each command of the command line begins with."""
-    if not hasattr(command, "commands"):
-        yield path
-        return
-    for name, each in command.commands.items():
-        yield from list_commands(each, (*path, name))
+    commands = {path for path, each in find_commands().items() if not hasattr(each, "commands")}
+    assert commands == {command for command, _ in done} | READ | OTHER
 
 
 def test_a_refused_change_has_an_entry_with_the_problem(run: Run, here: Pipeline) -> None:

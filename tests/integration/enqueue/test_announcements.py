@@ -7,7 +7,8 @@ import pytest
 
 from db.events.outbox import Recorded
 from db.session import transaction
-from schemas.command import CommandChange, PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import CommandChange, PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.platform import make_ready_videos
 from tests.support.sql_door import call, enqueue

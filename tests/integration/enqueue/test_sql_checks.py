@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from db.commands import limits
 from db.session import Connection, transaction
-from schemas.command import PublishRequest, Trigger
+from publish_worker_client.events.names import Trigger
+from schemas.command import PublishRequest
 from tests.support.pipeline import Pipeline
 from tests.support.sql_door import PUBLISH, UNPUBLISH, find_refusal
 from worker.enqueue.accept import accept_group

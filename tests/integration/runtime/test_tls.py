@@ -11,12 +11,9 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from publish_worker_client.run_blocking import run_blocking
 from publish_worker_client.servers.redis_url import read_redis_url
-from publish_worker_client.subscribe.connections import (
-    AsyncConnections,
-    BlockingConnections,
-    run_blocking,
-)
+from publish_worker_client.subscribe.connections import AsyncConnections, BlockingConnections
 from tests.support.pipeline import Pipeline, stream
 from tests.support.processes import celeries, count_published
 from tests.support.tls_server import LOCALHOST, OTHER_NAME, tls_in_front_of

@@ -1,0 +1,99 @@
+"""`publish-worker config`: every setting, from the code; or what each one is now."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from worker.cli.connect import find_engines
+from worker.cli.options import AsJson
+from worker.cli.output import print_json, print_table
+from worker.runtime.errors_explained import complain
+from worker.runtime.printing import print_line
+from worker.runtime.setting_sources import (
+    Setting,
+    find_misspelt,
+    list_settings,
+    read_valid,
+    resolve,
+)
+
+PAGE = """\
+# Configuration
+
+<!-- Written by `publish-worker config --markdown`: edit worker/runtime/settings.py. -->
+
+Settings are environment variables, and every process gets the same ones. Each is also read as
+`PUBLISH_WORKER_…` (`PUBLISH_WORKER_LOG_LEVEL`), which wins: use that where another program in the
+same environment owns the bare name. An address that Kubernetes sets for a Service
+(`API_PORT=tcp://…`) is not a setting. Celery's own `CELERY_BROKER_URL` is not read, nor is a file
+`.env`. A value that is not valid ends a process as it starts, with one line that says what is.
+
+`publish-worker config --resolved` shows what each setting is now and what sets it;
+`publish-worker doctor` checks them, and finds misspelt names. [Operations](operations.md) describes
+[URLs](operations.md#urls-tls-and-failover), [poolers](operations.md#rights-and-connection-poolers)
+and [sign-in](operations.md#sign-in-with-an-identity-provider). Celery's own settings are in
+`celeryconfig.py`, each with its reason.
+
+| variable | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+def config(
+    *,
+    resolved: Annotated[
+        bool,
+        typer.Option("--resolved", help="Show what each setting is now, and what sets it."),
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Write docs/configuration.md on stdout.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List every setting with its type, default and meaning, or what each one is now.
+
+    Secrets are never shown: `env` prints them.
+    """
+    if markdown and (resolved or as_json):
+        raise typer.BadParameter("Give --markdown alone.")
+    if markdown:
+        for line in (*PAGE.splitlines(), *map(to_row, list_settings())):
+            print_line(line)
+    elif resolved:
+        _print_resolved(as_json=as_json)
+    else:
+        _print_reference(as_json=as_json)
+
+
+def to_row(setting: Setting) -> str:
+    """Return a setting as a row of the page's table."""
+    default = "none" if setting.default is None else f"`{setting.default}`"
+    cells = (f"`{setting.name}`", setting.type, default, setting.meaning)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _print_reference(*, as_json: bool) -> None:
+    if as_json:
+        for setting in list_settings():
+            print_json(asdict(setting))
+        return
+    print_table(
+        ["setting", "type", "default", "meaning"],
+        [[each.name, each.type, each.default or "", each.meaning] for each in list_settings()],
+    )
+
+
+def _print_resolved(*, as_json: bool) -> None:
+    given, invalid = read_valid()
+    settings, up = find_engines(given)
+    if as_json:
+        for each in resolve(settings, up):
+            print_json(asdict(each))
+    else:
+        rows = [[each.name, each.value or "", each.source] for each in resolve(settings, up)]
+        print_table(["setting", "value", "source"], rows)
+    for name, likely in find_misspelt():
+        complain(f"{name} is set, and nothing reads it{f': use {likely}' if likely else ''}.")
+    if invalid is not None:
+        raise invalid

@@ -1,0 +1,69 @@
+"""How a command ends that did not do what it was asked: one line on stderr, and an exit code."""
+
+from types import TracebackType
+from typing import Any
+
+from typer.exceptions import TyperException
+
+from worker.runtime.printing import complain, drop_stdout, prepare_streams, to_printable
+
+FAILED = 1
+"""Refused, failed or unhealthy."""
+
+
+class one_clear_end:  # noqa: N801 - a context manager, used as a function
+    """Prepare the streams; end the process with one line on stderr if the error has a cause.
+
+    It is a class, so that what explains errors of servers is imported only when there is one.
+    """
+
+    def __enter__(self) -> None:
+        """Let the streams print any text."""
+        try:
+            prepare_streams()
+        except OSError as error:
+            _end_at_stream(error)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Exit with the error's code; an error that nothing explains is a bug, and goes on."""
+        match error:
+            case TyperException():
+                _end_at_usage(error)
+            case OSError():
+                _end_at_stream(error)
+            case Exception():
+                _end_explained(error)
+            case _:
+                pass
+
+
+def _end_at_usage(error: TyperException) -> None:
+    if text := " ".join(error.format_message().split()):  # else the help text was printed
+        complain(to_printable(f"{text} (see `{_command_of(error)} --help`)"))
+    raise SystemExit(error.exit_code) from None
+
+
+def _end_at_stream(error: OSError) -> None:
+    if error.filename is None:
+        drop_stdout()
+    complain(to_printable(f"{error.filename or 'stdout'}: {error.strerror or error}"))
+    raise SystemExit(FAILED) from None
+
+
+def _end_explained(error: Exception) -> None:
+    from worker.cli.explained import explain_refusal  # noqa: PLC0415 - imports every driver
+
+    text = explain_refusal(error)
+    if text is not None:
+        complain(text)
+        raise SystemExit(FAILED) from None
+
+
+def _command_of(error: TyperException) -> str:
+    context: Any = getattr(error, "ctx", None)
+    return context.command_path if context else "publish-worker"

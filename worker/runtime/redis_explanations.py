@@ -1,0 +1,40 @@
+"""What is wrong with Redis, and what to do.
+
+Apart from `explanations`: what needs only the database does not import the client of Redis.
+"""
+
+from redis.exceptions import RedisError
+
+from publish_worker_client.servers.redis_errors import to_code, to_text
+from worker.runtime.explanations import Explanation
+
+REDIS_REMEDIES = {
+    "NOAUTH": "The server wants a password: add user and password to {url}.",
+    "WRONGPASS": "Correct the user or the password in {url}.",
+    "NOPERM": "Give the Redis user the rights in docs/operations.md (ACL SETUSER publish-worker).",
+    "READONLY": "The server is a replica: let {url} name the primary, or the sentinels.",
+    "MASTERDOWN": "The server is a replica without its primary: start the primary, or promote it.",
+    "OOM": "The server's memory is full: raise maxmemory, or lower STREAM_KEEP_DAYS.",
+    "MISCONF": "The server cannot save its data: look at its disk and its log.",
+    "NOREPLICAS": "The server has fewer replicas than min-replicas-to-write: start them.",
+    "LOADING": "The server is loading its data: wait.",
+    "BUSY": "A script of another program blocks the server: SCRIPT KILL ends it.",
+    "CLUSTERDOWN": "Redis Cluster is not supported: use a server without it.",
+}
+"""What to do about a code that Redis answers with; `{url}` is the setting's name."""
+
+
+def explain_redis(error: RedisError) -> Explanation:
+    """Explain an error of Redis."""
+    code = to_code(error)
+    return Explanation(
+        detail=f"Redis cannot be used: {to_text(error).rstrip('.')}.",
+        remedy=find_redis_remedy(error, "REDIS_URL") or "Check REDIS_URL and the server.",
+        public=f"Redis refuses: {code}." if code in REDIS_REMEDIES else "Redis cannot be used.",
+    )
+
+
+def find_redis_remedy(error: BaseException, url: str) -> str | None:
+    """Return what to do about an answer of Redis; None for other errors. `url` is the setting."""
+    remedy = REDIS_REMEDIES.get(to_code(error))
+    return remedy.format(url=url) if remedy else None
