@@ -1,8 +1,7 @@
-"""The image is built from the Dockerfile, and each service of docker-compose.yml runs from it as the
-file says: its command, user, variables, volumes, limits of rights and health check.
+"""The image is built from the Dockerfile, and each service of docker-compose.yml runs as the file
+says: its command, user, variables, volumes, limits of rights and health check.
 """
 
-import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import psutil
 import pytest
 
 from tests.support.compose import SERVICES, order_of_start
-from tests.support.composed import Composed, composed, is_ours
+from tests.support.composed import Composed, composed
 from tests.support.image import NEEDS_BUILDAH, built, config_of
 from tests.support.programs import program_folder
 from tests.support.waiting import wait_until
@@ -42,7 +41,7 @@ def image(folder: Path) -> Generator[str]:
 
 @pytest.fixture(scope="module")
 def host(folder: Path, image: str) -> Generator[Composed]:
-    """Every service, as `docker compose --profile platform --profile observability up` runs them."""
+    """Every service, as `docker compose up` runs them with both profiles."""
     with composed(folder, image, VARIABLES) as started:
         for service in order_of_start():
             if "stop_grace_period" in SERVICES[service]:
@@ -101,7 +100,7 @@ def test_the_processes_may_do_nothing_else_on_their_host(host: Composed, service
     assert facts["NoNewPrivs"] == "1"
 
 
-@pytest.mark.parametrize("place", ["/srv", "/opt/venv", "/var/tmp", "/etc"])
+@pytest.mark.parametrize("place", ["/srv", "/opt/venv", "/var/lib", "/etc"])
 def test_nothing_can_be_written_outside_of_tmp(host: Composed, place: str) -> None:
     assert host.run("worker", "sh", "-c", f": > {place}/file").returncode != 0
     assert host.run("worker", "sh", "-c", ": > /tmp/file").returncode == 0
@@ -112,8 +111,8 @@ def test_the_image_contains_neither_tools_nor_what_the_build_was_told(
 ) -> None:
     assert config_of(image)["User"] == "10001:10001"
     assert not any("PIP" in variable for variable in config_of(image)["Env"])
-    for words in (["python", "-c", "import pip"], ["cat", "/etc/pip.conf"]):
-        assert host.run("worker", *words).returncode != 0, words
+    assert host.run("worker", "python", "-c", "import pip").returncode != 0
+    assert host.run("worker", "cat", "/etc/pip.conf").stdout == ""
     assert host.run("worker", "find", "/opt/venv", "-name", "pip*").stdout == ""
 
 
@@ -143,11 +142,10 @@ def test_without_beat_the_heartbeat_is_red_and_after_it_green(host: Composed) ->
     assert host.check("worker").returncode == 0
 
 
-def test_each_ends_within_its_grace_period(host: Composed) -> None:
-    for service in reversed(order_of_start()):
-        if service in host.running:
-            begun = time.monotonic()
-            family = [host.process(service), *host.process(service).children(recursive=True)]
-            assert host.stop(service) in (0, 143) if is_ours(service) else (0, 143, 2), service
-            print(f"{service} ended in {time.monotonic() - begun:.1f} s")
-            assert psutil.wait_procs(family, 5)[1] == []
+def test_each_ends_in_order_within_its_grace_period(host: Composed) -> None:
+    for service in [name for name in reversed(order_of_start()) if name in host.running]:
+        first = host.process(service)
+        family = [first, *first.children(recursive=True)]
+        code = host.stop(service)
+        assert code == 0, f"{service}: {code}: {host.log(service)[-2000:]}"
+        assert psutil.wait_procs(family, 5)[1] == []

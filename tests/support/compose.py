@@ -21,7 +21,7 @@ def in_shell(argument: str) -> str:
 
 
 def resolve(text: str, given: Mapping[str, str]) -> str:
-    """What compose makes of a text with the variables of `.env`. Raises KeyError for one that it needs."""
+    """What compose makes of a text with `.env`. Raises KeyError for a variable that it needs."""
 
     def value(found: re.Match[str]) -> str:
         name, kind, default = found.groups()

@@ -1,5 +1,6 @@
-"""The services of docker-compose.yml without a docker engine: each one's own command, user, variables,
-volumes and health check, in a network namespace of its own, from the image that buildah has built.
+"""The services of docker-compose.yml without a docker engine: each with its own command, user,
+variables, volumes and health check, in a network namespace of its own, from the image that buildah
+has built.
 """
 
 import os
@@ -39,7 +40,7 @@ exec postgres -D data -c listen_addresses='*'
 """,
     "prometheus": 'exec prometheus "$@"',
 }
-"""What the images of others do before the command of the compose file; here, their Debian packages."""
+"""What the images of others do before the command of the compose file, with Debian's packages."""
 
 
 def is_ours(service: str) -> bool:
@@ -90,13 +91,16 @@ class Composed:
 
     def wait_until_healthy(self, service: str) -> None:
         """Wait for its health check; fail with what it has printed if it ends."""
-        wait_until(
-            lambda: self.running[service].poll() is not None or not self.check(service).returncode,
-            f"{service} to be healthy: {self.log(service)}",
-            60,
-            every=0.5,
-        )
-        assert self.running[service].poll() is None, self.log(service)
+        running = self.running[service]
+
+        def has_ended_or_is_healthy() -> bool:
+            return running.poll() is not None or self.check(service).returncode == 0
+
+        try:
+            wait_until(has_ended_or_is_healthy, f"{service} to be healthy", 120, every=0.5)
+            assert running.poll() is None, f"{service} has ended"
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log(service)[-3000:]}") from None
 
     def log(self, service: str) -> str:
         """What it has printed."""
@@ -120,8 +124,8 @@ class Composed:
                 self.stop(service)
 
     def _command(self, service: str) -> list[str]:
-        given = SERVICES[service].get("command")
-        words = [resolve(word, self.variables) for word in given or []]
+        given: list[str] = SERVICES[service].get("command", [])
+        words = [resolve(word, self.variables) for word in given]
         if service in ENTRYPOINTS:
             return ["sh", "-ec", ENTRYPOINTS[service], service, *words]
         return words or config_of(self.image)["Cmd"]

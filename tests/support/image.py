@@ -1,4 +1,4 @@
-"""The image, built by buildah. Its base is Debian's: no registry of images is asked for anything."""
+"""The image, built by buildah. Its base is made of Debian's packages: no registry is asked."""
 
 import json
 import os
@@ -31,7 +31,7 @@ ln -sf /usr/bin/python3 python
 ln -sf /usr/bin/pip3 pip
 rm -f "$1"/usr/lib/python3.*/EXTERNALLY-MANAGED
 """
-"""The official image has its own Python: `python` and `pip` are on the path, and pip may install."""
+"""The official image's own Python has `python` and `pip` on the path, and pip may install."""
 TIDY = 'rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/usr/share/doc/*'
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 PROGRAMS = ("buildah", "debootstrap", "ip", "setpriv")

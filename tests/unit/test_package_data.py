@@ -1,4 +1,4 @@
-"""The wheel has every file of the packages: a checkout works without what pyproject.toml forgets."""
+"""The wheel has every file of the packages. A checkout works without those that it lacks."""
 
 import tomllib
 from pathlib import Path

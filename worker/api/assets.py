@@ -1,6 +1,5 @@
 """Static files of pages: served from the package, kept by browsers until they change."""
 
-from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
@@ -23,7 +22,6 @@ class Assets(StaticFiles):
         return response
 
 
-@cache
 def to_asset_url(package: str, path: str, name: str) -> str:
     """Return the URL of a package's static file below the path where they are mounted.
 

@@ -87,5 +87,6 @@ def _environment() -> Environment:
     return environment
 
 
+@cache
 def _to_asset_url(name: str) -> str:
     return to_asset_url("worker.api.console", "/console/static", name)
