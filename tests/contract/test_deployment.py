@@ -1,7 +1,7 @@
 """Dockerfile, docker-compose.yml and docs/operations.md say what the code does.
 
-No docker engine runs here: the file is checked against the official schema, its health checks and
-Valkey's command are run as they stand, and the image's build is read.
+The file is checked against the official schema, its health checks and Valkey's command are run as
+they stand, and the image's build is read. tests/acceptance/test_image.py builds and runs it.
 """
 
 import fnmatch
@@ -38,7 +38,6 @@ from worker.runtime.budget import RUN_SECONDS
 from worker.runtime.settings import Settings, UpSettings
 from worker.runtime.wake_ups import Waker
 
-OBSERVERS = ("prometheus", "grafana")
 OURS = ("migrate", "platform", "api", "worker", "beat")
 OWNERS = ("migrate", "platform")
 ADMIN = ("roles", "rights")
@@ -100,13 +99,11 @@ def test_only_the_api_and_the_pages_of_metrics_are_reachable_and_only_from_this_
     assert published == {
         "api": ["127.0.0.1:${API_PORT:-8000}:8000"],
         "prometheus": ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"],
-        "grafana": ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"],
     }
 
 
-@pytest.mark.parametrize("name", OBSERVERS)
-def test_prometheus_and_grafana_are_optional_pinned_and_not_root(name: str) -> None:
-    service = SERVICES[name]
+def test_prometheus_is_optional_pinned_and_not_root() -> None:
+    service = SERVICES["prometheus"]
     assert service["profiles"] == ["observability"]
     assert re.fullmatch(r"[a-z]+/[a-z]+:v?\d+\.\d+\.\d+", service["image"])
     assert re.fullmatch(r"[1-9]\d*:\d+", service["user"])
@@ -115,14 +112,6 @@ def test_prometheus_and_grafana_are_optional_pinned_and_not_root(name: str) -> N
         is_file = source.startswith("./")
         assert not is_file or ((ROOT / source).exists() and mode == "ro"), volume
         assert is_file or source in COMPOSE["volumes"], volume
-
-
-def test_grafana_has_no_user_and_so_no_default_password() -> None:
-    environment = SERVICES["grafana"]["environment"]
-    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
-    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
-    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
-    assert not any("PASSWORD" in name for name in environment)
 
 
 def test_prometheus_scrapes_the_services_where_they_serve_metrics() -> None:

@@ -281,7 +281,7 @@ def test_no_two_classes_have_one_name() -> None:
 
 
 def test_the_worker_has_at_most_thirteen_rooms() -> None:
-    hidden = ("__init__.py", "__pycache__")
+    hidden = ("__init__.py", "__pycache__", "py.typed")
     rooms = {path.name for path in (ROOT / "worker").iterdir()} - set(hidden)
     assert len(rooms) <= 13, sorted(rooms)
 

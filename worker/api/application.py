@@ -19,6 +19,7 @@ from worker.api.console.recent import Recents
 from worker.api.console.session import SESSIONS as CONSOLE_SESSIONS
 from worker.api.direct_publish import PublishApi
 from worker.api.documents.openapi import DESCRIPTION, TAGS, document
+from worker.api.documents.viewer import add_viewer
 from worker.api.http_protocol import bound_connections
 from worker.api.key_cache import KeyCache
 from worker.api.middleware import Correlation, Cors, HeadAsGet
@@ -113,11 +114,14 @@ def create_app(open_runtime: Callable[[], Runtime] | None = None) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # FastAPI's pages load their scripts from another host
+        redoc_url=None,
     )
     for module in (videos, generation, commands, events, punctuality, webhooks, audit_log):
         app.include_router(module.router, prefix=API)
     for module in (operations, metrics, redirects, ical):
         app.include_router(module.router)
+    add_viewer(app)
     add_pages(app)
     exception_handlers.install(app, respond)
     app.add_middleware(HeadAsGet)

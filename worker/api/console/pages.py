@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from worker.api.assets import Assets
 from worker.api.console import (
     audit_log,
     back_channel,
@@ -23,7 +24,6 @@ from worker.api.console import (
     webhook_changes,
     webhooks,
 )
-from worker.api.console.assets import Assets
 from worker.api.console.session import PATH
 
 ROUTERS = (
@@ -54,4 +54,4 @@ def add_pages(app: FastAPI) -> None:
     """Add every page, and the files they need. None is in the OpenAPI document."""
     for router in ROUTERS:
         app.include_router(router, include_in_schema=False)
-    app.mount(f"{PATH}/static", Assets())
+    app.mount(f"{PATH}/static", Assets("worker.api.console"))

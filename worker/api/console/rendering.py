@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 from typing import Any
 
 from fastapi import Request
@@ -12,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from schemas.values.caller import Scope
+from worker.api.assets import to_asset_url
 from worker.api.console import formats
 from worker.operations.console_sessions import ConsoleSession
 
@@ -90,6 +89,4 @@ def _environment() -> Environment:
 
 @cache
 def _to_asset_url(name: str) -> str:
-    """Return the URL of a static file. It changes with the content: browsers keep it for good."""
-    content = files("worker.api.console").joinpath("static", name).read_bytes()
-    return f"/console/static/{name}?v={sha256(content).hexdigest()[:12]}"
+    return to_asset_url("worker.api.console", "/console/static", name)
