@@ -11,7 +11,7 @@ DEV_STAMP := .venv/.installed-dev
 BENCH_STAMP := .venv/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast lint bench bench-quick asyncapi lock clean reinstall
+.PHONY: help demo up test test-fast lint bench bench-quick asyncapi clients lock clean reinstall
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ bench-quick: $(BENCH_STAMP) ## the same in under three minutes, to see that ever
 
 asyncapi: $(DEV_STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from the models
 	$(BIN)/python -c "from worker.api.documents.asyncapi import main; main()" > docs/asyncapi.json
+
+clients: asyncapi ## write the TypeScript types of the clients, from the documents
+	PYTHONPATH=. $(BIN)/python clients/typescript/generate.py
 
 # Extras stay in: without them pip takes the newest version of a package that another one wants
 # with an extra. Each file takes the versions of the one before, so tests and image have the same ones.
