@@ -11,7 +11,7 @@ DEV_STAMP := .venv/.installed-dev
 BENCH_STAMP := .venv/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast lint bench bench-quick asyncapi demo-svg lock clean reinstall
+.PHONY: help demo up test test-fast lint bench bench-quick asyncapi clients demo-svg lock clean reinstall
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ asyncapi: $(DEV_STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from 
 
 demo-svg: $(DEV_STAMP) ## run the demo and write docs/demo.svg, its picture
 	$(BIN)/python -m tests.support.demo_picture docs/demo.svg
+
+clients: asyncapi ## write the TypeScript types of the clients, from the documents
+	PYTHONPATH=. $(BIN)/python clients/typescript/generate.py
 
 # Extras stay in: without them pip takes the newest version of a package that another one wants
 # with an extra. Each file takes the versions of the one before, so tests and image have the same ones.

@@ -28,3 +28,5 @@ class Problem(Frozen):
     errors: list[FieldError] | None = None
     command: str | None = None
     """The URL of the command concerned."""
+    resume_after: int | None = None
+    """The `after` with which a reader of events can go on. It misses the events in between."""

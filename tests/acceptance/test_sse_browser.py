@@ -13,12 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from schemas.values.caller import Scope
-from tests.support.forked import Forked, run_uvicorn
-from tests.support.free_port import free_port
+from tests.support.api_process import ApiProcess
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.waiting import wait_until
 from worker.events.redis_stream import relay
@@ -38,31 +36,6 @@ source.addEventListener("video.published", event => {
 });
 </script>
 """
-
-
-class ApiProcess:
-    """`uvicorn worker.api:app` on one port, to be ended and started again."""
-
-    def __init__(self, log: Path, database_url: str, redis_url: str) -> None:
-        self.log = log
-        self.port = free_port()
-        self.environment = {**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url}
-        self.start()
-
-    def start(self) -> None:
-        arguments = ["uvicorn", "worker.api:app", f"--port={self.port}"]
-        self.process = Forked(run_uvicorn, arguments, log=self.log, environment=self.environment)
-        wait_until(self.answers, "the API to answer")
-
-    def answers(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/healthz").is_success
-        except httpx.TransportError:
-            return False
-
-    def end(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-        self.process.wait(20)
 
 
 class Site(ThreadingHTTPServer):

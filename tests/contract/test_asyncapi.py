@@ -27,6 +27,8 @@ ROOT = Path(__file__).parent.parent.parent
 OFFICIAL = json.loads((Path(__file__).parent / "asyncapi-3.0.0.schema.json").read_text())
 KEPT = ROOT / "docs" / "asyncapi.json"
 BASE_URL = str(Settings.model_fields["public_base_url"].default)
+ALONE = {"webhooks": {"webhook.test"}, "sse": {"dropped"}}
+"""Messages of one channel."""
 PARSER = os.environ.get("ASYNCAPI_PARSER")
 PARSE = """
 const { Parser } = require("@asyncapi/parser");
@@ -80,7 +82,8 @@ def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
 def test_every_type_is_a_message_on_every_channel(made: dict[str, Any]) -> None:
     for name, channel in made["channels"].items():
         types = GenerationEventType if name == "reports" else EventType
-        assert set(channel["messages"]) == {kind.value for kind in types}
+        assert set(channel["messages"]) - ALONE.get(name, set()) == {kind.value for kind in types}
+        assert set(channel["messages"]) >= ALONE.get(name, set())
     assert set(made["channels"]) == {"stream", "feed", "sse", "webhooks", "amqp", "reports"}
 
 

@@ -22,7 +22,7 @@ from worker.api.problems import ApiProblem, ProblemKind, invalid_request, to_res
 from worker.api.streaming.tail import TooManyReaders
 from worker.enqueue import quarantined_messages, refusals
 from worker.enqueue.refusals import NoSuchVideo, RequestInvalid, VideoChanged
-from worker.events.feed import PositionAhead, PositionGone
+from worker.events.feed import PositionAhead, PositionGone, PositionUnknown
 from worker.generation.apply import ReportRefused
 from worker.operations import api_keys, dead_letters
 from worker.runtime.errors_explained import RedisUnavailable
@@ -163,7 +163,8 @@ def _to_problem(request: Request, error: Exception) -> ApiProblem:
         case _ if kind := _GENERAL_KINDS.get(type(error)):
             problem = ApiProblem(kind)
         case _ if kind := _KINDS.get(type(error)):
-            problem = ApiProblem(kind, str(error))
+            after = error.resume_after if isinstance(error, PositionUnknown) else None
+            problem = ApiProblem(kind, str(error), resume_after=after)
         case _:
             problem = _from_database(request, error)
     return problem

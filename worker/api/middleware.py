@@ -17,7 +17,17 @@ from worker.api.problems import shorten
 from worker.runtime.metrics import get_metrics
 
 CORRELATION = "x-correlation-id"
-EXPOSED = ["ETag", "Location", "Preference-Applied", "Retry-After", "X-Correlation-Id"]
+EXPOSED = [
+    "ETag",
+    "Events-Last",
+    "Events-Next-After",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+    "X-Correlation-Id",
+]
 """Headers of answers that a page of another origin may read."""
 PROBES = ("/healthz", "/readyz", "/metrics")
 """Requested every few seconds, so they are logged at level debug, and have no span."""

@@ -122,7 +122,9 @@ REPORT_REFUSED = ProblemKind(
     409,
     "The platform's table refuses it: value too long for type character varying(200)",
 )
-POSITION_AHEAD = ProblemKind("position-ahead", 409, "The last position is 1000.")
+POSITION_AHEAD = ProblemKind(
+    "position-ahead", 409, "The last position is 1000.", example={"resume_after": 1000}
+)
 ENDPOINT_LIMIT = ProblemKind(
     "endpoint-limit", 409, "Workspace 1 has 50 endpoints, the most it may have."
 )
@@ -132,7 +134,9 @@ ENDPOINT_DISABLED = ProblemKind(
 EVENT_NOT_KEPT = ProblemKind(
     "event-not-kept", 409, "The event is not stored any more; it cannot be sent again."
 )
-POSITION_GONE = ProblemKind("position-gone", 410, "The oldest event still stored is 1000.")
+POSITION_GONE = ProblemKind(
+    "position-gone", 410, "The oldest event still stored is 1000.", example={"resume_after": 999}
+)
 VIDEO_CHANGED = ProblemKind(
     "video-changed", 412, "Video 7 was changed since the version that was expected."
 )
@@ -264,7 +268,8 @@ class ApiProblem(Exception):
     """An error with everything that its answer contains.
 
     `detail` (default: the kind's) and `errors` describe this case; `command` is the URL of the
-    command that it is about; `headers` are sent in addition to the kind's.
+    command that it is about; `resume_after` is where a reader of events can go on; `headers` are
+    sent in addition to the kind's.
     """
 
     def __init__(
@@ -274,6 +279,7 @@ class ApiProblem(Exception):
         *,
         errors: Sequence[FieldError] = (),
         command: str | None = None,
+        resume_after: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind
@@ -281,6 +287,7 @@ class ApiProblem(Exception):
         super().__init__(self.detail)
         self.errors = errors
         self.command = command
+        self.resume_after = resume_after
         self.headers = {**kind.headers, **(headers or {})}
 
 
@@ -314,6 +321,7 @@ def to_document(problem: ApiProblem, *, correlation_id: str, instance: str) -> s
         correlation_id=correlation_id,
         errors=[_shorten_error(error) for error in problem.errors] or None,
         command=problem.command,
+        resume_after=problem.resume_after,
     )
     return body.model_dump_json(exclude_none=True)
 

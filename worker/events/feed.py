@@ -19,7 +19,11 @@ SCAN = 5_000
 
 
 class PositionUnknown(Exception):
-    """No reader can continue from this position."""
+    """No reader can continue from this position; it can from `resume_after`."""
+
+    def __init__(self, text: str, resume_after: int) -> None:
+        super().__init__(text)
+        self.resume_after = resume_after
 
 
 class PositionGone(PositionUnknown):
@@ -29,7 +33,8 @@ class PositionGone(PositionUnknown):
         super().__init__(
             f"The events after position {after} are not stored any more: the oldest one stored has"
             f" position {oldest}. Continue with after={oldest - 1}, and read the videos themselves"
-            " for earlier changes."
+            " for earlier changes.",
+            oldest - 1,
         )
         self.oldest = oldest
 
@@ -41,7 +46,8 @@ class PositionAhead(PositionUnknown):
         super().__init__(
             f"Position {after} has not been assigned: the last one is {last}. Either it belongs to"
             " another installation, or the database was restored to an earlier point. Continue with"
-            f" after={last}."
+            f" after={last}.",
+            last,
         )
 
 

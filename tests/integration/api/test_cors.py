@@ -32,6 +32,7 @@ def test_a_page_of_an_allowed_origin_may_read_events(api: Api, origin: str) -> N
     answer = api.get("/events", headers={"Origin": origin})
     assert answer.headers["access-control-allow-origin"] == origin
     assert "access-control-allow-credentials" not in answer.headers
+    assert "Events-Next-After" in answer.headers["access-control-expose-headers"]
 
 
 @pytest.mark.usefixtures("allowed")

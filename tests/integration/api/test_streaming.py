@@ -117,6 +117,7 @@ def test_without_a_position_only_what_is_new(pipeline: Pipeline, url: str, key: 
     with listening(url, key) as heard:
         wait_until(lambda: heard.blocks, "the greeting")
         assert heard.blocks[0].comment == "after 5"
+        assert heard.blocks[0].id == "5", "its place, before there is an event"
         tell(pipeline)
         wait_until(lambda: heard.positions == [6], "the new one")
 
@@ -225,6 +226,7 @@ def test_pruned_events_are_answered_with_410(pipeline: Pipeline, url: str, key: 
         wait_until(lambda: heard.has_ended, "the refusal")
     assert heard.status == 410
     assert json.loads(heard.problem)["type"] == "/problems/position-gone"
+    assert json.loads(heard.problem)["resume_after"] == 1_000
 
 
 def test_a_position_that_was_never_given_out_is_refused(url: str, key: str) -> None:
@@ -258,7 +260,7 @@ def test_a_slow_reader_is_dropped_and_delays_no_other(
     whole = [int(line[4:]) for line in said.decode().split("\n") if line.startswith("id: ")]
     assert json.loads(word.split("data: ")[1].split("\n")[0])["reason"] == "too_slow"
     assert 0 < resume_after < 1_200
-    assert whole[:-1] == list(range(1, resume_after + 1))
+    assert whole[:-1] == list(range(resume_after + 1)), "its place at the beginning, and each event"
 
 
 def test_a_reader_that_reads_nothing_is_disconnected(

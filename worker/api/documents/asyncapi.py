@@ -19,9 +19,17 @@ from schemas.events import CloudEvent
 from schemas.feed import FeedFilter, StreamFilter
 from schemas.generation import GenerationEvent, GenerationEventType, has_foreign_field
 from schemas.json_schema import name_int64
+from worker.api.documents.channel_messages import (
+    DROPPED,
+    dropped_message,
+    open_envelope,
+    webhook_test_message,
+)
+from worker.api.routes.events import StreamQuery
 from worker.events import amqp, redis_stream
 from worker.generation import stream
 from worker.runtime.settings import Settings
+from worker.webhooks.test_event import TEST_TYPE
 
 REF = "#/components/schemas/{model}"
 CLOUD_EVENTS = "application/cloudevents+json"
@@ -33,6 +41,15 @@ never changes over redeliveries. Events with the same `partitionkey`, the video,
 Pass over types and fields that you do not know: they are added without a new version.
 """
 _BINDING = "0.3.0"
+_ALONE = {"webhooks": TEST_TYPE, "sse": DROPPED}
+"""The channels with a message of their own."""
+_BEARER = {"type": "http", "scheme": "bearer"}
+_KEY_IN_URL = {
+    "type": "httpApiKey",
+    "name": "access_token",
+    "in": "query",
+    "description": "For EventSource, which cannot set headers: a key of scope `events`.",
+}
 
 Json = dict[str, Any]
 
@@ -41,10 +58,14 @@ def document(base_url: str) -> Json:
     """The document, with this installation's address."""
     out = {kind.value: _event_message(kind, base_url) for kind in EventType}
     into = {kind.value: _report_message(kind) for kind in GenerationEventType}
-    channels = {
+    schemas = _schemas()
+    alone = {TEST_TYPE: webhook_test_message(schemas["CloudEvent"]), DROPPED: dropped_message()}
+    channels: Json = {
         **{name: {**channel, "messages": _refs(out)} for name, channel in _outlets().items()},
         "reports": {**_reports_channel(), "messages": _refs(into)},
     }
+    for channel, name in _ALONE.items():
+        channels[channel]["messages"] |= _refs({name: alone[name]})
     made: Json = {
         "asyncapi": "3.0.0",
         "info": {"title": "publish-worker", "version": "1.0.0", "description": DESCRIPTION.strip()},
@@ -52,7 +73,7 @@ def document(base_url: str) -> Json:
         "servers": _servers(base_url),
         "channels": channels,
         "operations": _operations(),
-        "components": {"messages": {**out, **into}, "schemas": _schemas()},
+        "components": {"messages": {**out, **alone, **into}, "schemas": schemas},
     }
     return name_int64(made)
 
@@ -80,7 +101,7 @@ def _servers(base_url: str) -> Json:
             "protocol": api.scheme,
             **({"pathname": api.path} if api.path.strip("/") else {}),
             "description": "The HTTP API.",
-            "security": [{"type": "http", "scheme": "bearer"}],
+            "security": [_BEARER],
         },
         "rabbitmq": {
             "host": "localhost:5672",
@@ -121,7 +142,8 @@ def _outlets() -> Json:
             "address": None,
             "title": "Webhooks",
             "description": "POST to each endpoint that was registered, signed by the Standard"
-            " Webhooks specification.",
+            " Webhooks specification: headers `webhook-id`, `webhook-timestamp` and"
+            " `webhook-signature`.",
         },
         "amqp": {
             "address": exchange.name,
@@ -161,7 +183,8 @@ def _operations() -> Json:
         name: {"action": "send", "channel": {"$ref": f"#/channels/{name}"}} for name in _outlets()
     }
     sent["feed"]["bindings"] = _query(FeedFilter)
-    sent["sse"]["bindings"] = _query(StreamFilter)
+    sent["sse"]["bindings"] = _query(StreamQuery)
+    sent["sse"]["security"] = [_BEARER, _KEY_IN_URL]
     sent["webhooks"]["bindings"] = {"http": {"method": "POST", "bindingVersion": _BINDING}}
     sent["amqp"]["bindings"] = {
         "amqp": {"deliveryMode": amqp.PERSISTENT, "timestamp": True, "bindingVersion": _BINDING}
@@ -221,7 +244,8 @@ def _envelope(model: str, kind: str, data: str, conditions: Json | None = None) 
 def _schemas() -> Json:
     _, envelope = models_json_schema([(CloudEvent, "serialization")], ref_template=REF)
     _, report = models_json_schema([(GenerationEvent, "validation")], ref_template=REF)
-    return {**report["$defs"], **allow_additional_properties(envelope["$defs"])}
+    schemas = {**report["$defs"], **allow_additional_properties(envelope["$defs"])}
+    return {**schemas, "CloudEvent": open_envelope(schemas["CloudEvent"])}
 
 
 def _refs(messages: Json) -> Json:

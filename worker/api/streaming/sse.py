@@ -43,7 +43,7 @@ class EventStream(Response):
         watchdog = asyncio.create_task(self._watch(asyncio.current_task()))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._write(send, f": after {self._reader.position}\nretry: {_retry()}\n\n")
+            await self._write(send, self._first_block())
             await self._write_events(send, disconnected)
             if not disconnected.done():
                 await self._write(send, self._last_block(), more=False)
@@ -88,6 +88,11 @@ class EventStream(Response):
         while (await receive())["type"] != "http.disconnect":
             pass
         self._reader.end(EndReason.STOPPING)
+
+    def _first_block(self) -> str:
+        """It has an `id`, so that a reader without a position that is cut off misses no event."""
+        position = self._reader.position
+        return f": after {position}\nretry: {_retry()}\nid: {position}\n\n"
 
     def _last_block(self) -> str:
         reason, position = self._reader.end_reason, self._reader.position

@@ -1,0 +1,186 @@
+/** Publishing over HTTP: commands that exist once, however often their request had to be sent. */
+
+import { call, type Answer, type Call, type Connection } from "./connection.ts";
+import type { Action } from "./events.ts";
+import { Problem } from "./problem.ts";
+import { toId, type VideoId } from "./reading.ts";
+import {
+  OPTION_NAMES,
+  type PublishCommand,
+  type PublishOptions,
+  type UnpublishOptions,
+  type Video,
+  type VideoInput,
+} from "./resources.ts";
+import { chooseWait, isPassing, sleep } from "./retrying.ts";
+
+const ATTEMPTS = 5;
+const LONGEST_PAUSE_SECONDS = 60;
+
+/** How a request is sent. */
+export interface SendOptions {
+  /** The same key with the same request returns the same commands. Default: a new random one. */
+  idempotencyKey?: string | undefined;
+  /** Is in every log line and event that the request causes. Default: the server makes one. */
+  correlationId?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** How one command is sent. */
+interface SendOneOptions extends SendOptions {
+  /** Seconds to wait until the command is carried out, up to 60. */
+  wait?: number | undefined;
+}
+
+/** Fields of the video that are changed as it is published: the platform's documented request. */
+interface VideoOption {
+  video?: VideoInput | undefined;
+}
+
+/** One of many commands. */
+export interface BulkRequest extends PublishOptions, VideoOption {
+  videoId: VideoId;
+  /** Default: `publish`. */
+  action?: Action | undefined;
+}
+
+/** The command was accepted, and is carried out once the video is ready and its time has come. */
+export interface Accepted {
+  command: PublishCommand;
+  video: null;
+  /** Whether an earlier request had accepted it. */
+  replayed: boolean;
+}
+
+/** The command was carried out within `wait`. */
+export interface Done {
+  command: null;
+  video: Video;
+  /** Send it as `expectedEtag` to change only this version. */
+  etag: string | null;
+  replayed: boolean;
+}
+
+export type PublishResult = Accepted | Done;
+
+/** Publishes and unpublishes videos.
+ *
+ * A request that has no answer, or 429 or 503, is sent again, up to five times, with the same
+ * `Idempotency-Key`: it makes one command. Throws Problem, ConnectionLost, and the signal's reason. */
+export class Publisher {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Publish a video: now, at a time, or for a time. */
+  publish(
+    videoId: VideoId,
+    options: PublishOptions & VideoOption & SendOneOptions = {},
+  ): Promise<PublishResult> {
+    return this.#send("publish", videoId, options);
+  }
+
+  /** Make a video a draft again: now, or at a time. */
+  unpublish(videoId: VideoId, options: UnpublishOptions & SendOneOptions = {}): Promise<PublishResult> {
+    return this.#send("unpublish", videoId, options);
+  }
+
+  /** Send up to 1,000 commands. Either all of them are accepted or none. */
+  async publishMany(
+    requests: readonly BulkRequest[],
+    options: SendOptions = {},
+  ): Promise<PublishCommand[]> {
+    const commands = requests.map(({ videoId, action, video, ...times }) => {
+      const id = Number(toId(videoId));
+      if (!Number.isSafeInteger(id)) throw new RangeError(`JSON has no exact number for ${videoId}: use publish().`);
+      return { video_id: id, action, video, ...toBody(times) };
+    });
+    const answer = await this.#post("/publish-commands", { commands }, options);
+    return (JSON.parse(answer.text) as { commands: PublishCommand[] }).commands;
+  }
+
+  /** Read a command: its state, and why it waits or has ended. */
+  async command(id: string, options: Pick<SendOptions, "signal"> = {}): Promise<PublishCommand> {
+    const answer = await this.#call({ path: commandPath(id) }, options.signal);
+    return JSON.parse(answer.text) as PublishCommand;
+  }
+
+  /** Cancel a command that is not carried out yet. */
+  async cancel(id: string, options: Pick<SendOptions, "signal"> = {}): Promise<PublishCommand> {
+    try {
+      const answer = await this.#call({ method: "DELETE", path: commandPath(id) }, options.signal);
+      return JSON.parse(answer.text) as PublishCommand;
+    } catch (error) {
+      if (!(error instanceof Problem && error.type === "/problems/command-ended")) throw error;
+      const command = await this.command(id, options); // of an attempt whose answer was lost
+      if (command.state === "cancelled") return command;
+      throw error;
+    }
+  }
+
+  async #send(
+    action: Action,
+    videoId: VideoId,
+    options: PublishOptions & VideoOption & SendOneOptions,
+  ): Promise<PublishResult> {
+    const { idempotencyKey, correlationId, signal, wait, video, ...times } = options;
+    const body = { ...video, ...toBody(times) };
+    const path = `/videos/${toId(videoId)}/${action}/`;
+    const answer = await this.#post(path, body, { idempotencyKey, correlationId, signal }, wait);
+    return toResult(answer);
+  }
+
+  #post(path: string, body: object, options: SendOptions, wait?: number): Promise<Answer> {
+    const headers: Record<string, string> = {
+      "Content-Type": "application/json",
+      "Idempotency-Key": options.idempotencyKey ?? crypto.randomUUID(),
+    };
+    if (options.correlationId !== undefined) headers["X-Correlation-ID"] = options.correlationId;
+    if (wait !== undefined) headers["Prefer"] = `wait=${wait}`;
+    const request = { method: "POST", path, headers, body: JSON.stringify(body) };
+    return this.#call(request, options.signal, wait);
+  }
+
+  /** Send a request until it is answered, or has failed five times. */
+  async #call(request: Call, signal: AbortSignal | undefined, wait = 0): Promise<Answer> {
+    for (let failures = 1; ; failures++) {
+      try {
+        return await call(this.#connection, request, wait, signal);
+      } catch (error) {
+        if (signal?.aborted || failures === ATTEMPTS || !isPassing(error)) throw error;
+        const pause = chooseWait(error, failures);
+        if (pause > LONGEST_PAUSE_SECONDS) throw error;
+        await sleep(pause, signal);
+        signal?.throwIfAborted();
+        // The operator may have set a wait for everyone, which is longer than our patience.
+        if (request.headers) request.headers["Prefer"] ??= "respond-async";
+      }
+    }
+  }
+}
+
+function commandPath(id: string): string {
+  return `/publish-commands/${encodeURIComponent(id)}`;
+}
+
+/** Return options by the API's names. Throws TypeError for a name that is not an option. */
+function toBody(options: PublishOptions): Record<string, unknown> {
+  const body: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    const known = Object.hasOwn(OPTION_NAMES, name) ? OPTION_NAMES[name] : undefined;
+    if (known === undefined) throw new TypeError(`${name} is not an option: nothing was sent.`);
+    if (value !== undefined) body[known] = value; // a Date becomes its text in UTC
+  }
+  return body;
+}
+
+function toResult({ response, text }: Answer): PublishResult {
+  const replayed = response.headers.get("idempotency-replayed") === "true";
+  if (response.status === 202) {
+    return { command: JSON.parse(text) as PublishCommand, video: null, replayed };
+  }
+  const etag = response.headers.get("etag");
+  return { command: null, video: JSON.parse(text) as Video, etag, replayed };
+}

@@ -1,0 +1,170 @@
+/** The publisher, against a real API and worker, through networks that fail. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ConnectionLost, Problem, Publisher, type PublishCommand } from "../src/index.ts";
+import { startProxy } from "./support/proxy.ts";
+import { API_URL, makeVideos, publisher as connection } from "./support/run.ts";
+
+const publisher = new Publisher(connection);
+
+/** Takes seconds, so it begins before the first test. */
+const unreachable = (async () => {
+  await using proxy = await startProxy(API_URL, () => ({ kind: "cut", after: 0 }));
+  const error: unknown = await new Publisher({ ...connection, baseUrl: proxy.url }).command("x").catch((each: unknown) => each);
+  return { error, connections: proxy.connections };
+})();
+
+async function makeVideo(): Promise<number> {
+  const [video] = await makeVideos(1);
+  assert.ok(video !== undefined);
+  return video;
+}
+
+/** The commands that exist for a video. */
+async function listCommands(videoId: number): Promise<PublishCommand[]> {
+  const headers = { Authorization: `Bearer ${connection.key}` };
+  const answer = await fetch(`${API_URL}/api/v1/publish-commands?video_id=${videoId}`, { headers });
+  return ((await answer.json()) as { commands: PublishCommand[] }).commands;
+}
+
+test("with wait the answer is the published video; unpublish makes it a draft again", async () => {
+  const video = await makeVideo();
+  const published = await publisher.publish(video, { wait: 20 });
+  assert.equal(published.video?.is_draft, false);
+  const withdrawn = await publisher.unpublish(video, { wait: 20, expectedRevision: 1 });
+  assert.equal(withdrawn.video?.is_draft, true);
+});
+
+test("a command of a later time has the options, can be read, and cancelled", async () => {
+  const video = await makeVideo();
+  const { command } = await publisher.publish(video, {
+    publishAtLocal: "2030-06-01T18:00",
+    unpublishAt: new Date("2031-01-01T00:00:00Z"),
+    timeZone: "Africa/Cairo",
+    publishBefore: "2030-07-01T00:00:00Z",
+    correlationId: "job-4711",
+  });
+  assert.ok(command !== null);
+  assert.equal(command.state, "scheduled");
+  assert.equal(command.publish_at, "2030-06-01T15:00:00Z");
+  assert.equal(command.publish_before, "2030-07-01T00:00:00Z");
+  assert.equal(command.correlation_id, "job-4711");
+  assert.equal((await publisher.command(command.id)).id, command.id);
+  assert.equal((await listCommands(video)).length, 2, "and one that ends its window");
+  assert.equal((await publisher.cancel(command.id)).state, "cancelled");
+  assert.equal((await publisher.cancel(command.id)).state, "cancelled", "as after an answer that was lost");
+});
+
+test("fields of the video are changed as it is published", async () => {
+  const id = await makeVideo();
+  const { video } = await publisher.publish(id, {
+    video: { template: {}, owner: {}, title: "Attention, explained", workspace: 1, tags: [1, 2] },
+    wait: 20,
+  });
+  assert.equal(video?.title, "Attention, explained");
+  assert.deepEqual(video?.tags, [1, 2]);
+});
+
+test("many commands are accepted together, or none", async () => {
+  const [first, second] = await makeVideos(2);
+  assert.ok(first !== undefined && second !== undefined);
+  const at = "2030-01-01T00:00:00Z";
+  const commands = await publisher.publishMany([
+    { videoId: first, publishAt: at },
+    { videoId: second, action: "unpublish", unpublishAt: at },
+  ]);
+  assert.deepEqual(commands.map((each) => [each.video_id, each.action]), [[first, "publish"], [second, "unpublish"]]);
+  const wrong = publisher.publishMany([{ videoId: first }, { videoId: 999_999_999 }]);
+  await assert.rejects(wrong, (error) => error instanceof Problem && error.errors[0]?.pointer === "/commands/1/video_id");
+  assert.equal((await listCommands(first)).length, 1);
+});
+
+test("a problem says what is wrong", async () => {
+  const missing = await publisher.publish(999_999_999).catch((error: unknown) => error);
+  assert.ok(missing instanceof Problem);
+  assert.deepEqual([missing.status, missing.type], [404, "/problems/no-such-video"]);
+  assert.match(missing.message, /^404 No such video: There is no video 999999999/);
+  assert.match(missing.correlationId ?? "", /./);
+  const late = await publisher.publish(1, { publishBefore: "tomorrow" }).catch((error: unknown) => error);
+  assert.ok(late instanceof Problem);
+  assert.equal(late.errors[0]?.pointer, "/publish_before");
+  const stranger = new Publisher({ ...connection, key: "pw_wrong" });
+  await assert.rejects(stranger.command("x"), (error) => error instanceof Problem && error.status === 401);
+});
+
+test("an option that is misspelt, and an id that is not exact, are refused before anything is sent", async () => {
+  const nowhere = new Publisher({ baseUrl: "http://127.0.0.1:1", key: "x" });
+  const misspelt = { publish_at: "2030-01-01T00:00:00Z" } as object;
+  await assert.rejects(async () => nowhere.publish(7, misspelt), /publish_at is not an option/);
+  for (const id of [2 ** 53, 1.5, -1, "7/../8", "", "x"]) {
+    await assert.rejects(async () => nowhere.publish(id), RangeError, String(id));
+  }
+  await assert.rejects(nowhere.publishMany([{ videoId: 2n ** 60n }]), RangeError);
+});
+
+test("an answer that is lost makes no second command", async () => {
+  const video = await makeVideo();
+  await using proxy = await startProxy(API_URL, (nth) => (nth <= 2 ? { kind: "lose" } : { kind: "none" }));
+  const result = await new Publisher({ ...connection, baseUrl: proxy.url }).publish(video);
+  assert.equal(proxy.connections, 3);
+  assert.equal(result.replayed, true);
+  assert.deepEqual((await listCommands(video)).map((each) => each.id), [result.command?.id]);
+});
+
+test("a server that does not answer is asked again", async () => {
+  const video = await makeVideo();
+  await using proxy = await startProxy(API_URL, (nth) => (nth === 1 ? { kind: "freeze", after: 0 } : { kind: "none" }));
+  await new Publisher({ ...connection, baseUrl: proxy.url, timeout: 0.5 }).publish(video);
+  assert.equal((await listCommands(video)).length, 1);
+});
+
+test("after 429 the publisher waits as long as the server says", async () => {
+  const video = await makeVideo();
+  const text = "HTTP/1.1 429 Slow down\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+  await using proxy = await startProxy(API_URL, (nth) => (nth === 1 ? { kind: "answer", text } : { kind: "none" }));
+  const began = performance.now();
+  await new Publisher({ ...connection, baseUrl: proxy.url }).publish(video);
+  assert.ok(performance.now() - began >= 1_000);
+  assert.equal((await listCommands(video)).length, 1);
+});
+
+test("a wait of more than a minute is left to the caller", async () => {
+  const text = "HTTP/1.1 503 Later\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+  await using proxy = await startProxy(API_URL, () => ({ kind: "answer", text }));
+  const asked = new Publisher({ ...connection, baseUrl: proxy.url }).publish(1);
+  await assert.rejects(asked, (error) => error instanceof Problem && error.status === 503 && error.retryAfter === 3600);
+  assert.equal(proxy.connections, 1);
+});
+
+test("a redirect is not followed: a POST would become a GET, whose answer looks like success", async () => {
+  const text = `HTTP/1.1 301 Moved\r\nLocation: ${API_URL}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`;
+  await using proxy = await startProxy(API_URL, () => ({ kind: "answer", text }));
+  await assert.rejects(new Publisher({ ...connection, baseUrl: proxy.url }).publish(1), /Set baseUrl to where the API is/);
+});
+
+test("the caller's signal ends a request, and the wait before the next one", async () => {
+  const reason = new Error("enough");
+  const frozen = await startProxy(API_URL, () => ({ kind: "freeze", after: 0 }));
+  for (const baseUrl of [frozen.url, "http://127.0.0.1:1"]) {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(reason), 50);
+    const asked = new Publisher({ ...connection, baseUrl }).publish(1, { signal: controller.signal });
+    await assert.rejects(asked, (error) => error === reason);
+  }
+  await frozen[Symbol.asyncDispose]();
+});
+
+test("a server that stays unreachable is a lost connection, after five attempts", async () => {
+  const { error, connections } = await unreachable;
+  assert.ok(error instanceof ConnectionLost);
+  assert.equal(connections, 5);
+});
+
+test("the address may have a slash at its end, and /api/v1", async () => {
+  const video = await makeVideo();
+  for (const baseUrl of [`${API_URL}/`, `${API_URL}/api/v1`, new URL(`${API_URL}/api/v1/`)]) {
+    assert.ok(await new Publisher({ ...connection, baseUrl }).publish(video, { publishAt: "2030-01-01T00:00:00Z" }));
+  }
+});
