@@ -3,17 +3,23 @@
 from typing import Any
 
 from schemas.event_schemas import event_schema
-from schemas.events import EventType
+from schemas.events import EVENT_DATA, EventType
 from website.fields import describe_fields, to_example
 from website.http_reference import to_paragraphs
 
 
 def describe_events() -> str:
     """Return one section for each type of event."""
-    return "\n\n".join(_describe(kind) for kind in EventType)
+    first: dict[object, EventType] = {}
+    for kind in EventType:
+        first.setdefault(EVENT_DATA[kind], kind)
+    return "\n\n".join(_describe(kind, first[EVENT_DATA[kind]]) for kind in EventType)
 
 
-def _describe(kind: EventType) -> str:
+def _describe(kind: EventType, first: EventType) -> str:
+    """Return the section of a type; `first` is the first type with the same fields."""
+    if kind is not first:
+        return f"### {kind}\n\nThe fields of `{first}`."
     schema = event_schema(kind)
     parts = [f"### {kind}", to_paragraphs(schema["description"]), describe_fields(schema, str)]
     for name, other in schema.get("$defs", {}).items():

@@ -49,7 +49,8 @@ def _describe_route(method: str, path: str, operation: dict[str, Any]) -> str:
 
 def _describe_parameters(parameters: list[dict[str, Any]]) -> str:
     rows = [
-        f"| `{each['name']}` | {each['in']} | {_to_type(each['schema'])} | "
+        f"| `{each['name']}` | {each['in']} | "
+        f"{_to_type(each['schema']).removesuffix(' or null')} | "
         f"{to_cell(each.get('description', ''))} |"
         for each in parameters
     ]
