@@ -11,7 +11,7 @@ DEV_STAMP := .venv/.installed-dev
 BENCH_STAMP := .venv/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast lint bench bench-quick asyncapi clients demo-svg lock clean reinstall
+.PHONY: help demo up test test-fast lint bench bench-quick docs docs-serve asyncapi clients demo-svg lock clean reinstall
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,12 @@ bench: $(BENCH_STAMP) ## measure this project and others on the same work: twent
 bench-quick: $(BENCH_STAMP) ## the same in under three minutes, to see that every part runs
 	$(BIN)/python -m bench --quick $(ARGS)
 
+docs: $(DEV_STAMP) ## build the documentation site into site/; a broken link is an error
+	$(BIN)/python -m website
+
+docs-serve: $(DEV_STAMP) ## show the documentation site at http://localhost:8001
+	$(BIN)/python -m website serve
+
 asyncapi: $(DEV_STAMP) ## write docs/asyncapi.json, the AsyncAPI document, from the models
 	$(BIN)/python -c "from worker.api.documents.asyncapi import main; main()" > docs/asyncapi.json
 
@@ -58,11 +64,11 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(DEV_STAMP) ## write the lock files from pyproject.toml; newer versions: ARGS=--upgrade
 	$(COMPILE) pyproject.toml --extra oidc --extra tracing -o requirements.lock
 	$(COMPILE) pyproject.toml --extra embedded --extra build -c requirements.lock -o requirements-demo.lock
-	$(COMPILE) pyproject.toml --extra embedded --extra build --extra oidc --extra tracing --extra dev -c requirements.lock -c requirements-demo.lock -o requirements-dev.lock
-	$(COMPILE) pyproject.toml --extra embedded --extra build --extra oidc --extra tracing --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
+	$(COMPILE) pyproject.toml --extra embedded --extra build --extra oidc --extra tracing --extra docs --extra dev -c requirements.lock -c requirements-demo.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra embedded --extra build --extra oidc --extra tracing --extra docs --extra dev --extra bench -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## remove .venv, caches and reports; the engines' data stays
-	rm -rf .venv .coverage coverage.xml htmlcov .hypothesis .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info celerybeat-schedule*
+	rm -rf .venv site .cache .coverage coverage.xml htmlcov .hypothesis .pytest_cache .ruff_cache .import_linter_cache build dist *.egg-info celerybeat-schedule*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A venv that was made in another folder, or whose Python is gone, is made again.

@@ -62,7 +62,7 @@ worker_soft_shutdown_timeout = 10.0
 worker_enable_soft_shutdown_on_idle = False
 
 # Celery's own events have no consumer; health is the heartbeat in Redis, and each process's row in
-# publisher.process. So Flower shows nothing: `publish-worker status` does (docs/operations.md).
+# publisher.process. So Flower shows nothing: `publish-worker status` does (docs/monitoring.md).
 worker_send_task_events = False
 task_send_sent_event = False
 # No gossip, no mingle, no heartbeats between workers, and no message that ends one.

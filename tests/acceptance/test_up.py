@@ -25,16 +25,6 @@ def folder() -> Generator[Path]:
         yield path
 
 
-@pytest.fixture(scope="module")
-def running_up() -> Generator[Up]:
-    """One that runs all the while, for tests that only look on."""
-    with program_folder() as path:
-        program = Up(path / "log", "up", DATA_DIR=str(path / "data"))
-        with running(program):
-            program.wait_until_ready()
-            yield program
-
-
 @pytest.fixture
 def up(folder: Path) -> Generator[StartUp]:
     """Start `publish-worker up` on a data directory of the test's own."""

@@ -1,4 +1,4 @@
-"""Dockerfile, docker-compose.yml and docs/operations.md say what the code does.
+"""Dockerfile, docker-compose.yml and the pages on operations say what the code does.
 
 The file is checked against the official schema, its health checks and Valkey's command are run as
 they stand, and the image's build is read. tests/acceptance/test_image.py builds and runs it.
@@ -45,7 +45,8 @@ ADMIN = ("roles", "rights")
 ONE_SHOT = (*OWNERS, *ADMIN)
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 INSTRUCTIONS = re.sub(r"\\\n|^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+PAGES = ("operations", "scaling", "monitoring", "failures", "alerts", "access", "backup", "upgrade")
+OPERATIONS = "".join((ROOT / "docs" / f"{page}.md").read_text() for page in PAGES)
 SECRETS = {"POSTGRES_PASSWORD", "MIGRATE_PASSWORD", "WORKER_PASSWORD", "VALKEY_PASSWORD"}
 UNITS = {"s": 1, "m": 60}
 
@@ -414,14 +415,14 @@ def test_the_log_lines_that_the_page_names_exist() -> None:
     assert {name for name in named if f'"{name}"' not in code} == set()
 
 
-@pytest.mark.parametrize("page", ["operations.md", "adopting.md"])
+@pytest.mark.parametrize("page", [*PAGES, "adopting"])
 def test_the_commands_that_the_pages_name_exist(page: str) -> None:
     known = {
         path[0]: set(getattr(each, "commands", ()))
         for path, each in find_commands().items()
         if len(path) == 1
     }
-    text = (ROOT / "docs" / page).read_text()
+    text = (ROOT / "docs" / f"{page}.md").read_text()
     for name, below in re.findall(r"(?<!SETUSER )publish-worker ([a-z]+)(?: ([a-z]+))?", text):
         assert name in known, name
         assert not known[name] or below in known[name], (name, below)

@@ -1,4 +1,4 @@
-"""The metrics, alerts, dashboard and docs/operations.md agree; promtool accepts the files."""
+"""Metrics, alerts, dashboard, docs/monitoring.md and docs/alerts.md agree; promtool takes them."""
 
 import json
 import re
@@ -13,7 +13,8 @@ from tests.support.api import Api
 from tests.support.compose import ROOT
 from tests.support.prometheus import FILES, needs_prometheus, promtool
 
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text()
+ADVICE = (ROOT / "docs" / "alerts.md").read_text()
 RULES: Any = yaml.safe_load((FILES / "alerts.yml").read_text())["groups"][0]["rules"]
 RULE_TESTS: Any = yaml.safe_load((FILES / "alerts.test.yml").read_text())["tests"]
 DASHBOARD: Any = json.loads((FILES / "grafana/dashboards/publish-worker.json").read_text())
@@ -46,7 +47,7 @@ def families(text: str) -> dict[str, tuple[str, set[str]]]:
 
 
 def test_the_page_lists_every_metric_with_its_kind_and_labels(scraped: str) -> None:
-    listed = {name: (kind, labels) for name, kind, labels in ROW.findall(OPERATIONS)}
+    listed = {name: (kind, labels) for name, kind, labels in ROW.findall(MONITORING)}
     found = families(scraped)
     assert listed.keys() == found.keys()
     for name, (kind, labels) in found.items():
@@ -73,14 +74,14 @@ def test_every_alert_says_what_is_wrong_and_the_page_what_to_do(rule: dict[str, 
     said = rule["annotations"]
     assert said["summary"]
     assert said["description"].endswith(".")
-    assert said["runbook_url"] == f"docs/operations.md#{rule['alert'].lower()}"
-    advice = re.search(rf"^### {rule['alert']}\n\n(.+)$", OPERATIONS, re.MULTILINE)
+    assert said["runbook_url"] == f"docs/alerts.md#{rule['alert'].lower()}"
+    advice = re.search(rf"^## {rule['alert']}\n\n(.+)$", ADVICE, re.MULTILINE)
     assert advice
     assert len(advice[1]) > 40
 
 
 def test_the_page_has_no_alert_that_does_not_exist() -> None:
-    described = re.findall(r"^### (PublishWorker\w+)$", OPERATIONS, re.MULTILINE)
+    described = re.findall(r"^## (PublishWorker\w+)$", ADVICE, re.MULTILINE)
     assert described == [rule["alert"] for rule in RULES]
 
 

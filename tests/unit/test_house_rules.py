@@ -47,7 +47,7 @@ PRINTS = re.compile(
     r"sys\.(__)?std(out|err)(__)?|(?:(?!console|self)\w+\.)?(p?print|print_(exc|tb|exception)|s?echo|Console"
     r"|(Print|Write)Logger(Factory)?|StreamHandler|basicConfig)\("
 )
-ROOMS = ("worker", "db", "schemas", "clients", "tests", "bench")
+ROOMS = ("worker", "db", "schemas", "clients", "tests", "bench", "website")
 TEXTS = sorted(
     path
     for pattern in (

@@ -231,7 +231,7 @@ def _check_stream(engine: Engine, redis: Redis) -> Check:
     try:
         end = check_stream(engine, redis)
     except OutletOutOfSync as error:
-        remedy = "Follow 'Restoring PostgreSQL' in docs/operations.md."
+        remedy = "Follow 'Restore' in docs/backup.md."
         return Check(name="stream", ok=False, detail=str(error), remedy=remedy)
     with brief_transaction(engine) as tx:
         waiting = outbox.read_age_after(tx, end.position)

@@ -49,9 +49,9 @@ CONNECT_REMEDIES = {
     "no password supplied": "Add the password to DATABASE_URL.",
     "not permitted to log in": "Run ALTER ROLE … LOGIN for the user of DATABASE_URL.",
     "too many connections": "Raise the limit of connections of the role or the database, or start "
-    "fewer processes (docs/operations.md has their numbers).",
+    "fewer processes (docs/scaling.md has their numbers).",
     "connection slots are reserved": "Raise max_connections, or start fewer processes "
-    "(docs/operations.md has their numbers).",
+    "(docs/scaling.md has their numbers).",
     "no pg_hba.conf entry": "Allow this host, user and database in the server's pg_hba.conf.",
     'FATAL:  role "': "Correct the user in DATABASE_URL, or create the role (docs/adopting.md).",
     'FATAL:  database "': "Correct the database in DATABASE_URL, or create it.",

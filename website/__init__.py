@@ -1,0 +1,1 @@
+"""The documentation site: docs/ and what is generated from the code, for Zensical."""
