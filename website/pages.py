@@ -18,7 +18,13 @@ STYLES = ROOT / "website" / "site.css"
 SETTINGS = "# Configuration\n\n[Deploy](operations.md#settings) has every setting.\n"
 TABS = re.compile(r"<!-- tabs -->\n(.*?)<!-- end of tabs -->", re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
-SOURCE_PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "docs/adr": "decisions.md"}
+OUTSIDE = {
+    "CHANGELOG.md": "changelog.md",
+    "clients/python/README.md": "client-python.md",
+    "clients/typescript/README.md": "client-typescript.md",
+}
+"""Files outside docs/ that become pages of the site."""
+SOURCE_PAGES = OUTSIDE | {"README.md": "index.md", "docs/adr": "decisions.md"}
 """Files outside docs/ and folders that have a page of the site."""
 GENERATED = {
     "<!-- routes -->": describe_routes,
@@ -43,8 +49,8 @@ def write_pages(folder: Path) -> None:
         target.write_text(for_site(page.read_text(), page))
     if not (folder / "configuration.md").exists():
         (folder / "configuration.md").write_text(SETTINGS)
-    changelog = ROOT / "CHANGELOG.md"
-    (folder / "changelog.md").write_text(for_site(changelog.read_text(), changelog))
+    for name, page in OUTSIDE.items():
+        (folder / page).write_text(for_site((ROOT / name).read_text(), ROOT / name))
 
 
 def for_site(text: str, page: Path) -> str:

@@ -18,7 +18,7 @@ from tests.support.programs import Up
 from tests.support.waiting import wait_until
 
 SECONDS = 60.0
-BLOCK = re.compile(r"^(?:##+ ([^\n]*)|```(sh|python)\n(.*?)^```$)", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:##+ ([^\n]*)|```(sh|python|sql)\n(.*?)^```$)", re.MULTILINE | re.DOTALL)
 FIRST = "first steps"
 """The name of what a page has before its sections."""
 Blocks = dict[tuple[str, str], str]
@@ -28,7 +28,7 @@ def read_blocks(page: str) -> Blocks:
     """A page's code by section and language; without the line that has a person's own key."""
     blocks: Blocks = {}
     section = FIRST
-    for heading, language, code in BLOCK.findall((ROOT / "docs" / page).read_text()):
+    for heading, language, code in BLOCK.findall((ROOT / page).read_text()):
         section = heading or section
         if language and "pw_…" not in code:
             blocks[section, language] = blocks.get((section, language), "") + code
@@ -36,8 +36,9 @@ def read_blocks(page: str) -> Blocks:
 
 
 PIPELINE, SCHEDULER, CONSUMER = (
-    read_blocks(f"quick-start-{user}.md") for user in ("pipeline", "scheduler", "consumer")
+    read_blocks(f"docs/quick-start-{user}.md") for user in ("pipeline", "scheduler", "consumer")
 )
+CLIENT = read_blocks("clients/python/README.md")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,16 @@ class Reader:
             program.wait()
 
 
+RUN_SQL = """
+import os, sys, psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    print(connection.execute(sys.argv[1]).fetchall())
+"""
+
+
 def command(code: str, language: str) -> list[str]:
+    if language == "sql":
+        return [sys.executable, "-c", RUN_SQL, code]
     return [sys.executable, "-c", code] if language == "python" else ["bash", "-euc", code]
 
 
@@ -101,6 +111,14 @@ def wait_until_public(reader: Reader, video_id: int) -> None:
     wait_until(
         lambda: not json.loads(reader.run(code, "sh"))["is_draft"], f"video {video_id}", SECONDS
     )
+
+
+def test_a_pipeline_publishes_by_the_client_in_its_transaction_and_by_sql(reader: Reader) -> None:
+    assert reader.run(PIPELINE["Python", "python"], "python") == "published\n"
+    reader.run(PIPELINE["Python, in your transaction", "python"], "python")
+    reader.run(PIPELINE["SQL", "sql"], "sql")
+    wait_until_public(reader, 20)
+    wait_until_public(reader, 21)
 
 
 def test_a_pipeline_publishes_by_curl_by_http_and_by_celery(reader: Reader) -> None:
@@ -143,6 +161,7 @@ def test_a_consumer_reads_what_was_published(reader: Reader) -> None:
     ("section", "language", "expected"),
     [
         ("SSE with curl", "sh", '"subject": "17"'),
+        ("Python", "python", "video.published 17\n"),
         ("Python, over HTTP", "python", "video.published 17\n"),
         ("Python, redis", "python", "video.published 17\n"),
         pytest.param("Command line", "sh", "video.published", marks=pytest.mark.slow),
@@ -154,6 +173,20 @@ def test_a_consumer_follows_events(
     reader.run(CONSUMER[FIRST, "sh"].replace("videos/16", "videos/17"), "sh")
     with reader.running(CONSUMER[section, language], language) as said:
         wait_until(lambda: expected in said(), f"{expected} from {section}", SECONDS)
+
+
+def test_the_page_of_the_client_shows_what_works(reader: Reader) -> None:
+    over_http, in_transaction = (
+        CLIENT[section, "python"]
+        for section in ("Publish over HTTP", "Publish inside your own transaction")
+    )
+    assert reader.run(over_http, "python") in ("published\n", "unchanged\n")
+    reader.run(in_transaction, "python")
+    wait_until_public(reader, 8)
+    with reader.running(CLIENT["Consume events", "python"], "python") as said:
+        wait_until(lambda: "video.published 8\n" in said(), "the event of video 8", SECONDS)
+    receiver = CLIENT["Receive webhooks", "python"] + 'print(receive(b"{}", {}, "whsec_AAAA"))'
+    assert reader.run(receiver, "python") == "400\n"
 
 
 def test_a_receiver_of_webhooks_checks_the_signature(reader: Reader) -> None:
