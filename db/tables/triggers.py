@@ -151,21 +151,19 @@ EXECUTE FUNCTION publisher.keep_audit_entry()
 PRUNE_AUDIT = """
 CREATE OR REPLACE FUNCTION publisher.prune_audit_log(age interval, at_most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    pruned bigint;
 BEGIN
     IF NOT has_table_privilege(session_user, 'publisher.audit_entry', 'INSERT') THEN
         RAISE EXCEPTION 'permission denied for the audit log: nothing was deleted'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
-    RETURN (
-        WITH pruned AS (
-            DELETE FROM publisher.audit_entry WHERE id IN (
-                SELECT id FROM publisher.audit_entry
-                WHERE at < now() - greatest(age, interval '30 days') LIMIT at_most
-            )
-            RETURNING id
-        )
-        SELECT count(*) FROM pruned
+    DELETE FROM publisher.audit_entry WHERE id IN (
+        SELECT id FROM publisher.audit_entry
+        WHERE at < now() - greatest(age, interval '30 days') LIMIT at_most
     );
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
 END
 $$
 """
