@@ -15,7 +15,8 @@ ENQUEUE = """
 WITH wanted AS (SELECT unnest(%s::bigint[]) AS id)
 INSERT INTO committed (video_id, command_id)
 SELECT id, CASE
-    WHEN id %% 10 = 0 THEN publisher.enqueue_publish(id, publish_at => clock_timestamp() + interval '1 s')
+    WHEN id %% 10 = 0
+        THEN publisher.enqueue_publish(id, publish_at => clock_timestamp() + interval '1 s')
     ELSE publisher.enqueue_publish(id)
 END FROM wanted
 """
@@ -32,7 +33,7 @@ def main() -> None:
             size = whims.randint(1, 9)
             now, videos = videos[:size], videos[size:]
             connection.execute(ENQUEUE, (now,))
-            if whims.random() < 0.3:  # noqa: PLR2004 - nearly a third is rolled back
+            if whims.random() < 0.3:
                 connection.rollback()
             else:
                 connection.commit()
