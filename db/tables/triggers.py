@@ -60,8 +60,9 @@ EXECUTE FUNCTION publisher.notify_due()
 
 # Runs as a transaction commits that has enqueued a command in SQL, with our role's rights. If the
 # transaction was open for a while, its due commands are accepted now: they did not exist before, so
-# they are not late. All of them, in their order. For a command of a later time, the schedulers let
-# a worker announce it; with another lock, so that neither notification suppresses the other.
+# they are not late. All of them, in their order; but not those of a SERIALIZABLE transaction: of
+# two that look commands up, PostgreSQL lets one fail. For a command of a later time, the schedulers
+# let a worker announce it; with another lock, so that neither notification suppresses the other.
 COMMAND_COMMITTED = """
 CREATE OR REPLACE FUNCTION publisher.command_committed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -69,6 +70,7 @@ DECLARE
     committed_at timestamptz := clock_timestamp();
 BEGIN
     IF NEW.due_at <= committed_at AND transaction_timestamp() < committed_at - interval '100 ms'
+        AND current_setting('transaction_isolation') <> 'serializable'
     THEN
         UPDATE publisher.publish_command SET
             accepted_at = committed_at, due_at = committed_at,
@@ -151,21 +153,19 @@ EXECUTE FUNCTION publisher.keep_audit_entry()
 PRUNE_AUDIT = """
 CREATE OR REPLACE FUNCTION publisher.prune_audit_log(age interval, at_most integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    pruned bigint;
 BEGIN
     IF NOT has_table_privilege(session_user, 'publisher.audit_entry', 'INSERT') THEN
         RAISE EXCEPTION 'permission denied for the audit log: nothing was deleted'
             USING ERRCODE = 'insufficient_privilege';
     END IF;
-    RETURN (
-        WITH pruned AS (
-            DELETE FROM publisher.audit_entry WHERE id IN (
-                SELECT id FROM publisher.audit_entry
-                WHERE at < now() - greatest(age, interval '30 days') LIMIT at_most
-            )
-            RETURNING id
-        )
-        SELECT count(*) FROM pruned
+    DELETE FROM publisher.audit_entry WHERE id IN (
+        SELECT id FROM publisher.audit_entry
+        WHERE at < now() - greatest(age, interval '30 days') LIMIT at_most
     );
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
 END
 $$
 """

@@ -147,7 +147,7 @@ class DueTimes:
             if any(isinstance(each, float) for each in notified):
                 until = min(until, time.monotonic() + NEXT_READ_SECONDS)
             for each in notified:
-                if each is None or each == due_times.ANNOUNCE:
+                if each is None or isinstance(each, str):
                     self._trailing[each] = time.monotonic() + TRAILING_SECONDS
 
     def _replace(self, upcoming: due_times.Upcoming) -> None:

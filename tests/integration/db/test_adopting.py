@@ -3,6 +3,7 @@
 The worker's role has the rights that the page grants and no others.
 """
 
+import importlib
 import os
 import re
 from collections.abc import Generator
@@ -32,6 +33,7 @@ from schemas.video import VideoInput
 from tests.support.api import serving
 from tests.support.clones import libpq, named
 from tests.support.pipeline import Pipeline
+from worker.enqueue.announcements import announce
 from worker.generation.apply import apply_reports
 from worker.local.engines import Engines
 from worker.operations.api_keys import (
@@ -48,6 +50,7 @@ from worker.webhooks.fan_out import fan_out
 
 PAGE = Path(__file__).parents[3] / "docs" / "adopting.md"
 DJANGO = Path(__file__).parents[2] / "support" / "django_platform.sql"
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SQL_BLOCK = re.compile(r"^```sql\n-- (\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS: dict[str, str] = dict(SQL_BLOCK.findall(PAGE.read_text()))
 NOT_READ = {("section", "internal_notes")}
@@ -375,6 +378,90 @@ def test_the_worker_records_the_last_use_of_keys(adopted: Adopted) -> None:
     with transaction(adopted.pipeline.engine) as tx:
         api_keys.note_use(tx, {caller.id: 0.0})
     assert list_keys(adopted.owner)[0].last_used_at is not None
+
+
+@pytest.fixture
+def platform_role(adopted: Adopted, running: Engines) -> Generator[psycopg.Connection]:
+    """The platform's own session, with the right to enqueue and no other on our schema."""
+    adopted.run("enqueue", "publish_migrate")
+    adopted.admin.execute("ALTER ROLE django LOGIN")
+    url = libpq(running.database_url, adopted.admin.info.dbname)
+    with psycopg.connect(url.replace("postgres@", "django@"), autocommit=True) as session:
+        yield session
+
+
+def test_the_platforms_role_enqueues_in_its_transaction(
+    adopted: Adopted, platform_role: psycopg.Connection
+) -> None:
+    platform_role.execute(BLOCKS["psql"])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    announce(adopted.pipeline.engine, lambda _: None)
+    [event] = adopted.pipeline.events()
+    assert (event["type"], event["subject"]) == ("video.publish_scheduled", "1")
+    assert event["data"]["asked_for"] == "2099-12-01T17:00:00Z"
+    keys = adopted.rows("SELECT scope, key FROM publisher.idempotency_key")
+    assert keys == [("sql:django", "premiere-of-1")]
+
+
+def test_a_trigger_of_the_platform_enqueues(
+    adopted: Adopted, platform_role: psycopg.Connection
+) -> None:
+    platform_role.execute("UPDATE videos_video SET status = 'in_progress' WHERE id = 1")
+    platform_role.execute(BLOCKS["publish_completed"])  # pyright: ignore[reportArgumentType, reportCallIssue]
+    platform_role.execute("UPDATE videos_video SET status = 'completed' WHERE id = 1")
+    adopted.pipeline.run()
+    [event] = adopted.pipeline.events()
+    assert (event["type"], event["correlationid"]) == ("video.published", "completed-1")
+
+
+class UnsavedVideo:
+    """The page's `video`: the platform's model is not ours to have."""
+
+    pk = 1
+
+    def save(self, update_fields: list[str]) -> None:
+        """Save nothing."""
+
+
+@pytest.mark.slow
+def test_django_enqueues_in_its_transaction(
+    adopted: Adopted, platform_role: psycopg.Connection
+) -> None:
+    django = pytest.importorskip("django")
+    place = platform_role.info
+    database = {"ENGINE": "django.db.backends.postgresql", "NAME": place.dbname}
+    database |= {"USER": "django", "HOST": place.host, "PORT": str(place.port)}
+    importlib.import_module("django.conf").settings.configure(DATABASES={"default": database})
+    django.setup()
+    page: dict[str, Any] = {}
+    exec(PYTHON_BLOCK.findall(PAGE.read_text())[0], page)  # noqa: S102 - the page's example
+    model = UnsavedVideo()
+    command_id = page["save_and_publish"](model)
+    with page["transaction"].atomic():
+        page["save_and_publish"](model)
+        page["transaction"].set_rollback(True)
+    page["connection"].close()
+    assert adopted.rows("SELECT id FROM publisher.publish_command") == [(command_id,)]
+    adopted.pipeline.run()
+    assert adopted.pipeline.command(command_id).state == "published"
+
+
+def test_the_right_to_enqueue_gives_no_other(platform_role: psycopg.Connection) -> None:
+    for statement in (
+        "SELECT * FROM publisher.publish_command",
+        "INSERT INTO publisher.publish_command DEFAULT VALUES",
+        "DELETE FROM publisher.idempotency_key",
+        "SELECT publisher.find_workspace(1)",
+        "SELECT publisher.new_command_id()",
+        "SELECT publisher.prune_audit_log('30 days', 1)",
+        "CREATE TABLE publisher.ours (id int)",
+    ):
+        with pytest.raises(InsufficientPrivilege):
+            platform_role.execute(statement)
+
+
+def test_without_the_grant_no_role_enqueues(adopted: Adopted) -> None:
+    with pytest.raises(InsufficientPrivilege, match="enqueue_publish"):
+        adopted.pipeline.execute("SELECT publisher.enqueue_publish(1)")
 
 
 def test_the_api_and_the_webhooks_need_no_further_right(adopted: Adopted, redis_url: str) -> None:

@@ -95,10 +95,12 @@ def test_a_trigger_on_videos_may_call_it(pipeline: Pipeline) -> None:
 
 def test_it_does_not_wait_for_the_position_counter(pipeline: Pipeline) -> None:
     video = pipeline.video()
-    with pipeline.holding("UPDATE publisher.event_position SET position = position"):
-        with transaction(pipeline.engine) as tx:
-            tx.execute("SET LOCAL lock_timeout = '1ms'")
-            call(tx, video, publish_at=in_an_hour())
+    with (
+        pipeline.holding("UPDATE publisher.event_position SET position = position"),
+        transaction(pipeline.engine) as tx,
+    ):
+        tx.execute("SET LOCAL lock_timeout = '1ms'")
+        call(tx, video, publish_at=in_an_hour())
     assert pipeline.value(COUNT) == 1
 
 

@@ -25,7 +25,11 @@ from worker.enqueue.refusals import (
 from worker.enqueue.submission import Submission
 from worker.rules.local_time import LocalTimeError, to_instant
 
-STATES = {NoSuchVideo: "PW404", VideoChanged: "PW412", TooManyCommands: "PW429"}
+STATES: dict[type[EnqueueRefused], str] = {
+    NoSuchVideo: "PW404",
+    VideoChanged: "PW412",
+    TooManyCommands: "PW429",
+}
 BERLIN = "Europe/Berlin"
 VIDEO, ELSEWHERE, FULL, PUBLISHED = 1, 2, 3, 4
 """Ready; in workspace 2; with 99 open commands; at revision 1."""
@@ -187,8 +191,10 @@ def is_same_text(ours: str, theirs: str) -> bool:
     return ours.removesuffix(".").endswith(theirs.removesuffix(".")) or theirs.startswith(ours)
 
 
-ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Tehran")
-ZONES += ("Africa/Casablanca", "America/St_Johns", "Asia/Kathmandu", "UTC", "Pacific/Chatham")
+ZONES = (
+    *("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Tehran"),
+    *("Africa/Casablanca", "America/St_Johns", "Asia/Kathmandu", "UTC", "Pacific/Chatham"),
+)
 
 
 def test_a_local_time_means_the_same_instant_or_is_refused_in_the_same_words(
