@@ -25,8 +25,8 @@ app = typer.Typer(
 @app.callback(
     epilog="Settings come from the environment: DATABASE_URL, REDIS_URL, BROKER_URL, "
     "PUBLIC_BASE_URL, … With neither URL set, a command uses the engines of a running "
-    "`publish-worker up` in this folder, and says so on stderr. Start with `publish-worker demo`.\n\n"
-    "Exit codes: 0 done; 1 refused, failed or unhealthy; 2 the command line is not valid; "
+    "`publish-worker up` in this folder, and says so on stderr. Start with `publish-worker demo`."
+    "\n\nExit codes: 0 done; 1 refused, failed or unhealthy; 2 the command line is not valid; "
     "3 accepted, but not finished within `--wait`; 130 ended by Ctrl-C; 141 the reader of stdout "
     "ended first."
 )

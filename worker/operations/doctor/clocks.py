@@ -26,7 +26,7 @@ def measure_skew(read_clock: Callable[[], tuple[float, T]]) -> tuple[float, T]:
 
 
 def to_skew(before: float, clock: float, after: float) -> float:
-    """Return how far a clock was outside of the time in which it was read; a slow clock is negative."""
+    """Return how far a clock was outside of the time in which it was read; negative: it is slow."""
     if clock < before:
         return clock - before
     return max(0.0, clock - after)
