@@ -35,9 +35,7 @@ UNSET: Any = None
 class Frozen(BaseModel):
     """An immutable model. Unknown fields are an error, so a misspelt field is never ignored."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     CONDITIONS: ClassVar[Schema] = {}
     """Keywords of the schema for what validators check between fields."""

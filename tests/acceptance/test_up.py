@@ -1,6 +1,9 @@
 """`publish-worker up` as a process: it comes up, works, ends without a trace, and comes back."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +17,7 @@ from tests.support.programs import Up, program_folder, running
 from tests.support.prometheus import value_of
 from tests.support.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
 VIDEO = "/api/v1/videos/7/"
 StartUp = Callable[..., Up]
 
@@ -139,6 +143,30 @@ def test_one_url_without_the_other_is_an_error(up: StartUp, redis_url: str) -> N
     program = up(REDIS_URL=redis_url)
     assert program.ended() == 1
     assert "publish-worker: Only one of DATABASE_URL and REDIS_URL is set" in program.said
+
+
+@pytest.mark.slow
+def test_another_terminal_finds_its_engines_and_doctor_finds_no_error(running_up: Up) -> None:
+    """`eval "$(publish-worker env)"` sets what a program needs; `doctor` is asked beside it."""
+    data = running_up.log.parent / "data"
+    inherited = {**os.environ, "DATA_DIR": str(data)}
+    code = "from worker.cli import main; main()"
+    script = f"""
+        eval "$({sys.executable} -c '{code}' env)" && echo "$DATABASE_URL" &&
+        {sys.executable} -c '{code}' doctor"""
+    done = subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=ROOT,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("postgresql://")
+    assert "✓ worker" in done.stdout
+    assert "✗" not in done.stdout
+    assert done.stderr.startswith("0 errors, ")
 
 
 def test_its_api_reports_the_metrics_of_all_processes(running_up: Up) -> None:

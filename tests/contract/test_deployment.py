@@ -32,10 +32,12 @@ from tests.support.command_line import find_commands
 from tests.support.compose import COMPOSE, ROOT, SERVICES, TEXT, in_shell
 from tests.support.free_port import free_port
 from tests.support.waiting import wait_until
+from worker.cli.config import to_page
 from worker.operations import health, process_checks
 from worker.publish.run import BATCH
 from worker.runtime.budget import RUN_SECONDS
-from worker.runtime.settings import Settings, UpSettings
+from worker.runtime.setting_sources import list_settings
+from worker.runtime.settings import Settings
 from worker.runtime.wake_ups import Waker
 
 OURS = ("migrate", "platform", "api", "worker", "beat")
@@ -387,12 +389,10 @@ def test_the_images_python_is_one_that_the_project_takes() -> None:
 # The page.
 
 
-def test_the_page_lists_every_setting_with_its_default() -> None:
-    listed = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", OPERATIONS, re.MULTILINE))
-    assert listed.keys() == {name.upper() for name in UpSettings.model_fields}
-    for name, field in UpSettings.model_fields.items():
-        default = field.default
-        assert listed[name.upper()] == ("none" if default is None else f"`{default}`"), name
+def test_the_page_of_the_settings_is_that_of_the_code() -> None:
+    """`publish-worker config --markdown > docs/configuration.md` writes it."""
+    assert (ROOT / "docs" / "configuration.md").read_text().splitlines() == to_page()
+    assert {setting.name for setting in list_settings() if not setting.meaning} == set()
 
 
 def test_the_page_names_numbers_that_the_code_has(celeryconfig: dict[str, Any]) -> None:
@@ -415,7 +415,7 @@ def test_the_log_lines_that_the_page_names_exist() -> None:
     assert {name for name in named if f'"{name}"' not in code} == set()
 
 
-@pytest.mark.parametrize("page", [*PAGES, "adopting"])
+@pytest.mark.parametrize("page", [*PAGES, "adopting", "command-line", "configuration"])
 def test_the_commands_that_the_pages_name_exist(page: str) -> None:
     known = {
         path[0]: set(getattr(each, "commands", ()))

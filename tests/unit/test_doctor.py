@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 
 from db.server_facts import PostgresFacts
-from worker.operations.doctor.clocks import judge_skew, to_skew
+from worker.operations.doctor.clocks import assess_skew, to_skew
 from worker.operations.doctor.findings import Level
 from worker.operations.doctor.links import (
     Link,
-    judge_link,
+    assess_link,
     read_broker_link,
     read_database_link,
     read_redis_link,
 )
-from worker.operations.doctor.postgres import judge_postgres
-from worker.operations.doctor.redis_server import judge_redis
-from worker.operations.doctor.surroundings import judge_disk, judge_settings
+from worker.operations.doctor.postgres import assess_postgres
+from worker.operations.doctor.redis_server import assess_redis
+from worker.operations.doctor.surroundings import assess_disk, assess_settings
 from worker.runtime.settings import Settings
 
 PRIMARY: dict[str, Any] = {"redis_version": "8.0.1", "role": "master", "aof_enabled": 1}
@@ -46,12 +46,12 @@ def test_the_way_there_and_back_is_not_skew(
     ("seconds", "level", "words"),
     [
         (1.5, Level.OK, "agree"),
-        (-2.5, Level.WARNING, "2.5 s behind"),
-        (301, Level.ERROR, "301.0 s ahead of"),
+        (-2.5, Level.WARNING, "2.5 s slow"),
+        (301, Level.ERROR, "301.0 s fast"),
     ],
 )
 def test_a_clock_that_is_wrong(seconds: float, level: Level, words: str) -> None:
-    found = judge_skew("Redis", seconds)
+    found = assess_skew("Redis", seconds)
     assert (found.level, words in found.detail) == (level, True)
     assert bool(found.remedy) is (level is not Level.OK)
 
@@ -93,7 +93,7 @@ def test_a_clock_that_is_wrong(seconds: float, level: Level, words: str) -> None
 def test_a_link_to_another_machine_should_be_encrypted(
     link: Link, level: Level, words: str
 ) -> None:
-    found = judge_link(link)
+    found = assess_link(link)
     assert found.level == level
     assert words in f"{found.detail} {found.remedy}"
 
@@ -107,7 +107,7 @@ def test_a_link_to_another_machine_should_be_encrypted(
     ],
 )
 def test_a_server_that_does_not_suit(change: dict[str, Any], level: Level, words: str) -> None:
-    [found] = judge_postgres(PostgresFacts(**WRITABLE | change))
+    [found] = assess_postgres(PostgresFacts(**WRITABLE | change))
     assert (found.level, words in found.detail) == (level, True)
 
 
@@ -125,7 +125,7 @@ def test_a_server_that_does_not_suit(change: dict[str, Any], level: Level, words
     ],
 )
 def test_a_redis_that_does_not_suit(facts: dict[str, Any], name: str, level: Level) -> None:
-    found = {each.name: each.level for each in judge_redis(PRIMARY | facts)}
+    found = {each.name: each.level for each in assess_redis(PRIMARY | facts)}
     assert found[name] == level
 
 
@@ -141,9 +141,9 @@ def test_a_redis_that_does_not_suit(facts: dict[str, Any], name: str, level: Lev
 def test_the_site_of_the_links_must_be_reachable_for_readers(
     settings: dict[str, Any], links: list[Link], level: Level
 ) -> None:
-    assert [each.level for each in judge_settings(Settings(**settings), links)] == [level]
+    assert [each.level for each in assess_settings(Settings(**settings), links)] == [level]
 
 
 def test_a_disk_has_room(tmp_path: Path) -> None:
-    found = judge_disk(tmp_path / "not" / "made" / "yet")
+    found = assess_disk(tmp_path / "not" / "made" / "yet")
     assert "GiB free" in found.detail

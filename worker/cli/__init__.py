@@ -1,8 +1,7 @@
 """`publish-worker`, the command line: each command translates, calls one function and prints.
 
-Results are printed on stdout, everything else on stderr. Exit codes: 0 done; 1 refused, failed or
-unhealthy; 2 the command line is not valid; 3 accepted, but not finished within `--wait`.
-A command is imported when it runs (`registry`, `late`).
+Results are printed on stdout, everything else on stderr; docs/command-line.md has the exit codes. A
+command is imported when it runs (`registry`, `late`).
 """
 
 import typer
@@ -27,6 +26,9 @@ app = typer.Typer(
     epilog="Settings come from the environment: DATABASE_URL, REDIS_URL, BROKER_URL, "
     "PUBLIC_BASE_URL, … With neither URL set, a command uses the engines of a running "
     "`publish-worker up` in this folder, and says so on stderr. Start with `publish-worker demo`."
+    "\n\nExit codes: 0 done; 1 refused, failed or unhealthy; 2 the command line is not valid; "
+    "3 accepted, but not finished within `--wait`; 130 ended by Ctrl-C; 141 the reader of stdout "
+    "ended first."
 )
 def publish_worker(*, version: Version = False) -> None:
     """Publish generated videos once, at the right moment, and notify every subscriber."""

@@ -58,7 +58,7 @@ def config(
     if markdown and (resolved or as_json):
         raise typer.BadParameter("Give --markdown alone.")
     if markdown:
-        for line in (*PAGE.splitlines(), *map(to_row, list_settings())):
+        for line in to_page():
             print_line(line)
     elif resolved:
         _print_resolved(as_json=as_json)
@@ -66,8 +66,12 @@ def config(
         _print_reference(as_json=as_json)
 
 
-def to_row(setting: Setting) -> str:
-    """Return a setting as a row of the page's table."""
+def to_page() -> list[str]:
+    """Return the lines of docs/configuration.md."""
+    return [*PAGE.splitlines(), *map(_to_row, list_settings())]
+
+
+def _to_row(setting: Setting) -> str:
     default = "none" if setting.default is None else f"`{setting.default}`"
     cells = (f"`{setting.name}`", setting.type, default, setting.meaning)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -76,7 +76,7 @@ def _print_block(name: str, lines: Sequence[str], mark: tuple[str, str] | None =
     for number, text in enumerate(wrapped):
         text.rstrip()
         before = head if number == 0 else Text(" " * head.cell_len)
-        out.print(Text.assemble(before, text), soft_wrap=True)
+        console().print(Text.assemble(before, text), soft_wrap=True)
 
 
 def _count(findings: Sequence[Finding], level: Level) -> int:

@@ -9,6 +9,8 @@ from worker.runtime.printing import complain, drop_stdout, prepare_streams, to_p
 
 FAILED = 1
 """Refused, failed or unhealthy."""
+READER_ENDED = 141
+"""The program that reads stdout ended first, as `head` does: what a shell shows for SIGPIPE."""
 
 
 class one_clear_end:  # noqa: N801 - a context manager, used as a function
@@ -34,6 +36,8 @@ class one_clear_end:  # noqa: N801 - a context manager, used as a function
         match error:
             case TyperException():
                 _end_at_usage(error)
+            case SystemExit() if isinstance(error.__context__, BrokenPipeError):  # Typer's 1
+                raise SystemExit(READER_ENDED) from None
             case OSError():
                 _end_at_stream(error)
             case Exception():

@@ -15,6 +15,9 @@ from worker.operations.console_sessions import create_session
 
 READ = {
     ("audit",),
+    ("config",),
+    ("doctor",),
+    ("env",),
     ("status",),
     ("punctuality",),
     ("commands", "causes"),

@@ -181,7 +181,7 @@ def test_the_end_of_a_process_adds_nothing_to_its_error(redirection: str, error:
     assert (done.returncode, done.stderr) == (1 if error else 0, error)
 
 
-def test_a_reader_that_ends_early_is_exit_code_1_without_a_word(
+def test_a_reader_that_ends_early_is_exit_code_141_without_a_word(
     run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here.accept(here.video())
@@ -193,7 +193,7 @@ def test_a_reader_that_ends_early_is_exit_code_1_without_a_word(
     monkeypatch.undo()
     with suppress(BrokenPipeError):
         pipe.close()
-    assert (done.code, done.err) == (1, "")
+    assert (done.code, done.err) == (141, "")
 
 
 def test_migrate_does_not_advise_to_migrate(run: Run, empty_database_url: str) -> None:

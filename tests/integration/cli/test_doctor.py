@@ -108,8 +108,8 @@ def test_a_wrong_host(examine: Examine) -> None:
 
 def test_a_wrong_user(examine: Examine, here: Pipeline, database_url: str) -> None:
     assert here
-    found = examine(DATABASE_URL=database_url.replace("//postgres@", "//nobody:secret@"))
-    assert says(found["database"], 'role "nobody" does not exist', "Correct the user")
+    found = examine(DATABASE_URL=database_url.replace("//postgres@", "//stranger:secret@"))
+    assert says(found["database"], 'role "stranger" does not exist', "Correct the user")
 
 
 @pytest.mark.usefixtures("here")

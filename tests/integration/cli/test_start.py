@@ -1,7 +1,10 @@
 """How the command line starts: it lists commands that it has not imported."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +32,6 @@ finally:
         ("nonesuch", (*SERVERS, "psycopg", "sqlalchemy")),
         ("keys list --help", SERVERS),
         ("commands list --help", SERVERS),
-        ("enqueue --help", SERVERS),
     ],
 )
 def test_a_start_imports_only_what_the_command_needs(
@@ -69,3 +71,25 @@ def test_the_version_is_one_line_with_that_of_python(run: Run) -> None:
     [line] = done.out.splitlines()
     assert line.startswith("publish-worker ")
     assert f"Python {sys.version.split()[0]}" in line
+
+
+BASH = """
+eval "$(_PUBLISH_WORKER_COMPLETE=source_bash publish-worker)"
+COMP_WORDS=(publish-worker "$@" "") COMP_CWORD=$(($# + 1))
+_publish_worker_completion publish-worker
+echo "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(shutil.which("bash") is None, reason="this system has no bash")
+def test_bash_completes_a_command_that_is_imported_late() -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", BASH, "bash", "events", "dead"],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["list", "redrive"]

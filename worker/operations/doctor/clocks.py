@@ -26,19 +26,19 @@ def measure_skew(read_clock: Callable[[], tuple[float, T]]) -> tuple[float, T]:
 
 
 def to_skew(before: float, clock: float, after: float) -> float:
-    """Return how far a clock was outside of the time in which it was read; behind is negative."""
+    """Return how far a clock was outside of the time in which it was read; negative: it is slow."""
     if clock < before:
         return clock - before
     return max(0.0, clock - after)
 
 
-def judge_skew(server: str, seconds: float) -> Finding:
+def assess_skew(server: str, seconds: float) -> Finding:
     """Return the finding on the clock of `server`."""
     name = "clock"
     if abs(seconds) <= NOTICED_SECONDS:
         return ok(name, f"{server} and this machine agree.")
-    where = "ahead of" if seconds > 0 else "behind"
-    detail = f"{server}'s clock is {abs(seconds):.1f} s {where} this machine's."
+    fault = "fast" if seconds > 0 else "slow"
+    detail = f"{server}'s clock is {abs(seconds):.1f} s {fault}, compared with this machine's."
     if abs(seconds) <= REFUSED_SECONDS:
         return warning(name, f"{detail} Commands run by PostgreSQL's clock.", REMEDY)
     return error(name, f"{detail} Receivers refuse webhooks, and sign-in fails.", REMEDY)

@@ -13,15 +13,15 @@ from db.errors import DATABASE_ERRORS
 from worker.operations.database_check import check_database
 from worker.operations.deadline import Deadline
 from worker.operations.doctor.findings import Finding, error, from_check, warning
-from worker.operations.doctor.links import Link, judge_link, read_broker_link, read_database_link
+from worker.operations.doctor.links import Link, assess_link, read_broker_link, read_database_link
 from worker.operations.doctor.postgres import examine_postgres
 from worker.operations.doctor.redis_server import examine_redis
 from worker.operations.doctor.settings import examine_settings, is_usable
 from worker.operations.doctor.surroundings import (
     PROVIDER,
+    assess_disk,
+    assess_settings,
     examine_provider,
-    judge_disk,
-    judge_settings,
 )
 from worker.operations.health import ANSWER_SECONDS
 from worker.operations.health import examine as examine_health
@@ -36,7 +36,7 @@ from worker.runtime.startup import (
 )
 
 LONGEST_SECONDS = ANSWER_SECONDS + 1.5
-"""The whole examination takes no longer."""
+"""The whole examination ends by then."""
 
 Findings = list[Finding]
 
@@ -93,10 +93,10 @@ def _to_unknown(names: Sequence[str]) -> Finding:
 
 def _examine_surroundings(settings: Settings, data_dir: Path | None) -> Iterable[Finding]:
     links = list(_read_links(settings))
-    yield from (judge_link(link) for link in links if link.setting != "DATABASE_URL")
-    yield from judge_settings(settings, links)
+    yield from (assess_link(link) for link in links if link.setting != "DATABASE_URL")
+    yield from assess_settings(settings, links)
     if data_dir is not None:
-        yield judge_disk(data_dir)
+        yield assess_disk(data_dir)
 
 
 def _read_links(settings: Settings) -> Iterable[Link]:

@@ -43,7 +43,7 @@ def is_local(host: str) -> bool:
 
 
 def read_database_link(url: str, *, is_encrypted: bool) -> Link:
-    """Return the link of DATABASE_URL; `is_encrypted` is what the session says."""
+    """Return the link of DATABASE_URL; the session knows `is_encrypted`."""
     given = read_url(url)
     hosts = (given.get("host") or given.get("hostaddr") or "").split(",")
     return Link(
@@ -72,7 +72,7 @@ def read_broker_link(setting: str, url: str) -> Link | None:
     return None
 
 
-def judge_link(link: Link) -> Finding:
+def assess_link(link: Link) -> Finding:
     """Return the finding on a link."""
     remote = ", ".join(link.remote)
     if not remote:

@@ -7,9 +7,9 @@ from sqlalchemy import Engine
 from db.commands import due_times
 from db.server_facts import PostgresFacts, read_facts
 from db.session import brief_transaction
-from worker.operations.doctor.clocks import judge_skew, measure_skew
+from worker.operations.doctor.clocks import assess_skew, measure_skew
 from worker.operations.doctor.findings import Finding, error, ok, warning
-from worker.operations.doctor.links import judge_link, read_database_link
+from worker.operations.doctor.links import assess_link, read_database_link
 
 OLDEST = 15
 NO_TRIGGER = (
@@ -32,14 +32,14 @@ def examine_postgres(engine: Engine, url: str) -> list[Finding]:
             )
         )
     return [
-        *judge_postgres(facts),
-        judge_trigger(has_trigger=has_trigger),
-        judge_skew("PostgreSQL", skew),
-        judge_link(read_database_link(url, is_encrypted=facts.is_encrypted)),
+        *assess_postgres(facts),
+        assess_trigger(has_trigger=has_trigger),
+        assess_skew("PostgreSQL", skew),
+        assess_link(read_database_link(url, is_encrypted=facts.is_encrypted)),
     ]
 
 
-def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
+def assess_postgres(facts: PostgresFacts) -> Iterator[Finding]:
     """Yield the findings on these facts."""
     name = "postgres"
     if facts.major < OLDEST:
@@ -52,7 +52,7 @@ def judge_postgres(facts: PostgresFacts) -> Iterator[Finding]:
         yield ok(name, f"PostgreSQL {facts.version}, as role {facts.role}.")
 
 
-def judge_trigger(*, has_trigger: bool) -> Finding:
+def assess_trigger(*, has_trigger: bool) -> Finding:
     """Return the finding on the trigger on the platform's videos."""
     if has_trigger:
         return ok("trigger", "The end of a generation makes waiting commands due at once.")

@@ -6,7 +6,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
-from worker.operations.doctor.clocks import judge_skew, measure_skew
+from worker.operations.doctor.clocks import assess_skew, measure_skew
 from worker.operations.doctor.findings import Finding, error, ok, warning
 from worker.operations.server_checks import KEEP_KEYS
 from worker.runtime.producer import QUEUES, TRANSPORT_OPTIONS
@@ -27,14 +27,14 @@ def examine_redis(redis: Redis, *, is_broker: bool) -> list[Finding]:
     try:
         facts: dict[str, Any] = redis.info()
     except NoPermissionError:
-        judged = [warning("redis server", NOT_READ, ALLOW_INFO)]
+        assessed = [warning("redis server", NOT_READ, ALLOW_INFO)]
     else:
-        judged = list(judge_redis(facts))
+        assessed = list(assess_redis(facts))
     stray = _find_stray(redis) if is_broker else []
-    return [*judged, judge_skew("Redis", skew), *stray]
+    return [*assessed, assess_skew("Redis", skew), *stray]
 
 
-def judge_redis(facts: dict[str, Any]) -> Iterator[Finding]:
+def assess_redis(facts: dict[str, Any]) -> Iterator[Finding]:
     """Yield the findings on what INFO says."""
     name = "redis server"
     product = "Valkey" if "valkey_version" in facts else "Redis"
@@ -48,11 +48,11 @@ def judge_redis(facts: dict[str, Any]) -> Iterator[Finding]:
         yield error(name, detail, "Let REDIS_URL name the primary, or the sentinels.")
     else:
         yield ok(name, f"{product} {version}, a primary.")
-    yield _judge_memory(facts)
-    yield _judge_persistence(facts)
+    yield _assess_memory(facts)
+    yield _assess_persistence(facts)
 
 
-def _judge_memory(facts: dict[str, Any]) -> Finding:
+def _assess_memory(facts: dict[str, Any]) -> Finding:
     policy, limit = str(facts.get("maxmemory_policy", "unknown")), int(facts.get("maxmemory", 0))
     size = f"{limit / 2**20:,.0f} MiB" if limit else "no limit"
     detail = f"maxmemory-policy {policy}, maxmemory: {size}."
@@ -62,7 +62,7 @@ def _judge_memory(facts: dict[str, Any]) -> Finding:
     return (error if limit else warning)("eviction", lost, KEEP_KEYS)
 
 
-def _judge_persistence(facts: dict[str, Any]) -> Finding:
+def _assess_persistence(facts: dict[str, Any]) -> Finding:
     name = "persistence"
     if not facts.get("aof_enabled"):
         return warning(name, "Redis keeps no append-only file.", PERSIST)

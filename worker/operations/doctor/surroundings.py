@@ -20,7 +20,7 @@ LONGEST_DOCUMENT = 1_000_000
 PROVIDER = "identity provider"
 
 
-def judge_settings(settings: Settings, links: Sequence[Link]) -> Iterator[Finding]:
+def assess_settings(settings: Settings, links: Sequence[Link]) -> Iterator[Finding]:
     """Yield the findings on settings that fit only development; `links` lead to the servers."""
     is_deployed = any(link.remote for link in links)
     base = urlsplit(settings.public_base_url)
@@ -53,7 +53,7 @@ def examine_provider(issuer: str, seconds: float) -> Finding:
     return ok(PROVIDER, f"{issuer} answers.")
 
 
-def judge_disk(directory: Path) -> Finding:
+def assess_disk(directory: Path) -> Finding:
     """Return the finding on the disk of the embedded engines' data."""
     there = next(each for each in (directory, *directory.parents) if each.exists())
     usage = shutil.disk_usage(there)

@@ -1,0 +1,50 @@
+"""Exit codes: those that docs/command-line.md lists. The other tests of commands show 0 and 1."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Run
+from tests.support.pipeline import Pipeline
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "command-line.md").read_text()
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+MAIN = f"{HEED}; from worker.cli import main; main()"
+
+
+def test_the_help_has_the_codes_of_the_page(run: Run) -> None:
+    codes = re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)
+    shown = " ".join(run("--help").out.split())
+    assert codes == re.findall(r"[:;] (\d+) ", shown[shown.index("Exit codes: ") :])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["nonesuch", "enqueue", "enqueue seven", "commands list --limit 0", "config --markdown --json"],
+)
+def test_a_command_line_that_is_not_valid_is_2(run: Run, arguments: str) -> None:
+    assert run(*arguments.split()).code == 2
+
+
+def test_accepted_but_not_finished_is_3(run: Run, here: Pipeline) -> None:
+    assert run("enqueue", str(here.video()), "--wait", "0").code == 3
+
+
+@pytest.mark.processes
+def test_ctrl_c_is_130_and_keeps_what_was_accepted(here: Pipeline) -> None:
+    arguments = ["enqueue", str(here.video()), "--wait", "60"]
+    with subprocess.Popen(
+        [sys.executable, "-c", MAIN, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        accepted = "SELECT count(*) FROM publisher.publish_command"
+        wait_until(lambda: here.value(accepted) == 1, "the command to be accepted", 30)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "")
+    assert here.value(accepted) == 1
