@@ -28,7 +28,7 @@ def test_a_request_is_sent_with_the_key_and_no_other_host_is_asked(
     with visit(browser, api.url, color_scheme=colours, viewport=PHONE) as opened:
         opened.page.on("request", note)
         opened.page.route(lambda url: not url.startswith(api.url), refuse)
-        opened.page.set_default_timeout(60_000)
+        opened.page.set_default_timeout(180_000)
         opened.open("/docs")
         opened.page.get_by_role("button", name="Authorize").first.click()
         opened.page.locator(".auth-container input").fill(key)
