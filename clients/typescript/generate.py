@@ -15,9 +15,18 @@ Json = dict[str, Any]
 HERE = Path(__file__).parent
 EVENTS, RESOURCES = HERE / "src" / "events.ts", HERE / "src" / "resources.ts"
 ASYNCAPI = HERE.parent.parent / "docs" / "asyncapi.json"
-ANSWERS = ("PublishCommand", "Video", "FieldError")
+RESOURCE_ROOTS = (
+    "PublishCommand",
+    "Video",
+    "VideoInput",
+    "GenerationReport",
+    "GenerationState",
+    "FieldError",
+)
 SHARED = ("Action", "Visibility")
 """Enumerations of events, which answers have too."""
+OPEN = ("CommandState", "CreationStatus", "InternalStatus", "Trigger")
+"""Enumerations of answers that may grow. Those of events may not: see tests/contract/released."""
 WIDTH = 98
 
 EXACT = ("int64", "date-time")
@@ -118,7 +127,7 @@ def write_resources(document: Json) -> str:
         [
             HEADER.format(source="the OpenAPI document"),
             IMPORT.format(names=", ".join((*SHARED, "DateTime", "Int64"))),
-            *_declare_all(known, [*ANSWERS, "VideoInput"], is_open=True),
+            *_declare_all(known, RESOURCE_ROOTS, without=SHARED),
             *(_declare_options(name, fields) for name, fields in options.items()),
             _names({name for fields in options.values() for name in fields}),
         ]
@@ -129,20 +138,16 @@ def _is_option(name: str, schemas: Json) -> bool:
     return name not in schemas["VideoInput"]["properties"]
 
 
-def _declare_all(schemas: Json, roots: list[str], *, is_open: bool = False) -> list[str]:
-    """Declare the named schemas, and before each one those that it refers to.
-
-    An open enumeration may grow without a new version. Those of events may not, and are declared
-    once: see tests/contract/released.
-    """
-    declared: dict[str, str] = {name: "" for name in SHARED if is_open}
+def _declare_all(schemas: Json, roots: Iterable[str], *, without: Iterable[str] = ()) -> list[str]:
+    """Declare the named schemas, and before each one those that it refers to."""
+    declared = {str(name): "" for name in without}
 
     def declare(name: str) -> None:
         if name in declared or not _is_declared(schemas[name]):
             return
         for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schemas[name])):
             declare(reference)
-        declared[name] = _declare(name, schemas[name], is_open=is_open)
+        declared[name] = _declare(name, schemas[name])
 
     for root in roots:
         declare(root)
@@ -153,9 +158,9 @@ def _is_declared(schema: Json) -> bool:
     return "properties" in schema or "enum" in schema
 
 
-def _declare(name: str, schema: Json, *, is_open: bool) -> str:
+def _declare(name: str, schema: Json) -> str:
     if "enum" in schema:
-        others = ["(string & {})"] if is_open else []
+        others = ["(string & {})"] if name in OPEN else []
         members = [*map(json.dumps, schema["enum"]), *others]
         return _union(name, schema.get("description", ""), members)
     return _interface(name, schema)

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
@@ -19,9 +20,12 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from publish_worker_client.events.names import EventType
 from schemas.command import PublishRequest
 from schemas.generation import GenerationEventType
+from schemas.values.delivery import Receiver
 from tests.support.api import Api
 from worker.api.documents.asyncapi import document, written
 from worker.runtime.settings import Settings
+from worker.webhooks.signing import new_secret
+from worker.webhooks.test_event import build_test_event
 
 ROOT = Path(__file__).parent.parent.parent
 OFFICIAL = json.loads((Path(__file__).parent / "asyncapi-3.0.0.schema.json").read_text())
@@ -109,3 +113,32 @@ def test_emitted_events_match_the_document(api: Api, made: dict[str, Any]) -> No
         schema = {**payload, "components": made["components"]}
         errors = Draft202012Validator(schema).iter_errors(each)  # pyright: ignore[reportUnknownMemberType]
         assert [error.message for error in errors] == []
+
+
+def test_an_event_of_a_later_type_is_valid(made: dict[str, Any]) -> None:
+    """A consumer that was generated from the document accepts it."""
+    later = {"type": "video.exploded", "data": {"pieces": 2}, "shard": "a-later-attribute"}
+    envelope = made["components"]["schemas"]["CloudEvent"]
+    known = {
+        name: "2026-11-24T08:39:01Z" if name == "time" else each.get("const", "text")
+        for name, each in envelope["properties"].items()
+        if name in envelope["required"]
+    }
+    assert Draft202012Validator(envelope).is_valid({**known, **later})
+    assert {"specversion", "datacontenttype"} <= set(envelope["required"])
+
+
+def test_a_test_event_matches_its_message(made: dict[str, Any]) -> None:
+    receiver = Receiver(
+        id=uuid4(),
+        workspace_id=1,
+        url="https://hooks.example.com",
+        secret=new_secret(),
+        previous_secret=None,
+        previous_secret_until=None,
+    )
+    event = json.loads(build_test_event(receiver, str(uuid4()), BASE_URL))
+    payload = made["components"]["messages"]["webhook.test"]["payload"]
+    errors = Draft202012Validator(payload).iter_errors(event)  # pyright: ignore[reportUnknownMemberType]
+    assert [error.message for error in errors] == []
+    assert event.keys() == payload["properties"].keys()

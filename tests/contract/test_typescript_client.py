@@ -57,6 +57,13 @@ def test_the_parser_and_the_verification_of_webhooks() -> None:
     run_tests("event_stream", "webhook")
 
 
+def test_ci_installs_the_versions_that_the_package_pins() -> None:
+    pinned = json.loads((CLIENT / "package.json").read_text())["devDependencies"]
+    ci = (CLIENT.parent.parent / ".ci" / "run").read_text()
+    assert f"TYPESCRIPT_VERSION={pinned['typescript']}\n" in ci
+    assert f"NODE_TYPES_VERSION={pinned['@types/node']}\n" in ci
+
+
 @NEEDS_TYPESCRIPT
 def test_the_compiler_accepts_what_is_right_and_refuses_what_is_wrong(checkout: Path) -> None:
     tsc(checkout)

@@ -74,6 +74,8 @@ def client_run(folder: Path, database_url: str, redis_url: str) -> Generator[Cli
     api = ApiProcess(folder / "api.log", database_url, redis_url, **settings)
     with Redis.from_url(redis_url) as redis, _Control() as control:
         pipeline = Pipeline(engine=engine, redis=redis)
+        for _ in range(8):  # quick starts publish the videos 7 and 8
+            pipeline.video()
         run = ClientRun(api, pipeline, f"http://127.0.0.1:{control.server_port}", page_port)
         control.actions = _list_actions(run)
         threading.Thread(target=control.serve_forever, daemon=True).start()
@@ -99,7 +101,10 @@ def _list_actions(run: ClientRun) -> dict[str, Action]:
     return {
         "/kill": lambda _: run.api.end(signal.SIGKILL),
         "/start": lambda _: run.api.start(),
-        "/videos": lambda asked: [pipeline.video() for _ in range(asked["count"])],
+        "/videos": lambda asked: [
+            pipeline.video(status="completed" if asked["ready"] else "in_progress")
+            for _ in range(asked["count"])
+        ],
         "/record": lambda asked: run.record(asked["count"]),
         "/last": lambda _: pipeline.value("SELECT max(position) FROM publisher.outbox_event"),
         "/forget": forget,

@@ -1,8 +1,10 @@
 """Node, from the wheel that basedpyright brings, and the tests of the TypeScript client."""
 
 import os
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,9 +32,44 @@ def run_node(*arguments: str, cwd: Path = CLIENT, **environment: str) -> str:
 
 
 def run_tests(*names: str, **environment: str) -> None:
-    """Run test files of the client by Node's own runner, one after the other."""
+    """Run test files of the client by Node's own runner, one after the other in one process."""
     paths = [f"test/{name}.test.ts" for name in names]
-    run_node("--test", "--test-timeout=60000", *paths, cwd=CLIENT, **environment)
+    run_node(
+        "--test", "--test-isolation=none", "--test-timeout=60000", *paths, cwd=CLIENT, **environment
+    )
+
+
+@contextmanager
+def start_node(
+    *arguments: str, cwd: Path, **environment: str
+) -> Generator["subprocess.Popen[str]"]:
+    """Run a program that does not end by itself, while the block runs."""
+    started = subprocess.Popen(
+        [NODE, *arguments],
+        cwd=cwd,
+        env=plain_environment(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def install_client(project: Path) -> None:
+    """Let programs in a folder import `publish-worker-client`: its source, which Node runs."""
+    package = project / "node_modules" / "publish-worker-client"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"type": "module", "exports": "./src/index.ts"}')
+    (package / "src").symlink_to(CLIENT / "src")
+
+
+def read_blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def plain_environment(more: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,8 @@ export type { Position, ReadOptions, VideoId } from "./reading.ts";
 export type {
   CommandState,
   FieldError,
+  GenerationReport,
+  GenerationState,
   PublishCommand,
   PublishOptions,
   UnpublishOptions,

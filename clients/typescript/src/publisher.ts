@@ -6,6 +6,8 @@ import { Problem } from "./problem.ts";
 import { toId, type VideoId } from "./reading.ts";
 import {
   OPTION_NAMES,
+  type GenerationReport,
+  type GenerationState,
   type PublishCommand,
   type PublishOptions,
   type UnpublishOptions,
@@ -120,6 +122,16 @@ export class Publisher {
     }
   }
 
+  /** Report on a video's generation. A report that arrives twice or late does no harm. */
+  async report(
+    videoId: VideoId,
+    report: GenerationReport,
+    options: Pick<SendOptions, "signal"> = {},
+  ): Promise<GenerationState> {
+    const answer = await this.#post(`/videos/${toId(videoId)}/generation`, report, options);
+    return JSON.parse(answer.text) as GenerationState;
+  }
+
   async #send(
     action: Action,
     videoId: VideoId,
@@ -135,7 +147,7 @@ export class Publisher {
   #post(path: string, body: object, options: SendOptions, wait?: number): Promise<Answer> {
     const headers: Record<string, string> = {
       "Content-Type": "application/json",
-      "Idempotency-Key": options.idempotencyKey ?? crypto.randomUUID(),
+      "Idempotency-Key": options.idempotencyKey ?? newKey(),
     };
     if (options.correlationId !== undefined) headers["X-Correlation-ID"] = options.correlationId;
     if (wait !== undefined) headers["Prefer"] = `wait=${wait}`;
@@ -159,6 +171,12 @@ export class Publisher {
       }
     }
   }
+}
+
+/** A random key. `crypto.randomUUID` is not there in pages without TLS. */
+function newKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function commandPath(id: string): string {

@@ -189,17 +189,6 @@ export interface Video {
   tags: Int64[];
 }
 
-/** One error in a request. */
-export interface FieldError {
-  /** A JSON Pointer into the body (`/commands/3/video_id`), or `query`, `header` or `path` and
-   * the parameter's name. */
-  pointer: string;
-  /** A code for programs, such as `missing`. */
-  code: string;
-  /** The error, for people. */
-  detail: string;
-}
-
 /** The owner in a request. Every field that is set must match the video's owner. */
 export interface OwnerReference {
   id?: Int64 | null;
@@ -239,6 +228,59 @@ export interface VideoInput {
   owner: OwnerReference;
   title: string;
   workspace: Int64;
+}
+
+/** The kind of a report. */
+export type ReportKind =
+  | "progressed"
+  | "completed"
+  | "failed";
+
+/** The progress of a video's generation. Sent by pipelines that do not share the database. */
+export interface GenerationReport {
+  /** 1 for the first generation. Add 1 each time the video is generated again, also after a
+   * failure. A report of an earlier run sets at most the rendered file, if no later report
+   * has. */
+  run?: number;
+  /** `progressed` only: the stage of the run. Within a run it never goes back. */
+  internal_status?: InternalStatus | null;
+  /** `progressed` only: percent, 0 to 100. Within a run it never decreases. */
+  generation_progress?: number | null;
+  /** `completed` only: the URL of the rendered file. null: the current file is kept. */
+  video?: string | null;
+  /** `completed` only, together with `video`: the length of the file. Seconds. null: the sum
+   * of the sections. */
+  duration?: number | null;
+  /** `failed` only: the cause, for people. */
+  detail?: string | null;
+  kind: ReportKind;
+  /** When it happened. Default: now. It decides between reports of the same kind and run. */
+  time?: DateTime | null;
+}
+
+/** The state of a video's generation after a report. */
+export interface GenerationState {
+  video_id: Int64;
+  /** Whether the report changed anything. false is not an error: do not send it again. */
+  applied: boolean;
+  /** Why not: `behind` (a later report was applied before), `repeated` (a duplicate). */
+  reason: string | null;
+  run: Int64;
+  status: string;
+  internal_status: string;
+  generation_progress: Int64;
+  is_regenerating: boolean;
+}
+
+/** One error in a request. */
+export interface FieldError {
+  /** A JSON Pointer into the body (`/commands/3/video_id`), or `query`, `header` or `path` and
+   * the parameter's name. */
+  pointer: string;
+  /** A code for programs, such as `missing`. */
+  code: string;
+  /** The error, for people. */
+  detail: string;
 }
 
 export interface PublishOptions {

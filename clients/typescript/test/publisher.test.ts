@@ -81,6 +81,15 @@ test("many commands are accepted together, or none", async () => {
   assert.equal((await listCommands(first)).length, 1);
 });
 
+test("a pipeline reports, and what waits for it is published", async () => {
+  const [id] = await makeVideos(1, "in_progress");
+  assert.ok(id !== undefined);
+  const published = publisher.publish(id, { wait: 20 });
+  const state = await publisher.report(id, { kind: "completed", video: "https://cdn.example.com/new.mp4", duration: 312 });
+  assert.equal(state.status, "completed");
+  assert.equal((await published).video?.video, "https://cdn.example.com/new.mp4");
+});
+
 test("a problem says what is wrong", async () => {
   const missing = await publisher.publish(999_999_999).catch((error: unknown) => error);
   assert.ok(missing instanceof Problem);

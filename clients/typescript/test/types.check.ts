@@ -45,5 +45,8 @@ void publisher.publish(7, { publish_at: "2030-01-01T00:00:00Z" });
 // @ts-expect-error only a publish command has a deadline
 void publisher.unpublish(7, { publishBefore: "2030-01-01T00:00:00Z" });
 
+// @ts-expect-error no such kind of report
+void publisher.report(7, { kind: "complete" });
+
 const state: PublishCommand["state"] = "some later state";
 void state;

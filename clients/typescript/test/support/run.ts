@@ -12,8 +12,9 @@ export function setting(name: string): string {
   return value;
 }
 
-/** Make ready videos; return their ids. */
-export const makeVideos = (count: number): Promise<number[]> => order("/videos", { count });
+/** Make videos, ready unless their generation is in progress; return their ids. */
+export const makeVideos = (count: number, status: "completed" | "in_progress" = "completed"): Promise<number[]> =>
+  order("/videos", { count, ready: Number(status === "completed") });
 /** Publish new videos without the API; return their ids. */
 export const record = (count: number): Promise<number[]> => order("/record", { count });
 export const lastPosition = (): Promise<number> => order("/last");
