@@ -119,7 +119,7 @@ def _draw_lines() -> list[str]:
     notes = [
         ("224", "166", "due", "middle"),
         ("302", "240", "not ready yet", "end"),
-        ("362", "234", "end of generation,", "start"),
+        ("362", "234", "generation ends,", "start"),
         ("362", "252", "or a check after", "start"),
         ("362", "270", "1, 2, 4 … 60 s", "start"),
         ("246", "356", "DELETE", "middle"),

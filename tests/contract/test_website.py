@@ -15,6 +15,7 @@ import pytest
 from publish_worker_client.events.names import EventType
 from schemas.command import CommandState
 from tests.support.browser import NEEDS_CHROMIUM, PHONE, Visit, chromium, visit
+from tests.support.waiting import wait_until
 from website.build import build
 from website.event_reference import describe_events
 from website.http_reference import describe_objects, describe_routes, read_document
@@ -23,6 +24,7 @@ from website.state_diagram import PICTURE, PLACES, draw
 
 NAV = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
 NOT_OF_DOCS = {"changelog.md", "configuration.md"}
+SECONDS = 60
 LOOKED_AT = ("index", "concepts", "quick-start-consumer", "http", "events", "alerts", "console")
 
 
@@ -117,6 +119,7 @@ def test_a_broken_link_or_anchor_fails_the_build(
 @NEEDS_CHROMIUM
 def test_the_site_asks_no_other_host_fits_a_phone_and_can_be_searched(site: Path) -> None:
     with served(site) as url, chromium() as browser, visit(browser, url) as seen:
+        seen.page.set_default_timeout(SECONDS * 1_000)
         asked: list[str] = []
         seen.page.on("request", lambda request: asked.append(request.url))
         for page in sorted(site.glob("*.html")):
@@ -134,10 +137,18 @@ def test_the_site_asks_no_other_host_fits_a_phone_and_can_be_searched(site: Path
 
 def find(seen: Visit, words: str) -> int:
     """The number of results that the search shows."""
-    seen.page.keyboard.press("Control+k")
+    wait_until(lambda: has_opened(seen), "the search", SECONDS, every=1)
     seen.page.keyboard.type(words)
     seen.page.wait_for_selector("a[href*='?h=']")
     return seen.page.locator("a[href*='?h=']").count()
+
+
+def has_opened(seen: Visit) -> bool:
+    """Whether the search has the focus; asks for it by its key, which the page may not know yet."""
+    if seen.page.evaluate("document.activeElement !== document.body"):
+        return True
+    seen.page.keyboard.press("Control+k")
+    return False
 
 
 def serious(seen: Visit) -> list[str]:

@@ -32,7 +32,7 @@ same environment owns the bare name. An address that Kubernetes sets for a Servi
 `publish-worker config --resolved` shows what each setting is now and what sets it;
 `publish-worker doctor` checks them, and finds misspelt names. [Operations](operations.md) describes
 [URLs](operations.md#urls-tls-and-failover), [poolers](operations.md#rights-and-connection-poolers)
-and [sign-in](operations.md#sign-in-with-an-identity-provider). Celery's own settings are in
+and [sign-in](access.md#sign-in-with-an-identity-provider). Celery's own settings are in
 `celeryconfig.py`, each with its reason.
 
 | variable | type | default | meaning |
