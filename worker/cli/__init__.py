@@ -1,7 +1,8 @@
 """`publish-worker`, the command line: each command translates, calls one function and prints.
 
 Results are printed on stdout, everything else on stderr. Exit codes: 0 done; 1 refused, failed or
-unhealthy; 2 the command line is not valid; 3 accepted, but not finished within `--wait`.
+unhealthy; 2 the command line is not valid; 3 accepted, but not finished within `--wait`; 130
+interrupted by Ctrl-C. `events tail` and `status --watch` run until Ctrl-C: 0.
 """
 
 from typing import Annotated
@@ -17,9 +18,11 @@ from worker.cli import (
     enqueue,
     events,
     keys,
+    plan,
     punctuality,
     sessions,
     status,
+    videos,
     webhooks,
 )
 from worker.cli.connect import open_database
@@ -50,6 +53,9 @@ app.command(
     epilog="Examples: `publish-worker unpublish 7 --wait 10`, "
     "`publish-worker unpublish 7 --unpublish-at 2026-12-15T18:00:00Z`",
 )(enqueue.unpublish)
+app.command("plan", epilog="Example: `publish-worker plan 7 --publish-at 2026-12-01T18:00:00Z`")(
+    plan.show_plan
+)
 app.command("status")(status.status)
 app.command("punctuality")(punctuality.punctuality)
 app.command(
@@ -59,6 +65,7 @@ app.add_typer(commands.app, name="commands")
 app.add_typer(events.app, name="events")
 app.add_typer(keys.app, name="keys")
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(videos.app, name="videos")
 app.add_typer(webhooks.app, name="webhooks")
 
 

@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
+from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from typer.exceptions import TyperException
 
+from worker.cli.ids import IdRefused, to_short_ids
 from worker.enqueue.refusals import Refusal
 from worker.operations.api_keys import KeyRefused
 from worker.runtime.errors_explained import complain
@@ -27,6 +30,8 @@ from worker.webhooks.endpoints import EndpointError
 
 WIDE = 200
 """The width in columns where there is no terminal, so that files and pipes get whole lines."""
+WIDE_ENOUGH = 160
+"""The width in columns from which on a terminal's tables have whole ids."""
 NAME_WIDTH = 21
 """The width in characters of the names that `print_fields` prints."""
 
@@ -48,6 +53,9 @@ def exit_on_refusal() -> Generator[None]:
             drop_stdout()
         complain(to_printable(f"{error.filename or 'stdout'}: {error.strerror or error}"))
         raise SystemExit(1) from None
+    except IdRefused as error:
+        complain(str(error))
+        raise SystemExit(1) from None
     except (Refusal, EndpointError, KeyRefused) as error:
         complain(to_printable(str(error)))
         raise SystemExit(1) from None
@@ -66,17 +74,24 @@ def print_rows(rows: Iterable[Any], columns: Columns, *, as_json: bool) -> None:
             print_json(row)
         return
     getters = [attrgetter(each) if isinstance(each, str) else each for each in columns.values()]
-    print_table(list(columns), [[to_text(get(row)) for get in getters] for row in rows])
+    cells = [[get(row) for get in getters] for row in rows]
+    short = _shorten(cell for row in cells for cell in row if isinstance(cell, UUID))
+    print_table(list(columns), [[_to_cell(cell, short) for cell in row] for row in cells])
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table without lines; ids are never cut, long text is folded."""
+    console().print(to_table(headings, rows))
+
+
+def to_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table without lines, for a console."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for row in rows:
         table.add_row(*(Text(to_printable(cell)) for cell in row))
-    console().print(table)
+    return table
 
 
 def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
@@ -107,8 +122,27 @@ def _command_of(error: TyperException) -> str:
     return context.command_path if context else "publish-worker"
 
 
-def to_text(value: Any) -> str:
-    """Return a value as text; a time in the local time zone, and nothing for None."""
-    if isinstance(value, datetime):
-        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
-    return "" if value is None else str(value)
+def to_text(value: Any, precision: str = "seconds") -> str:
+    """Return a value as text: a time in the local time zone with its offset, nothing for None."""
+    match value:
+        case None:
+            return ""
+        case datetime():
+            local = value.astimezone().isoformat(" ", precision)
+            return local.removesuffix("+00:00") + "Z" if local.endswith("+00:00") else local
+        case dict() | list() | tuple() | BaseModel():
+            return json.dumps(value, default=to_jsonable_python, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def _to_cell(value: Any, short: Mapping[UUID, str]) -> str:
+    return short[value] if isinstance(value, UUID) and value in short else to_text(value)
+
+
+def _shorten(found: Iterable[UUID]) -> dict[UUID, str]:
+    """Return short forms for a terminal that is not wide enough for whole ids."""
+    shown = console()
+    if shown.is_terminal and shown.width < WIDE_ENOUGH:
+        return to_short_ids(found)
+    return {}

@@ -77,9 +77,9 @@ def print_note(text: str) -> None:
     _print(text, sys.stderr)
 
 
-def make_console(width: int | None = None) -> Console:
-    """Make a console for stdout, for tables and colours."""
-    return _PrintableConsole(highlight=False, emoji=False, width=width)
+def make_console(width: int | None = None, *, stderr: bool = False) -> Console:
+    """Make a console for stdout or stderr, for tables, colours and progress bars."""
+    return _PrintableConsole(highlight=False, emoji=False, width=width, stderr=stderr)
 
 
 class _PrintableConsole(Console):

@@ -18,6 +18,7 @@ from worker.operations.console_sessions import create_session
 
 READ = {
     ("audit",),
+    ("plan",),
     ("status",),
     ("punctuality",),
     ("commands", "causes"),
@@ -27,6 +28,9 @@ READ = {
     ("events", "tail"),
     ("keys", "list"),
     ("sessions", "list"),
+    ("videos", "list"),
+    ("videos", "show"),
+    ("videos", "story"),
     ("webhooks", "deliveries"),
     ("webhooks", "list"),
     ("webhooks", "show"),

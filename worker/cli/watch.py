@@ -1,0 +1,76 @@
+"""`--watch`: look again and again, in place on a terminal, line by line elsewhere, until Ctrl-C."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from worker.cli.connect import find_settings, find_settings_again
+from worker.cli.output import console, to_text
+from worker.runtime.printing import print_line
+from worker.runtime.runtime import Runtime
+from worker.runtime.startup import check_settings
+
+T = TypeVar("T")
+
+EVERY = 2.0
+"""Seconds from one look to the next, by default."""
+
+
+def watch(
+    look: Callable[[Runtime], T],
+    render: Callable[[T], RenderableType],
+    print_found: Callable[[T], None] | None,
+    seconds: float,
+) -> None:
+    """Look every `seconds` seconds and show what was found, until Ctrl-C.
+
+    `print_found` prints it as JSON. None: a terminal shows what `render` returns in place, and
+    elsewhere it is printed, with the time.
+    """
+    with suppress(KeyboardInterrupt):
+        if print_found is None and console().is_terminal:
+            _show_in_place(look, render, seconds)
+        for found in _look_again_and_again(look, seconds):
+            if print_found is not None:
+                print_found(found)
+                continue
+            console().print(_with_time(render(found)))
+            print_line()
+
+
+def _show_in_place(
+    look: Callable[[Runtime], T], render: Callable[[T], RenderableType], seconds: float
+) -> None:
+    """Show the newest on a screen of its own; the last one stays on the terminal after it."""
+    shown: RenderableType | None = None
+    try:
+        with Live(console=console(), screen=True, auto_refresh=False) as live:
+            for found in _look_again_and_again(look, seconds):
+                shown = _with_time(render(found))
+                live.update(shown, refresh=True)
+    finally:
+        if shown is not None:
+            console().print(shown)
+
+
+def _with_time(shown: RenderableType) -> RenderableType:
+    return Group(Text(to_text(datetime.now().astimezone()), style="dim"), shown)
+
+
+def _look_again_and_again(look: Callable[[Runtime], T], seconds: float) -> Iterator[T]:
+    """Yield what is found. The engines of `up` may come back at other addresses."""
+    settings = find_settings()
+    check_settings(settings)
+    while True:
+        with Runtime.open(settings) as runtime:
+            while runtime.settings == settings:
+                begun = time.monotonic()
+                yield look(runtime)
+                time.sleep(max(0.0, begun + seconds - time.monotonic()))
+                settings = find_settings_again(settings)
