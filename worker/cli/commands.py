@@ -36,8 +36,7 @@ COMMANDS: Columns = {
     "action": "action",
     "state": lambda row: f"{row.state}, due" if row.is_due else row.state,
     "reason": "reason",
-    "due": "due_at",
-    "ended": "finished_at",
+    "due or ended": lambda row: row.finished_at or row.due_at,
     "detail": "detail",
 }
 CAUSES: Columns = {

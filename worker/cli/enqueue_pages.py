@@ -15,7 +15,7 @@ from schemas.values.actor import AuditRecord
 from worker.cli.audit import find_operator
 from worker.cli.commands import print_commands
 from worker.cli.connect import open_runtime
-from worker.cli.progress import Bar, progress, say_what_was_kept
+from worker.cli.progress import WorkBar, progress, say_what_was_kept
 from worker.enqueue import changes
 from worker.enqueue.accept import Origin, enqueue
 from worker.enqueue.submission import Accepted
@@ -104,7 +104,9 @@ def enqueue_in_pages(
 
 def _accept(runtime: Runtime, job: _Job, *, prints: bool, as_json: bool) -> None:
     """Accept the pages; print each if nothing is awaited, else all if this ends early."""
-    with say_what_was_kept(job.describe), progress("Accepting", len(job.requests)) as bar:
+    total = len(job.requests)
+    is_long = total > MAX_COMMANDS
+    with say_what_was_kept(job.describe), progress("Accepting", total, shown=is_long) as bar:
         try:
             for number, page in enumerate(job.list_pages(), 1):
                 job.accept_page(runtime, number, page)
@@ -134,7 +136,9 @@ def _await(runtime: Runtime, job: _Job, seconds: float, *, as_json: bool) -> int
     return 0 if states <= SUCCESSES else 1
 
 
-def _await_page(runtime: Runtime, page: Sequence[StoredCommand], budget: Budget, bar: Bar) -> None:
+def _await_page(
+    runtime: Runtime, page: Sequence[StoredCommand], budget: Budget, bar: WorkBar
+) -> None:
     """Wait until the commands of a page have ended, or the time is over."""
     open_ids = {command.id for command in page}
     while True:

@@ -14,10 +14,10 @@ from rich.progress import (
 from worker.runtime.printing import make_console, print_note
 
 
-class Bar:
+class WorkBar:
     """A progress bar. Without a terminal it is not shown."""
 
-    def __init__(self, progress: Progress, label: str, total: int | None) -> None:
+    def __init__(self, progress: Progress, label: str, total: int) -> None:
         self._progress = progress
         self._task = progress.add_task(label, total=total)
 
@@ -36,10 +36,10 @@ class Bar:
 
 
 @contextmanager
-def progress(label: str, total: int | None) -> Generator[Bar]:
-    """Show how much of the `total` is done while the block runs; None: it is not known."""
+def progress(label: str, total: int, *, shown: bool = True) -> Generator[WorkBar]:
+    """Show how much of the `total` is done while the block runs; `shown`: if it takes long."""
     console = make_console(stderr=True)
-    shown = Progress(
+    bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -48,10 +48,10 @@ def progress(label: str, total: int | None) -> Generator[Bar]:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not console.is_terminal,
+        disable=not (shown and console.is_terminal),
     )
-    with shown:
-        yield Bar(shown, label, total)
+    with bar:
+        yield WorkBar(bar, label, total)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from rich.text import Text
 from db.processes import SeenProcess
 from worker.cli.connect import open_unchecked
 from worker.cli.options import AsJson
-from worker.cli.output import console, print_json, to_table, to_text
+from worker.cli.output import console, is_narrow, print_json, to_table, to_text
 from worker.cli.watch import EVERY, watch
 from worker.operations.checks import Check
 from worker.operations.status import Status, survey
@@ -122,23 +122,24 @@ def _list_values(found: Status) -> Iterator[str]:
 
 
 def _to_processes(processes: list[SeenProcess] | None) -> RenderableType:
-    headings = ["process", "role", "version", "pid", "processes", "queues", "since", "last seen"]
+    headings = ["process", "role", "queues", "since", "last seen", "last batch"]
+    wide = ["version", "pid", "processes"]
+    narrow = is_narrow()
     rows = [
         [
             each.name,
             each.role,
-            each.version,
-            str(each.pid),
-            str(each.processes),
             ", ".join(each.queues),
             to_text(each.started_at),
             f"{each.seen_seconds:.0f} s ago{'' if each.is_alive else ': gone'}",
             "" if each.batch_seconds is None else f"{each.batch_seconds:.1f} s ago",
+            *([] if narrow else [each.version, str(each.pid), str(each.processes)]),
         ]
         for each in processes or ()
     ]
-    nothing = ["none" if processes is not None else UNKNOWN, *[""] * len(headings)]
-    return to_table([*headings, "last batch"], rows or [nothing])
+    nothing = "none" if processes is not None else UNKNOWN
+    headings += [] if narrow else wide
+    return to_table(headings, rows or [[nothing, *[""] * (len(headings) - 1)]])
 
 
 def _to_text(value: int | None) -> str:

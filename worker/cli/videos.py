@@ -9,7 +9,7 @@ from schemas.video_list import VideoFilter, VideoSummary
 from worker.api.video_resource import read_video
 from worker.cli.connect import open_database
 from worker.cli.options import AsJson, check_id, command_group, options_of_model
-from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows
+from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
 from worker.enqueue.refusals import NoSuchVideo
 from worker.operations.story import read_story
 from worker.operations.video_list import list_videos
@@ -22,6 +22,10 @@ VideoId = Annotated[
     int,
     typer.Argument(metavar="VIDEO_ID", help="An id that `videos list` shows.", callback=check_id),
 ]
+
+
+LONGEST = 160
+"""Characters of a value that `videos show` prints."""
 
 
 def _to_next(video: VideoSummary) -> str | None:
@@ -42,7 +46,7 @@ VIDEOS: Columns = {
     "next": _to_next,
     "due": lambda video: video.next_command and video.next_command.due_at,
     "published": "published_at",
-    "a publish would": lambda video: video.plan.reason or video.plan.would_be,
+    "would be": lambda video: video.plan.would_be,
 }
 ENTRIES: Columns = {
     "at": "at",
@@ -70,7 +74,7 @@ def list_(*, wanted: VideoFilter, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(video_id: VideoId, *, as_json: AsJson = False) -> None:
-    """Show every field of a video."""
+    """Show a video. Long texts, sections and plans are cut; --json has them as a whole."""
     with open_database() as engine:
         found = read_video(engine, video_id, None, Settings().media_base_url)
     if found is None:
@@ -78,7 +82,8 @@ def show(video_id: VideoId, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found.video)
         return
-    print_fields({**dict(found.video), "etag": found.etag}, as_json=False)
+    fields = {**dict(found.video), "etag": found.etag}
+    print_fields({name: _cut(to_text(value)) for name, value in fields.items()}, as_json=False)
 
 
 @app.command()
@@ -94,8 +99,15 @@ def story(video_id: VideoId, *, as_json: AsJson = False) -> None:
     _print_story(found)
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
 def _print_story(found: VideoStory) -> None:
-    fields = found.model_dump(exclude={"entries", "metrics", "plan", "generation"})
+    left_out = {"entries", "metrics", "plan", "generation", "former_urls", "omitted"}
+    fields = found.model_dump(exclude=left_out)
     print_fields({**fields, "plan": found.plan.detail}, as_json=False)
     print_line()
     print_rows(found.entries, ENTRIES, as_json=False)
+    if found.omitted:
+        print_note(f"Left out: {', '.join(found.omitted)}.")

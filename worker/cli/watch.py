@@ -1,8 +1,8 @@
 """`--watch`: look again and again, in place on a terminal, line by line elsewhere, until Ctrl-C."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing, suppress
 from datetime import datetime
 from typing import TypeVar
 
@@ -33,10 +33,10 @@ def watch(
     `print_found` prints it as JSON. None: a terminal shows what `render` returns in place, and
     elsewhere it is printed, with the time.
     """
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), closing(_look_again_and_again(look, seconds)) as looks:
         if print_found is None and console().is_terminal:
-            _show_in_place(look, render, seconds)
-        for found in _look_again_and_again(look, seconds):
+            _show_in_place(looks, render)
+        for found in looks:
             if print_found is not None:
                 print_found(found)
                 continue
@@ -44,14 +44,12 @@ def watch(
             print_line()
 
 
-def _show_in_place(
-    look: Callable[[Runtime], T], render: Callable[[T], RenderableType], seconds: float
-) -> None:
+def _show_in_place(looks: Iterable[T], render: Callable[[T], RenderableType]) -> None:
     """Show the newest on a screen of its own; the last one stays on the terminal after it."""
     shown: RenderableType | None = None
     try:
         with Live(console=console(), screen=True, auto_refresh=False) as live:
-            for found in _look_again_and_again(look, seconds):
+            for found in looks:
                 shown = _with_time(render(found))
                 live.update(shown, refresh=True)
     finally:
@@ -63,7 +61,7 @@ def _with_time(shown: RenderableType) -> RenderableType:
     return Group(Text(to_text(datetime.now().astimezone()), style="dim"), shown)
 
 
-def _look_again_and_again(look: Callable[[Runtime], T], seconds: float) -> Iterator[T]:
+def _look_again_and_again(look: Callable[[Runtime], T], seconds: float) -> Generator[T]:
     """Yield what is found. The engines of `up` may come back at other addresses."""
     settings = find_settings()
     check_settings(settings)

@@ -1,7 +1,6 @@
 """The audit log and the command line: what it records, and what `publish-worker audit` prints."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +9,7 @@ from typer.main import get_command
 
 from schemas.values.caller import Scope
 from tests.support.command_line import Run
+from tests.support.commands import list_commands
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import receiver
 from worker.cli import app
@@ -126,15 +126,6 @@ def test_each_change_by_the_command_line_has_an_entry(
         "dead_letter.retry",
     ]
     assert set(list_commands(get_command(app))) == {command for command, _ in done} | READ | OTHER
-
-
-def list_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words that each command of the command line begins with."""
-    if not hasattr(command, "commands"):
-        yield path
-        return
-    for name, each in command.commands.items():
-        yield from list_commands(each, (*path, name))
 
 
 def test_a_refused_change_has_an_entry_with_the_problem(run: Run, here: Pipeline) -> None:
