@@ -78,7 +78,7 @@ def test_documents_that_are_read_are_those_of_the_api(
         f"plan {video}": f"/videos/{video}/publish/",
         "videos list": "/videos videos",
         "videos list --state scheduled": "/videos?state=scheduled videos",
-        f"videos list --title {'e'} --workspace 1": "/videos?title=e&workspace_id=1 videos",
+        "videos list --title i --workspace 1": "/videos?title=i&workspace_id=1 videos",
         f"videos show {video}": f"/videos/{video}/",
         f"videos story {video}": f"/videos/{video}/story",
         "punctuality": "/punctuality",

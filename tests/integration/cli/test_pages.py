@@ -1,6 +1,7 @@
 """Long work in pages: what is kept when a page is refused, and how to go on."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_all_failed_commands_are_retried_in_pages_at_one_rate(run: Run, here: Pi
     done = run("commands", "retry", "--all", "--cause", "Error", "--per-second", "2", "--json")
     assert json.loads(done.out)["commands"] == 7
     due = [row.due_at for row in map(here.command, (each.id for each in commands))]
-    gaps = [(later - earlier).total_seconds() for earlier, later in zip(due, due[1:], strict=False)]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(due)]
     assert gaps == [0.5] * 6
 
 
