@@ -10,7 +10,7 @@ import typer
 from db.commands.inbox import StoredCommand
 from schemas.audit import AuditAction, AuditSubject
 from schemas.command import CommandChange, Trigger
-from schemas.inbox import CommandFilter, CommandOrder, PublishCommand, Retried, RetryRequest
+from schemas.inbox import CommandFilter, CommandOrder, Retried, RetryRequest
 from schemas.values.actor import Actor
 from worker.api.command_resource import to_publish_command
 from worker.cli.audit import audited
@@ -56,12 +56,9 @@ MOVED: Columns = {
 
 def print_commands(found: Iterable[StoredCommand], *, as_json: bool) -> None:
     """Print commands as a table, or each as the API's document on one line."""
-    print_rows(map(to_document, found) if as_json else found, COMMANDS, as_json=as_json)
-
-
-def to_document(command: StoredCommand) -> PublishCommand:
-    """Return the API's document of a command."""
-    return to_publish_command(Settings().public_base_url, command)
+    base_url = Settings().public_base_url
+    rows = (to_publish_command(base_url, each) for each in found) if as_json else found
+    print_rows(rows, COMMANDS, as_json=as_json, wide_only={"reason"})
 
 
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
@@ -102,7 +99,8 @@ def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     with open_database() as engine:
         found = find_id(engine, IdOf.COMMAND, command_id)
         command = changes.read_command(engine, found, None)
-    print_fields(dict(to_document(command)), as_json=as_json)
+    document = to_publish_command(Settings().public_base_url, command)
+    print_fields(dict(document), as_json=as_json)
 
 
 @app.command()

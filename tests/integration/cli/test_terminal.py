@@ -1,7 +1,11 @@
 """The command line on a real terminal: what it shows, and that no text of others steers it."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +20,8 @@ from tests.support.commands import list_commands
 from tests.support.heartbeats import report
 from tests.support.pipeline import Pipeline
 from tests.support.terminal import Terminal, find_steering, open_terminal
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
 from worker import cli
 from worker.operations.api_keys import create_key
 from worker.operations.console_sessions import create_session
@@ -212,3 +218,38 @@ def test_a_progress_bar_is_shown_and_taken_away(
     documents = [line for line in terminal.plain.splitlines() if line.startswith("{")]
     assert [str(each) for each in _find("\n".join(documents), "video_id")] == videos
     assert {UUID(each) for each in _find("\n".join(documents), "id")}
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_watch_goes_on_when_redis_comes_back(
+    here: Pipeline, terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert here
+    valkey = Valkey(tmp_path)
+    valkey.start()
+    monkeypatch.setenv("REDIS_URL", valkey.url)
+
+    def end_and_start() -> None:
+        wait_until(lambda: list_redis(terminal)[-1:] == [True], "a first look")
+        valkey.kill()
+        wait_until(lambda: list_redis(terminal)[-1:] == [False], "the outage")
+        valkey.start()
+        wait_until(lambda: list_redis(terminal)[-1:] == [True], "the end of the outage")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            steps = pool.submit(end_and_start)
+            assert terminal.run("status", "--watch", "0.1", "--json") == 0
+            steps.result()
+    finally:
+        valkey.kill()
+
+
+def list_redis(terminal: Terminal) -> list[bool]:
+    """Whether Redis worked, in each document that was printed."""
+    lines = terminal.plain.splitlines(keepends=True)
+    documents = [json.loads(line) for line in lines if line.endswith("}\n")]
+    checks = [check for each in documents for check in each["checks"]]
+    return [check["ok"] for check in checks if check["name"] == "redis"]
