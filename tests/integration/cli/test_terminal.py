@@ -227,7 +227,6 @@ def test_watch_goes_on_when_redis_comes_back(
 ) -> None:
     assert here
     valkey = Valkey(tmp_path)
-    valkey.start()
     monkeypatch.setenv("REDIS_URL", valkey.url)
 
     def end_and_start() -> None:
