@@ -34,13 +34,17 @@ SELECT person_id FROM publisher.console_session
 WHERE person_id = ANY(%(ids)s::uuid[]) AND expires_at > now()
 """
 
+_KEY = "SELECT id, name, scope, workspace_id, created_at, revoked_at, last_used_at"
+
 # Keys, oldest first.
-LIST = """
-SELECT id, name, scope, workspace_id, created_at, revoked_at, last_used_at
-FROM publisher.api_key
+LIST = f"""
+{_KEY} FROM publisher.api_key
 WHERE %(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s
 ORDER BY id
 """
+
+# A key by its id.
+READ = f"{_KEY} FROM publisher.api_key WHERE id = %(id)s"
 
 # Revoke a key.
 REVOKE = """
@@ -117,6 +121,13 @@ def read_all(tx: Connection, workspace_id: int | None = None) -> list[ApiKey]:
     with tx.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(LIST, {"workspace_id": workspace_id})
         return [ApiKey.model_validate(row) for row in rows]
+
+
+def read(tx: Connection, key_id: UUID) -> ApiKey | None:
+    """Read a key. None: unknown."""
+    with tx.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(READ, {"id": key_id}).fetchone()
+    return ApiKey.model_validate(row) if row else None
 
 
 def revoke(

@@ -42,6 +42,8 @@ class PlannedOutcome(StrEnum):
     UNCHANGED = "unchanged"
     WAITING = "waiting"
     REJECTED = "rejected"
+    EXPIRED = "expired"
+    """The deadline has passed. Only the command line plans with one."""
 
 
 class PublishPlan(Frozen):

@@ -58,12 +58,23 @@ WHERE id = %(id)s AND state = 'failed'
 _FAILED = """state = 'failed' AND trigger <> 'canary'
       AND (%(workspace_id)s::bigint IS NULL OR workspace_id = %(workspace_id)s)"""
 
-# Give failed commands new attempts, the oldest first, a limited number per second.
+_WANTED = f"""{_FAILED}
+      AND (%(cause)s::text IS NULL OR split_part(detail, ':', 1) = %(cause)s)"""
+
+# The number of failed commands, as far as it is counted, and the time.
+COUNT_FAILED = f"""
+SELECT count(*), now() FROM (
+    SELECT FROM publisher.publish_command WHERE {_WANTED} LIMIT %(limit)s
+) failed
+"""
+
+# Give failed commands new attempts, the oldest first, a limited number per second. Those that
+# failed after a time are left out: a call in pages would retry them again and again.
 RETRY_ALL = f"""
 WITH failed AS MATERIALIZED (
     SELECT id AS failed_id FROM publisher.publish_command
-    WHERE {_FAILED}
-      AND (%(cause)s::text IS NULL OR split_part(detail, ':', 1) = %(cause)s)
+    WHERE {_WANTED}
+      AND (%(until)s::timestamptz IS NULL OR finished_at <= %(until)s)
     ORDER BY id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
@@ -72,7 +83,8 @@ paced AS (
 ),
 retried AS (
     UPDATE publisher.publish_command SET {NEW_ATTEMPTS},
-        due_at = now() + interval '1 second' * (nth / %(per_second)s::float8)
+        due_at = greatest(now(), %(due_from)s::timestamptz)
+            + interval '1 second' * (nth / %(per_second)s::float8)
     FROM paced WHERE id = failed_id
     RETURNING due_at
 )
@@ -95,6 +107,8 @@ GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100
 
 LOOKED_AT = 100_000
 """How many failed commands are looked at for their causes."""
+COUNTED = 1_000_000
+"""How many failed commands are counted before a retry."""
 MAX_RETRIED = 10_000
 """Commands that one call retries."""
 
@@ -137,16 +151,37 @@ def retry(tx: Connection, command_id: UUID) -> bool:
     return tx.execute(RETRY, {"id": command_id, "patience": PATIENCE}).rowcount == 1
 
 
+def count_failed(tx: Connection, cause: str | None) -> tuple[int, datetime]:
+    """Count the failed commands of any workspace, up to `COUNTED`; return the time, too."""
+    values = {"workspace_id": None, "cause": cause, "limit": COUNTED}
+    count, now = tx.execute(COUNT_FAILED, values).fetchone() or (0, None)
+    if now is None:
+        raise AssertionError
+    return count, now
+
+
 def retry_all(
-    tx: Connection, *, workspace_id: int | None, cause: str | None, per_second: int
+    tx: Connection,
+    *,
+    workspace_id: int | None,
+    cause: str | None,
+    per_second: int,
+    limit: int = MAX_RETRIED,
+    until: datetime | None = None,
+    due_from: datetime | None = None,
 ) -> Retried:
-    """Give up to `MAX_RETRIED` failed commands new attempts, `per_second` of them each second."""
+    """Give up to `limit` failed commands new attempts, `per_second` of them each second.
+
+    `until`: only those that failed by then. `due_from`: the first one is due then, not now.
+    """
     values = {
         "workspace_id": workspace_id,
         "cause": cause,
         "per_second": per_second,
         "patience": PATIENCE,
-        "limit": MAX_RETRIED,
+        "limit": limit,
+        "until": until,
+        "due_from": due_from,
     }
     count, last = tx.execute(RETRY_ALL, values).fetchone() or (0, None)
     return Retried(commands=count, last_due_at=last)

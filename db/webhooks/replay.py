@@ -51,10 +51,26 @@ made AS (
 SELECT count(*), max(position) FROM batch
 """
 
-# Replay every failed delivery of an endpoint.
+# Replay failed deliveries of an endpoint after a position, and return their number and the last
+# position.
 REPLAY_FAILED = f"""
-UPDATE publisher.webhook_delivery d SET {_START_AGAIN}
-WHERE d.endpoint_id = %(endpoint_id)s AND d.state = 'failed' AND {_EVENT_KEPT}
+WITH batch AS MATERIALIZED (
+    SELECT d.id, d.position FROM publisher.webhook_delivery d
+    WHERE d.endpoint_id = %(endpoint_id)s AND d.state = 'failed' AND d.position > %(after)s
+      AND {_EVENT_KEPT}
+    ORDER BY d.position LIMIT %(limit)s
+    FOR NO KEY UPDATE
+),
+again AS (
+    UPDATE publisher.webhook_delivery d SET {_START_AGAIN} FROM batch WHERE d.id = batch.id
+)
+SELECT count(*), max(position) FROM batch
+"""
+
+# The number of failed deliveries of an endpoint.
+COUNT_FAILED = """
+SELECT count(*) FROM publisher.webhook_delivery
+WHERE endpoint_id = %(endpoint_id)s AND state = 'failed'
 """
 
 # Whether an endpoint has at least this number of pending deliveries.
@@ -90,6 +106,20 @@ def replay_since(tx: Connection, endpoint_id: UUID, since: int, limit: int = 10_
     return Replayed(deliveries=count, next_position=last + 1 if count == limit else None)
 
 
-def replay_failed(tx: Connection, endpoint_id: UUID) -> Replayed:
-    """Replay every failed delivery of an endpoint."""
-    return Replayed(deliveries=tx.execute(REPLAY_FAILED, {"endpoint_id": endpoint_id}).rowcount)
+def replay_failed(
+    tx: Connection, endpoint_id: UUID, *, after: int = 0, limit: int | None = None
+) -> Replayed:
+    """Replay up to `limit` failed deliveries of an endpoint after a position (None: all of them).
+
+    `next_position` is one more than the last one's, if more may follow.
+    """
+    values = {"endpoint_id": endpoint_id, "after": after, "limit": limit}
+    count, last = tx.execute(REPLAY_FAILED, values).fetchone() or (0, None)
+    more = last + 1 if last is not None and count == limit else None
+    return Replayed(deliveries=count, next_position=more)
+
+
+def count_failed(tx: Connection, endpoint_id: UUID) -> int:
+    """Count the failed deliveries of an endpoint."""
+    row = tx.execute(COUNT_FAILED, {"endpoint_id": endpoint_id}).fetchone()
+    return row[0] if row else 0

@@ -4,7 +4,6 @@ import json
 import logging
 import re
 import sys
-import unicodedata
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from io import StringIO
@@ -17,18 +16,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tests.support.terminal import find_steering
 from worker.cli.output import print_fields, print_json, print_rows
 from worker.runtime import logs
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import make_console, print_line, print_note, to_printable
 from worker.runtime.settings import LogFormat
 
-BIDIRECTIONAL = {
-    "\u061c",
-    "\u200e",
-    "\u200f",
-    *map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),
-}
 OUR_STYLES = re.compile(r"\x1b\[[\d;]*m")
 
 texts = st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "L", "P", "Zs"]))
@@ -36,19 +30,11 @@ FUZZ = settings(max_examples=50)
 hostile = example("\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066\x85\r\n\x7f\ud800[red]:smile:\t")
 
 
-def steers(text: str) -> set[str]:
-    """The characters of a text that move the cursor, change a terminal or the order of the text."""
-    return {
-        character
-        for character in text
-        if (unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") and character not in "\n\t")
-        or character in BIDIRECTIONAL
-    }
-
-
 def test_every_character_that_steers_is_escaped_and_text_of_every_script_stays() -> None:
     for character in map(chr, range(sys.maxunicode + 1)):
-        steering = steers(character) or character == "\n" or "\u206a" <= character <= "\u206f"
+        steering = (
+            find_steering(character) or character == "\n" or "\u206a" <= character <= "\u206f"
+        )
         assert (to_printable(character) != character) is bool(steering), hex(ord(character))
     emoji = "👩‍💻 क्‍ष می‌خواهم שלום é ¡"
     assert to_printable(emoji) == emoji
@@ -85,7 +71,7 @@ def test_nothing_printed_steers_the_terminal(printer: str, text: str) -> None:
         patch.setattr("sys.stdout", out)
         patch.setattr("sys.stderr", out)
         PRINTERS[printer](text)
-    assert steers(out.getvalue()) == set()
+    assert find_steering(out.getvalue()) == set()
 
 
 @FUZZ
@@ -103,7 +89,7 @@ def test_on_a_terminal_only_our_own_styles_are_escape_sequences(text: str) -> No
         part for part in OUR_STYLES.findall(out.getvalue()) if part not in ("\x1b[1;31m", "\x1b[0m")
     ]
     assert kept == []
-    assert steers(OUR_STYLES.sub("", out.getvalue())) == set()
+    assert find_steering(OUR_STYLES.sub("", out.getvalue())) == set()
 
 
 @FUZZ
@@ -154,7 +140,7 @@ def test_no_log_line_steers_the_terminal(colours: bool, text: str) -> None:
         )
         logging.getLogger("theirs").error("Their message: %s", text, exc_info=error)
     printed = out.getvalue()
-    assert steers(OUR_STYLES.sub("", printed)) == set()
+    assert find_steering(OUR_STYLES.sub("", printed)) == set()
     assert printed.count("\x1b") == len(OUR_STYLES.findall(printed))
 
 

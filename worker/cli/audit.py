@@ -23,6 +23,14 @@ def _to_outcome(entry: AuditEntry) -> str:
     return f"{entry.outcome}: {entry.problem}" if entry.problem else entry.outcome
 
 
+def _to_id(text: str | None) -> UUID | str | None:
+    """Return an id as one, so that a narrow terminal gets its short form."""
+    try:
+        return text and UUID(text)
+    except ValueError:
+        return text
+
+
 ENTRIES: Columns = {
     "id": "id",
     "at": "at",
@@ -30,7 +38,7 @@ ENTRIES: Columns = {
     "door": "door",
     "from": "client",
     "action": "action",
-    "subject": lambda entry: entry.subject_id or entry.subject,
+    "subject": lambda entry: _to_id(entry.subject_id) or entry.subject,
     "workspace": "workspace_id",
     "outcome": _to_outcome,
 }
@@ -41,7 +49,7 @@ def audit(*, wanted: AuditFilter, as_json: AsJson = False) -> None:
     """Show who changed or tried to change something, the newest first; --json has every field."""
     with open_database() as engine:
         page = audit_log.list_page(engine, wanted, None)
-    print_rows(page.items, ENTRIES, as_json=as_json)
+    print_rows(page.items, ENTRIES, as_json=as_json, wide_only={"door", "from", "workspace"})
     print_more(page.next_after and page.next_after.id)
 
 

@@ -1,6 +1,6 @@
 """`publish-worker commands`: list, show, reschedule, cancel and retry commands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -11,14 +11,18 @@ from db.commands.inbox import StoredCommand
 from publish_worker_client.events.names import Trigger
 from schemas.audit import AuditAction, AuditSubject
 from schemas.command import CommandChange
-from schemas.inbox import CommandFilter, CommandOrder, RetryRequest
+from schemas.inbox import CommandFilter, CommandOrder, Retried, RetryRequest
 from schemas.values.actor import Actor
+from worker.api.command_resource import to_publish_command
 from worker.cli.audit import audited
 from worker.cli.connect import open_database, open_runtime
+from worker.cli.ids import GivenId, IdOf, find_id, parse_id
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
-from worker.cli.output import Columns, print_fields, print_more, print_rows, to_text
+from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
+from worker.cli.progress import progress, say_what_was_kept
 from worker.enqueue import changes, time_zone_updates
 from worker.runtime.printing import print_note
+from worker.runtime.settings import Settings
 
 if TYPE_CHECKING:  # it imports Celery and Redis, as `connect` says
     from worker.runtime.runtime import Runtime
@@ -26,7 +30,8 @@ if TYPE_CHECKING:  # it imports Celery and Redis, as `connect` says
 app = command_group("List, show, reschedule, cancel and retry commands.")
 
 CommandId = Annotated[
-    UUID, typer.Argument(metavar="COMMAND_ID", help="An id that `commands list` shows.")
+    GivenId,
+    typer.Argument(metavar="COMMAND_ID", help="An id that `commands list` shows.", parser=parse_id),
 ]
 COMMANDS: Columns = {
     "id": "id",
@@ -34,8 +39,7 @@ COMMANDS: Columns = {
     "action": "action",
     "state": lambda row: f"{row.state}, due" if row.is_due else row.state,
     "reason": "reason",
-    "due": "due_at",
-    "ended": "finished_at",
+    "due or ended": lambda row: row.finished_at or row.due_at,
     "detail": "detail",
 }
 CAUSES: Columns = {
@@ -47,11 +51,17 @@ CAUSES: Columns = {
 MOVED: Columns = {
     "command": "command_id",
     "video": "video_id",
-    "zone": "time_zone",
-    "local time": lambda row: row.local_time.isoformat(),
+    "local time": lambda row: f"{row.local_time.isoformat()} {row.time_zone}",
     "was": "before",
     "is": "after",
 }
+
+
+def print_commands(found: Iterable[StoredCommand], *, as_json: bool) -> None:
+    """Print commands as a table, or each as the API's document on one line."""
+    base_url = Settings().public_base_url
+    rows = (to_publish_command(base_url, each) for each in found) if as_json else found
+    print_rows(rows, COMMANDS, as_json=as_json, wide_only={"reason"})
 
 
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
@@ -81,7 +91,7 @@ def list_(
     wanted = to_model(CommandFilter.model_validate, fields)
     with open_database() as engine:
         page = changes.list_page(engine, wanted, None)
-    print_rows(page.items, COMMANDS, as_json=as_json)
+    print_commands(page.items, as_json=as_json)
     if last := page.next_after:
         print_more(last.id, *(("--before-due-at", last.due_at.isoformat()) if by_due else ()))
 
@@ -90,18 +100,22 @@ def list_(
 def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     """Show every field of a command."""
     with open_database() as engine:
-        print_fields(asdict(changes.read_command(engine, command_id, None)), as_json=as_json)
+        found = find_id(engine, IdOf.COMMAND, command_id)
+        command = changes.read_command(engine, found, None)
+    document = to_publish_command(Settings().public_base_url, command)
+    print_fields(dict(document), as_json=as_json)
 
 
 @app.command()
-def cancel(command_id: CommandId) -> None:
+def cancel(command_id: CommandId, *, as_json: AsJson = False) -> None:
     """Cancel a command that has not ended; its video stays as it is."""
     _change(
         AuditAction.COMMAND_CANCEL,
         command_id,
-        lambda runtime, by: changes.cancel(
-            runtime.engine, runtime.waker, command_id, _to_changer(by)
+        lambda runtime, found, by: changes.cancel(
+            runtime.engine, runtime.waker, found, _to_changer(by)
         ),
+        as_json=as_json,
     )
 
 
@@ -110,14 +124,15 @@ def cancel(command_id: CommandId) -> None:
     "--time-zone Europe/Berlin`"
 )
 @options_of_model
-def reschedule(command_id: CommandId, *, change: CommandChange) -> None:
+def reschedule(command_id: CommandId, *, change: CommandChange, as_json: AsJson = False) -> None:
     """Change the time or the deadline of a command; the one that is left out stays as it is."""
     _change(
         AuditAction.COMMAND_RESCHEDULE,
         command_id,
-        lambda runtime, by: changes.reschedule(
-            runtime.engine, runtime.waker, command_id, change, _to_changer(by)
+        lambda runtime, found, by: changes.reschedule(
+            runtime.engine, runtime.waker, found, change, _to_changer(by)
         ),
+        as_json=as_json,
     )
 
 
@@ -128,47 +143,76 @@ def reschedule(command_id: CommandId, *, change: CommandChange) -> None:
 @options_of_model
 def retry(
     command_id: Annotated[
-        UUID | None,
+        GivenId | None,
         typer.Argument(
-            metavar="COMMAND_ID", help="An id that `commands list` shows; or use --all."
+            metavar="COMMAND_ID",
+            help="An id that `commands list` shows; or use --all.",
+            parser=parse_id,
         ),
     ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Retry every failed command.")] = False,
     request: RetryRequest,
+    as_json: AsJson = False,
 ) -> None:
-    """Retry a failed command, or all failed commands at a bounded rate, with new attempts."""
+    """Retry a failed command, or all failed commands at a bounded rate, with new attempts.
+
+    --all works in pages of 1,000. If it is interrupted, the rest stays failed.
+    """
     if (command_id is None) is not all_:
         raise typer.BadParameter("Give either COMMAND_ID or --all.")
     if not all_ and request != RetryRequest():
         raise typer.BadParameter("Give --cause and --per-second only with --all.")
-    if command_id is not None:
-        one = command_id
-        _change(
-            AuditAction.COMMAND_RETRY,
-            one,
-            lambda runtime, by: changes.retry(runtime.engine, runtime.waker, one, None, by),
-        )
+    if command_id is None:
+        _retry_all(request, as_json=as_json)
         return
+    _change(
+        AuditAction.COMMAND_RETRY,
+        command_id,
+        lambda runtime, found, by: changes.retry(runtime.engine, runtime.waker, found, None, by),
+        as_json=as_json,
+    )
+
+
+def _retry_all(request: RetryRequest, *, as_json: bool) -> None:
+    done = Retried(commands=0, last_due_at=None)
+
+    def describe() -> str | None:
+        if not done.commands:
+            return None
+        text = f"{done.commands} commands have new attempts; the others stay failed."
+        return f"{text} To go on, repeat the command."
+
     with (
         open_runtime() as runtime,
         audited(runtime.engine, AuditAction.COMMAND_RETRY_ALL) as by,
     ):
-        retried = changes.retry_all(runtime.engine, runtime.waker, request, None, by)
-    last = f"; the last falls due at {to_text(retried.last_due_at)}" if retried.commands else ""
-    print_note(f"{retried.commands} commands have new attempts{last}.")
+        total, now = changes.count_failed(runtime.engine, request.cause)
+        with progress("Retrying", total) as bar, say_what_was_kept(describe):
+            pages = changes.retry_in_pages(runtime.engine, runtime.waker, request, by, until=now)
+            for page in pages:
+                done = Retried(
+                    commands=done.commands + page.commands,
+                    last_due_at=page.last_due_at or done.last_due_at,
+                )
+                bar.advance(page.commands)
+    if as_json:
+        print_json(done)
+        return
+    last = f"; the last falls due at {to_text(done.last_due_at)}" if done.commands else ""
+    print_note(f"{done.commands} commands have new attempts{last}.")
 
 
 @app.command()
-def causes() -> None:
+def causes(*, as_json: AsJson = False) -> None:
     """Show why commands failed, the most frequent cause first."""
     with open_database() as engine:
         found = changes.read_causes(engine, None)
-    print_rows(found, CAUSES, as_json=False)
+    print_rows(found, CAUSES, as_json=as_json)
 
 
 @app.command()
-def recompute() -> None:
+def recompute(*, as_json: AsJson = False) -> None:
     """Recompute the instants of local times, after an update of the time-zone data.
 
     The worker does the same each hour. This lists the commands that moved; each has an event.
@@ -179,17 +223,22 @@ def recompute() -> None:
     ):
         moved = time_zone_updates.recompute_instants(runtime.engine, by=by).moved
         runtime.waker.wake()
-    print_rows(moved, MOVED, as_json=False)
+    print_rows(map(asdict, moved) if as_json else moved, MOVED, as_json=as_json)
     print_note(f"{len(moved)} commands moved.")
 
 
 def _change(
-    action: AuditAction, command_id: UUID, change: "Callable[[Runtime, Actor], StoredCommand]"
+    action: AuditAction,
+    given: GivenId,
+    change: "Callable[[Runtime, UUID, Actor], StoredCommand]",
+    *,
+    as_json: bool,
 ) -> None:
     with open_runtime() as runtime:
-        with audited(runtime.engine, action, AuditSubject.COMMAND, command_id) as by:
-            changed = change(runtime, by)
-        print_rows([changed], COMMANDS, as_json=False)
+        found = find_id(runtime.engine, IdOf.COMMAND, given)
+        with audited(runtime.engine, action, AuditSubject.COMMAND, found) as by:
+            changed = change(runtime, found, by)
+    print_commands([changed], as_json=as_json)
 
 
 def _to_changer(by: Actor) -> changes.Changer:

@@ -52,6 +52,16 @@ def find_engines(settings: S) -> tuple[S, Path | None]:
     return settings.model_copy(update=urls), directory
 
 
+def find_settings_again(before: Settings) -> Settings:
+    """Return the settings, where the engines of `up` may be others now, or `before` without any."""
+    given = Settings()
+    if given.database_url or given.redis_url:
+        return before
+    found = find_running(find_data_dir(given.data_dir))
+    urls = {"database_url": found.database_url, "redis_url": found.redis_url} if found else {}
+    return before.model_copy(update=urls)
+
+
 @contextmanager
 def open_database(*, migrated: bool = True) -> Generator[Engine]:
     """Open the database alone; `migrated`: refuse one that is not up to date."""

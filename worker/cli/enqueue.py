@@ -1,50 +1,48 @@
 """`publish-worker enqueue` and `unpublish`: accept commands and, with --wait, await them."""
 
-import time
 from codecs import BOM_UTF8
-from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Annotated, Any
-from uuid import UUID
+from typing import IO, Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from uuid_utils.compat import uuid7
 
-from db.commands.inbox import StoredCommand
-from publish_worker_client.events.names import Action, Trigger
-from schemas.audit import AuditAction
-from schemas.command import (
-    MAX_COMMANDS,
-    CommandState,
-    PublishOptions,
-    PublishRequest,
-    UnpublishOptions,
-)
-from schemas.values.actor import AuditRecord
+from publish_worker_client.events.names import Action
+from schemas.command import PublishOptions, PublishRequest, UnpublishOptions
+from schemas.fields import MAX_NAME
 from schemas.video import VideoInput
-from worker.cli.audit import find_operator
-from worker.cli.commands import COMMANDS
-from worker.cli.connect import open_runtime
+from worker.cli.enqueue_pages import enqueue_in_pages
 from worker.cli.options import AsJson, check_id, options_of_model, to_model
-from worker.cli.output import print_rows
-from worker.enqueue import changes
-from worker.enqueue.accept import Origin
-from worker.enqueue.accept import enqueue as accept
-from worker.operations.audit import refusals_recorded
-from worker.runtime.budget import Budget
 from worker.runtime.errors_explained import complain
 
-if TYPE_CHECKING:  # it imports Celery and Redis, as `connect` says
-    from worker.runtime.runtime import Runtime
-
-POLL_SECONDS = 0.05
-SUCCESSES = {CommandState.PUBLISHED, CommandState.UNPUBLISHED, CommandState.UNCHANGED}
-NOT_FINISHED = 3
-
+SUFFIX_LENGTH = 20
+"""Characters that the number of a page may add to an idempotency key."""
 
 VideoIds = Annotated[
-    list[int],
+    list[int] | None,
     typer.Argument(metavar="VIDEO_ID", help="The ids of the videos.", callback=check_id),
+]
+IdsFile = Annotated[
+    typer.FileText | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file with ids of videos, separated by white space; - reads stdin.",
+    ),
+]
+EditsFile = Annotated[
+    typer.FileBinaryRead | None,
+    typer.Option(
+        metavar="FILE",
+        help="A JSON file with the documented request, applied to each video when it is "
+        "published; - reads stdin.",
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="A command line with the same ids and KEY is accepted once: repeat it to go on after "
+        "an interruption.",
+    ),
 ]
 Wait = Annotated[
     float | None,
@@ -58,76 +56,48 @@ Wait = Annotated[
 
 @options_of_model
 def enqueue(
-    video_ids: VideoIds,
+    video_ids: VideoIds = None,
     *,
     options: PublishOptions,
-    edits_file: Annotated[
-        typer.FileBinaryRead | None,
-        typer.Option(
-            metavar="FILE",
-            help="A JSON file with the documented request, applied to each video when it is "
-            "published; - reads stdin.",
-        ),
-    ] = None,
+    edits_file: EditsFile = None,
+    ids_file: IdsFile = None,
+    idempotency_key: IdempotencyKey = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Publish videos at once, or at a given time, when they are ready. All are accepted, or none.
 
-    With --unpublish-at, each video is unpublished again at that time. Exit code 1: a video was
-    refused or, with --wait, not published. Exit code 3: --wait ended before the outcomes.
+    More than 1,000 are accepted in pages of 1,000: if a page is refused, those before it stay
+    accepted. With --unpublish-at, each video is unpublished again at that time. Exit code 1: a
+    video was refused or, with --wait, not published. Exit code 3: --wait ended before the outcomes.
     """
-    video = _read_edits(edits_file) if edits_file else None
-    _enqueue(video_ids, options, wait, as_json=as_json, video=video)
+    ids = _collect_ids(video_ids, ids_file)
+    video = read_edits(edits_file) if edits_file else None
+    requests = _to_requests(ids, options, video=video)
+    enqueue_in_pages(requests, _check_key(idempotency_key), wait, as_json=as_json)
 
 
 @options_of_model
 def unpublish(
-    video_ids: VideoIds,
+    video_ids: VideoIds = None,
     *,
     options: UnpublishOptions,
+    ids_file: IdsFile = None,
+    idempotency_key: IdempotencyKey = None,
     wait: Wait = None,
     as_json: AsJson = False,
 ) -> None:
     """Unpublish videos at once, or at a given time. They become drafts and keep their URLs.
 
-    The exit codes are those of `enqueue`.
+    Pages and exit codes are those of `enqueue`.
     """
-    _enqueue(video_ids, options, wait, as_json=as_json, action=Action.UNPUBLISH)
+    ids = _collect_ids(video_ids, ids_file)
+    requests = _to_requests(ids, options, action=Action.UNPUBLISH)
+    enqueue_in_pages(requests, _check_key(idempotency_key), wait, as_json=as_json)
 
 
-def _enqueue(
-    video_ids: list[int],
-    options: PublishOptions | UnpublishOptions,
-    wait: float | None,
-    *,
-    as_json: bool,
-    **fields: Any,
-) -> None:
-    if len(video_ids) > MAX_COMMANDS:
-        raise typer.BadParameter(f"At most {MAX_COMMANDS} videos at once.")
-    fields |= options.model_dump(exclude_unset=True)
-    requests = [
-        to_model(PublishRequest.model_validate, {**fields, "video_id": video_id})
-        for video_id in video_ids
-    ]
-    correlation_id = str(uuid7())
-    operator = find_operator(correlation_id)
-    origin = Origin(
-        trigger=Trigger.CLI, correlation_id=correlation_id, workspace_id=None, actor=operator
-    )
-    attempt = AuditRecord(actor=operator, action=AuditAction.COMMAND_CREATE)
-    with open_runtime() as runtime:
-        with refusals_recorded(runtime.engine, attempt):
-            commands = accept(runtime.engine, runtime.waker, requests, origin).commands
-        if wait is not None:
-            commands = _await_outcomes(runtime, commands, wait)
-    print_rows(commands, COMMANDS, as_json=as_json)
-    if wait is not None:
-        raise typer.Exit(_exit_code(commands))
-
-
-def _read_edits(file: IO[bytes]) -> VideoInput:
+def read_edits(file: IO[bytes]) -> VideoInput:
+    """Read the documented request from a file; end the process if it is not valid."""
     try:
         return VideoInput.model_validate_json(file.read().removeprefix(BOM_UTF8))
     except ValidationError as error:
@@ -139,18 +109,44 @@ def _read_edits(file: IO[bytes]) -> VideoInput:
         raise typer.Exit(1) from None
 
 
-def _await_outcomes(
-    runtime: "Runtime", accepted: Sequence[StoredCommand], seconds: float
-) -> list[StoredCommand]:
-    """Return the commands when all have ended or the time is over."""
-    ids: list[UUID] = [command.id for command in accepted]
-    budget = Budget(seconds)
-    while len(changes.find_ended(runtime.engine, ids)) < len(ids) and not budget.is_spent:
-        time.sleep(POLL_SECONDS)
-    return [changes.read_command(runtime.engine, each, None) for each in ids]
+def to_request(video_id: int, options: PublishOptions | UnpublishOptions, **more: Any) -> Any:
+    """Return the request for one video; a usage error if its options contradict each other."""
+    fields = {**more, **options.model_dump(exclude_unset=True), "video_id": video_id}
+    return to_model(PublishRequest.model_validate, fields)
 
 
-def _exit_code(commands: Sequence[StoredCommand]) -> int:
-    if any(command.finished_at is None for command in commands):
-        return NOT_FINISHED
-    return 0 if all(command.state in SUCCESSES for command in commands) else 1
+def _to_requests(
+    ids: list[int], options: PublishOptions | UnpublishOptions, **more: Any
+) -> list[PublishRequest]:
+    return [to_request(video_id, options, **more) for video_id in ids]
+
+
+def _collect_ids(given: list[int] | None, file: IO[str] | None) -> list[int]:
+    ids = [*(given or ()), *(_read_ids(file) if file else ())]
+    if not ids:
+        raise typer.BadParameter("Give a VIDEO_ID, or several, or --ids-file with at least one.")
+    return ids
+
+
+def _read_ids(file: IO[str]) -> list[int]:
+    """Read ids, of which a line may have several. A usage error names the line of a wrong one."""
+    ids: list[int] = []
+    for number, line in enumerate(file, 1):
+        for text in line.removeprefix("\ufeff").split():
+            if not (text.isascii() and text.isdigit()):
+                where = f"{file.name}, line {number}"
+                raise typer.BadParameter(
+                    f"{where}: '{text[:40]}' is not an id. Nothing was enqueued."
+                )
+            ids.append(int(text))
+    check_id(ids)
+    return ids
+
+
+def _check_key(key: str | None) -> str | None:
+    if key is not None and not 1 <= len(key) <= MAX_NAME - SUFFIX_LENGTH:
+        raise typer.BadParameter(
+            f"It must have 1 to {MAX_NAME - SUFFIX_LENGTH} characters.",
+            param_hint="'--idempotency-key'",
+        )
+    return key

@@ -1,5 +1,6 @@
 """`publish-worker events`: follow and rebuild the stream, list and redrive dead letters."""
 
+from datetime import datetime
 from math import inf
 from typing import Annotated, Any
 
@@ -13,7 +14,8 @@ from worker import subscribe
 from worker.cli.audit import audited, find_operator
 from worker.cli.connect import open_runtime
 from worker.cli.options import AsJson, check_id, command_group
-from worker.cli.output import Columns, console, print_json, print_rows
+from worker.cli.output import Columns, console, print_json, print_rows, to_text
+from worker.cli.progress import progress, say_what_was_kept
 from worker.events import redis_stream
 from worker.operations import dead_letters as operated
 from worker.operations.audit import record
@@ -81,21 +83,46 @@ def tail(
 
 
 @app.command()
-def rebuild() -> None:
+def rebuild(*, as_json: AsJson = False) -> None:
     """Rebuild the stream from the outbox, with the same positions. This deletes consumer groups.
 
     Use it for a stream that is damaged or belongs to another database. A lost stream is rebuilt
     without this.
     """
     with open_runtime(redis=True) as runtime:
-        count = redis_stream.rebuild(
-            runtime.engine, runtime.redis, runtime.settings.public_base_url
-        )
-        entry = AuditRecord(
-            actor=find_operator(), action=AuditAction.STREAM_REBUILD, details={"events": count}
-        )
-        record(runtime.engine, entry)
+        total = redis_stream.count_events(runtime.engine)
+        count = 0
+
+        def describe() -> str | None:
+            if not count:
+                return None
+            text = f"{count} of {total} events are on the new stream."
+            return f"{text} The worker appends the others by itself; or repeat the command."
+
+        with progress("Rebuilding", total) as bar, say_what_was_kept(describe):
+
+            def note(appended: int) -> None:
+                nonlocal count
+                count += appended
+                bar.advance(appended)
+
+            try:
+                redis_stream.rebuild(
+                    runtime.engine, runtime.redis, runtime.settings.public_base_url, note
+                )
+            finally:
+                _record_rebuild(runtime, count)
+    if as_json:
+        print_json({"events": count})
+        return
     print_note(f"The stream was rebuilt with {count} events.")
+
+
+def _record_rebuild(runtime: Runtime, count: int) -> None:
+    entry = AuditRecord(
+        actor=find_operator(), action=AuditAction.STREAM_REBUILD, details={"events": count}
+    )
+    record(runtime.engine, entry)
 
 
 @dead_app.command(
@@ -110,7 +137,8 @@ def list_dead(*, group: Group, as_json: AsJson = False) -> None:
         others = [] if found else _find_groups(runtime.redis)
     if as_json:
         for letter in found:
-            print_json({name: getattr(letter, name) for name in DEAD_LETTER_FIELDS})
+            fields = {name: getattr(letter, name) for name in DEAD_LETTER_FIELDS}
+            print_json({"id": letter.id.decode(), **fields})
     elif found:
         print_rows(found, DEAD_LETTERS, as_json=False)
     if not found:
@@ -132,6 +160,7 @@ def redrive(
     every: Annotated[
         bool, typer.Option("--all", help="Redrive every dead letter of the group.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Deliver dead letters again to this group only; the count of their tries starts again."""
     if (position is None) != every:
@@ -140,7 +169,10 @@ def redrive(
         action, subject = AuditAction.DEAD_LETTER_RETRY, AuditSubject.CONSUMER_GROUP
         with audited(runtime.engine, action, subject, group) as by:
             count = _redrive(runtime, group, position, by)
-    print_note(f"{count} events will be delivered to the group {group} again.")
+    if as_json:
+        print_json({"events": count})
+    else:
+        print_note(f"{count} events will be delivered to the group {group} again.")
     if not every and not count:
         raise typer.Exit(1)
 
@@ -148,8 +180,30 @@ def redrive(
 def _redrive(runtime: Runtime, group: str, position: int | None, by: Actor) -> int:
     engine, redis = runtime.engine, runtime.redis
     if position is None:
-        return operated.redrive_all(engine, redis, group, by).events
+        return _redrive_all(runtime, group, by)
     return operated.redrive_position(engine, redis, group, position, by)
+
+
+def _redrive_all(runtime: Runtime, group: str, by: Actor) -> int:
+    """Redrive the letters that the group has now, in steps."""
+    engine, redis = runtime.engine, runtime.redis
+    total = operated.count_letters(redis, group)
+    until = operated.find_last(redis, group)
+    count, after, is_done = 0, None, False
+
+    def describe() -> str | None:
+        text = f"{count} events will be delivered again. To go on, repeat the command."
+        return text if count else None
+
+    with progress("Redriving", total) as bar, say_what_was_kept(describe):
+        while not is_done:
+            step = operated.redrive_all(
+                engine, redis, group, by, after=after, until=until, limit=operated.STEP
+            )
+            count, after = count + step.events, step.last
+            bar.advance(step.letters)
+            is_done = after is None
+    return count
 
 
 def _find_groups(redis: Redis) -> list[str]:
@@ -171,10 +225,11 @@ def _print(received: subscribe.Received | subscribe.Missing | None, *, as_json: 
 def _line(position: int, event: dict[str, Any]) -> Text:
     data = event["data"]
     text = f"{data['title']!r}  {data['url']}" if "url" in data else data.get("detail", "")
+    at = to_text(datetime.fromisoformat(event["time"]), "milliseconds")
     begin, kind, end = map(
         to_printable,
         (
-            f"{position:>6}  {event['time'][:23]}  ",
+            f"{position:>6}  {at}  ",
             f"{event['type']:<22}",
             f"  video {event['subject']:<6} {text}",
         ),

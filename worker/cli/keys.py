@@ -1,7 +1,6 @@
 """`publish-worker keys`: make, list and revoke API keys."""
 
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
@@ -9,8 +8,9 @@ from schemas.audit import AuditAction, AuditSubject
 from schemas.values.caller import Scope
 from worker.cli.audit import audited
 from worker.cli.connect import open_database
+from worker.cli.ids import GivenId, IdOf, find_id, parse_id
 from worker.cli.options import AsJson, check_id, command_group
-from worker.cli.output import Columns, print_rows
+from worker.cli.output import Columns, print_json, print_rows
 from worker.operations import api_keys
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import print_line, print_note
@@ -47,12 +47,19 @@ def create(
     all_workspaces: Annotated[
         bool, typer.Option("--all-workspaces", help="Make a key for every workspace.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the key with its secret as JSON.")
+    ] = False,
 ) -> None:
     """Make a key. Its secret is printed once, alone on stdout, and stored only as a hash."""
     if (workspace is None) is not all_workspaces:
         raise typer.BadParameter("Give either --workspace N or --all-workspaces.")
     with open_database() as engine, audited(engine, AuditAction.API_KEY_CREATE) as by:
         secret = api_keys.create_key(engine, name=name, scope=scope, workspace_id=workspace, by=by)
+        made = api_keys.read_key_of(engine, secret)
+    if as_json:
+        print_json({**dict(made), "secret": secret})
+        return
     where = "every workspace" if workspace is None else f"workspace {workspace}"
     print_note(
         f"A key named {name!r} for {where}, scope {scope}. It is shown only once; send it as"
@@ -70,13 +77,22 @@ def list_(*, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    key_id: Annotated[UUID, typer.Argument(metavar="KEY_ID", help="An id that `keys list` shows.")],
+    key_id: Annotated[
+        GivenId,
+        typer.Argument(metavar="KEY_ID", help="An id that `keys list` shows.", parser=parse_id),
+    ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a key, at once and for ever."""
-    subject = (AuditAction.API_KEY_REVOKE, AuditSubject.API_KEY, key_id)
-    with open_database() as engine, audited(engine, *subject) as by:
-        revoked = api_keys.revoke_key(engine, key_id, by)
-    if not revoked:
-        complain(f"There is no key {key_id} that is still valid.")
-        raise typer.Exit(1)
+    with open_database() as engine:
+        found = find_id(engine, IdOf.KEY, key_id)
+        subject = (AuditAction.API_KEY_REVOKE, AuditSubject.API_KEY, found)
+        with audited(engine, *subject) as by:
+            revoked = api_keys.revoke_key(engine, found, by)
+        if not revoked:
+            complain(f"There is no key {found} that is still valid.")
+            raise typer.Exit(1)
+        if as_json:
+            print_json(api_keys.read_key(engine, found))
     print_note("Revoked.")

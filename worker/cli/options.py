@@ -44,6 +44,8 @@ FIELDS = {
     "until": ("TIME", ""),
     "before": ("ROW", ""),
     "limit": ("NUMBER", "Maximum number of rows, 1 to 200."),
+    "title": ("TEXT", ""),
+    "tag": ("NAME", ""),
     "cause": ("CAUSE", "With --all: only commands with this cause, as `commands causes` shows it."),
     "per_second": (
         "NUMBER",

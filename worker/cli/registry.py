@@ -33,6 +33,11 @@ COMMANDS = {
         epilog="Examples: `publish-worker unpublish 7 --wait 10`, "
         "`publish-worker unpublish 7 --unpublish-at 2026-12-15T18:00:00Z`",
     ),
+    "plan": Late(
+        place="worker.cli.plan:show_plan",
+        text="Show what `enqueue` with these options would do, check by check. Nothing is written.",
+        epilog="Example: `publish-worker plan 7 --publish-at 2026-12-01T18:00:00Z`",
+    ),
     "status": Late(
         place="worker.cli.status:status",
         text="Show whether everything works, and what is queued. Exit code 1 if something does "
@@ -73,6 +78,7 @@ COMMANDS = {
     "sessions": Late(
         place="worker.cli.sessions:app", text="List and end the sessions of the console."
     ),
+    "videos": Late(place="worker.cli.videos:app", text="List videos, show one, and its story."),
     "webhooks": Late(
         place="worker.cli.webhooks:app",
         text="Register webhook endpoints, list their deliveries, send events again.",

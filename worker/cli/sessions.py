@@ -1,15 +1,15 @@
 """`publish-worker sessions`: list and end the sessions of the console."""
 
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
 from schemas.audit import AuditAction, AuditSubject
 from worker.cli.audit import audited
 from worker.cli.connect import open_database
+from worker.cli.ids import GivenId, IdOf, find_id, parse_id
 from worker.cli.options import AsJson, command_group
-from worker.cli.output import Columns, print_rows
+from worker.cli.output import Columns, print_json, print_rows
 from worker.operations.open_sessions import end_sessions, list_sessions
 from worker.runtime.errors_explained import complain
 from worker.runtime.printing import print_note
@@ -37,20 +37,28 @@ def list_(*, as_json: AsJson = False) -> None:
 
 @app.command()
 def end(
-    found_id: Annotated[
-        UUID,
+    given: Annotated[
+        GivenId,
         typer.Argument(
             metavar="ID",
             help="An id that `sessions list` shows: of a session, or of a person or a key, which "
             "ends all of theirs.",
+            parser=parse_id,
         ),
     ],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """End one session, or all of a person or a key, at once. They may sign in again."""
-    subject = (AuditAction.SESSION_END, AuditSubject.SESSION, found_id)
-    with open_database() as engine, audited(engine, *subject) as by:
-        ended = end_sessions(engine, found_id, by, Settings().access_policy())
+    with open_database() as engine:
+        found = find_id(engine, IdOf.SESSION, given)
+        subject = (AuditAction.SESSION_END, AuditSubject.SESSION, found)
+        with audited(engine, *subject) as by:
+            ended = end_sessions(engine, found, by, Settings().access_policy())
     if not ended:
-        complain(f"No session has this id, nor a person or key with a session: {found_id}.")
+        complain(f"No session has this id, nor a person or key with a session: {found}.")
         raise typer.Exit(1)
+    if as_json:
+        print_json({"sessions": ended})
+        return
     print_note(f"Ended: {ended}.")

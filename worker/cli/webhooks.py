@@ -16,16 +16,21 @@ from schemas.webhook import (
     DeliveryState,
     EndpointFilter,
     EndpointState,
+    Replayed,
     ReplayRequest,
+    WebhookDeliveryWithAttempts,
     WebhookEndpointChange,
     WebhookEndpointWithSecret,
     WebhookRegistration,
 )
 from worker.cli.audit import audited
-from worker.cli.connect import find_settings, open_database
+from worker.cli.connect import open_database
+from worker.cli.ids import GivenId, IdOf, find_id, parse_id
 from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
+from worker.cli.progress import progress, say_what_was_kept
 from worker.runtime.printing import print_line, print_note
+from worker.runtime.settings import Settings
 from worker.webhooks import deliveries as deliveries_of
 from worker.webhooks import endpoints
 from worker.webhooks.test_event import send_test_event
@@ -61,7 +66,10 @@ ATTEMPTS: Columns = {
 app = command_group("Register webhook endpoints, list their deliveries, send events again.")
 
 EndpointId = Annotated[
-    UUID, typer.Argument(metavar="ENDPOINT_ID", help="An id that `webhooks list` shows.")
+    GivenId,
+    typer.Argument(
+        metavar="ENDPOINT_ID", help="An id that `webhooks list` shows.", parser=parse_id
+    ),
 ]
 Types = Annotated[
     list[EventType] | None,
@@ -118,7 +126,8 @@ def list_(*, wanted: EndpointFilter, as_json: AsJson = False) -> None:
 def show(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Show an endpoint without its secret."""
     with open_database() as engine:
-        print_fields(dict(endpoints.show(engine, endpoint_id, None)), as_json=as_json)
+        found = find_id(engine, IdOf.ENDPOINT, endpoint_id)
+        print_fields(dict(endpoints.show(engine, found, None)), as_json=as_json)
 
 
 @app.command(epilog="Example: `publish-worker webhooks update ID --enable`")
@@ -137,6 +146,7 @@ def update(
             "--enable/--disable", help="Enable or disable deliveries.", show_default=False
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Change an endpoint. Options that are left out keep their values.
 
@@ -157,36 +167,39 @@ def update(
         lambda given: WebhookEndpointChange.model_validate({**given, **every_type}), fields
     )
     private = _allow_private()
-    with _changing(AuditAction.WEBHOOK_ENDPOINT_UPDATE, endpoint_id) as (engine, by):
-        changed = endpoints.update(engine, endpoint_id, change, None, allow_private=private, by=by)
-    print_rows([changed], ENDPOINTS, as_json=False)
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_UPDATE, endpoint_id) as (engine, found, by):
+        changed = endpoints.update(engine, found, change, None, allow_private=private, by=by)
+    print_rows([changed], ENDPOINTS, as_json=as_json)
 
 
 @app.command()
-def delete(endpoint_id: EndpointId) -> None:
+def delete(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Delete an endpoint and the log of its deliveries."""
-    with _changing(AuditAction.WEBHOOK_ENDPOINT_DELETE, endpoint_id) as (engine, by):
-        endpoints.delete(engine, endpoint_id, None, by)
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_DELETE, endpoint_id) as (engine, found, by):
+        endpoints.delete(engine, found, None, by)
+    if as_json:
+        print_json({"id": found})
+        return
     print_note("Removed.")
 
 
 @app.command()
 def rotate(endpoint_id: EndpointId, *, as_json: SecretAsJson = False) -> None:
     """Make a new secret, printed once, alone on stdout. The previous one signs for 24 hours."""
-    with _changing(AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint_id) as (engine, by):
-        rotated = endpoints.rotate(engine, endpoint_id, None, by)
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint_id) as (engine, found, by):
+        rotated = endpoints.rotate(engine, found, None, by)
     _print_secret(rotated, as_json=as_json)
 
 
 @app.command("test")
 def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Send a test event now and show the answer. Exit code 1 unless its status is 2xx."""
-    with _changing(AuditAction.WEBHOOK_ENDPOINT_TEST, endpoint_id) as (engine, by):
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_TEST, endpoint_id) as (engine, found, by):
         result = send_test_event(
             engine,
-            endpoint_id,
+            found,
             None,
-            base_url=find_settings().public_base_url,
+            base_url=Settings().public_base_url,
             allow_private=_allow_private(),
             by=by,
         )
@@ -203,19 +216,25 @@ def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
 def deliveries(
     endpoint_id: EndpointId,
     delivery_id: Annotated[
-        UUID | None,
-        typer.Argument(metavar="DELIVERY_ID", help="Show only this delivery, with its attempts."),
+        GivenId | None,
+        typer.Argument(
+            metavar="DELIVERY_ID",
+            help="Show only this delivery, with its attempts.",
+            parser=parse_id,
+        ),
     ] = None,
     *,
     wanted: DeliveryFilter,
     as_json: AsJson = False,
 ) -> None:
     """List an endpoint's deliveries, the highest position first, or show one with its attempts."""
-    if delivery_id is not None:
-        _show_delivery(endpoint_id, delivery_id, as_json=as_json)
-        return
     with open_database() as engine:
-        page = deliveries_of.list_page(engine, endpoint_id, wanted, None)
+        found = find_id(engine, IdOf.ENDPOINT, endpoint_id)
+        if delivery_id is not None:
+            one = find_id(engine, IdOf.DELIVERY, delivery_id)
+            _print_delivery(deliveries_of.show(engine, found, one, None), as_json=as_json)
+            return
+        page = deliveries_of.list_page(engine, found, wanted, None)
     print_rows(page.items, DELIVERIES, as_json=as_json)
     print_more(page.next_after and page.next_after.position)
 
@@ -228,7 +247,8 @@ def deliveries(
 def replay(
     endpoint_id: EndpointId,
     delivery_id: Annotated[
-        UUID | None, typer.Argument(metavar="DELIVERY_ID", help="Send only this delivery.")
+        GivenId | None,
+        typer.Argument(metavar="DELIVERY_ID", help="Send only this delivery.", parser=parse_id),
     ] = None,
     *,
     since_position: Annotated[
@@ -236,32 +256,65 @@ def replay(
         typer.Option(help="Send every event from this position on.", callback=check_id),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Send every failed delivery.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Send again one delivery, every event from a position on, or every failed delivery."""
+    """Send again one delivery, every event from a position on, or every failed delivery.
+
+    The last two work in pages of 1,000.
+    """
     if (delivery_id is not None) + (since_position is not None) + failed != 1:
         raise typer.BadParameter("Give one of DELIVERY_ID, --since-position and --failed.")
-    if delivery_id is not None:
-        subject = (AuditSubject.WEBHOOK_DELIVERY, delivery_id)
-        with (
-            open_database() as engine,
-            audited(engine, AuditAction.WEBHOOK_DELIVERY_REPLAY, *subject) as by,
-        ):
-            deliveries_of.replay_one(engine, endpoint_id, delivery_id, None, by)
-        count = 1
+    if delivery_id is None:
+        request = ReplayRequest(since_position=since_position, failed=failed)
+        _replay_many(endpoint_id, request, as_json=as_json)
     else:
-        count, since, is_complete = 0, since_position, False
-        with _changing(AuditAction.WEBHOOK_ENDPOINT_REPLAY, endpoint_id) as (engine, by):
-            while not is_complete:
-                request = ReplayRequest(since_position=since, failed=failed)
-                replayed = deliveries_of.replay(engine, endpoint_id, request, None, by=by)
-                count, since = count + replayed.deliveries, replayed.next_position
-                is_complete = since is None
-    print_note(f"{count} deliveries will be sent again.")
+        _replay_one(endpoint_id, delivery_id, as_json=as_json)
 
 
-def _show_delivery(endpoint_id: UUID, delivery_id: UUID, *, as_json: bool) -> None:
+def _replay_one(endpoint_id: GivenId, delivery_id: GivenId, *, as_json: bool) -> None:
     with open_database() as engine:
-        delivery = deliveries_of.show(engine, endpoint_id, delivery_id, None)
+        endpoint = find_id(engine, IdOf.ENDPOINT, endpoint_id)
+        found = find_id(engine, IdOf.DELIVERY, delivery_id)
+        subject = (AuditSubject.WEBHOOK_DELIVERY, found)
+        with audited(engine, AuditAction.WEBHOOK_DELIVERY_REPLAY, *subject) as by:
+            replayed = deliveries_of.replay_one(engine, endpoint, found, None, by)
+    if as_json:
+        print_json(replayed)
+        return
+    print_note("1 deliveries will be sent again.")
+
+
+def _replay_many(endpoint_id: GivenId, request: ReplayRequest, *, as_json: bool) -> None:
+    done = Replayed(deliveries=0, next_position=request.since_position)
+
+    def describe() -> str | None:
+        if not done.deliveries:
+            return None
+        here = "the command" if request.failed else f"it with --since-position {done.next_position}"
+        return f"{done.deliveries} deliveries will be sent again. To go on, repeat {here}."
+
+    with _changing(AuditAction.WEBHOOK_ENDPOINT_REPLAY, endpoint_id) as (engine, found, by):
+        total = deliveries_of.measure_replay(engine, found, request)
+        with progress("Replaying", total) as bar, say_what_was_kept(describe):
+            for page in deliveries_of.replay_in_pages(engine, found, request, by):
+                bar.advance(_count_progress(request, done, page))
+                done = Replayed(
+                    deliveries=done.deliveries + page.deliveries, next_position=page.next_position
+                )
+    if as_json:
+        print_json(done)
+        return
+    print_note(f"{done.deliveries} deliveries will be sent again.")
+
+
+def _count_progress(request: ReplayRequest, before: Replayed, page: Replayed) -> int:
+    """Return the number of deliveries, or of positions, that a page has covered."""
+    if request.failed or page.next_position is None or before.next_position is None:
+        return page.deliveries
+    return page.next_position - before.next_position
+
+
+def _print_delivery(delivery: WebhookDeliveryWithAttempts, *, as_json: bool) -> None:
     if as_json:
         print_json(delivery)
         return
@@ -284,14 +337,13 @@ def _print_secret(endpoint: WebhookEndpointWithSecret, *, as_json: bool) -> None
 
 
 @contextmanager
-def _changing(action: AuditAction, endpoint_id: UUID) -> Generator[tuple[Engine, Actor]]:
-    """Yield the database and the operator, for an action on an endpoint."""
-    with (
-        open_database() as engine,
-        audited(engine, action, AuditSubject.WEBHOOK_ENDPOINT, endpoint_id) as by,
-    ):
-        yield engine, by
+def _changing(action: AuditAction, given: GivenId) -> Generator[tuple[Engine, UUID, Actor]]:
+    """Yield the database, the endpoint's id and the operator, for an action on an endpoint."""
+    with open_database() as engine:
+        found = find_id(engine, IdOf.ENDPOINT, given)
+        with audited(engine, action, AuditSubject.WEBHOOK_ENDPOINT, found) as by:
+            yield engine, found, by
 
 
 def _allow_private() -> bool:
-    return find_settings().webhooks_allow_private
+    return Settings().webhooks_allow_private

@@ -4,8 +4,9 @@ In every function, `workspace_id` is the caller's: commands of other workspaces 
 that caller (None: it sees all). Each change has an entry of the audit log in its transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -38,6 +39,9 @@ from worker.rules.decision import end_command
 
 if TYPE_CHECKING:  # its clients of Redis and the broker are a third of a start
     from worker.runtime.wake_ups import Waker
+
+PAGE = 1_000
+"""Commands that one transaction of a longer retry changes."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -156,9 +160,43 @@ def retry_all(
     by: Actor = SYSTEM,
 ) -> Retried:
     """Give failed commands new attempts, oldest first, `per_second` of them each second."""
+    return _retry_page(engine, waker, asked, workspace_id, by)
+
+
+def count_failed(engine: Engine, cause: str | None) -> tuple[int, datetime]:
+    """Return the number of failed commands, 1,000,000 at most, and the database's time."""
+    with transaction(engine) as tx:
+        return changes.count_failed(tx, cause)
+
+
+def retry_in_pages(
+    engine: Engine, waker: Waker, asked: RetryRequest, by: Actor, *, until: datetime
+) -> Iterator[Retried]:
+    """Give the commands that failed by `until` new attempts, a page in a transaction.
+
+    The rate goes on from page to page. Yields each page after its commit.
+    """
+    due_from: datetime | None = None
+    retried: Retried | None = None
+    while retried is None or retried.commands == PAGE:
+        page = {"limit": PAGE, "until": until, "due_from": due_from}
+        retried = _retry_page(engine, waker, asked, None, by, **page)
+        if retried.last_due_at:
+            due_from = retried.last_due_at + timedelta(seconds=1 / asked.per_second)
+        yield retried
+
+
+def _retry_page(
+    engine: Engine,
+    waker: Waker,
+    asked: RetryRequest,
+    workspace_id: int | None,
+    by: Actor,
+    **page: Any,
+) -> Retried:
     with transaction(engine) as tx:
         retried = changes.retry_all(
-            tx, workspace_id=workspace_id, cause=asked.cause, per_second=asked.per_second
+            tx, workspace_id=workspace_id, cause=asked.cause, per_second=asked.per_second, **page
         )
         record = AuditRecord(
             actor=by,
@@ -176,6 +214,13 @@ def read_causes(engine: Engine, workspace_id: int | None) -> list[FailureCause]:
     """Return why commands failed, the most frequent cause first."""
     with transaction(engine) as tx:
         return changes.read_causes(tx, workspace_id)
+
+
+def read_commands(engine: Engine, ids: Sequence[UUID]) -> list[StoredCommand]:
+    """Return commands of any workspace, in the order of `ids`; pruned ones are left out."""
+    with transaction(engine) as tx:
+        found = {command.id: command for command in inbox.read(tx, ids, None)}
+    return [found[each] for each in ids if each in found]
 
 
 def find_ended(engine: Engine, ids: Sequence[UUID]) -> set[UUID]:

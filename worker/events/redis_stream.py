@@ -5,7 +5,7 @@ so a repeated append is a no-op, and two relays can neither duplicate nor reorde
 progress is the stream's last ID: there is no cursor to lose. See docs/adr/0002.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,8 +140,12 @@ class StreamOutlet:
         """Do nothing: the process owns the connections."""
 
 
-def relay(engine: Engine, redis: Redis, base_url: str) -> int:
+def relay(
+    engine: Engine, redis: Redis, base_url: str, note: Callable[[int], None] | None = None
+) -> int:
     """Append every event that the stream lacks; return how many this call read.
+
+    `note` is called with the number of each batch.
 
     Any number of processes may call it at once. No transaction is open while Redis is used.
     Raises RedisError when Redis is unreachable (appended events stay, the next call appends the
@@ -176,6 +180,8 @@ def relay(engine: Engine, redis: Redis, base_url: str) -> int:
             raise StreamGap
         record_sent(events, SYSTEM, started)
         count += len(events)
+        if note:
+            note(len(events))
         if len(events) < BATCH:
             return count
 
@@ -198,13 +204,23 @@ def append_next(redis: Redis, recorded: Recorded, base_url: str) -> bool:
     return is_appended
 
 
-def rebuild(engine: Engine, redis: Redis, base_url: str) -> int:
+def rebuild(
+    engine: Engine, redis: Redis, base_url: str, note: Callable[[int], None] | None = None
+) -> int:
     """Delete the stream and append the whole outbox with the same IDs; return how many events.
 
-    For a damaged stream. A lost stream needs no rebuild: the next relay appends everything.
+    For a damaged stream. A lost stream needs no rebuild: the next relay appends everything. `note`
+    is called with the number of each batch.
     """
     redis.delete(STREAM, RELAYED)
-    return relay(engine, redis, base_url)
+    return relay(engine, redis, base_url, note)
+
+
+def count_events(engine: Engine) -> int:
+    """Return the number of events in the outbox."""
+    with transaction(engine) as tx:
+        last, oldest = read_ends(tx)
+    return 0 if oldest is None else last - oldest + 1
 
 
 def check_stream(engine: Engine, redis: Redis) -> StreamEnd:

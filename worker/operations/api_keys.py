@@ -109,6 +109,23 @@ def find_valid(engine: Engine, ids: Iterable[UUID]) -> set[UUID]:
         return api_keys.read_valid(tx, ids)
 
 
+def read_key(engine: Engine, key_id: UUID) -> ApiKey:
+    """Return a key without its secret. Raises NoSuchKey."""
+    with transaction(engine) as tx:
+        found = api_keys.read(tx, key_id)
+    if found is None:
+        raise NoSuchKey(f"There is no key {key_id}.")
+    return found
+
+
+def read_key_of(engine: Engine, secret: str) -> ApiKey:
+    """Return the valid key with this secret. Raises NoSuchKey."""
+    caller = identify(engine, secret)
+    if caller is None:
+        raise NoSuchKey("The key was revoked.")
+    return read_key(engine, caller.id)
+
+
 def list_keys(engine: Engine, workspace_id: int | None = None) -> list[ApiKey]:
     """Return the keys of a workspace (None: all), the oldest first, without their secrets."""
     with transaction(engine) as tx:

@@ -8,10 +8,11 @@ it backs off, and after its last attempt it is `failed`; each attempt keeps its 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -187,7 +188,7 @@ def decide_all(
 ) -> list[Decision]:
     """Decide a batch in order. A command sees what the ones before it do to its video."""
     videos = facts_and_release.read_facts(tx, {c.video_id for c in commands if c.video_held})
-    names = _read_names(tx, commands)
+    names = read_names(tx, [command.edits for command in commands if command.edits])
     commands_of = Counter(command.video_id for command in commands)
     decisions: list[Decision] = []
     for command in commands:
@@ -199,8 +200,8 @@ def decide_all(
     return ask_once(decisions)
 
 
-def _read_names(tx: Connection, commands: Sequence[ClaimedCommand]) -> Names:
-    edits = [command.edits for command in commands if command.edits]
+def read_names(tx: Connection, edits: Sequence[Mapping[str, Any]]) -> Names:
+    """Read the names of the categories, subcategories and tags in these edits."""
     return facts_and_release.read_names(
         tx,
         categories={edit["category"] for edit in edits if edit.get("category")},

@@ -83,9 +83,9 @@ def complain(text: str) -> None:
         print_note(line)
 
 
-def make_console(width: int | None = None) -> Console:
-    """Make a console for stdout, for tables and colours."""
-    return _PrintableConsole(highlight=False, emoji=False, width=width)
+def make_console(width: int | None = None, *, stderr: bool = False) -> Console:
+    """Make a console for stdout or stderr, for tables, colours and progress bars."""
+    return _PrintableConsole(highlight=False, emoji=False, width=width, stderr=stderr)
 
 
 class _PrintableConsole(Console):

@@ -4,12 +4,14 @@ For the API and the command line. `workspace_id` is the workspace that the calle
 to (None: every workspace). A replayed delivery is sent by the next sweep.
 """
 
+from collections.abc import Iterator
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
 
 from db import audit_log
+from db.events import outbox
 from db.session import Connection, transaction
 from db.webhooks import delivery_log
 from db.webhooks import replay as replays
@@ -33,6 +35,11 @@ from worker.webhooks.endpoints import (
     audit_endpoint,
     find_endpoint,
 )
+
+PAGE = 1_000
+"""Deliveries that one transaction of a longer replay changes."""
+MAX_REPLAYED = 10_000
+"""Events that one call of the API sends again."""
 
 log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(__name__)
 
@@ -105,6 +112,45 @@ def replay(
     Raises NoSuchEndpoint, EndpointNotEnabled, or TooManyWaiting if `max_waiting` deliveries of the
     endpoint are pending.
     """
+    return _replay(engine, endpoint_id, asked, workspace_id, by, max_waiting=max_waiting)
+
+
+def replay_in_pages(
+    engine: Engine, endpoint_id: UUID, asked: ReplayRequest, by: Actor
+) -> Iterator[Replayed]:
+    """Replay as `replay` does, a page in a transaction; yield each page after its commit.
+
+    `next_position` of a page is where the next one begins. None: it was the last one.
+    """
+    since: int | None = asked.since_position or 1
+    while since is not None:
+        replayed = _replay(engine, endpoint_id, asked, None, by, since=since, limit=PAGE)
+        since = replayed.next_position
+        yield replayed
+
+
+def measure_replay(engine: Engine, endpoint_id: UUID, asked: ReplayRequest) -> int:
+    """Return the number of failed deliveries, or of positions from `since_position` on."""
+    with transaction(engine) as tx:
+        if asked.since_position is None:
+            return replays.count_failed(tx, endpoint_id)
+        last, _ = outbox.read_ends(tx)
+        return max(last - asked.since_position + 1, 0)
+
+
+def _replay(
+    engine: Engine,
+    endpoint_id: UUID,
+    asked: ReplayRequest,
+    workspace_id: int | None,
+    by: Actor,
+    *,
+    max_waiting: int | None = None,
+    since: int | None = None,
+    limit: int | None = None,
+) -> Replayed:
+    """Replay one page; without `limit`, as much as one call of the API does."""
+    first = since or asked.since_position or 1
     with transaction(engine) as tx:
         endpoint = find_endpoint(tx, endpoint_id, workspace_id, lock=True)
         _check_enabled(endpoint)
@@ -114,11 +160,16 @@ def replay(
                 " wait. Nothing was changed."
             )
         replayed = (
-            replays.replay_failed(tx, endpoint_id)
+            replays.replay_failed(tx, endpoint_id, after=first - 1, limit=limit)
             if asked.since_position is None
-            else replays.replay_since(tx, endpoint_id, asked.since_position)
+            else replays.replay_since(tx, endpoint_id, first, limit or MAX_REPLAYED)
         )
-        details = {**asked.model_dump(), "deliveries": replayed.deliveries}
+        begin = None if asked.since_position is None else first
+        details = {
+            "since_position": begin,
+            "failed": asked.failed,
+            "deliveries": replayed.deliveries,
+        }
         audit_endpoint(tx, AuditAction.WEBHOOK_ENDPOINT_REPLAY, endpoint, by, details)
     log.info("webhook.replayed", endpoint_id=str(endpoint_id), deliveries=replayed.deliveries)
     return replayed

@@ -1,0 +1,119 @@
+"""Long work in pages: what is kept when a page is refused, and how to go on."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Run
+from tests.support.pipeline import Pipeline
+from tests.support.receiver import record_many
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of three, so that few rows are many pages."""
+    monkeypatch.setattr("worker.cli.enqueue_pages.MAX_COMMANDS", 3)
+    monkeypatch.setattr("worker.enqueue.changes.PAGE", 3)
+    monkeypatch.setattr("worker.webhooks.deliveries.PAGE", 3)
+
+
+def enqueued(here: Pipeline) -> list[int]:
+    """The videos of all commands, in their order."""
+    rows = here.rows("SELECT video_id FROM publisher.publish_command ORDER BY id")
+    return [video for (video,) in rows]
+
+
+def test_ids_of_a_file_are_enqueued_in_pages(run: Run, here: Pipeline, tmp_path: Path) -> None:
+    videos = [here.video() for _ in range(8)]
+    ids = tmp_path / "ids"
+    ids.write_text("\ufeff" + "\n".join(map(str, videos[1:])) + "\n\n", "utf-8")
+    done = run("enqueue", str(videos[0]), "--ids-file", str(ids), "--json")
+    assert [json.loads(line)["video_id"] for line in done.out.splitlines()] == videos
+    assert (done.code, done.err, enqueued(here)) == (0, "", videos)
+    transactions = "SELECT count(DISTINCT accepted_at) FROM publisher.publish_command"
+    assert here.value(transactions) == 3
+
+
+def test_ids_are_read_from_stdin(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ids").write_text(str(video := here.video()))
+    with (tmp_path / "ids").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert run("unpublish", "--ids-file", "-").code == 0
+    assert enqueued(here) == [video]
+
+
+@pytest.mark.parametrize("text", ["7\nx", "7\n0", "7\n9223372036854775808", "7\n-1", ""])
+def test_a_file_with_something_else_enqueues_nothing(
+    run: Run, here: Pipeline, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "ids").write_text(text)
+    assert run("enqueue", "--ids-file", str(tmp_path / "ids")).code == 2
+    assert enqueued(here) == []
+
+
+def test_a_refused_page_keeps_those_before_it_and_says_how_to_go_on(
+    run: Run, here: Pipeline
+) -> None:
+    videos = [here.video() for _ in range(8)]
+    given = [*map(str, videos[:4]), "999", *map(str, videos[4:])]
+    done = run("enqueue", *given, "--json")
+    assert done.code == 1
+    assert len(done.out.splitlines()) == 3
+    assert f"3 of 9 videos were accepted, up to video {videos[2]}" in done.err
+    assert "There is no video 999." in done.err
+    key = done.err.split("--idempotency-key ")[1].split(":")[0]
+    given.remove("999")
+    again = run("enqueue", *given, "--json", "--idempotency-key", key)
+    assert (again.code, enqueued(here)) == (0, videos)
+    assert [json.loads(line)["video_id"] for line in again.out.splitlines()] == videos
+
+
+def test_a_repeated_command_line_with_a_key_enqueues_nothing_again(
+    run: Run, here: Pipeline
+) -> None:
+    video = str(here.video())
+    first, again = (run("enqueue", video, "--idempotency-key", "a", "--json") for _ in range(2))
+    assert json.loads(first.out)["id"] == json.loads(again.out)["id"]
+    other = run("enqueue", str(here.video()), "--idempotency-key", "a")
+    assert "used for another request" in other.complaint
+
+
+def test_outcomes_are_awaited_page_by_page(run: Run, here: Pipeline) -> None:
+    videos = [here.video() for _ in range(4)] + [here.video(status="failed")]
+    done = run("enqueue", *map(str, videos), "--wait", "0", "--json")
+    assert (done.code, len(done.out.splitlines())) == (3, 5)
+    here.run()
+    first = json.loads(done.out.splitlines()[0])["id"]
+    assert json.loads(run("commands", "show", first, "--json").out)["state"] == "published"
+
+
+def test_all_failed_commands_are_retried_in_pages_at_one_rate(run: Run, here: Pipeline) -> None:
+    commands = here.accept(*(here.video() for _ in range(7))).commands
+    here.execute(
+        "UPDATE publisher.publish_command SET state = 'failed', detail = 'Error: x',"
+        " finished_at = now()"
+    )
+    done = run("commands", "retry", "--all", "--cause", "Error", "--per-second", "2", "--json")
+    assert json.loads(done.out)["commands"] == 7
+    due = [row.due_at for row in map(here.command, (each.id for each in commands))]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(due)]
+    assert gaps == [0.5] * 6
+
+
+def test_failed_deliveries_and_events_are_replayed_in_pages(run: Run, here: Pipeline) -> None:
+    assert run("webhooks", "create", "--workspace", "1", "--url", "https://1.1.1.1/").code == 0
+    endpoint = str(here.value("SELECT id FROM publisher.webhook_endpoint"))
+    record_many(here, 7)
+    since = run("webhooks", "replay", endpoint, "--since-position", "2", "--json")
+    assert json.loads(since.out) == {"deliveries": 6, "next_position": None}
+    here.execute("UPDATE publisher.webhook_delivery SET state = 'failed', finished_at = now()")
+    failed = run("webhooks", "replay", endpoint, "--failed", "--json")
+    assert json.loads(failed.out) == {"deliveries": 6, "next_position": None}
+    pending = "SELECT count(*) FROM publisher.webhook_delivery WHERE state = 'pending'"
+    assert here.value(pending) == 6
+    pages = "SELECT count(*) FROM publisher.audit_entry WHERE action = 'webhook_endpoint.replay'"
+    assert here.value(pages) == 6
