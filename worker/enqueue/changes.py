@@ -170,7 +170,7 @@ def count_failed(engine: Engine, cause: str | None) -> tuple[int, datetime]:
 
 
 def retry_in_pages(
-    engine: Engine, waker: Waker, asked: RetryRequest, by: Actor, *, until: datetime
+    engine: Engine, waker: "Waker", asked: RetryRequest, by: Actor, *, until: datetime
 ) -> Iterator[Retried]:
     """Give the commands that failed by `until` new attempts, a page in a transaction.
 
@@ -188,7 +188,7 @@ def retry_in_pages(
 
 def _retry_page(
     engine: Engine,
-    waker: Waker,
+    waker: "Waker",
     asked: RetryRequest,
     workspace_id: int | None,
     by: Actor,
