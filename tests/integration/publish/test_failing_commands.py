@@ -130,9 +130,9 @@ def test_an_unreachable_database_costs_no_attempt(
 def test_waiting_for_the_position_counter_costs_no_attempt(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def write_impatiently(tx: psycopg.Connection, decisions: Any) -> None:
+    def write_impatiently(tx: psycopg.Connection, decisions: Any, *more: Any) -> None:
         tx.execute("SET LOCAL lock_timeout = '50ms'")
-        write(tx, decisions)
+        write(tx, decisions, *more)
 
     write = facts_and_release.write
     commands = pipeline.accept(pipeline.video(), pipeline.video()).commands
