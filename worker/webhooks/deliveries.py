@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Engine
 
 from db import audit_log
-from db.events import outbox
+from publish_worker_client.events.outbox import read_ends
 from db.session import Connection, transaction
 from db.webhooks import delivery_log
 from db.webhooks import replay as replays
@@ -134,7 +134,7 @@ def measure_replay(engine: Engine, endpoint_id: UUID, asked: ReplayRequest) -> i
     with transaction(engine) as tx:
         if asked.since_position is None:
             return replays.count_failed(tx, endpoint_id)
-        last, _ = outbox.read_ends(tx)
+        last, _ = read_ends(tx)
         return max(last - asked.since_position + 1, 0)
 
 
