@@ -16,10 +16,11 @@ RUN awk '/^[^ #]/ { wanted = /^setuptools==/ } wanted' requirements-dev.lock > b
     && pip install --require-hashes --only-binary :all: -r build.lock
 
 COPY pyproject.toml README.md celeryconfig.py ./
+COPY clients/python clients/python
 COPY schemas schemas
 COPY db db
 COPY worker worker
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels ./clients/python . \
     && pip --python /opt/venv install --no-deps wheels/*.whl
 
 

@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 COPIED = ("benchmarks", "console", "adr", "demo.svg", "asyncapi.json")
 STYLES = ROOT / "website" / "site.css"
-SETTINGS = "# Configuration\n\n[Deploy](operations.md#settings) has every setting.\n"
 TABS = re.compile(r"<!-- tabs -->\n(.*?)<!-- end of tabs -->", re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 OUTSIDE = {
@@ -47,8 +46,6 @@ def write_pages(folder: Path) -> None:
     for page in [*DOCS.glob("*.md"), *(DOCS / "adr").glob("*.md")]:
         target = folder / page.relative_to(DOCS)
         target.write_text(for_site(page.read_text(), page))
-    if not (folder / "configuration.md").exists():
-        (folder / "configuration.md").write_text(SETTINGS)
     for name, page in OUTSIDE.items():
         (folder / page).write_text(for_site((ROOT / name).read_text(), ROOT / name))
 

@@ -73,7 +73,7 @@ def test_exactly_what_was_committed_is_published_though_callers_and_workers_are_
     whims.choice(workers).kill()
     for caller in callers:
         caller.wait(240)
-    expected = Counter(pipeline.value("SELECT array_agg(video_id) FROM committed"))
+    expected = Counter[int](pipeline.value("SELECT array_agg(video_id) FROM committed"))
     assert COMMANDS // 3 < len(expected) < COMMANDS
     total = len(expected)
     wait_until(lambda: count_published(pipeline) >= total, "all to be published", 120)

@@ -34,6 +34,7 @@ REDIS_KEYS = {
 }
 MAY_HAVE_SQL = {
     f"{CLIENT}/subscribe/exactly_once.py": "writes to the consumer's own database",
+    f"{CLIENT}/publish/sql.py": "calls the functions that accept commands",
     f"{CLIENT}/events/outbox.py": "reads the outbox, for gaps of the stream",
     "worker/local/engines/postgres.py": "asks a starting engine whether it answers",
     "worker/local/demo/scenarios.py": "plays the platform's render pipeline",
@@ -126,6 +127,7 @@ IS_LITERAL = any_of(*LITERAL)
 METAPHORS = re.compile(r"_?(?:tell|told|hear|heard|settle|hold|stand|judge)(?:_|$)")
 # Tables are classes for the migrations alone: statements are SQL, so nothing else imports them.
 MAY_SHARE_A_NAME = {
+    "Publisher": "the client's own, and the base class of our tables, for migrations alone",
     "Check": "the demo's own, never imported in production",
     "Subscriber": "the demo's own, never imported in production",
     "Connections": "a subscriber's own, and an HTTP pool: neither room imports the other",

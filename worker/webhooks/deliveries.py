@@ -11,10 +11,10 @@ import structlog
 from sqlalchemy import Engine
 
 from db import audit_log
-from publish_worker_client.events.outbox import read_ends
 from db.session import Connection, transaction
 from db.webhooks import delivery_log
 from db.webhooks import replay as replays
+from publish_worker_client.events.outbox import read_ends
 from schemas.audit import AuditAction, AuditSubject
 from schemas.values.actor import SYSTEM, Actor, AuditRecord
 from schemas.values.page import Page

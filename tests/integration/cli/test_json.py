@@ -14,7 +14,8 @@ from tests.support.api import Api, serving
 from tests.support.command_line import Run, find_commands
 from tests.support.pipeline import BASE_URL, Pipeline
 
-PRINTS_NO_RESULTS = {("demo",), ("migrate",), ("up",)}
+PRINTS_NO_RESULTS = {("demo",), ("env",), ("migrate",), ("up",)}
+"""`env` prints for a shell."""
 LATER = "2100-01-01T00:00:00Z"
 
 

@@ -29,6 +29,9 @@ from worker.webhooks.signing import new_secret
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egpj.exe\u2066\r\x85[red]"
 STARTS_SERVERS = {("demo",), ("migrate",), ("up",)}
 SHOWS_NO_TEXT_OF_OTHERS = {
+    ("config",),
+    ("doctor",),
+    ("env",),
     ("commands", "recompute"),
     ("commands", "retry"),
     ("events", "dead", "redrive"),

@@ -426,7 +426,8 @@ class UnsavedVideo:
 def test_django_enqueues_in_its_transaction(
     adopted: Adopted, platform_role: psycopg.Connection
 ) -> None:
-    django = pytest.importorskip("django")
+    django = importlib.import_module("django")
+
     place = platform_role.info
     database = {"ENGINE": "django.db.backends.postgresql", "NAME": place.dbname}
     database |= {"USER": "django", "HOST": place.host, "PORT": str(place.port)}

@@ -22,7 +22,7 @@ from schemas.values.actor import Actor, AuditRecord
 from schemas.values.caller import Scope
 from tests.support.pipeline import Pipeline
 from worker.operations import audit, retention
-from worker.operations.api_keys import create_key, identify, revoke_key
+from worker.operations.api_keys import KeyRefused, create_key, identify, revoke_key
 from worker.operations.audit import list_page, record, refusals_recorded, to_problem_name
 from worker.runtime.settings import Settings
 
@@ -106,7 +106,7 @@ def test_retention_deletes_entries_by_age(pipeline: Pipeline) -> None:
 
 
 def test_a_refusal_and_a_failure_are_recorded_and_raised_on(platform: Engine) -> None:
-    for error in (audit.KeyRefused("no"), ZeroDivisionError("bug")):
+    for error in (KeyRefused("no"), ZeroDivisionError("bug")):
         with pytest.raises(type(error)), refusals_recorded(platform, REVOKE):
             raise error
     refused, failed = read(platform)
@@ -137,7 +137,7 @@ def test_a_page_is_filtered_and_continued(platform: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "name"), [(KeyError(), "key-error"), (audit.KeyRefused(), "key-refused")]
+    ("error", "name"), [(KeyError(), "key-error"), (KeyRefused(), "key-refused")]
 )
 def test_a_problem_is_named_as_the_api_names_them(error: Exception, name: str) -> None:
     assert to_problem_name(error) == name

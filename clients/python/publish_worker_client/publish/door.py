@@ -21,7 +21,7 @@ class Sender:
     """The W3C trace context of the caller."""
 
 
-class Door(Protocol):
+class InboxDoor(Protocol):
     """One way to the inbox. Over blocking connections, nothing suspends."""
 
     async def enqueue(self, publications: Sequence[Publication], sender: Sender) -> list[UUID]:

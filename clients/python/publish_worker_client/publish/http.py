@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from publish_worker_client.events.names import Action
 from publish_worker_client.publish.command import Command
-from publish_worker_client.publish.door import Door, Sender
+from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import (
     InvalidPublication,
     TooManyOpen,
@@ -32,7 +32,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 BUSY, SERVER_ERROR = 429, 500
 
 
-class HttpDoor(Door):
+class HttpDoor(InboxDoor):
     """Sends commands to the API; what blocks is left to its two kinds."""
 
     def __init__(self, base_url: str, api_key: str, retry_seconds: float) -> None:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from publish_worker_client.events.names import Action
 from publish_worker_client.publish.command import Command
-from publish_worker_client.publish.door import Door, Sender
+from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import AccessRefused, InvalidPublication
 from publish_worker_client.publish.http import AsyncHttpDoor, BlockingHttpDoor
 from publish_worker_client.publish.publication import Publication
@@ -29,7 +29,7 @@ FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0
 """Seconds between two looks at a command whose outcome is awaited."""
 
 
-class SenderOptions(TypedDict, total=False):
+class SenderArguments(TypedDict, total=False):
     """Options of each call: see Sender."""
 
     idempotency_key: str | None
@@ -37,7 +37,7 @@ class SenderOptions(TypedDict, total=False):
     traceparent: str | None
 
 
-class UnpublishOptions(SenderOptions, total=False):
+class UnpublishArguments(SenderArguments, total=False):
     """Options of `unpublish`: see Publication; `at` is when to unpublish."""
 
     at: datetime | None
@@ -45,7 +45,7 @@ class UnpublishOptions(SenderOptions, total=False):
     expected_revision: int | None
 
 
-class PublishOptions(UnpublishOptions, total=False):
+class PublishArguments(UnpublishArguments, total=False):
     """Options of `publish`: see Publication."""
 
     until: datetime | None
@@ -56,23 +56,23 @@ class PublishOptions(UnpublishOptions, total=False):
 class BasePublisher:
     """What both publishers share."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: InboxDoor) -> None:
         self._door = door
 
     async def _enqueue(
-        self, publications: Iterable[Publication], options: SenderOptions
+        self, publications: Iterable[Publication], options: SenderArguments
     ) -> list[UUID]:
         wanted = list(publications)
         if not 0 < len(wanted) <= MOST_AT_ONCE:
             raise InvalidPublication(f"Enqueue 1 to {MOST_AT_ONCE} at once, and not {len(wanted)}.")
         return await self._door.enqueue(wanted, Sender(**options))
 
-    async def _publish(self, video_id: int, options: PublishOptions) -> UUID:
+    async def _publish(self, video_id: int, options: PublishArguments) -> UUID:
         fields, sender = _split(options)
         publication = Publication(video_id=video_id, **fields)
         return (await self._door.enqueue([publication], sender))[0]
 
-    async def _unpublish(self, video_id: int, options: UnpublishOptions) -> UUID:
+    async def _unpublish(self, video_id: int, options: UnpublishArguments) -> UUID:
         fields, sender = _split(options)
         until = fields.pop("at", None)
         publication = Publication(video_id=video_id, action=Action.UNPUBLISH, until=until, **fields)
@@ -132,16 +132,16 @@ class Publisher(BasePublisher):
         """Close the connections to the API; a connection of the caller stays open."""
         run_blocking(self._door.close())
 
-    def publish(self, video_id: int, **options: Unpack[PublishOptions]) -> UUID:
+    def publish(self, video_id: int, **options: Unpack[PublishArguments]) -> UUID:
         """Publish a video, once generation has completed; return the command's id."""
         return run_blocking(self._publish(video_id, options))
 
-    def unpublish(self, video_id: int, **options: Unpack[UnpublishOptions]) -> UUID:
+    def unpublish(self, video_id: int, **options: Unpack[UnpublishArguments]) -> UUID:
         """Unpublish a video; return the command's id."""
         return run_blocking(self._unpublish(video_id, options))
 
     def enqueue(
-        self, publications: Iterable[Publication], **options: Unpack[SenderOptions]
+        self, publications: Iterable[Publication], **options: Unpack[SenderArguments]
     ) -> list[UUID]:
         """Accept up to 1,000 publications, or none; return the id of a command for each."""
         return run_blocking(self._enqueue(publications, options))
@@ -187,16 +187,16 @@ class AsyncPublisher(BasePublisher):
         """Close the connections to the API; a connection of the caller stays open."""
         await self._door.close()
 
-    async def publish(self, video_id: int, **options: Unpack[PublishOptions]) -> UUID:
+    async def publish(self, video_id: int, **options: Unpack[PublishArguments]) -> UUID:
         """Publish a video, once generation has completed; return the command's id."""
         return await self._publish(video_id, options)
 
-    async def unpublish(self, video_id: int, **options: Unpack[UnpublishOptions]) -> UUID:
+    async def unpublish(self, video_id: int, **options: Unpack[UnpublishArguments]) -> UUID:
         """Unpublish a video; return the command's id."""
         return await self._unpublish(video_id, options)
 
     async def enqueue(
-        self, publications: Iterable[Publication], **options: Unpack[SenderOptions]
+        self, publications: Iterable[Publication], **options: Unpack[SenderArguments]
     ) -> list[UUID]:
         """Accept up to 1,000 publications, or none; return the id of a command for each."""
         return await self._enqueue(publications, options)
@@ -212,7 +212,7 @@ class AsyncPublisher(BasePublisher):
 
 def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Sender]:
     """Return the options of a publication, and its sender."""
-    of_sender = SenderOptions.__annotations__.keys() & options.keys()
+    of_sender = SenderArguments.__annotations__.keys() & options.keys()
     fields = {name: value for name, value in options.items() if name not in of_sender}
     return fields, Sender(**{name: options[name] for name in of_sender})
 

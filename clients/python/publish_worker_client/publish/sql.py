@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic_core import to_json
 
 from publish_worker_client.publish.command import Command
-from publish_worker_client.publish.door import Door, Sender
+from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import InvalidPublication, PublishError, find_refusal
 from publish_worker_client.publish.publication import Publication
 
@@ -45,7 +45,7 @@ FROM ROWS FROM (jsonb_to_recordset(CAST({requests} AS jsonb)) AS (
 OVER_HTTP = "is possible over HTTP only: Publisher(url, api_key=…)"
 
 
-class SqlDoor(Door):
+class SqlDoor(InboxDoor):
     """Calls the function on a connection of the caller; what blocks is left to its two kinds."""
 
     def __init__(self, connection: Any) -> None:
