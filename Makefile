@@ -11,10 +11,12 @@ DEV_STAMP := .venv/.installed-dev
 BENCH_STAMP := .venv/.installed-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast lint bench bench-quick docs docs-serve asyncapi clients demo-svg lock clean reinstall
+.PHONY: help install demo up test test-fast lint bench bench-quick docs docs-serve asyncapi clients demo-svg lock clean reinstall
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s  %s\n", $$1, $$2}' Makefile
+
+install: $(DEV_STAMP) ## install everything that the other targets need, but for the benchmark
 
 demo: $(STAMP) ## watch a video being published, start to finish
 	@$(BIN)/publish-worker demo $(ARGS)

@@ -49,13 +49,8 @@ def setup() -> Generator[Setup]:
         os.environ.update(before)
 
 
-SLOW = [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in ("textbook", "this-project-single", "orm", "noop")
-]
-
-
-@pytest.mark.parametrize("name", ["this-project", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["this-project", "textbook", "this-project-single", "orm", "noop"])
 def test_contender_publishes_each_video_once(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

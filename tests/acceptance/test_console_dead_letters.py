@@ -152,6 +152,7 @@ def test_without_redis_the_page_says_so_and_shows_the_rest(
         expect(page.get_by_role("alert")).to_contain_text("Redis cannot be used")
 
 
+@pytest.mark.slow
 def test_assistive_technology_and_phones_can_use_the_pages(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:

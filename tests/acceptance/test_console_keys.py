@@ -182,6 +182,7 @@ def test_the_audit_log_has_pages_and_shows_only_entries_of_the_keys_workspace(
         expect(page.locator("tbody")).to_contain_text("first")
 
 
+@pytest.mark.slow
 def test_assistive_technology_and_phones_can_use_each_page(
     browser: Browser, api: Served, pipeline: Pipeline
 ) -> None:

@@ -215,6 +215,7 @@ def test_an_endpoint_of_another_workspace_does_not_exist(
     assert pipeline.rows("SELECT state FROM publisher.webhook_endpoint") == [("enabled",)]
 
 
+@pytest.mark.slow
 def test_assistive_technology_and_phones_can_use_each_page(
     browser: Browser, api: Served, pipeline: Pipeline, there: Receiver
 ) -> None:

@@ -131,7 +131,7 @@ def operations_of(schema: Any) -> list[Any]:
     return [operation for operation in found if operation.path not in NOT_TRIED]
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [4, pytest.param(25, marks=pytest.mark.slow)])
 def test_the_api_keeps_to_its_own_document(api: Api, examples: int) -> None:
     """Schemathesis makes requests from the document, valid and not, and checks every answer."""
     assert api.client is not None

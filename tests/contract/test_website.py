@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from website.build import build
 from website.event_reference import describe_events
 from website.http_reference import describe_objects, describe_routes, read_document
-from website.pages import DOCS, ROOT, for_site
+from website.pages import DOCS, OUTSIDE, ROOT, for_site
 from website.state_diagram import PICTURE, PLACES, draw
 
 NAV = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
@@ -40,7 +40,8 @@ def pages_of(nav: Any) -> set[str]:
 
 
 def test_the_navigation_leads_to_every_page() -> None:
-    assert pages_of(NAV) - NOT_OF_DOCS == {page.name for page in DOCS.glob("*.md")} - NOT_OF_DOCS
+    pages = {page.name for page in DOCS.glob("*.md")} | set(OUTSIDE.values())
+    assert pages_of(NAV) - NOT_OF_DOCS == pages - NOT_OF_DOCS
 
 
 def test_the_picture_of_the_states_is_drawn_from_the_states_of_the_code() -> None:

@@ -80,6 +80,7 @@ def client_run(folder: Path, database_url: str, redis_url: str) -> Generator[Cli
         control.actions = _list_actions(run)
         threading.Thread(target=control.serve_forever, daemon=True).start()
         worker.wait_for("ready.")
+        celeries.beat()
         try:
             yield run
         finally:

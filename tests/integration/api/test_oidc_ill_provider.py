@@ -232,6 +232,7 @@ def test_the_page_to_sign_in_does_not_wait_for_the_provider(
     assert provider.asked == []
 
 
+@pytest.mark.slow
 def test_sign_ins_begin_while_the_keys_hang(
     platform: Engine, redis_url: str, provider: Provider
 ) -> None:

@@ -550,6 +550,7 @@ def outcomes(pipeline: Pipeline) -> dict[int, tuple[str, bool]]:
     return {video: (state, is_draft) for video, state, is_draft in found}
 
 
+@pytest.mark.slow
 def test_of_a_thousand_commands_each_is_cancelled_or_published_never_both(
     pipeline: Pipeline, videos: list[int]
 ) -> None:

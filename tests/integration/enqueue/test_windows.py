@@ -396,7 +396,7 @@ def test_the_command_line_opens_a_window(pipeline: Pipeline) -> None:
     done = pipeline.command_line("enqueue", str(pipeline.video()), *times, "--json")
     shown = [json.loads(line) for line in done.stdout.splitlines()]
     assert [command["action"] for command in shown] == ["publish", "unpublish"]
-    assert shown[0]["counterpart_id"] == shown[1]["id"]
+    assert shown[0]["counterpart"] == shown[1]["url"]
 
 
 def move(pipeline: Pipeline, command: StoredCommand, **said: datetime) -> None:
