@@ -66,7 +66,7 @@ BEGIN
     IF instant < '{FIRST_YEAR}-01-01T00:00Z' OR instant >= '{LAST_YEAR + 1}-01-01T00:00Z' THEN
         PERFORM publisher.refuse('PW422',
             format('%s must be in the years {FIRST_YEAR} to {LAST_YEAR}', name),
-            'Leave it out for now.');
+            'Correct it, or leave it out.');
     END IF;
 END
 $$
@@ -178,7 +178,9 @@ DECLARE
             WHERE c.video_id = video AND c.state IN ('scheduled', 'waiting') LIMIT {PER_VIDEO}
         ) counted
     ) ELSE 0 END;
-    counted text[] := string_to_array(current_setting('publisher.counted', true), ' ');
+    counted text[] := regexp_match(
+        current_setting('publisher.counted', true), '^([0-9]{{1,18}}) ([0-9]{{1,9}})$'
+    );
     of_workspace bigint;
 BEGIN
     IF of_video + commands > {PER_VIDEO} THEN

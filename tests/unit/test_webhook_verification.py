@@ -105,3 +105,9 @@ def test_another_body_or_secret_is_refused() -> None:
 def test_a_secret_that_is_not_one_is_an_error_of_the_caller() -> None:
     with pytest.raises(ValueError, match="whsec_"):
         read_webhook(BODY, sign(), "whsec_ä")
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_"])
+def test_an_empty_secret_is_an_error_because_anyone_can_sign_with_it(secret: str) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        read_webhook(b"{}", sign(), secret)

@@ -39,7 +39,7 @@ def read_webhook(
 
     The same event may come again: its `id` is the same. Effects may use `once`.
     """
-    content = body.encode() if isinstance(body, str) else body
+    content = body.encode(errors="surrogatepass") if isinstance(body, str) else body
     found = {name.lower(): value for name, value in headers.items()}
     event_id, timestamp = found.get("webhook-id"), found.get("webhook-timestamp", "")
     if not event_id or "webhook-signature" not in found:
@@ -61,12 +61,14 @@ def read_webhook(
 
 def _to_list(secrets: str | Sequence[str]) -> list[bytes]:
     texts = [secrets] if isinstance(secrets, str) else secrets
+    wrong = "a secret is whsec_ and Base64, as the endpoint's creation shows it"
     try:
-        return [base64.b64decode(text.removeprefix(PREFIX), validate=True) for text in texts]
+        found = [base64.b64decode(text.removeprefix(PREFIX), validate=True) for text in texts]
     except ValueError as error:
-        raise ValueError(
-            "a secret is whsec_ and Base64, as the endpoint's creation shows it"
-        ) from error
+        raise ValueError(wrong) from error
+    if not all(found):  # anyone can sign with an empty secret, as of a setting that is not set
+        raise ValueError(f"{wrong}; one is empty")
+    return found
 
 
 def _sign(secret: bytes, signed: bytes) -> str:

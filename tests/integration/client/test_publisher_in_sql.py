@@ -9,11 +9,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
+from psycopg import errors
+from psycopg.rows import dict_row, scalar_row
 from psycopg.types.json import Jsonb
 from sqlalchemy import Engine
+from sqlalchemy.event import listen
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from publish_worker_client import (
     Action,
@@ -28,6 +30,19 @@ from publish_worker_client import (
 )
 from publish_worker_client.servers.database_url import read_url
 from tests.support.pipeline import Pipeline
+
+
+class Base(DeclarativeBase):
+    """Tables of a caller."""
+
+
+class Thing(Base):
+    """A row that a caller writes in the same transaction."""
+
+    __tablename__ = "thing"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
 
 COUNT = "SELECT count(*) FROM publisher.publish_command"
 Open = Callable[[Engine], AbstractContextManager[Any]]
@@ -47,6 +62,10 @@ def open_session(engine: Engine) -> Generator[Session]:
 KINDS: dict[str, Open] = {
     "psycopg": connect,
     "psycopg with rows as dictionaries": lambda engine: connect(engine, row_factory=dict_row),
+    "psycopg with scalars as rows": lambda engine: connect(engine, row_factory=scalar_row),
+    "psycopg with cursors of its own": lambda engine: connect(
+        engine, cursor_factory=psycopg.RawCursor
+    ),
     "SQLAlchemy's connection": Engine.connect,
     "SQLAlchemy's session": open_session,
 }
@@ -101,6 +120,33 @@ def test_an_error_that_is_not_a_refusal_is_the_drivers(engine: Engine) -> None:
             connection.execute("SELEC 1")
         with pytest.raises(psycopg.errors.InFailedSqlTransaction):
             Publisher(connection).publish(1)
+
+
+def test_an_error_of_a_sessions_objects_is_not_a_refusal(pipeline: Pipeline) -> None:
+    def refuse(*_: object) -> None:
+        raise errors.InsufficientPrivilege("permission denied for the caller's table")
+
+    with Session(pipeline.engine) as session:
+        listen(session, "before_flush", refuse)
+        session.add(Thing(id=1))
+        with pytest.raises(errors.InsufficientPrivilege, match="the caller's table"):
+            Publisher(session).publish(pipeline.video())
+
+
+def test_a_connection_of_the_other_kind_is_refused_at_once(pipeline: Pipeline) -> None:
+    with connect(pipeline.engine) as connection, pytest.raises(TypeError, match="AsyncPublisher"):
+        AsyncPublisher(connection)
+
+
+def test_text_that_cannot_be_stored_does_not_fail_the_transaction(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    with connect(pipeline.engine) as connection:
+        for text in ("a\0b", "\ud800"):
+            with pytest.raises(InvalidPublication, match="UTF-8"):
+                Publisher(connection).publish(video, correlation_id=text)
+        with pytest.raises(InvalidPublication, match="empty"):
+            Publisher(connection).publish(video, idempotency_key="")
+        Publisher(connection).publish(video)
 
 
 def test_times_are_instants_or_local_times(pipeline: Pipeline) -> None:

@@ -5,6 +5,7 @@ import json
 import threading
 from asyncio import StreamWriter
 from collections.abc import Awaitable, Generator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from publish_worker_client import (
     Unanswered,
     UnknownVideo,
 )
+from publish_worker_client.publish import answers, http
 from schemas.values.caller import Scope
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
@@ -188,15 +190,66 @@ def test_without_an_answer_the_error_has_the_key_to_go_on_with() -> None:
         (says(301, Location="https://new.example/"), InvalidPublication, "new.example"),
         (says(404, b"<html>"), InvalidPublication, "answered 404"),
         (says(200, b"<html>"), Unanswered, "is it its URL"),
+        (says(200, b'{"x": 1}'), Unanswered, "is it its URL"),
+        (says(200, b'{"commands": [{"id": 7}]}'), Unanswered, "is it its URL"),
+        (says(200, b'{"commands": []}'), Unanswered, "0 commands.*idempotency_key="),
+        (says(401, b"<html>"), AccessRefused, "answered 401"),
+        (says(403, b"<html>"), AccessRefused, "answered 403"),
+        (says(408), Unanswered, "answered 408"),
+        (says(503, **{"Retry-After": "\xb2"}), Unanswered, "answered 503"),
+        (says(503, **{"Retry-After": "1000000000"}), Unanswered, "answered 503"),
+        (says(503, **{"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}), Unanswered, "answered 503"),
+        (
+            says(200, b"not gzip at all", **{"Content-Encoding": "gzip"}),
+            Unanswered,
+            "DecodingError",
+        ),
+        (says(422, b'{"errors": 5}'), InvalidPublication, "answered 422"),
     ],
 )
 def test_an_answer_of_another_program_is_named(
     answer: Answer, error: type[Exception], text: str
 ) -> None:
-    with receiver() as other, Publisher(other.url(""), api_key="pw_k") as publisher:
+    with (
+        receiver() as other,
+        Publisher(other.url(""), api_key="pw_k", retry_seconds=0) as publisher,
+    ):
         other.answers[PATH] = answer
         with pytest.raises(error, match=text):
             publisher.publish(7)
+
+
+def test_an_answer_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(http, "ANSWER_SECONDS", 0.1)
+
+    async def drip(_: Received, writer: StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    with (
+        receiver() as other,
+        Publisher(other.url(""), api_key="pw_k", retry_seconds=0) as publisher,
+    ):
+        other.answers[PATH] = drip
+        with pytest.raises(Unanswered, match="not complete after"):
+            publisher.publish(7)
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), "\ud800"])
+def test_a_video_with_values_that_json_lacks_is_refused(publisher: Publisher, value: Any) -> None:
+    with pytest.raises(InvalidPublication, match="JSON"):
+        publisher.publish(7, video={"title": value})
+
+
+@pytest.mark.parametrize("given", ["", " k"])
+def test_a_key_that_no_header_keeps_is_refused(publisher: Publisher, given: str) -> None:
+    with pytest.raises(InvalidPublication, match="Idempotency-Key"):
+        publisher.publish(7, idempotency_key=given)
 
 
 def test_the_url_may_end_as_up_prints_it(pipeline: Pipeline, api: Served, key: str) -> None:

@@ -278,6 +278,18 @@ def test_a_workspace_has_a_limited_number_of_open_commands(pipeline: Pipeline) -
         call(tx, pipeline.video(workspace_id=2))
 
 
+@pytest.mark.parametrize("setting", ["1 junk", "1 -1000000", "junk"])
+def test_a_setting_of_the_session_does_not_break_the_count(
+    pipeline: Pipeline, setting: str
+) -> None:
+    video = pipeline.video()
+    with transaction(pipeline.engine) as tx:
+        tx.execute("SELECT set_config('publisher.counted', %s, false)", [setting])
+        call(tx, video)
+        [counted] = tx.execute("SELECT current_setting('publisher.counted')").fetchone() or ("",)
+    assert counted.endswith(" 1")
+
+
 def test_without_the_platforms_tables_it_says_so(pipeline: Pipeline) -> None:
     video = pipeline.video()
     pipeline.execute("ALTER TABLE video RENAME TO other")

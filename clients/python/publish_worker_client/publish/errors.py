@@ -57,8 +57,24 @@ class Unanswered(PublishError):
     """
 
     def __init__(self, text: str, idempotency_key: str | None) -> None:
-        super().__init__(text)
+        kept = (
+            ""
+            if idempotency_key is None
+            else " The command may have been accepted. To be sure, send it again with "
+            f"idempotency_key={idempotency_key!a}: it is accepted once."
+        )
+        super().__init__(f"{text}{kept}")
         self.idempotency_key = idempotency_key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process, such as a pool's, gets the same error."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[PublishError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class _Kinds:
@@ -71,6 +87,8 @@ class _Kinds:
         "not-authenticated": AccessRefused,
         "scope-too-low": AccessRefused,
     }
+    BY_STATUS: ClassVar[dict[int, type[PublishRefused]]] = {401: AccessRefused, 403: AccessRefused}
+    """Of answers without a known problem, as a proxy gives them."""
     BY_STATE: ClassVar[dict[str, type[PublishRefused]]] = {
         "PW404": UnknownVideo,
         "PW409": ReusedKey,
@@ -90,14 +108,21 @@ def read_object(body: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
-def to_refusal(problem: Mapping[str, Any], otherwise: str) -> PublishRefused:
+def to_refusal(problem: Mapping[str, Any], status: int, otherwise: str) -> PublishRefused:
     """Return the error of an answer that refuses; `otherwise`: its text if there is no problem."""
     name = str(problem.get("type", "")).rpartition("/")[2]
-    errors: list[Any] = [each for each in problem.get("errors") or () if isinstance(each, dict)]
+    errors = _list_errors(problem)
     are_unknown = errors and all(each.get("code") == NO_SUCH_VIDEO for each in errors)
-    kind = _Kinds.BY_PROBLEM.get(name, UnknownVideo if are_unknown else InvalidPublication)
+    otherwise_kind = _Kinds.BY_STATUS.get(status, InvalidPublication)
+    kind = _Kinds.BY_PROBLEM.get(name, UnknownVideo if are_unknown else otherwise_kind)
     text = str(problem.get("detail") or otherwise)
-    return kind(" ".join((text, *(str(each.get("detail")) for each in errors[:10]))), problem)
+    details = (str(each["detail"]) for each in errors[:10] if each.get("detail"))
+    return kind(" ".join((text, *details)), problem)
+
+
+def _list_errors(problem: Mapping[str, Any]) -> list[dict[str, Any]]:
+    given: Any = problem.get("errors")
+    return [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []  # pyright: ignore[reportUnknownVariableType]
 
 
 def find_refusal(error: BaseException) -> PublishRefused | None:
@@ -108,7 +133,8 @@ def find_refusal(error: BaseException) -> PublishRefused | None:
         if state in _Kinds.BY_STATE:
             diag = getattr(cause, "diag", None)
             parts = (getattr(diag, "message_primary", None), getattr(diag, "message_hint", None))
-            return _Kinds.BY_STATE[state](" ".join(filter(None, parts)) or str(cause))
+            text = " ".join(f"{part.rstrip('.')}." for part in parts if part)
+            return _Kinds.BY_STATE[state](text or str(cause))
         cause = getattr(cause, "orig", None) or getattr(cause, "__cause__", None)
         if cause is None:
             return None

@@ -4,60 +4,65 @@ import asyncio
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import httpx2
-from pydantic_core import to_json
+from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from publish_worker_client.events.names import Action
+from publish_worker_client.publish.answers import (
+    ANSWER_SECONDS,
+    AcceptedCommands,
+    Response,
+    add_part,
+    list_first_ids,
+    read_answer,
+    read_failure,
+    to_response,
+)
 from publish_worker_client.publish.command import Command
 from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import (
+    AccessRefused,
     InvalidPublication,
-    TooManyOpen,
     Unanswered,
-    read_object,
-    to_refusal,
 )
 from publish_worker_client.publish.publication import Publication
 
+T = TypeVar("T", bound=BaseModel)
 PREFIX = "/api/v1"
 COMMANDS = f"{PREFIX}/publish-commands"
-ANSWER_SECONDS = 30.0
-"""How long one answer may take."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds between two attempts; the pause doubles, and a part of it is random."""
-BUSY, SERVER_ERROR = 429, 500
+SUCCESS = range(200, 300)
 
 
 class HttpDoor(InboxDoor):
     """Sends commands to the API; what blocks is left to its two kinds."""
 
-    def __init__(self, base_url: str, api_key: str, retry_seconds: float) -> None:
+    def __init__(self, base_url: str, api_key: str | None, retry_seconds: float) -> None:
         """`retry_seconds`: how long a call is sent again while there is no answer.
 
-        Raises ValueError if `base_url` is not a URL.
+        Raises ValueError if `base_url` is not a URL, AccessRefused if `api_key` is not a key.
         """
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"{base_url!a} is not the URL of the API: begin it with https://")
         self.options: dict[str, Any] = {
-            "base_url": base_url.rstrip("/").removesuffix(PREFIX),
-            "headers": {"Authorization": f"Bearer {api_key}"},
+            "base_url": _check_url(base_url).rstrip("/").removesuffix(PREFIX),
+            "headers": {"Authorization": f"Bearer {_check_key(api_key)}"},
             "timeout": ANSWER_SECONDS,
         }
         self._retry_seconds = retry_seconds
 
     @abstractmethod
-    async def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """Send one request. Raises httpx2.TransportError if no answer comes."""
+    async def send(self, method: str, path: str, **options: Any) -> Response:
+        """Send one request. Raises httpx2.RequestError if no answer comes."""
         ...
 
     async def enqueue(self, publications: Sequence[Publication], sender: Sender) -> list[UUID]:
         """Accept all, or none."""
-        commands = [each.to_fields() for each in publications]
-        key = sender.idempotency_key or str(uuid4())
+        body = _to_body(publications)
+        key = str(uuid4()) if sender.idempotency_key is None else sender.idempotency_key
         given = {
             "Idempotency-Key": key,
             "X-Correlation-Id": sender.correlation_id,
@@ -65,29 +70,36 @@ class HttpDoor(InboxDoor):
         }
         headers = {name: _check(name, value) for name, value in given.items() if value is not None}
         headers["Content-Type"] = "application/json"
-        body = to_json({"commands": commands})
-        answer = await self._ask("POST", COMMANDS, key, content=body, headers=headers)
-        return _list_first_ids(answer["commands"], publications)
+        answer = await self._ask(
+            "POST", COMMANDS, AcceptedCommands, key, content=body, headers=headers
+        )
+        ids = list_first_ids(answer.commands, publications)
+        if ids is None:
+            count = len(answer.commands)
+            raise Unanswered(f"The API answered with {count} commands for another request.", key)
+        return ids
 
     async def read(self, command_id: UUID) -> Command:
         """Read a command."""
-        return Command.model_validate(await self._ask("GET", f"{COMMANDS}/{command_id}", None))
+        return await self._ask("GET", f"{COMMANDS}/{command_id}", Command, None)
 
-    async def _ask(self, method: str, path: str, key: str | None, **options: Any) -> Any:
-        """Return the answer's JSON. Raises PublishRefused, or Unanswered once the time is over."""
+    async def _ask(
+        self, method: str, path: str, kind: type[T], key: str | None, **options: Any
+    ) -> T:
+        """Return the answer. Raises PublishRefused, or Unanswered once the time is over."""
         until, pause = time.monotonic() + self._retry_seconds, FIRST_PAUSE
         while True:
             try:
                 response = await self.send(method, path, **options)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 why, wait = f"{type(error).__name__}: {error}", None
             else:
-                if response.is_success:
-                    return _read_answer(response, key)
-                why, wait = _read_failure(response)
+                if response.status in SUCCESS:
+                    return read_answer(response, kind, key)
+                why, wait = read_failure(response)
             wait = wait or pause * random.uniform(0.5, 1)  # noqa: S311 - not a secret
             if time.monotonic() + wait > until:
-                raise Unanswered(f"The API does not answer: {why}", key)
+                raise Unanswered(f"The API does not answer: {why.rstrip('.')}.", key)
             await self.pause(wait)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -95,13 +107,17 @@ class HttpDoor(InboxDoor):
 class BlockingHttpDoor(HttpDoor):
     """For threads: no method suspends."""
 
-    def __init__(self, base_url: str, api_key: str, retry_seconds: float) -> None:
+    def __init__(self, base_url: str, api_key: str | None, retry_seconds: float) -> None:
         super().__init__(base_url, api_key, retry_seconds)
         self._client = httpx2.Client(**self.options)
 
-    async def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    async def send(self, method: str, path: str, **options: Any) -> Response:
         """Send one request."""
-        return self._client.request(method, path, **options)
+        parts, until = bytearray(), time.monotonic() + ANSWER_SECONDS
+        with self._client.stream(method, path, **options) as response:
+            for part in response.iter_bytes():
+                add_part(parts, part, until)
+        return to_response(response, parts)
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -115,13 +131,17 @@ class BlockingHttpDoor(HttpDoor):
 class AsyncHttpDoor(HttpDoor):
     """For asyncio."""
 
-    def __init__(self, base_url: str, api_key: str, retry_seconds: float) -> None:
+    def __init__(self, base_url: str, api_key: str | None, retry_seconds: float) -> None:
         super().__init__(base_url, api_key, retry_seconds)
         self._client = httpx2.AsyncClient(**self.options)
 
-    async def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    async def send(self, method: str, path: str, **options: Any) -> Response:
         """Send one request."""
-        return await self._client.request(method, path, **options)
+        parts, until = bytearray(), time.monotonic() + ANSWER_SECONDS
+        async with self._client.stream(method, path, **options) as response:
+            async for part in response.aiter_bytes():
+                add_part(parts, part, until)
+        return to_response(response, parts)
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -132,43 +152,49 @@ class AsyncHttpDoor(HttpDoor):
         await self._client.aclose()
 
 
+def _check_url(text: str) -> str:
+    """Return a base URL. Raises ValueError, which does not repeat it: it may hold a password."""
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        url = httpx2.URL("")
+    has_more = url.userinfo or url.query or url.fragment
+    if url.scheme not in ("http", "https") or not url.host or has_more:
+        raise ValueError(
+            "the text is not the URL of the API: it is https://host, https://host:port or with a "
+            "prefix, without a user or a query. To publish in a transaction, pass its connection"
+        )
+    return text
+
+
+def _check_key(api_key: str | None) -> str:
+    if not api_key or not _is_header(api_key):
+        raise AccessRefused(
+            "Publisher(url) needs api_key, as `publish-worker keys create` shows it."
+        )
+    return api_key
+
+
+def _is_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and value == value.strip() != ""
+
+
 def _check(name: str, value: str) -> str:
     """Return a header's value. Raises InvalidPublication if it cannot be one."""
-    if not value.isascii() or not value.isprintable():
-        raise InvalidPublication(f"{name} must be printable ASCII over HTTP, and is {value!a}.")
+    if not _is_header(value):
+        raise InvalidPublication(
+            f"{name} must be printable ASCII over HTTP, without spaces at its ends, and is "
+            f"{value!a}."
+        )
     return value
 
 
-def _read_answer(response: httpx2.Response, key: str | None) -> Any:
-    """Return an answer's JSON. Raises Unanswered if another program has answered."""
-    answer = read_object(response.content)
-    if not answer:
-        raise Unanswered(f"{response.url} does not answer as the API does: is it its URL?", key)
-    return answer
-
-
-def _read_failure(response: httpx2.Response) -> tuple[str, float | None]:
-    """Return why a request is sent again, and after how many seconds. Raises PublishRefused."""
-    problem = read_object(response.content)
-    text = f"{response.url} answered {response.status_code}"
-    if location := response.headers.get("Location"):
-        text = f"{text} and leads to {location}: use that URL"
-    if response.status_code < SERVER_ERROR:
-        refusal = to_refusal(problem, f"{text}.")
-        if response.status_code != BUSY or isinstance(refusal, TooManyOpen):
-            raise refusal
-    given = response.headers.get("Retry-After", "")
-    return str(problem.get("detail") or text), float(given) if given.isdigit() else None
-
-
-def _list_first_ids(
-    commands: Sequence[dict[str, Any]], publications: Sequence[Publication]
-) -> list[UUID]:
-    """Return the id of each publication's command; one with an end has a second command."""
-    left = iter(commands)
-    found: list[UUID] = []
-    for each in publications:
-        found.append(UUID(next(left)["id"]))
-        if each.action is Action.PUBLISH and each.until is not None:
-            next(left)
-    return found
+def _to_body(publications: Iterable[Publication]) -> bytes:
+    """Return the request's JSON. Raises InvalidPublication if a value of `video` has none."""
+    try:
+        body = to_json({"commands": [each.to_fields() for each in publications]})
+        if any(each.video for each in publications):
+            from_json(body, allow_inf_nan=False)
+    except (PydanticSerializationError, ValueError) as error:
+        raise InvalidPublication(f"video must have values of JSON only: {error}") from error
+    return body

@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from publish_worker_client.events.names import Action
 from publish_worker_client.publish.errors import InvalidPublication
+
+NOT_STORABLE = frozenset(("\0", *map(chr, range(0xD800, 0xE000))))
+"""NUL, which PostgreSQL does not store, and halves of surrogate pairs, which UTF-8 lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
     """Publish one video; `until` unpublishes it again.
 
-    A time with an offset is an instant. One without is a wall-clock time in `time_zone`.
+    A time with an offset is an instant. One without is a wall-clock time in `time_zone`; of one
+    that the clocks show twice, `fold=1` is the second. Give the first one with its offset.
     """
 
     video_id: int
@@ -34,31 +38,63 @@ class Publication:
     def to_fields(self) -> dict[str, Any]:
         """Return the fields of the command's request, as the API names them.
 
-        Raises InvalidPublication for a time without an offset and without a time zone.
+        Raises InvalidPublication for a time without an offset and without a time zone, and for
+        values of another type: a transaction is not failed by them.
         """
         is_local = False
-        fields: dict[str, Any] = {"video_id": self.video_id}
+        fields: dict[str, Any] = {"video_id": _check_number("video_id", self.video_id, 63)}
         for name, time in (("publish_at", self.at), ("unpublish_at", self.until)):
             if time is not None:
-                local = time.tzinfo is None
+                local = _is_local(name, time)
                 is_local |= local
-                fields[f"{name}_local" if local else name] = time.isoformat()
+                text = time.replace(tzinfo=None).isoformat() if local else _to_utc(name, time)
+                fields[f"{name}_local" if local else name] = text
                 if local and time.fold:
                     fields["fold"] = 1
         if self.deadline is not None:
             fields["publish_before"] = _require_offset("deadline", self.deadline)
         if is_local and self.time_zone is None:
             raise InvalidPublication("A time without an offset needs time_zone.")
+        if self.expected_revision is not None:
+            _check_number("expected_revision", self.expected_revision, 31)
         given = {
             "action": None if self.action is Action.PUBLISH else self.action,
-            "time_zone": self.time_zone,
+            "time_zone": check_text("time_zone", self.time_zone),
             "expected_revision": self.expected_revision,
             "video": None if self.video is None else dict(self.video),
         }
         return fields | {name: value for name, value in given.items() if value is not None}
 
 
+def check_text(name: str, text: Any) -> str | None:
+    """Return a text. Raises InvalidPublication if PostgreSQL or JSON cannot store it."""
+    if text is not None and not (isinstance(text, str) and NOT_STORABLE.isdisjoint(text)):
+        raise InvalidPublication(f"{name} must be text that UTF-8 can store, and is {text!a:.100}.")
+    return text
+
+
+def _check_number(name: str, number: Any, bits: int) -> int:
+    is_number = isinstance(number, int) and not isinstance(number, bool)
+    if not is_number or abs(number) >= 1 << bits:
+        raise InvalidPublication(f"{name} must be an int below 2^{bits}, and is {number!a:.100}.")
+    return number
+
+
+def _is_local(name: str, time: Any) -> bool:
+    if not isinstance(time, datetime):
+        raise InvalidPublication(f"{name} must be a datetime, and is {time!a:.100}.")
+    return time.utcoffset() is None
+
+
 def _require_offset(name: str, time: datetime) -> str:
-    if time.tzinfo is None:
+    if _is_local(name, time):
         raise InvalidPublication(f"{name} must have an offset: give it a time zone.")
-    return time.isoformat()
+    return _to_utc(name, time)
+
+
+def _to_utc(name: str, time: datetime) -> str:
+    """Return an instant in UTC: RFC 3339 has no offsets with seconds, as old local times have."""
+    try:
+        return time.astimezone(UTC).isoformat()
+    except OverflowError:
+        raise InvalidPublication(f"{name} is out of range: {time!s}.") from None

@@ -18,7 +18,7 @@ from uuid import UUID
 from publish_worker_client.events.names import Action
 from publish_worker_client.publish.command import Command
 from publish_worker_client.publish.door import InboxDoor, Sender
-from publish_worker_client.publish.errors import AccessRefused, InvalidPublication
+from publish_worker_client.publish.errors import InvalidPublication
 from publish_worker_client.publish.http import AsyncHttpDoor, BlockingHttpDoor
 from publish_worker_client.publish.publication import Publication
 from publish_worker_client.publish.sql import AsyncSqlDoor, BlockingSqlDoor
@@ -111,9 +111,7 @@ class Publisher(BasePublisher):
     ) -> None:
         is_url = isinstance(target, str)
         super().__init__(
-            BlockingHttpDoor(target, _check_key(api_key), retry_seconds)
-            if is_url
-            else BlockingSqlDoor(target)
+            BlockingHttpDoor(target, api_key, retry_seconds) if is_url else BlockingSqlDoor(target)
         )
 
     def __enter__(self) -> Self:
@@ -166,9 +164,7 @@ class AsyncPublisher(BasePublisher):
     ) -> None:
         is_url = isinstance(target, str)
         super().__init__(
-            AsyncHttpDoor(target, _check_key(api_key), retry_seconds)
-            if is_url
-            else AsyncSqlDoor(target)
+            AsyncHttpDoor(target, api_key, retry_seconds) if is_url else AsyncSqlDoor(target)
         )
 
     async def __aenter__(self) -> Self:
@@ -215,11 +211,3 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Sender]:
     of_sender = SenderArguments.__annotations__.keys() & options.keys()
     fields = {name: value for name, value in options.items() if name not in of_sender}
     return fields, Sender(**{name: options[name] for name in of_sender})
-
-
-def _check_key(api_key: str | None) -> str:
-    if not api_key or not api_key.isascii() or not api_key.isprintable():
-        raise AccessRefused(
-            "Publisher(url) needs api_key, as `publish-worker keys create` shows it."
-        )
-    return api_key

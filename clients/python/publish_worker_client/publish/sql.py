@@ -7,15 +7,18 @@ commits or rolls back; nothing here does.
 import sys
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from inspect import iscoroutinefunction
+from typing import Any, ClassVar
 from uuid import UUID
 
+import psycopg
+from psycopg.rows import TupleRow, tuple_row
 from pydantic_core import to_json
 
 from publish_worker_client.publish.command import Command
 from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import InvalidPublication, PublishError, find_refusal
-from publish_worker_client.publish.publication import Publication
+from publish_worker_client.publish.publication import Publication, check_text
 
 # Accept publications in one statement, in their order. `requests` is a JSON array.
 ENQUEUE = """
@@ -48,13 +51,34 @@ OVER_HTTP = "is possible over HTTP only: Publisher(url, api_key=…)"
 class SqlDoor(InboxDoor):
     """Calls the function on a connection of the caller; what blocks is left to its two kinds."""
 
+    is_async: ClassVar[bool]
+
     def __init__(self, connection: Any) -> None:
+        """Raises TypeError if it is not a connection of this kind."""
+        has_statements = hasattr(connection, "cursor") or hasattr(connection, "execute")
+        is_async = iscoroutinefunction(getattr(connection, "commit", None))
+        if not has_statements or is_async is not self.is_async:
+            raise TypeError(
+                f"{type(connection).__name__} is not the URL of the API, and not an open "
+                "connection or session: use Publisher for a blocking one, AsyncPublisher for one "
+                "of asyncio"
+            )
         self.connection = connection
 
     @property
     def is_dbapi(self) -> bool:
         """Whether it has cursors; SQLAlchemy's connections and sessions have none."""
         return hasattr(self.connection, "cursor")
+
+    @property
+    def flushes(self) -> bool:
+        """Whether it is a session of SQLAlchemy's ORM that writes its objects before a query."""
+        return bool(getattr(self.connection, "autoflush", False))
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Write a session's objects first, so that an error of theirs is not one of ours."""
+        ...
 
     @abstractmethod
     async def run(self, requests: str) -> Sequence[Any]:
@@ -67,8 +91,11 @@ class SqlDoor(InboxDoor):
             _to_request(each, sender, index if len(publications) > 1 else None)
             for index, each in enumerate(publications)
         ]
+        content = to_json(requests).decode()
+        if self.flushes:
+            await self.flush()
         try:
-            rows = await self.run(to_json(requests).decode())
+            rows = await self.run(content)
         except Exception as error:
             if refusal := find_refusal(error):
                 raise refusal from error
@@ -89,25 +116,49 @@ class SqlDoor(InboxDoor):
 class BlockingSqlDoor(SqlDoor):
     """For a connection or session that blocks."""
 
+    is_async = False
+
+    async def flush(self) -> None:
+        """Write a session's objects."""
+        self.connection.flush()
+
     async def run(self, requests: str) -> Sequence[Any]:
         """Run ENQUEUE."""
         if not self.is_dbapi:
             return self.connection.execute(_to_text(), {"requests": requests}).all()
-        with self.connection.cursor() as cursor:
-            cursor.execute(ENQUEUE.format(requests="%(requests)s"), {"requests": requests})
+        with self._open_cursor() as cursor:
+            cursor.execute(ENQUEUE.format(requests="%s"), [requests])
             return cursor.fetchall()
+
+    def _open_cursor(self) -> Any:
+        connection: Any = self.connection
+        if isinstance(connection, psycopg.Connection):  # whatever its rows and cursors are
+            return psycopg.Cursor[TupleRow](connection, row_factory=tuple_row)  # pyright: ignore[reportUnknownArgumentType]
+        return self.connection.cursor()
 
 
 class AsyncSqlDoor(SqlDoor):
     """For a connection or session of asyncio."""
 
+    is_async = True
+
+    async def flush(self) -> None:
+        """Write a session's objects."""
+        await self.connection.flush()
+
     async def run(self, requests: str) -> Sequence[Any]:
         """Run ENQUEUE."""
         if not self.is_dbapi:
             return (await self.connection.execute(_to_text(), {"requests": requests})).all()
-        async with self.connection.cursor() as cursor:
-            await cursor.execute(ENQUEUE.format(requests="%(requests)s"), {"requests": requests})
+        async with self._open_cursor() as cursor:
+            await cursor.execute(ENQUEUE.format(requests="%s"), [requests])
             return await cursor.fetchall()
+
+    def _open_cursor(self) -> Any:
+        connection: Any = self.connection
+        if isinstance(connection, psycopg.AsyncConnection):
+            return psycopg.AsyncCursor[TupleRow](connection, row_factory=tuple_row)  # pyright: ignore[reportUnknownArgumentType]
+        return self.connection.cursor()
 
 
 def _to_text() -> Any:
@@ -118,12 +169,14 @@ def _to_text() -> Any:
 def _to_request(publication: Publication, sender: Sender, index: int | None) -> dict[str, Any]:
     if publication.video is not None:
         raise InvalidPublication(f"To change the video's fields with it {OVER_HTTP}.")
-    key = sender.idempotency_key
+    key = check_text("idempotency_key", sender.idempotency_key)
+    if key == "":
+        raise InvalidPublication("idempotency_key must not be empty: leave it out.")
     return publication.to_fields() | {
         "action": publication.action,
-        "correlation_id": sender.correlation_id,
+        "correlation_id": check_text("correlation_id", sender.correlation_id),
         "idempotency_key": key if key is None or index is None else f"{key}:{index}",
-        "traceparent": sender.traceparent,
+        "traceparent": check_text("traceparent", sender.traceparent),
     }
 
 

@@ -19,6 +19,11 @@ class Gap(SubscriberError):
         )
         self.first = first
         self.last = last
+        self._why = why
+
+    def __reduce__(self) -> tuple[type["Gap"], tuple[int, int, str]]:
+        """Another process, such as a pool's, gets the same error."""
+        return type(self), (self.first, self.last, self._why)
 
 
 class OtherHistory(SubscriberError):
@@ -31,6 +36,10 @@ class OtherHistory(SubscriberError):
             "name, with start_after if the new group must not start with the oldest event"
         )
 
+    def __reduce__(self) -> tuple[type["OtherHistory"], tuple[()]]:
+        """Another process gets the same error."""
+        return type(self), ()
+
 
 class Unacknowledged(SubscriberError):
     """1,000 deliveries are neither acknowledged nor failed, so no more are delivered."""
@@ -40,3 +49,7 @@ class Unacknowledged(SubscriberError):
             "1,000 deliveries are neither acknowledged nor failed, so no more are delivered: call "
             "delivery.ack() or delivery.fail(error) for each"
         )
+
+    def __reduce__(self) -> tuple[type["Unacknowledged"], tuple[()]]:
+        """Another process gets the same error."""
+        return type(self), ()

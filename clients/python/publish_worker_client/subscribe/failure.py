@@ -13,6 +13,8 @@ LONGEST_TRACE = 8_000
 MOST_FRAMES = 50
 """Of one error, counted from the fault."""
 MOST_CAUSES = 10
+LONGEST_TEXT = 8_000
+"""Characters of an error's words: an error may quote a whole document."""
 ABOVE = "\nThe error above is the cause of this one:\n"
 
 
@@ -31,7 +33,7 @@ class Failure:
 def to_failure(error: BaseException | str) -> Failure:
     """Describe an error of a handler, or the words that it gave."""
     if isinstance(error, str):
-        return Failure(error)
+        return Failure(error[:LONGEST_TEXT])
     trace = ABOVE.join(_format(each) for each in reversed(list(_list_causes(error))))
     return Failure(_describe(error), trace[-LONGEST_TRACE:], error)
 
@@ -41,7 +43,15 @@ def _describe(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, psycopg.Error):
         return describe_error(error)
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {_to_text(error)}"
+
+
+def _to_text(error: BaseException) -> str:
+    """Return what an error says; its own code may fail."""
+    try:
+        return str(error)[:LONGEST_TEXT]
+    except Exception as other:  # noqa: BLE001 - the subscriber goes on, with what is known
+        return f"(its text cannot be read: {type(other).__name__})"
 
 
 def _format(error: BaseException) -> str:
