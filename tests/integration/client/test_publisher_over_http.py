@@ -196,9 +196,13 @@ def test_without_an_answer_the_error_has_the_key_to_go_on_with() -> None:
         (says(401, b"<html>"), AccessRefused, "answered 401"),
         (says(403, b"<html>"), AccessRefused, "answered 403"),
         (says(408), Unanswered, "answered 408"),
-        (says(503, **{"Retry-After": "\xb2"}), Unanswered, "answered 503"),
-        (says(503, **{"Retry-After": "1000000000"}), Unanswered, "answered 503"),
-        (says(503, **{"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}), Unanswered, "answered 503"),
+        (says(503, b"", **{"Retry-After": "\xb2"}), Unanswered, "answered 503"),
+        (says(503, b"", **{"Retry-After": "1000000000"}), Unanswered, "answered 503"),
+        (
+            says(503, b"", **{"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}),
+            Unanswered,
+            "answered 503",
+        ),
         (
             says(200, b"not gzip at all", **{"Content-Encoding": "gzip"}),
             Unanswered,

@@ -7,6 +7,7 @@ commits or rolls back; nothing here does.
 import sys
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import closing
 from inspect import iscoroutinefunction
 from typing import Any, ClassVar
 from uuid import UUID
@@ -126,7 +127,7 @@ class BlockingSqlDoor(SqlDoor):
         """Run ENQUEUE."""
         if not self.is_dbapi:
             return self.connection.execute(_to_text(), {"requests": requests}).all()
-        with self._open_cursor() as cursor:
+        with closing(self._open_cursor()) as cursor:  # DB-API 2.0 has no `with` for cursors
             cursor.execute(ENQUEUE.format(requests="%s"), [requests])
             return cursor.fetchall()
 
