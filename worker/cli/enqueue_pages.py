@@ -78,8 +78,8 @@ class _Job:
         key = "the same command line" if self.is_chosen else f"it with --idempotency-key {self.key}"
         return (
             f"{done} of {total} videos were accepted, up to video {last}; the others were not. To "
-            f"go on, correct what comes after it and repeat {key}: what was accepted is not "
-            "enqueued again."
+            f"go on, repeat {key}: what was accepted is not enqueued again, and what comes after it "
+            "may be corrected."
         )
 
 
