@@ -78,9 +78,19 @@ class _Job:
         key = "the same command line" if self.is_chosen else f"it with --idempotency-key {self.key}"
         return (
             f"{done} of {total} videos were accepted, up to video {last}; the others were not. To "
-            f"go on, correct what comes after it and repeat {key}: what was accepted is not "
-            "enqueued again."
+            f"go on, repeat {key}: what was accepted is not enqueued again, and what comes after "
+            "it may be corrected."
         )
+
+    def count_commands(self) -> int:
+        """Count the commands that were accepted: a window is two."""
+        return sum(map(len, self.pages))
+
+    def describe_wait(self) -> str:
+        """Say what was kept when the wait ends early."""
+        count = self.count_commands()
+        what = "The command was" if count == 1 else f"All {count} commands were"
+        return f"{what} accepted and will be carried out: `publish-worker commands show ID`."
 
 
 def enqueue_in_pages(
@@ -123,15 +133,24 @@ def _accept(runtime: Runtime, job: _Job, *, prints: bool, as_json: bool) -> None
 
 
 def _await(runtime: Runtime, job: _Job, seconds: float, *, as_json: bool) -> int:
-    """Print each page when its commands have ended or the time is over; return the exit code."""
-    budget, states = Budget(seconds), set[str]()
-    with progress("Waiting", sum(map(len, job.pages))) as bar:
-        for page in job.pages:
-            _await_page(runtime, page, budget, bar)
-            now = changes.read_commands(runtime.engine, [each.id for each in page])
-            states.update(each.state for each in now)
+    """Print each page when its commands have ended or the time is over; return the exit code.
+
+    If this ends early, the other pages are printed as they were accepted: their ids are needed.
+    """
+    budget, states, rest = Budget(seconds), set[str](), list(job.pages)
+    with say_what_was_kept(job.describe_wait), progress("Waiting", job.count_commands()) as bar:
+        try:
+            while rest:
+                _await_page(runtime, rest[0], budget, bar)
+                now = changes.read_commands(runtime.engine, [each.id for each in rest[0]])
+                states.update(each.state for each in now)
+                with bar.hidden():
+                    print_commands(now, as_json=as_json)
+                rest.pop(0)
+        except BaseException:
             with bar.hidden():
-                print_commands(now, as_json=as_json)
+                print_commands(chain.from_iterable(rest), as_json=as_json)
+            raise
     if any(not CommandState(state).is_outcome for state in states):
         return NOT_FINISHED
     return 0 if states <= SUCCESSES else 1

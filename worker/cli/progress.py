@@ -25,14 +25,26 @@ class WorkBar:
         """Add what was done to the bar."""
         self._progress.advance(self._task, count)
 
-    @contextmanager
-    def hidden(self) -> Generator[None]:
+    def hidden(self) -> "_Hidden":
         """Take the bar off the terminal while the block prints."""
+        return _Hidden(self._progress)
+
+
+class _Hidden:
+    """A bar that is stopped for a block.
+
+    Not a generator: one that Ctrl-C interrupts before its end would start the bar again when it is
+    collected, after the last line of the command, and leave the terminal without its cursor.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> None:
         self._progress.stop()
-        try:
-            yield
-        finally:
-            self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.start()
 
 
 @contextmanager

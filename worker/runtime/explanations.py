@@ -57,6 +57,9 @@ CONNECT_REMEDIES = {
     'FATAL:  database "': "Correct the database in DATABASE_URL, or create it.",
     "failed to resolve host": "Correct the host in DATABASE_URL.",
     "Connection refused": "Start the server, or correct host and port in DATABASE_URL.",
+    "invalid response to SSL negotiation": "Another kind of server answers there: correct host and "
+    "port in DATABASE_URL.",
+    "server does not support SSL": "Set up TLS on the server, or correct sslmode in DATABASE_URL.",
 }
 """What to do about a text in the answer to a connection; the first one that is in it."""
 

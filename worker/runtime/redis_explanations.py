@@ -22,6 +22,15 @@ REDIS_REMEDIES = {
     "CLUSTERDOWN": "Redis Cluster is not supported: use a server without it.",
 }
 """What to do about a code that Redis answers with; `{url}` is the setting's name."""
+CONNECT_REMEDIES = {
+    "Protocol error, got": "Another kind of server answers there: correct host and port in {url}.",
+    "Connection closed by server": "Another kind of server listens there, or one that wants TLS: "
+    "correct host and port in {url}, or use rediss://.",
+    "SSL": "Use redis:// in {url} if the server has no TLS; else look at its certificate.",
+    "Name or service not known": "Correct the host in {url}.",
+    "Connection refused": "Start the server, or correct host and port in {url}.",
+}
+"""What to do about a text in the error of a connection; the first one that is in it."""
 
 
 def explain_redis(error: RedisError) -> Explanation:
@@ -35,6 +44,9 @@ def explain_redis(error: RedisError) -> Explanation:
 
 
 def find_redis_remedy(error: BaseException, url: str) -> str | None:
-    """Return what to do about an answer of Redis; None for other errors. `url` is the setting."""
-    remedy = REDIS_REMEDIES.get(to_code(error))
+    """Return what to do about an error of Redis; None for other ones. `url` is the setting."""
+    if not isinstance(error, RedisError):
+        return None
+    connecting = (remedy for text, remedy in CONNECT_REMEDIES.items() if text in str(error))
+    remedy = REDIS_REMEDIES.get(to_code(error)) or next(connecting, None)
     return remedy.format(url=url) if remedy else None

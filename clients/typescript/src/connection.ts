@@ -56,6 +56,7 @@ export async function open(connection: Connection, request: Call, limit: Limit):
   const { method = "GET", path, query, headers = {}, body } = request;
   const search = query?.size ? `?${query}` : "";
   const url = new URL(`${apiUrl(connection.baseUrl)}${path}${search}`);
+  if (!connection.key) throw new TypeError("key is missing: give an API key of `publish-worker keys create`.");
   const all = new Headers({ ...headers, Authorization: `Bearer ${connection.key}` });
   const send = connection.fetch ?? globalThis.fetch;
   // A redirected POST would become a GET, whose answer is another one.
@@ -65,6 +66,10 @@ export async function open(connection: Connection, request: Call, limit: Limit):
 }
 
 function apiUrl(baseUrl: string | URL): string {
+  // Without types, an environment variable that is not set arrives as undefined.
+  if (!/^https?:\/\//i.test(String(baseUrl))) {
+    throw new TypeError(`baseUrl is ${baseUrl}: give the API's address, such as https://publish.example.com.`);
+  }
   return `${String(baseUrl).replace(/\/+$/, "").replace(/\/api\/v1$/, "")}/api/v1`;
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ConnectionLost, Problem, Publisher, type PublishCommand } from "../src/index.ts";
+import { ConnectionLost, Problem, Publisher, readStream, type PublishCommand } from "../src/index.ts";
 import { startProxy } from "./support/proxy.ts";
 import { API_URL, makeVideos, publisher as connection } from "./support/run.ts";
 
@@ -28,6 +28,14 @@ async function listCommands(videoId: number): Promise<PublishCommand[]> {
   const answer = await fetch(`${API_URL}/api/v1/publish-commands?video_id=${videoId}`, { headers });
   return ((await answer.json()) as { commands: PublishCommand[] }).commands;
 }
+
+test("an address or a key that is not set is refused before anything is sent", async () => {
+  const unset = process.env.NOT_SET as string;
+  await assert.rejects(new Publisher({ ...connection, baseUrl: unset }).publish(1), /baseUrl is undefined: give the API's address/);
+  await assert.rejects(new Publisher({ ...connection, key: unset }).publish(1), /key is missing/);
+  const stream = readStream({ ...connection, key: "" })[Symbol.asyncIterator]();
+  await assert.rejects(stream.next(), /key is missing/);
+});
 
 test("with wait the answer is the published video; unpublish makes it a draft again", async () => {
   const video = await makeVideo();

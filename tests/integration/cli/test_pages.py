@@ -91,6 +91,20 @@ def test_outcomes_are_awaited_page_by_page(run: Run, here: Pipeline) -> None:
     assert json.loads(run("commands", "show", first, "--json").out)["state"] == "published"
 
 
+def test_an_interrupted_wait_prints_what_was_accepted(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("worker.enqueue.changes.find_ended", interrupt)
+    videos = [here.video() for _ in range(4)]
+    done = run("enqueue", *map(str, videos), "--wait", "9", "--json")
+    assert done.code == 130
+    assert [json.loads(line)["video_id"] for line in done.out.splitlines()] == videos
+    assert "All 4 commands were accepted" in done.err
+
+
 def test_all_failed_commands_are_retried_in_pages_at_one_rate(run: Run, here: Pipeline) -> None:
     commands = here.accept(*(here.video() for _ in range(7))).commands
     here.execute(

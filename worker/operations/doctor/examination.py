@@ -123,4 +123,9 @@ def _without_lost_servers(read: Callable[[], Findings]) -> Findings:
 
 def _to_late(name: str) -> Finding:
     detail = f"No answer within {LONGEST_SECONDS:g} s."
-    return error(name, detail, "Look at the server's load, and at the network.")
+    return error(
+        name,
+        detail,
+        "Look at the server's load, the network, and the URL's port: "
+        "another kind of server, or one with or without TLS, may wait there in silence.",
+    )
