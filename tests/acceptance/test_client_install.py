@@ -52,9 +52,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the client's wheel, Django and Celery."""
     folder = tmp_path_factory.mktemp("client")
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    source = shutil.copytree(  # a build leaves files in its folder
-        ROOT / "clients" / "python", folder / "source", ignore=shutil.ignore_patterns("*.egg-info")
-    )
+    left = shutil.ignore_patterns("*.egg-info", "build")  # a build leaves them in its folder
+    source = shutil.copytree(ROOT / "clients" / "python", folder / "source", ignore=left)
     subprocess.run([*build, "-w", folder, source], check=True)
     venv.create(folder / "venv", with_pip=True)
     found = folder / "venv" / "bin" / "python"

@@ -109,6 +109,12 @@ def build(target: Path, *sources: Path) -> Path:
     return wheel
 
 
+def client_of(wheel: Path) -> Path:
+    """The client's wheel, built together with this project's."""
+    [found] = wheel.parent.glob("publish_worker_client-*.whl")
+    return found
+
+
 def content_of(wheel: Path) -> dict[str, int]:
     """The checksum of each file but the list of files."""
     with zipfile.ZipFile(wheel) as archive:
@@ -151,8 +157,8 @@ def environment(folder: Path, wheel: Path) -> Path:
     constraints = folder / "constraints.txt"
     constraints.write_text("".join(f"{''.join(each)}\n" for each in versions))
     subprocess.run([find_python(), "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    into = ("--python", str(folder / "venv"), "install", "--quiet", f"--find-links={wheel.parent}")
-    pip(*into, f"--constraint={constraints}", f"{wheel}[embedded]")
+    into = ("--python", str(folder / "venv"), "install", "--quiet")
+    pip(*into, f"--constraint={constraints}", str(client_of(wheel)), f"{wheel}[embedded]")
     return folder
 
 
@@ -171,6 +177,13 @@ def test_the_wheel_has_the_packages_and_nothing_else(wheel: Path) -> None:
     [metadata] = tops - {"worker", "db", "schemas", "celeryconfig.py"}
     assert metadata.endswith(".dist-info")
     assert wheel.stat().st_size < MOST_BYTES
+
+
+def test_the_clients_wheel_has_each_file_of_its_package_and_nothing_else(wheel: Path) -> None:
+    client = ROOT / "clients/python"
+    files = (each for each in (client / "publish_worker_client").rglob("*") if each.is_file())
+    kept = {str(each.relative_to(client)) for each in files if each.suffix != ".pyc"}
+    assert {name for name in content_of(client_of(wheel)) if ".dist-info/" not in name} == kept
 
 
 def test_the_source_distribution_builds_the_same_wheel(

@@ -6,7 +6,7 @@ has built.
 import os
 import subprocess
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,5 +188,7 @@ def _names(wires: Network, files: str) -> Generator[None]:
         try:
             yield
         finally:
-            for process in psutil.Process(server.pid).children(recursive=True):
-                process.terminate()
+            # The innermost first; those around it may have ended with it.
+            for process in reversed(psutil.Process(server.pid).children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    process.terminate()
