@@ -143,7 +143,7 @@ def test_without_redis_the_page_says_so_and_shows_the_rest(
         valkey.kill()
         page = opened.page
         opened.open("/console/failures/")
-        expect(page.locator("#dead-letters")).to_contain_text("Check REDIS_URL and the server.")
+        expect(page.locator("#dead-letters")).to_contain_text("correct host and port in REDIS_URL")
         expect(page.locator("#failures")).to_contain_text("No command has failed")
         page.locator("#failed-deliveries").get_by_role("link").click()
         page.wait_for_url(f"**/console/webhooks/{there}?state=failed")

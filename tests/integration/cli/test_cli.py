@@ -329,7 +329,8 @@ def test_an_unreachable_redis_is_one_line_and_exit_code_1(run: Run) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("part", [pytest.param("worker", marks=pytest.mark.slow), "beat"])
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["worker", "beat"])
 def test_celery_without_settings_ends_with_one_line(part: str, tmp_path: Path) -> None:
     done = celery(part, DATA_DIR=str(tmp_path))
     assert done.code == 1
