@@ -18,7 +18,7 @@ from tests.support.compose import ROOT
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "publish-worker/images"
 """The two bases, for the next run: they take minutes and 1 GB. Remove it for newer packages."""
-RELEASE, MIRROR = "trixie", "http://deb.debian.org/debian"
+RELEASE = "trixie"
 ENGINES = "publish-worker-engines"
 PACKAGES = {
     "python": ("python3-venv", "python3-pip"),
@@ -69,7 +69,7 @@ def make_base(kind: str, tag: str) -> None:
     try:
         folder = buildah("mount", container)
         packages = ",".join(("ca-certificates", *PACKAGES[kind]))
-        _run("debootstrap", "--variant=minbase", f"--include={packages}", RELEASE, folder, MIRROR)
+        _run("debootstrap", "--variant=minbase", f"--include={packages}", RELEASE, folder)
         _run("sh", "-ec", TIDY, "-", folder)
         if kind == "python":
             _run("sh", "-ec", LIKE_THE_OFFICIAL_IMAGE, "-", folder)
