@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from publish_worker_client.events.names import Trigger
 from schemas.command import PublishRequest
@@ -69,6 +69,7 @@ def test_by_keyboard_alone_a_command_is_rescheduled_put_back_and_cancelled(
         assert pipeline.command(command).due_at == NINE
         tab_to(page, "What is attention?")
         page.keyboard.press("Enter")
+        expect(page.locator("#new-date")).to_be_focused()
         tab_to(page, "Cancel this command")
         page.keyboard.press("Enter")
         tab_to(page, "Cancel the command")
@@ -158,6 +159,37 @@ def test_what_a_person_holds_is_not_drawn_again_under_the_hand(
         expect(page.locator("#done")).to_contain_text("Wed 24 March 2027, 10:00")
         expect(page.locator(".ec-event.cancelled")).to_contain_text("another one")
     assert pipeline.command(command).due_at == NINE - timedelta(days=2)
+
+
+def test_an_entry_that_is_drawn_again_keeps_the_focus(
+    browser: Browser, api: Served, pipeline: Pipeline
+) -> None:
+    command = scheduled(pipeline)
+    with signed_in(browser, api, pipeline) as opened:
+        page, held = opened.page, list[Route]()
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        opened.open(WEEK)
+        page.locator(".ec-event button").click()
+        page.get_by_role("dialog").get_by_label("Time", exact=True).fill("18:15:00")
+        page.route("**/console/calendar/commands?*", hold)
+        page.get_by_role("button", name="Reschedule").click()
+        expect(page.locator("#done")).to_contain_text("18:15 in Europe/Berlin")
+        wait_until(lambda: page.title() and held, "the entries to be asked for")
+        page.locator(".ec-event button").focus()
+        held[0].continue_()
+        expect(page.locator(".ec-event button")).to_contain_text("18:15")
+        expect(page.locator(".ec-event button")).to_be_focused()
+        page.unroute("**/console/calendar/commands?*")
+        page.keyboard.press("Enter")
+        expect(page.locator("#new-date")).to_be_focused()
+        changer = changes.Changer(trigger=Trigger.API, workspace_id=None)
+        changes.cancel(pipeline.engine, pipeline.waker, command, changer)
+        expect(page.locator(".ec-event.cancelled")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.locator(".ec-event button")).to_be_focused()
 
 
 @pytest.mark.slow

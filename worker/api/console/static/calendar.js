@@ -113,6 +113,8 @@ async function getEntries() {
   } catch {
     say("The server does not answer. What is shown may be old.");
     return widget?.getEvents() ?? [];
+  } finally {
+    focused = document.activeElement?.dataset?.command ?? null; // the widget draws next
   }
 }
 
@@ -126,18 +128,18 @@ async function followChanges() {
     return;
   }
   while (isDragging || isPressed) await new Promise((done) => { setTimeout(done, 200); });
-  redraw();
+  widget?.refetchEvents();
   htmx.trigger(document.getElementById("agenda"), "list-changed");
 }
 
-// The entry that has the focus keeps it.
-function redraw() {
-  focused = document.activeElement?.dataset?.command ?? null;
-  widget?.refetchEvents();
+// The button of a command's entry, which is another one after each drawing.
+function findEntry(id) {
+  return id && place?.querySelector(`[data-command="${CSS.escape(id)}"]`);
 }
 
+// The entry that has the focus when it is drawn again keeps it.
 function restoreFocus() {
-  if (focused && document.activeElement === document.body) place.querySelector(`[data-command="${CSS.escape(focused)}"]`)?.focus();
+  if (document.activeElement === document.body) findEntry(focused)?.focus();
   focused = null;
 }
 
@@ -260,7 +262,7 @@ async function send(path, body, complain) {
 // The person has done something: show what there is now.
 function refresh() {
   known = null;
-  redraw();
+  widget?.refetchEvents();
 }
 
 function refreshAll() {
@@ -320,11 +322,13 @@ async function openDialog(address, complaint) {
   if (fold) fold.hidden = true;
   dialog.replaceChildren(part);
   htmx.process(dialog);
+  dialog.returnValue = "";
   dialog.showModal();
   (dialog.querySelector("#find-video") ?? dialog.querySelector("#new-date") ?? dialog.querySelector(".close")).focus();
   dialog.addEventListener("close", () => {
-    const next = document.querySelector("#undo button") ?? (opener?.isConnected ? opener : document.getElementById("main"));
-    next.focus();
+    const undo = dialog.returnValue === "done" && document.querySelector("#undo button");
+    const back = opener?.isConnected ? opener : findEntry(opener?.dataset.command);
+    (undo || back || document.getElementById("main")).focus();
   }, { once: true });
 }
 
@@ -343,7 +347,7 @@ async function submitHere(event) {
   // Not form.action: a form may have a field of this name.
   const done = await send(form.getAttribute("action"), new URLSearchParams(new FormData(form)), complain);
   button.disabled = false;
-  if (done && dialog.open) dialog.close();
+  if (done && dialog.open) dialog.close("done");
   else if (done) document.querySelector("#undo button, #list")?.focus();
 }
 
