@@ -32,7 +32,7 @@ export interface PublishCommand {
   id: string;
   /** The URL of this command. */
   url: string;
-  action: Action;
+  action: Action | (string & {});
   video_id: Int64;
   workspace_id: Int64;
   state: CommandState;
@@ -180,7 +180,7 @@ export interface Video {
   is_regenerating: boolean;
   /** Seconds. */
   duration: number | null;
-  visibility: Visibility;
+  visibility: Visibility | (string & {});
   is_draft: boolean;
   plan: unknown;
   source_experience: Int64 | null;
