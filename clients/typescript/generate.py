@@ -22,9 +22,12 @@ RESOURCE_ROOTS = (
     "GenerationReport",
     "GenerationState",
     "FieldError",
+    "CommandOrder",
 )
 SHARED = ("Action", "Visibility")
 """Enumerations of events, which answers have too."""
+OF_A_PAGE = ("before", "before_due_at", "limit")
+"""Parameters of lists that an iteration sets itself."""
 ANY_TEXT = "(string & {})"
 """Any other text; with `string` in its place, editors would not list the known ones."""
 WIDTH = 98
@@ -118,6 +121,8 @@ def write_resources(document: Json) -> str:
     options = {
         "PublishOptions": {name: each for name, each in body.items() if _is_option(name, schemas)},
         "UnpublishOptions": schemas["UnpublishOptions"]["properties"],
+        "RescheduleOptions": schemas["CommandChange"]["properties"],
+        "CommandFilter": _list_filters(document),
     }
     request = {
         name: each for name, each in video["properties"].items() if len(each) > 1 or "$ref" in each
@@ -132,6 +137,16 @@ def write_resources(document: Json) -> str:
             _names({name for fields in options.values() for name in fields}),
         ]
     )
+
+
+def _list_filters(document: Json) -> Json:
+    """Return the parameters by which commands are listed, without those of a page."""
+    parameters = document["paths"]["/api/v1/publish-commands"]["get"]["parameters"]
+    return {
+        each["name"]: {**each["schema"], "description": each.get("description", "")}
+        for each in parameters
+        if each["in"] == "query" and each["name"] not in OF_A_PAGE
+    }
 
 
 def _is_option(name: str, schemas: Json) -> bool:

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from publish_worker_client.publish.command import Command
+from pydantic import BaseModel
+
 from publish_worker_client.publish.publication import Publication
+
+T = TypeVar("T", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +34,8 @@ class InboxDoor(Protocol):
         """
         ...
 
-    async def read(self, command_id: UUID) -> Command:
-        """Read a command. Raises PublishError."""
+    async def ask(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+        """Return the API's answer to a request that may be repeated. Raises PublishError."""
         ...
 
     async def pause(self, seconds: float) -> None:
