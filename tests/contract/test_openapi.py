@@ -135,7 +135,8 @@ def operations_of(schema: Any) -> list[Any]:
 def closed_api(api: Api) -> Api:
     """The API with a document that allows in answers only what is listed."""
     assert api.client is not None
-    schemas = api.client.app.openapi()["components"]["schemas"]
+    app: Any = api.client.app
+    schemas: dict[str, dict[str, Any]] = app.openapi()["components"]["schemas"]
     for name, schema in schemas.items():
         if "properties" in schema and name != "CloudEvent":
             schema.setdefault("additionalProperties", False)

@@ -302,7 +302,10 @@ def test_a_setting_of_the_session_does_not_lower_the_kept_count(pipeline: Pipeli
 
 def test_a_time_zone_of_any_text_is_refused_with_a_key_as_without(pipeline: Pipeline) -> None:
     video = pipeline.video()
-    times = {"publish_at_local": datetime(2030, 6, 1), "time_zone": 'Europe/"Berlin\\'}  # noqa: DTZ001 - a wall-clock time
+    times: dict[str, Any] = {
+        "publish_at_local": datetime(2030, 6, 1),  # noqa: DTZ001 - a wall-clock time
+        "time_zone": 'Europe/"Berlin\\',
+    }
     with transaction(pipeline.engine) as tx:
         without = find_refusal(tx, video, **times)
         assert find_refusal(tx, video, idempotency_key="k", **times) == without
