@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from db.session import transaction
 
-NEEDED = "publisher_0020"
+NEEDED = "publisher_0021"
 """The newest migration of our schema."""
 
 # The revision of our schema; the platform's has a row of its own.

@@ -41,6 +41,8 @@ def to_type(schema: Schema, linked: Linked) -> str:
             text = f"`{value}`"
         case {"enum": values}:
             text = ", ".join(f"`{value}`" for value in values)
+        case {"anyOf": [{"$ref": ref}, {"type": "string"}]}:
+            text = f"{linked(ref.rpartition('/')[2])} or a later value"
         case {"anyOf": choices} | {"oneOf": choices} | {"allOf": choices}:
             text = " or ".join(dict.fromkeys(to_type(each, linked) for each in choices))
         case {"type": "array", **rest}:

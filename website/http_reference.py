@@ -9,6 +9,9 @@ from worker.api.application import create_app
 COMMON = ("401", "405", "414", "422", "429", "431", "503")
 """Answers that every route may give: the page describes them once."""
 
+ENVELOPE = "CloudEvent"
+"""The object that has the fields which events of every type have."""
+
 
 @cache
 def read_document() -> dict[str, Any]:
@@ -94,10 +97,19 @@ def _describe_answers(responses: dict[str, Any]) -> str:
 
 
 def _describe_object(name: str, schema: dict[str, Any]) -> str:
-    values = to_type(schema, link) if "enum" in schema else ""
-    fields = describe_fields(schema, link) if schema.get("properties") else ""
+    values = to_type(schema, link) if "enum" in schema or "anyOf" in schema else ""
+    shown = _without_envelope(name, schema)
+    fields = describe_fields(shown, link) if shown.get("properties") else ""
     text = to_paragraphs(schema.get("description", ""))
     return "\n\n".join(part for part in (f"## {name}", text, values, fields) if part)
+
+
+def _without_envelope(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of one type of event with its own fields; others as they are."""
+    fields = schema.get("properties", {})
+    if name == ENVELOPE or not fields.keys() >= {"specversion", "data"}:
+        return schema
+    return {**schema, "properties": {each: fields[each] for each in ("type", "data")}}
 
 
 def to_paragraphs(text: str) -> str:

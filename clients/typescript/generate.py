@@ -6,7 +6,7 @@
 import json
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ RESOURCE_ROOTS = (
     "GenerationReport",
     "GenerationState",
     "FieldError",
+    "CommandOrder",
 )
 SHARED = ("Action", "Visibility")
 """Enumerations of events, which answers have too."""
-OPEN = ("CommandState", "CreationStatus", "InternalStatus", "Trigger")
-"""Enumerations of answers that may grow. Those of events may not: see tests/contract/released."""
+OF_A_PAGE = ("before", "before_due_at", "limit")
+"""Parameters of lists that an iteration sets itself."""
+ANY_TEXT = "(string & {})"
+"""Any other text; with `string` in its place, editors would not list the known ones."""
 WIDTH = 98
 
 EXACT = ("int64", "date-time")
@@ -118,6 +121,8 @@ def write_resources(document: Json) -> str:
     options = {
         "PublishOptions": {name: each for name, each in body.items() if _is_option(name, schemas)},
         "UnpublishOptions": schemas["UnpublishOptions"]["properties"],
+        "RescheduleOptions": schemas["CommandChange"]["properties"],
+        "CommandFilter": _list_filters(document),
     }
     request = {
         name: each for name, each in video["properties"].items() if len(each) > 1 or "$ref" in each
@@ -127,18 +132,42 @@ def write_resources(document: Json) -> str:
         [
             HEADER.format(source="the OpenAPI document"),
             IMPORT.format(names=", ".join((*SHARED, "DateTime", "Int64"))),
-            *_declare_all(known, RESOURCE_ROOTS, without=SHARED),
+            *_declare_all(known, RESOURCE_ROOTS, without=SHARED, opened=_find_open(schemas)),
             *(_declare_options(name, fields) for name, fields in options.items()),
             _names({name for fields in options.values() for name in fields}),
         ]
     )
 
 
+def _list_filters(document: Json) -> Json:
+    """Return the parameters by which commands are listed, without those of a page."""
+    parameters = document["paths"]["/api/v1/publish-commands"]["get"]["parameters"]
+    return {
+        each["name"]: {**each["schema"], "description": each.get("description", "")}
+        for each in parameters
+        if each["in"] == "query" and each["name"] not in OF_A_PAGE
+    }
+
+
 def _is_option(name: str, schemas: Json) -> bool:
     return name not in schemas["VideoInput"]["properties"]
 
 
-def _declare_all(schemas: Json, roots: Iterable[str], *, without: Iterable[str] = ()) -> list[str]:
+def _find_open(schemas: Json) -> set[str]:
+    """Return the enumerations of answers, which may grow. Those of events may not: see
+    tests/contract/released.
+    """
+    opened = r'"anyOf": \[{"\$ref": "#/components/schemas/(\w+)"}, {"type": "string"}\]'
+    return set(re.findall(opened, json.dumps(schemas)))
+
+
+def _declare_all(
+    schemas: Json,
+    roots: Iterable[str],
+    *,
+    without: Iterable[str] = (),
+    opened: Collection[str] = (),
+) -> list[str]:
     """Declare the named schemas, and before each one those that it refers to."""
     declared = {str(name): "" for name in without}
 
@@ -147,7 +176,7 @@ def _declare_all(schemas: Json, roots: Iterable[str], *, without: Iterable[str] 
             return
         for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schemas[name])):
             declare(reference)
-        declared[name] = _declare(name, schemas[name])
+        declared[name] = _declare(name, schemas[name], opened)
 
     for root in roots:
         declare(root)
@@ -158,9 +187,9 @@ def _is_declared(schema: Json) -> bool:
     return "properties" in schema or "enum" in schema
 
 
-def _declare(name: str, schema: Json) -> str:
+def _declare(name: str, schema: Json, opened: Collection[str]) -> str:
     if "enum" in schema:
-        others = ["(string & {})"] if name in OPEN else []
+        others = [ANY_TEXT] if name in opened else []
         members = [*map(json.dumps, schema["enum"]), *others]
         return _union(name, schema.get("description", ""), members)
     return _interface(name, schema)
@@ -211,7 +240,7 @@ def _type(schema: Json) -> str:
             name = str(reference).rpartition("/")[2]
             return "unknown" if name == "JsonValue" else name
         case {"anyOf": parts}:
-            return " | ".join(map(_type, parts))
+            return _union_type(parts)
         case {"const": _} | {"enum": _}:
             return " | ".join(map(json.dumps, schema.get("enum", [schema.get("const")])))
         case {"type": "array", "items": items}:
@@ -220,6 +249,15 @@ def _type(schema: Json) -> str:
             return _object_type(schema)
         case _:
             return SCALARS[schema["type"], schema.get("format") in EXACT and schema["format"]]
+
+
+def _union_type(parts: list[Json]) -> str:
+    match parts:
+        case [{"$ref": _} as listed, {"type": "string"}]:
+            name = _type(listed)
+            return f"{name} | {ANY_TEXT}" if name in SHARED else name
+        case _:
+            return " | ".join(map(_type, parts))
 
 
 def _object_type(schema: Json) -> str:

@@ -162,7 +162,8 @@ $$
 # Refuse more open commands than a video or a workspace may have. A transaction counts a workspace
 # once, and adds its own commands: each call that counted again would read the commands of all calls
 # before. A SERIALIZABLE transaction counts nothing: of two that count and insert at the same time,
-# PostgreSQL lets one fail. It is limited by the workspace's count that the worker or the API keeps.
+# PostgreSQL lets one fail. The count that the worker or the API keeps limits every transaction: a
+# session may set what this one has counted.
 CHECK_LIMITS = f"""
 CREATE OR REPLACE FUNCTION publisher.check_limits(
     video bigint, workspace bigint, commands integer
@@ -187,10 +188,12 @@ BEGIN
         PERFORM publisher.refuse('PW429',
             format(more, 'Video', video, {PER_VIDEO}, of_video, commands), remedy);
     END IF;
-    of_workspace := CASE
-        WHEN counted[1] = workspace::text THEN counted[2]::bigint
-        ELSE publisher.count_open(workspace, counts)
-    END;
+    IF counted[1] IS DISTINCT FROM workspace::text THEN
+        counted := NULL;
+    END IF;
+    of_workspace := greatest(
+        counted[2]::bigint, publisher.count_open(workspace, counts AND counted IS NULL)
+    );
     IF of_workspace + commands > {PER_WORKSPACE} THEN
         PERFORM publisher.refuse('PW429',
             format(more, 'Workspace', workspace, {PER_WORKSPACE}, of_workspace, commands), remedy);
@@ -297,10 +300,10 @@ BEGIN
     PERFORM publisher.check_text('idempotency_key', request_key);
     PERFORM publisher.check_text('traceparent', trace);
     IF request_key IS NOT NULL THEN
-        digest := sha256(jsonb_build_array(
+        digest := sha256(convert_to(jsonb_build_array(
             action, video, begins AT TIME ZONE 'UTC', ends AT TIME ZONE 'UTC',
             deadline AT TIME ZONE 'UTC', revision, begins_local, ends_local, zone, fold
-        )::text::bytea);
+        )::text, 'UTF8'));
         first := publisher.recall(caller, request_key, digest);
         IF first IS NOT NULL THEN
             RETURN first;

@@ -140,7 +140,11 @@ def test_a_scheduler_sees_what_it_has_scheduled(reader: Reader) -> None:
 
 
 def test_a_script_publishes_for_a_time_and_only_what_was_reviewed(reader: Reader) -> None:
-    said = reader.run(SCHEDULER["Python", "python"], "python")
+    said = reader.run(SCHEDULER["Python", "python"], "python").splitlines()
+    assert said[0].startswith("scheduled 2030-06-01 18:00:00+00:00 until http")
+    window = ["14 publish 2030-06-01 18:00:00+00:00", "14 unpublish 2030-06-02 16:00:00+00:00"]
+    assert [line for line in said if line.startswith("14 ")] == window
+    said = reader.run(SCHEDULER["Python, over HTTP", "python"], "python")
     assert said.startswith("scheduled 2030-06-01T18:00:00Z until")
     assert json.loads(reader.run(SCHEDULER["curl", "sh"], "sh"))["is_draft"] is False
 

@@ -57,6 +57,9 @@ def test_the_quick_starts_of_node(run: ClientRun, folder: Path) -> None:
     published = run_node("publish.mjs", cwd=folder, **own)
     assert "published at /research/what-is-light-" in published
     assert "scheduled 2030-06-01T15:00:00Z" in published
+    assert "8 at 2030-06-02T15:00:00Z" in published
+    states = "SELECT state FROM publisher.publish_command WHERE video_id = 8"
+    assert run.pipeline.value(states) == "cancelled"
 
     (folder / "read.mjs").write_text(READ)
     with start_node("read.mjs", cwd=folder, **own) as reading:

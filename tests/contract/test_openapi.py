@@ -131,9 +131,22 @@ def operations_of(schema: Any) -> list[Any]:
     return [operation for operation in found if operation.path not in NOT_TRIED]
 
 
+@pytest.fixture
+def closed_api(api: Api) -> Api:
+    """The API with a document that allows in answers only what is listed."""
+    assert api.client is not None
+    app: Any = api.client.app
+    schemas: dict[str, dict[str, Any]] = app.openapi()["components"]["schemas"]
+    for name, schema in schemas.items():
+        if "properties" in schema and name != "CloudEvent":
+            schema.setdefault("additionalProperties", False)
+    return api
+
+
 @pytest.mark.parametrize("examples", [4, pytest.param(25, marks=pytest.mark.slow)])
-def test_the_api_keeps_to_its_own_document(api: Api, examples: int) -> None:
+def test_the_api_keeps_to_its_own_document(closed_api: Api, examples: int) -> None:
     """Schemathesis makes requests from the document, valid and not, and checks every answer."""
+    api = closed_api
     assert api.client is not None
     for columns in ({}, {"status": "failed"}, {"status": "not_started"}):
         api.publish(api.video(**columns))
@@ -180,3 +193,84 @@ def test_a_change_of_a_command_is_valid_by_the_schema_if_the_code_accepts_it(
         assert not by_the_schema.is_valid(body)
     else:
         assert by_the_schema.is_valid(body)
+
+
+def validator(document: dict[str, Any], name: str) -> Draft202012Validator:
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    return Draft202012Validator(schema)
+
+
+def test_each_event_matches_the_schema_of_its_type_and_version(
+    api: Api, document: dict[str, Any]
+) -> None:
+    failed, video = api.video(status="failed"), api.video()
+    api.publish(failed, video)
+    names = [
+        reference["$ref"].rpartition("/")[2]
+        for reference in document["components"]["schemas"]["PublisherEvent"]["anyOf"]
+    ]
+    matches = {
+        event["type"]: [name for name in names if validator(document, name).is_valid(event)]
+        for event in api.get("/events").json()
+    }
+    assert matches == {
+        "video.published": ["VideoPublishedEvent", "CloudEvent"],
+        "video.publish_rejected": ["VideoPublishRejectedEvent", "CloudEvent"],
+    }
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"type": "video.exploded", "data": {"pieces": 2}, "shard": "a-later-attribute"},
+        {"dataschema": "https://videos.example/api/v1/schemas/video.published/2", "data": {}},
+    ],
+    ids=["type", "version"],
+)
+def test_an_event_that_is_added_later_is_valid(
+    api: Api, document: dict[str, Any], later: dict[str, Any]
+) -> None:
+    api.publish(api.video())
+    [event] = api.get("/events").json()
+    assert validator(document, "PublisherEvent").is_valid(event | later)
+
+
+def list_closed(document: dict[str, Any], schema: Any, place: str) -> list[str]:
+    """Return the places of a schema, and of those that it refers to, that allow no more values."""
+    schemas = document["components"]["schemas"]
+    match schema:
+        case {"enum": _} | {"additionalProperties": False}:
+            return [place]
+        case {"anyOf": [{"$ref": _}, {"type": "string"}]}:
+            return []
+        case {"$ref": str(reference)}:
+            name = reference.rpartition("/")[2]
+            return (
+                []
+                if name in place.split("/")
+                else list_closed(document, schemas[name], f"{place}/{name}")
+            )
+        case {**parts}:
+            return [each for name in parts for each in list_closed(document, parts[name], place)]
+        case [*parts]:
+            return [each for part in parts for each in list_closed(document, part, place)]
+        case _:
+            return []
+
+
+def test_answers_may_have_more_fields_and_values_later(document: dict[str, Any]) -> None:
+    """But for the data of events, whose schemas have versions."""
+    closed = [
+        place
+        for path, method, operation in operations(document)
+        for response in operation["responses"].values()
+        for content in response.get("content", {}).values()
+        for place in list_closed(document, content.get("schema"), f"{method} {path}")
+    ]
+    assert {place for place in closed if "PublisherEvent" not in place} == set()
+
+
+def test_requests_stay_closed(document: dict[str, Any]) -> None:
+    for name in ("PublishBody", "PublishRequests", "CommandChange", "WebhookRegistration"):
+        assert document["components"]["schemas"][name]["additionalProperties"] is False
+    assert not validator(document, "PublishRequest").is_valid({"video_id": 7, "action": "explode"})

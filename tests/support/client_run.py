@@ -99,6 +99,13 @@ def _list_actions(run: ClientRun) -> dict[str, Action]:
     def forget(asked: dict[str, int]) -> None:
         pipeline.execute("DELETE FROM publisher.outbox_event WHERE position <= %s", asked["until"])
 
+    def fail(asked: dict[str, int]) -> None:
+        pipeline.execute(
+            "UPDATE publisher.publish_command SET state = 'failed', finished_at = now()"
+            " WHERE video_id = %s",
+            asked["video"],
+        )
+
     return {
         "/kill": lambda _: run.api.end(signal.SIGKILL),
         "/start": lambda _: run.api.start(),
@@ -109,6 +116,7 @@ def _list_actions(run: ClientRun) -> dict[str, Action]:
         "/record": lambda asked: run.record(asked["count"]),
         "/last": lambda _: pipeline.value("SELECT max(position) FROM publisher.outbox_event"),
         "/forget": forget,
+        "/fail": fail,
     }
 
 

@@ -189,7 +189,7 @@ async def _requests(reader: asyncio.StreamReader) -> AsyncGenerator[Received]:
         headers = {
             name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)
         }
-        body = await reader.readexactly(int(headers["content-length"]))
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
         yield Received(path=first.split(" ")[1], headers=headers, body=body)
 
 

@@ -18,7 +18,7 @@ from publish_worker_client import (
     Unanswered,
     UnknownVideo,
 )
-from publish_worker_client.publish.errors import to_refusal
+from publish_worker_client.publish.errors import find_refusal, to_refusal
 from publish_worker_client.subscribe.failure import LONGEST_TEXT, to_failure
 
 ERRORS = [
@@ -103,6 +103,25 @@ def test_what_is_not_a_connection_is_refused_at_once() -> None:
 @pytest.mark.parametrize("errors", [5, "text", [None], [{"detail": None}], {"a": 1}])
 def test_a_problem_of_any_shape_is_a_refusal(errors: Any) -> None:
     assert str(to_refusal({"errors": errors}, 422, "refused")) == "refused"
+
+
+class DriverError(Exception):
+    """An error as a driver of DB-API 2.0 raises it."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DriverError("PW404"), DriverError(), DriverError({"C": "22012", "M": "division by zero"})],
+)
+def test_another_error_of_a_driver_is_not_a_refusal(error: Exception) -> None:
+    assert find_refusal(error) is None
+
+
+def test_a_refusal_is_found_in_an_error_as_pg8000_raises_it() -> None:
+    fields = {"S": "ERROR", "C": "PW404", "M": "There is no video 7.", "H": "Check video_id."}
+    refusal = find_refusal(DriverError(fields))
+    assert isinstance(refusal, UnknownVideo)
+    assert str(refusal) == "There is no video 7. Check video_id."
 
 
 def test_the_package_lists_its_names() -> None:

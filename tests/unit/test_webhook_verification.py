@@ -11,6 +11,7 @@ from publish_worker_client import WebhookRefused, read_webhook
 from publish_worker_client.events.data import EndpointDisabled
 from schemas.values.delivery import Receiver
 from worker.webhooks.signing import build_headers, new_secret
+from worker.webhooks.test_event import build_test_event
 
 RECEIVER = Receiver(
     id=UUID(int=1),
@@ -51,6 +52,16 @@ def test_what_the_worker_signs_is_an_event(body: str | bytes) -> None:
     event = read_webhook(body, headers, RECEIVER.secret)
     assert event.position == 7
     assert isinstance(event.data, EndpointDisabled)
+
+
+def test_a_test_event_is_read_and_has_no_position() -> None:
+    body = build_test_event(RECEIVER, "c-1", "https://videos.example")
+    event = read_webhook(body, sign(body), RECEIVER.secret)
+    assert (event.type, event.sequence) == ("webhook.test", "")
+    assert isinstance(event.data, dict)
+    assert event.data["endpoint_id"] == str(RECEIVER.id)
+    with pytest.raises(ValueError, match="''"):
+        _ = event.position
 
 
 def test_during_a_rotation_the_old_and_the_new_secret_pass() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from publish_worker_client.events.event import Event
     from publish_worker_client.events.names import Action, EventType
-    from publish_worker_client.publish.command import Command
+    from publish_worker_client.publish.command import Command, Generation
     from publish_worker_client.publish.errors import (
         AccessRefused,
         ChangedVideo,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TooManyOpen,
         Unanswered,
         UnknownVideo,
+        WrongState,
     )
     from publish_worker_client.publish.publication import Publication
     from publish_worker_client.publish.publisher import AsyncPublisher, Publisher
@@ -54,6 +55,7 @@ __all__ = [
     "Event",
     "EventType",
     "Gap",
+    "Generation",
     "InvalidPublication",
     "OtherHistory",
     "Publication",
@@ -68,6 +70,7 @@ __all__ = [
     "Unanswered",
     "UnknownVideo",
     "WebhookRefused",
+    "WrongState",
     "create_positions",
     "forget_positions",
     "handled_up_to",
@@ -79,7 +82,7 @@ __all__ = [
 _MODULES = {
     "events.event": ["Event"],
     "events.names": ["Action", "EventType"],
-    "publish.command": ["Command"],
+    "publish.command": ["Command", "Generation"],
     "publish.errors": [
         "AccessRefused",
         "ChangedVideo",
@@ -90,6 +93,7 @@ _MODULES = {
         "TooManyOpen",
         "Unanswered",
         "UnknownVideo",
+        "WrongState",
     ],
     "publish.publication": ["Publication"],
     "publish.publisher": ["AsyncPublisher", "Publisher"],

@@ -10,17 +10,20 @@ export {
   type Accepted,
   type BulkRequest,
   type Done,
+  type ListOptions,
   type PublishResult,
   type SendOptions,
 } from "./publisher.ts";
 export type { Position, ReadOptions, VideoId } from "./reading.ts";
 export type {
+  CommandFilter,
   CommandState,
   FieldError,
   GenerationReport,
   GenerationState,
   PublishCommand,
   PublishOptions,
+  RescheduleOptions,
   UnpublishOptions,
   Video,
   VideoInput,

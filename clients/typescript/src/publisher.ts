@@ -6,10 +6,12 @@ import { Problem } from "./problem.ts";
 import { toId, type VideoId } from "./reading.ts";
 import {
   OPTION_NAMES,
+  type CommandFilter,
   type GenerationReport,
   type GenerationState,
   type PublishCommand,
   type PublishOptions,
+  type RescheduleOptions,
   type UnpublishOptions,
   type Video,
   type VideoInput,
@@ -18,6 +20,9 @@ import { chooseWait, isPassing, sleep } from "./retrying.ts";
 
 const ATTEMPTS = 5;
 const LONGEST_PAUSE_SECONDS = 60;
+const FIRST_LOOK_SECONDS = 0.05;
+const LONGEST_LOOK_SECONDS = 1;
+const COMMANDS = "/publish-commands";
 
 /** How a request is sent. */
 export interface SendOptions {
@@ -26,6 +31,13 @@ export interface SendOptions {
   /** Is in every log line and event that the request causes. Default: the server makes one. */
   correlationId?: string | undefined;
   signal?: AbortSignal | undefined;
+}
+
+type SignalOption = Pick<SendOptions, "signal">;
+
+/** Which commands are listed, and in which order. */
+export interface ListOptions extends Omit<CommandFilter, "videoId">, SignalOption {
+  videoId?: VideoId | undefined;
 }
 
 /** How one command is sent. */
@@ -90,44 +102,72 @@ export class Publisher {
   }
 
   /** Send up to 1,000 commands. Either all of them are accepted or none. */
-  async publishMany(
-    requests: readonly BulkRequest[],
-    options: SendOptions = {},
-  ): Promise<PublishCommand[]> {
+  async enqueue(requests: readonly BulkRequest[], options: SendOptions = {}): Promise<PublishCommand[]> {
     const commands = requests.map(({ videoId, action, video, ...times }) => {
       const id = Number(toId(videoId));
       if (!Number.isSafeInteger(id)) throw new RangeError(`JSON has no exact number for ${videoId}: use publish().`);
       return { video_id: id, action, video, ...toBody(times) };
     });
-    const answer = await this.#post("/publish-commands", { commands }, options);
+    const answer = await this.#post(COMMANDS, { commands }, options);
     return (JSON.parse(answer.text) as { commands: PublishCommand[] }).commands;
   }
 
   /** Read a command: its state, and why it waits or has ended. */
-  async command(id: string, options: Pick<SendOptions, "signal"> = {}): Promise<PublishCommand> {
-    const answer = await this.#call({ path: commandPath(id) }, options.signal);
-    return JSON.parse(answer.text) as PublishCommand;
+  readCommand(id: string, options: SignalOption = {}): Promise<PublishCommand> {
+    return this.#change({ path: commandPath(id) }, options);
+  }
+
+  /** Return a command when it has ended, or as it is after `seconds` (default: 60). */
+  async awaitOutcome(id: string, options: SignalOption & { seconds?: number | undefined } = {}): Promise<PublishCommand> {
+    const until = performance.now() + (options.seconds ?? 60) * 1000;
+    for (let pause = FIRST_LOOK_SECONDS; ; pause = Math.min(pause * 1.5, LONGEST_LOOK_SECONDS)) {
+      const command = await this.readCommand(id, options);
+      const left = (until - performance.now()) / 1000;
+      if (command.finished_at !== null || left <= 0) return command;
+      await sleep(Math.min(pause, left), options.signal);
+      options.signal?.throwIfAborted();
+    }
+  }
+
+  /** Give a command another time or deadline; what is left out stays. A time is that of its action. */
+  reschedule(id: string, change: RescheduleOptions & SignalOption): Promise<PublishCommand> {
+    const { signal, ...times } = change;
+    const headers = { "Content-Type": "application/json" };
+    const body = JSON.stringify(toBody(times));
+    return this.#change({ method: "PATCH", path: commandPath(id), headers, body }, { signal });
   }
 
   /** Cancel a command that is not carried out yet. */
-  async cancel(id: string, options: Pick<SendOptions, "signal"> = {}): Promise<PublishCommand> {
+  cancel(id: string, options: SignalOption = {}): Promise<PublishCommand> {
+    return this.#change({ method: "DELETE", path: commandPath(id) }, options);
+  }
+
+  /** Give a failed command new attempts. */
+  async retry(id: string, options: SignalOption = {}): Promise<PublishCommand> {
     try {
-      const answer = await this.#call({ method: "DELETE", path: commandPath(id) }, options.signal);
-      return JSON.parse(answer.text) as PublishCommand;
+      return await this.#change({ method: "POST", path: `${commandPath(id)}/retry` }, options);
     } catch (error) {
-      if (!(error instanceof Problem && error.type === "/problems/command-ended")) throw error;
-      const command = await this.command(id, options); // of an attempt whose answer was lost
-      if (command.state === "cancelled") return command;
+      if (!(error instanceof Problem && error.type === "/problems/command-not-failed")) throw error;
+      const command = await this.readCommand(id, options); // of an attempt whose answer was lost
+      if (command.finished_at === null) return command;
       throw error;
     }
   }
 
+  /** List commands, page by page as they are taken. */
+  async *listCommands(options: ListOptions = {}): AsyncGenerator<PublishCommand, void, undefined> {
+    const { signal, ...filter } = options;
+    let query: URLSearchParams | null = toQuery(filter);
+    while (query !== null) {
+      const answer: Answer = await this.#call({ path: COMMANDS, query }, signal);
+      const page = JSON.parse(answer.text) as { commands: PublishCommand[]; next: string | null };
+      yield* page.commands;
+      query = page.next ? new URL(page.next).searchParams : null; // the API's own host may be another one
+    }
+  }
+
   /** Report on a video's generation. A report that arrives twice or late does no harm. */
-  async report(
-    videoId: VideoId,
-    report: GenerationReport,
-    options: Pick<SendOptions, "signal"> = {},
-  ): Promise<GenerationState> {
+  async report(videoId: VideoId, report: GenerationReport, options: SignalOption = {}): Promise<GenerationState> {
     const answer = await this.#post(`/videos/${toId(videoId)}/generation`, report, options);
     return JSON.parse(answer.text) as GenerationState;
   }
@@ -142,6 +182,10 @@ export class Publisher {
     const path = `/videos/${toId(videoId)}/${action}/`;
     const answer = await this.#post(path, body, { idempotencyKey, correlationId, signal }, wait);
     return toResult(answer);
+  }
+
+  async #change(request: Call, { signal }: SignalOption): Promise<PublishCommand> {
+    return JSON.parse((await this.#call(request, signal)).text) as PublishCommand;
   }
 
   #post(path: string, body: object, options: SendOptions, wait?: number): Promise<Answer> {
@@ -180,11 +224,11 @@ function newKey(): string {
 }
 
 function commandPath(id: string): string {
-  return `/publish-commands/${encodeURIComponent(id)}`;
+  return `${COMMANDS}/${encodeURIComponent(id)}`;
 }
 
 /** Return options by the API's names. Throws TypeError for a name that is not an option. */
-function toBody(options: PublishOptions): Record<string, unknown> {
+function toBody(options: object): Record<string, unknown> {
   const body: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     const known = Object.hasOwn(OPTION_NAMES, name) ? OPTION_NAMES[name] : undefined;
@@ -192,6 +236,14 @@ function toBody(options: PublishOptions): Record<string, unknown> {
     if (value !== undefined) body[known] = value; // a Date becomes its text in UTC
   }
   return body;
+}
+
+/** Return a filter as the query of a URL. */
+function toQuery(filter: Omit<ListOptions, "signal">): URLSearchParams {
+  const { videoId, ...rest } = filter;
+  const fields: Record<string, unknown> = { ...toBody(rest), video_id: videoId === undefined ? null : toId(videoId) };
+  const given = Object.entries(fields).filter(([, value]) => value !== null);
+  return new URLSearchParams(given.map(([name, value]) => [name, value instanceof Date ? value.toISOString() : String(value)]));
 }
 
 function toResult({ response, text }: Answer): PublishResult {

@@ -32,7 +32,7 @@ export interface PublishCommand {
   id: string;
   /** The URL of this command. */
   url: string;
-  action: Action;
+  action: Action | (string & {});
   video_id: Int64;
   workspace_id: Int64;
   state: CommandState;
@@ -180,7 +180,7 @@ export interface Video {
   is_regenerating: boolean;
   /** Seconds. */
   duration: number | null;
-  visibility: Visibility;
+  visibility: Visibility | (string & {});
   is_draft: boolean;
   plan: unknown;
   source_experience: Int64 | null;
@@ -283,6 +283,11 @@ export interface FieldError {
   detail: string;
 }
 
+/** The order of a list of commands. */
+export type CommandOrder =
+  | "newest"
+  | "due";
+
 export interface PublishOptions {
   /** The revision of the release. 0: never published. */
   expectedRevision?: number | null | undefined;
@@ -321,15 +326,55 @@ export interface UnpublishOptions {
   fold?: number | null | undefined;
 }
 
+export interface RescheduleOptions {
+  /** The new time to unpublish. A time in the past means now. */
+  unpublishAt?: DateTime | Date | undefined;
+  /** `unpublishAt` as a wall-clock time in `timeZone`. */
+  unpublishAtLocal?: string | undefined;
+  /** The IANA time zone of the local times, such as `Europe/Berlin`. */
+  timeZone?: string | null | undefined;
+  /** For a local time that occurs twice: 0 is the first occurrence, 1 the second. */
+  fold?: number | null | undefined;
+  /** The new time to publish. A time in the past means now. */
+  publishAt?: DateTime | Date | undefined;
+  /** `publishAt` as a wall-clock time in `timeZone`. */
+  publishAtLocal?: string | undefined;
+  /** The new deadline. null: no deadline. */
+  publishBefore?: DateTime | Date | null | undefined;
+}
+
+export interface CommandFilter {
+  /** Only commands for this video. */
+  videoId?: Int64 | null | undefined;
+  /** Only commands of this workspace, for keys that see every workspace. */
+  workspaceId?: Int64 | null | undefined;
+  /** Only commands in this state. */
+  state?: CommandState | null | undefined;
+  /** Only commands with this action. */
+  action?: Action | null | undefined;
+  /** Only commands with `dueAt` at this time or later. */
+  dueFrom?: DateTime | Date | null | undefined;
+  /** Only commands with `dueAt` before this time. */
+  dueUntil?: DateTime | Date | null | undefined;
+  order?: CommandOrder | undefined;
+}
+
 /** The API's name of each option. */
 export const OPTION_NAMES: Readonly<Record<string, string>> = {
+  action: "action",
+  dueFrom: "due_from",
+  dueUntil: "due_until",
   expectedEtag: "expected_etag",
   expectedRevision: "expected_revision",
   fold: "fold",
+  order: "order",
   publishAt: "publish_at",
   publishAtLocal: "publish_at_local",
   publishBefore: "publish_before",
+  state: "state",
   timeZone: "time_zone",
   unpublishAt: "unpublish_at",
   unpublishAtLocal: "unpublish_at_local",
+  videoId: "video_id",
+  workspaceId: "workspace_id",
 };

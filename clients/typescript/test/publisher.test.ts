@@ -3,16 +3,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ConnectionLost, Problem, Publisher, readStream, type PublishCommand } from "../src/index.ts";
+import { ConnectionLost, Problem, Publisher, readStream, type ListOptions, type PublishCommand } from "../src/index.ts";
 import { startProxy } from "./support/proxy.ts";
-import { API_URL, makeVideos, publisher as connection } from "./support/run.ts";
+import { API_URL, fail, makeVideos, publisher as connection } from "./support/run.ts";
 
 const publisher = new Publisher(connection);
 
 /** Takes seconds, so it begins before the first test. */
 const unreachable = (async () => {
   await using proxy = await startProxy(API_URL, () => ({ kind: "cut", after: 0 }));
-  const error: unknown = await new Publisher({ ...connection, baseUrl: proxy.url }).command("x").catch((each: unknown) => each);
+  const error: unknown = await new Publisher({ ...connection, baseUrl: proxy.url }).readCommand("x").catch((each: unknown) => each);
   return { error, connections: proxy.connections };
 })();
 
@@ -23,10 +23,12 @@ async function makeVideo(): Promise<number> {
 }
 
 /** The commands that exist for a video. */
-async function listCommands(videoId: number): Promise<PublishCommand[]> {
-  const headers = { Authorization: `Bearer ${connection.key}` };
-  const answer = await fetch(`${API_URL}/api/v1/publish-commands?video_id=${videoId}`, { headers });
-  return ((await answer.json()) as { commands: PublishCommand[] }).commands;
+const listCommands = (videoId: number): Promise<PublishCommand[]> => list({ videoId });
+
+async function list(options: ListOptions): Promise<PublishCommand[]> {
+  const commands: PublishCommand[] = [];
+  for await (const command of publisher.listCommands(options)) commands.push(command);
+  return commands;
 }
 
 test("an address or a key that is not set is refused before anything is sent", async () => {
@@ -59,10 +61,62 @@ test("a command of a later time has the options, can be read, and cancelled", as
   assert.equal(command.publish_at, "2030-06-01T15:00:00Z");
   assert.equal(command.publish_before, "2030-07-01T00:00:00Z");
   assert.equal(command.correlation_id, "job-4711");
-  assert.equal((await publisher.command(command.id)).id, command.id);
+  assert.equal((await publisher.readCommand(command.id)).id, command.id);
   assert.equal((await listCommands(video)).length, 2, "and one that ends its window");
   assert.equal((await publisher.cancel(command.id)).state, "cancelled");
   assert.equal((await publisher.cancel(command.id)).state, "cancelled", "as after an answer that was lost");
+});
+
+test("a command gets another time and deadline, and the end of its window another one", async () => {
+  const { command } = await publisher.publish(await makeVideo(), {
+    publishAt: "2030-06-01T18:00:00Z",
+    unpublishAt: "2031-01-01T00:00:00Z",
+  });
+  assert.ok(command !== null);
+  const changed = await publisher.reschedule(command.id, { publishAtLocal: "2030-06-02T18:00", timeZone: "Africa/Cairo" });
+  assert.equal(changed.publish_at, "2030-06-02T15:00:00Z");
+  const bounded = await publisher.reschedule(command.id, { publishBefore: new Date("2030-07-01T00:00:00Z") });
+  assert.deepEqual([bounded.publish_at, bounded.publish_before], ["2030-06-02T15:00:00Z", "2030-07-01T00:00:00Z"]);
+  assert.equal((await publisher.reschedule(command.id, { publishBefore: null })).publish_before, null);
+  const end = command.counterpart?.split("/").at(-1) ?? "";
+  assert.equal((await publisher.reschedule(end, { unpublishAt: "2032-01-01T00:00:00Z" })).unpublish_at, "2032-01-01T00:00:00Z");
+  const misspelt = { at: "2030-06-01T18:00:00Z" } as object;
+  await assert.rejects(async () => publisher.reschedule(command.id, misspelt), /at is not an option/);
+  await publisher.cancel(command.id);
+  const late = publisher.reschedule(command.id, { publishBefore: null });
+  await assert.rejects(late, (error) => error instanceof Problem && error.type === "/problems/command-ended");
+});
+
+test("the outcome of a command is awaited", async () => {
+  const { command } = await publisher.publish(await makeVideo());
+  assert.equal((await publisher.awaitOutcome(command?.id ?? "")).state, "published");
+  const later = await publisher.publish(await makeVideo(), { publishAt: "2030-01-01T00:00:00Z" });
+  assert.equal((await publisher.awaitOutcome(later.command?.id ?? "", { seconds: 0.1 })).state, "scheduled");
+  const waiting = publisher.awaitOutcome(later.command?.id ?? "", { signal: AbortSignal.timeout(50) });
+  await assert.rejects(waiting, { name: "TimeoutError" });
+});
+
+test("a failed command is retried, also after an answer that was lost", async () => {
+  const [video] = await makeVideos(1, "in_progress");
+  const { command } = await publisher.publish(video!);
+  assert.ok(command !== null);
+  await fail(video!);
+  assert.equal((await publisher.readCommand(command.id)).state, "failed");
+  for (let nth = 0; nth < 2; nth++) assert.equal((await publisher.retry(command.id)).finished_at, null);
+  await publisher.cancel(command.id);
+  await assert.rejects(publisher.retry(command.id), (error) => error instanceof Problem && error.type === "/problems/command-not-failed");
+});
+
+test("commands are listed over all pages", async () => {
+  const videos = await makeVideos(60);
+  const day = (nth: number): Date => new Date(Date.UTC(2040, 0, 1 + nth));
+  const commands = await publisher.enqueue(videos.map((videoId, nth) => ({ videoId, publishAt: day(nth) })));
+  const ids = commands.map((command) => command.id);
+  const listIds = async (options: ListOptions): Promise<string[]> => (await list(options)).map((command) => command.id);
+  assert.deepEqual(await listIds({ state: "scheduled", dueFrom: day(0), order: "due" }), ids);
+  assert.deepEqual(await listIds({ dueFrom: day(1), dueUntil: day(3) }), [ids[2], ids[1]]);
+  assert.deepEqual(await listIds({ videoId: videos[9]! }), [ids[9]]);
+  await assert.rejects(list({ state: "exploded" }), (error) => error instanceof Problem && error.status === 422);
 });
 
 test("fields of the video are changed as it is published", async () => {
@@ -79,12 +133,12 @@ test("many commands are accepted together, or none", async () => {
   const [first, second] = await makeVideos(2);
   assert.ok(first !== undefined && second !== undefined);
   const at = "2030-01-01T00:00:00Z";
-  const commands = await publisher.publishMany([
+  const commands = await publisher.enqueue([
     { videoId: first, publishAt: at },
     { videoId: second, action: "unpublish", unpublishAt: at },
   ]);
   assert.deepEqual(commands.map((each) => [each.video_id, each.action]), [[first, "publish"], [second, "unpublish"]]);
-  const wrong = publisher.publishMany([{ videoId: first }, { videoId: 999_999_999 }]);
+  const wrong = publisher.enqueue([{ videoId: first }, { videoId: 999_999_999 }]);
   await assert.rejects(wrong, (error) => error instanceof Problem && error.errors[0]?.pointer === "/commands/1/video_id");
   assert.equal((await listCommands(first)).length, 1);
 });
@@ -108,7 +162,7 @@ test("a problem says what is wrong", async () => {
   assert.ok(late instanceof Problem);
   assert.equal(late.errors[0]?.pointer, "/publish_before");
   const stranger = new Publisher({ ...connection, key: "pw_wrong" });
-  await assert.rejects(stranger.command("x"), (error) => error instanceof Problem && error.status === 401);
+  await assert.rejects(stranger.readCommand("x"), (error) => error instanceof Problem && error.status === 401);
 });
 
 test("an option that is misspelt, and an id that is not exact, are refused before anything is sent", async () => {
@@ -118,7 +172,7 @@ test("an option that is misspelt, and an id that is not exact, are refused befor
   for (const id of [2 ** 53, 1.5, -1, "7/../8", "", "x"]) {
     await assert.rejects(async () => nowhere.publish(id), RangeError, String(id));
   }
-  await assert.rejects(nowhere.publishMany([{ videoId: 2n ** 60n }]), RangeError);
+  await assert.rejects(nowhere.enqueue([{ videoId: 2n ** 60n }]), RangeError);
 });
 
 test("an answer that is lost makes no second command", async () => {

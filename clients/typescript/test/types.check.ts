@@ -49,4 +49,9 @@ void publisher.unpublish(7, { publishBefore: "2030-01-01T00:00:00Z" });
 void publisher.report(7, { kind: "complete" });
 
 const state: PublishCommand["state"] = "some later state";
-void state;
+const action: PublishCommand["action"] = "some later action";
+void [state, action];
+// @ts-expect-error a time is left out, or changed: for now, give one in the past
+void publisher.reschedule("id", { publishAt: null });
+// @ts-expect-error commands are in two orders
+void publisher.listCommands({ order: "oldest" });

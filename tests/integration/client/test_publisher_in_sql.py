@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,10 +28,12 @@ from publish_worker_client import (
     Publication,
     Publisher,
     PublishError,
+    PublishRefused,
     ReusedKey,
     UnknownVideo,
 )
 from publish_worker_client.servers.database_url import read_url
+from tests.support.pgbouncer import PROGRAM, pgbouncer
 from tests.support.pipeline import Pipeline
 
 
@@ -177,6 +182,65 @@ def test_several_publications_are_accepted_in_one_statement_in_their_order(
         ids = Publisher(connection).enqueue(wanted, idempotency_key="night")
         assert Publisher(connection).enqueue(wanted, idempotency_key="night") == ids
     assert [pipeline.command(each).video_id for each in ids] == [videos[2], videos[0], videos[1]]
+
+
+def test_a_batch_that_has_changed_is_not_accepted_by_the_same_key(pipeline: Pipeline) -> None:
+    first, second, third, fourth = (Publication(video_id=pipeline.video()) for _ in range(4))
+    with connect(pipeline.engine) as connection:
+        Publisher(connection).enqueue([first, second, third], idempotency_key="night")
+        connection.commit()
+        others = [
+            [first, second, third, fourth],
+            [fourth, first, second, third],
+            [first, second, fourth, third],
+            [first, second],
+            [second, third],
+            [first, third, second],
+            [fourth],
+        ]
+        for other in others:
+            with pytest.raises(ReusedKey):
+                Publisher(connection).enqueue(other, idempotency_key="night")
+            connection.rollback()
+    assert pipeline.value(COUNT) == 3
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
+def test_through_a_pooler_each_thread_enqueues_often(pipeline: Pipeline, tmp_path: Path) -> None:
+    """After five times psycopg prepares a statement, and the pooler gives out other sessions."""
+    videos = [pipeline.video() for _ in range(6)]
+
+    def publish(url: str, video: int) -> None:
+        with psycopg.connect(url) as connection:
+            for _ in range(10):
+                Publisher(connection).publish(video, idempotency_key=f"of-{video}")
+                connection.commit()
+
+    url = pipeline.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with pgbouncer(url, tmp_path) as pooler, ThreadPoolExecutor(len(videos)) as threads:
+        list(threads.map(partial(publish, pooler), videos))
+    assert pipeline.value(COUNT) == len(videos)
+
+
+def test_on_a_connection_without_a_transaction_the_command_exists_at_once(
+    pipeline: Pipeline,
+) -> None:
+    with connect(pipeline.engine, autocommit=True) as connection:
+        Publisher(connection).publish(pipeline.video())
+        assert pipeline.value(COUNT) == 1
+        with pytest.raises(UnknownVideo):
+            Publisher(connection).enqueue(
+                [Publication(video_id=pipeline.video()), Publication(video_id=999_999)]
+            )
+    assert pipeline.value(COUNT) == 1
+
+
+def test_a_refusal_that_a_newer_function_adds_is_a_refusal(pipeline: Pipeline) -> None:
+    pipeline.execute("ALTER TABLE video RENAME TO other")
+    refusing = pytest.raises(PublishRefused, match="PLATFORM_SCHEMA")
+    with connect(pipeline.engine) as connection, refusing as refused:
+        Publisher(connection).publish(7)
+    assert type(refused.value) is PublishRefused
 
 
 def test_a_time_without_an_offset_needs_a_time_zone(engine: Engine) -> None:

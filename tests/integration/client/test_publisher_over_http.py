@@ -22,9 +22,11 @@ from publish_worker_client import (
     InvalidPublication,
     Publication,
     Publisher,
+    PublishRefused,
     ReusedKey,
     Unanswered,
     UnknownVideo,
+    WrongState,
 )
 from publish_worker_client.publish import answers, http
 from schemas.values.caller import Scope
@@ -187,8 +189,8 @@ def test_without_an_answer_the_error_has_the_key_to_go_on_with() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "text"),
     [
-        (says(301, Location="https://new.example/"), InvalidPublication, "new.example"),
-        (says(404, b"<html>"), InvalidPublication, "answered 404"),
+        (says(301, Location="https://new.example/"), PublishRefused, "new.example"),
+        (says(404, b"<html>"), PublishRefused, "answered 404"),
         (says(200, b"<html>"), Unanswered, "is it its URL"),
         (says(200, b'{"x": 1}'), Unanswered, "is it its URL"),
         (says(200, b'{"commands": [{"id": 7}]}'), Unanswered, "is it its URL"),
@@ -274,6 +276,140 @@ def test_text_that_no_header_can_carry_is_refused(publisher: Publisher, option: 
 def test_one_call_accepts_up_to_a_thousand(publisher: Publisher, count: int) -> None:
     with pytest.raises(InvalidPublication, match="1 to 1000"):
         publisher.enqueue([Publication(video_id=1)] * count)
+
+
+BEGIN = datetime(2030, 6, 1, 18, tzinfo=UTC)
+
+
+def test_a_command_gets_another_time_and_deadline(pipeline: Pipeline, publisher: Publisher) -> None:
+    id_ = publisher.publish(pipeline.video(), at=BEGIN, until=BEGIN + timedelta(days=9))
+    changed = publisher.reschedule(id_, at=datetime(2030, 6, 2, 18), time_zone="Africa/Cairo")  # noqa: DTZ001 - a wall-clock time
+    assert changed.publish_at == datetime(2030, 6, 2, 15, tzinfo=UTC)
+    assert changed.publish_before is None
+    changed = publisher.reschedule(id_, deadline=BEGIN + timedelta(days=8))
+    assert changed.publish_before == BEGIN + timedelta(days=8)
+    assert changed.publish_at == datetime(2030, 6, 2, 15, tzinfo=UTC)
+    assert publisher.reschedule(id_, deadline=None).publish_before is None
+
+    assert changed.counterpart_id is not None
+    end = publisher.reschedule(changed.counterpart_id, at=BEGIN + timedelta(days=3))
+    assert (end.unpublish_at, end.counterpart_id) == (BEGIN + timedelta(days=3), id_)
+
+
+def test_a_change_that_is_not_valid_is_refused(pipeline: Pipeline, publisher: Publisher) -> None:
+    id_ = publisher.publish(pipeline.video(), at=BEGIN)
+    misspelt: dict[str, Any] = {"until": BEGIN}
+    with pytest.raises(TypeError, match="no option until"):
+        publisher.reschedule(id_, **misspelt)
+    with pytest.raises(InvalidPublication, match="time_zone"):
+        publisher.reschedule(id_, at=BEGIN.replace(tzinfo=None))
+    with pytest.raises(InvalidPublication, match="offset"):
+        publisher.reschedule(id_, deadline=BEGIN.replace(tzinfo=None))
+    with pytest.raises(InvalidPublication, match="set publish_at"):
+        publisher.reschedule(id_)
+    with pytest.raises(UnknownVideo, match="no command"):
+        publisher.reschedule(uuid4(), deadline=None)
+    assert publisher.read_command(id_).publish_at == BEGIN
+
+
+def test_a_command_is_cancelled_once_and_then_not_changed(
+    pipeline: Pipeline, publisher: Publisher
+) -> None:
+    id_ = publisher.publish(pipeline.video(), at=BEGIN)
+    assert [publisher.cancel(id_).state for _ in range(2)] == ["cancelled"] * 2
+    with pytest.raises(WrongState, match="cancelled"):
+        publisher.reschedule(id_, at=BEGIN)
+
+
+def test_a_failed_command_is_retried_also_after_a_lost_answer(
+    pipeline: Pipeline, publisher: Publisher
+) -> None:
+    id_ = publisher.publish(pipeline.video())
+    pipeline.execute("UPDATE publisher.publish_command SET state = 'failed', finished_at = now()")
+    assert publisher.read_command(id_).state == "failed"
+    assert [publisher.retry(id_).state for _ in range(2)] == ["scheduled"] * 2
+    pipeline.run()
+    assert publisher.await_outcome(id_).state == "published"
+    with pytest.raises(WrongState, match="published"):
+        publisher.retry(id_)
+
+
+def test_commands_are_listed_over_all_pages(pipeline: Pipeline, publisher: Publisher) -> None:
+    videos = [pipeline.video() for _ in range(60)]
+    publications = [
+        Publication(video_id=video, at=BEGIN + timedelta(days=nth))
+        for nth, video in enumerate(videos)
+    ]
+    ids = publisher.enqueue(publications)
+    cancelled = publisher.cancel(ids[0]).id
+    assert [each.id for each in publisher.list_commands(state="scheduled", order="due")] == ids[1:]
+    assert [each.id for each in publisher.list_commands(state="cancelled")] == [cancelled]
+    within = publisher.list_commands(due_from=BEGIN, due_until=BEGIN + timedelta(days=2))
+    assert [each.id for each in within] == [ids[1], cancelled]
+    assert [each.id for each in publisher.list_commands(video_id=videos[9])] == [ids[9]]
+    with pytest.raises(InvalidPublication):
+        next(publisher.list_commands(state="exploded"))
+
+
+def test_a_report_of_generation_publishes_what_waits(
+    pipeline: Pipeline, publisher: Publisher
+) -> None:
+    video = pipeline.video(status="in_progress")
+    id_ = publisher.publish(video)
+    file = "https://cdn.example.com/new.mp4"
+    done = publisher.report(video, kind="completed", video=file, time=datetime.now(UTC))
+    assert (done.applied, done.status) == (True, "completed")
+    pipeline.run()
+    assert publisher.await_outcome(id_).state == "published"
+    late = publisher.report(video, kind="progressed", generation_progress=50)
+    assert (late.applied, late.reason) == (False, "behind")
+    with pytest.raises(InvalidPublication):
+        publisher.report(video, kind="failed", video=file)
+
+
+def test_a_command_of_a_newer_api_is_read(pipeline: Pipeline, publisher: Publisher) -> None:
+    id_ = publisher.publish(pipeline.video())
+    later = publisher.read_command(id_).model_dump(mode="json") | {
+        "action": "archive",
+        "state": "archived",
+        "trigger": "calendar",
+        "shard": 3,
+    }
+    body = json.dumps({"commands": [later], "next": None}).encode()
+    with receiver() as api, Publisher(api.url(""), api_key="pw_k") as newer:
+        api.answers[f"{PATH}/{id_}"] = says(200, json.dumps(later).encode())
+        api.answers[PATH] = says(200, body)
+        for command in (newer.read_command(id_), *newer.list_commands()):
+            assert (command.action, command.state) == ("archive", "archived")
+            assert (command.model_extra or {})["shard"] == 3
+
+
+def test_a_refusal_that_a_newer_api_adds_is_a_refusal() -> None:
+    problem = b'{"type": "/problems/video-locked", "status": 409, "detail": "It is locked."}'
+    with receiver() as api, Publisher(api.url(""), api_key="pw_k") as publisher:
+        api.answers[PATH] = says(409, problem)
+        with pytest.raises(PublishRefused, match="It is locked") as refused:
+            publisher.publish(7)
+    assert type(refused.value) is PublishRefused
+
+
+def test_on_asyncio_commands_are_changed_and_listed(
+    pipeline: Pipeline, api: Served, key: str
+) -> None:
+    video = pipeline.video()
+
+    async def change() -> None:
+        async with AsyncPublisher(api.url, api_key=key) as publisher:
+            id_ = await publisher.publish(video, at=BEGIN)
+            assert (await publisher.read_command(id_)).publish_at == BEGIN
+            later = BEGIN + timedelta(days=1)
+            assert (await publisher.reschedule(id_, at=later)).publish_at == later
+            assert (await publisher.retry(id_)).state == "scheduled"
+            assert (await publisher.cancel(id_)).state == "cancelled"
+            assert [each.id async for each in publisher.list_commands()] == [id_]
+            assert not (await publisher.report(video, kind="progressed")).applied
+
+    asyncio.run(change())
 
 
 def test_on_asyncio_it_is_the_same(pipeline: Pipeline, api: Served, key: str) -> None:

@@ -26,6 +26,7 @@ from db.revision import is_migrated
 from db.session import connect, transaction
 from db.tables.platform import Platform
 from db.videos import lookup
+from publish_worker_client import AccessRefused, Publisher, UnknownVideo
 from schemas.command import PublishRequest
 from schemas.generation import GenerationReport, ReportKind
 from schemas.values.caller import Scope
@@ -458,6 +459,28 @@ def test_the_right_to_enqueue_gives_no_other(platform_role: psycopg.Connection) 
     ):
         with pytest.raises(InsufficientPrivilege):
             platform_role.execute(statement)
+
+
+def test_row_level_security_hides_videos_if_it_is_forced_upon_their_owner(
+    adopted: Adopted, platform_role: psycopg.Connection
+) -> None:
+    adopted.admin.execute("ALTER TABLE videos_video ENABLE ROW LEVEL SECURITY")
+    [owned] = adopted.pipeline.states(adopted.pipeline.command(Publisher(platform_role).publish(1)))
+    assert owned == "scheduled"
+
+    adopted.admin.execute("""
+    ALTER TABLE videos_video FORCE ROW LEVEL SECURITY;
+    CREATE POLICY of_workspace ON videos_video
+    USING (workspace_id = current_setting('app.workspace', true)::bigint);
+    """)
+    platform_role.execute("SET app.workspace = 99")
+    with pytest.raises(UnknownVideo):
+        Publisher(platform_role).publish(1)
+    platform_role.execute("SET app.workspace = 1")
+    Publisher(platform_role).publish(1)
+    platform_role.execute("SET row_security = off")
+    with pytest.raises(AccessRefused, match="row-level security"):
+        Publisher(platform_role).publish(1)
 
 
 def test_without_the_grant_no_role_enqueues(adopted: Adopted) -> None:

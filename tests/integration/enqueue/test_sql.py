@@ -290,6 +290,28 @@ def test_a_setting_of_the_session_does_not_break_the_count(
     assert counted.endswith(" 1")
 
 
+def test_a_setting_of_the_session_does_not_lower_the_kept_count(pipeline: Pipeline) -> None:
+    pipeline.execute(
+        "INSERT INTO publisher.open_command_count VALUES (1, %s, now())", limits.PER_WORKSPACE
+    )
+    video = pipeline.video()
+    with transaction(pipeline.engine) as tx:
+        tx.execute("SELECT set_config('publisher.counted', '1 0', false)")
+        assert find_refusal(tx, video)[0] == "PW429"
+
+
+def test_a_time_zone_of_any_text_is_refused_with_a_key_as_without(pipeline: Pipeline) -> None:
+    video = pipeline.video()
+    times: dict[str, Any] = {
+        "publish_at_local": datetime(2030, 6, 1),  # noqa: DTZ001 - a wall-clock time
+        "time_zone": 'Europe/"Berlin\\',
+    }
+    with transaction(pipeline.engine) as tx:
+        without = find_refusal(tx, video, **times)
+        assert find_refusal(tx, video, idempotency_key="k", **times) == without
+    assert without[0] == "PW422"
+
+
 def test_without_the_platforms_tables_it_says_so(pipeline: Pipeline) -> None:
     video = pipeline.video()
     pipeline.execute("ALTER TABLE video RENAME TO other")

@@ -19,12 +19,8 @@ from schemas.events import CloudEvent
 from schemas.feed import FeedFilter, StreamFilter
 from schemas.generation import GenerationEvent, GenerationEventType, has_foreign_field
 from schemas.json_schema import name_int64
-from worker.api.documents.channel_messages import (
-    DROPPED,
-    dropped_message,
-    open_envelope,
-    webhook_test_message,
-)
+from worker.api.documents.channel_messages import DROPPED, dropped_message, webhook_test_message
+from worker.api.documents.open_schemas import open_envelope
 from worker.api.routes.events import StreamQuery
 from worker.events import amqp, redis_stream
 from worker.generation import stream

@@ -1,7 +1,4 @@
-"""Messages of one channel alone: a webhook's test event, the last event of an SSE stream.
-
-And the envelope as consumers must read it: open for types that are added later.
-"""
+"""Messages of one channel alone: a webhook's test event, the last event of an SSE stream."""
 
 from typing import Any
 
@@ -13,29 +10,6 @@ Json = dict[str, Any]
 DROPPED = "dropped"
 _SHARED = ("specversion", "id", "source", "subject", "time", "datacontenttype")
 """Attributes that a test event has in common with events of the outbox."""
-
-
-def open_envelope(envelope: Json) -> Json:
-    """Return the envelope for any type: the message of a type says what its `data` is.
-
-    A consumer that was generated from a closed list would fail at the first event of a new type.
-    """
-    properties: Json = {
-        **envelope["properties"],
-        "type": {
-            "title": "Type",
-            "type": "string",
-            "description": "What happened. Pass over types that you do not know.",
-        },
-        "data": {
-            "title": "Data",
-            "type": "object",
-            "description": "Its shape depends on `type`, and on the version in `dataschema`.",
-        },
-    }
-    always = [name for name, each in properties.items() if "default" in each]
-    required = [name for name in properties if name in {*envelope["required"], *always}]
-    return {**envelope, "properties": properties, "required": required}
 
 
 def webhook_test_message(envelope: Json) -> Json:

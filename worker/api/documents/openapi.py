@@ -10,6 +10,7 @@ from schemas.event_schemas import allow_additional_properties
 from schemas.events import CloudEvent
 from schemas.json_schema import name_int64
 from schemas.problem import FieldError, Problem
+from worker.api.documents.open_schemas import describe_each_event, open_answers, open_envelope
 
 DESCRIPTION = """
 Enqueue publish commands, follow their state, and read the videos.
@@ -24,6 +25,9 @@ sees only its workspace; a request for anything of another workspace is answered
 pause) and have 200 in hand; a workspace twice as many. After `429` or `503`, wait for `Retry-After`
 seconds. A body has at most 1 MiB, 50,000 values, 1,000 keys in an object, 10,000 elements in a list
 and 50 levels, and arrives within 30 seconds.
+
+**Later versions** add fields and values of answers, and types of events, without a new path: pass
+over what you do not know. A request with a field or a value that is not known is refused.
 
 **Correlation.** Send `X-Correlation-ID`, or read the generated one from the answer. It is in every
 log line and in the event. A W3C `traceparent` is passed on to the event.
@@ -61,6 +65,9 @@ def document(app: FastAPI) -> dict[str, Any]:
             ],
             ref_template="#/components/schemas/{model}",
         )
-        generated["components"]["schemas"].update(allow_additional_properties(models["$defs"]))
+        schemas = allow_additional_properties(models["$defs"])
+        schemas |= describe_each_event(open_envelope(schemas["CloudEvent"]))
+        generated["components"]["schemas"].update(schemas)
+        open_answers(generated)
         app.openapi_schema = name_int64(generated)
     return app.openapi_schema or {}

@@ -72,7 +72,7 @@ PAGE: Responses = success(
     "Events in order, without duplicates; may be empty although more events follow.",
     [EVENT],
     media_type=EventBatch.media_type,
-    schema={"type": "array", "items": {"$ref": "#/components/schemas/CloudEvent"}},
+    schema={"type": "array", "items": {"$ref": "#/components/schemas/PublisherEvent"}},
     headers={
         **header(
             "Link",

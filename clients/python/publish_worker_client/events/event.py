@@ -29,7 +29,8 @@ class Event(BaseModel):
     """The video's id. For `webhook.endpoint_disabled`: the endpoint's id."""
     time: datetime | None = None
     dataschema: str | None = None
-    sequence: str
+    sequence: str = ""
+    """The position as text. Empty: a webhook's test event, which is in no feed."""
     partitionkey: str | None = None
     """Events with the same key are in order."""
     videorevision: int | None = None
@@ -42,7 +43,10 @@ class Event(BaseModel):
 
     @property
     def position(self) -> int:
-        """The place in the total order of events: 1, 2, 3 …, without gaps."""
+        """The place in the total order of events: 1, 2, 3 …, without gaps.
+
+        Raises ValueError for a test event, which has none.
+        """
         return int(self.sequence)
 
 

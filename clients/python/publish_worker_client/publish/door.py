@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from publish_worker_client.publish.command import Command
+from pydantic import BaseModel
+
 from publish_worker_client.publish.publication import Publication
+
+T = TypeVar("T", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +17,10 @@ class Sender:
     """Who sends publications, and for which job."""
 
     idempotency_key: str | None = None
-    """A second call with this key returns the commands of the first one."""
+    """A second call with this key returns the commands of the first one; with other publications it
+    is refused. On a connection, each publication of a batch has a key of its own, so a batch that
+    has changed only between its first publication and its end is accepted, with those that are new.
+    """
     correlation_id: str | None = None
     """The caller's name of the whole job; each event and log line has it. None: made up."""
     traceparent: str | None = None
@@ -31,8 +37,8 @@ class InboxDoor(Protocol):
         """
         ...
 
-    async def read(self, command_id: UUID) -> Command:
-        """Read a command. Raises PublishError."""
+    async def ask(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+        """Return the API's answer to a request that may be repeated. Raises PublishError."""
         ...
 
     async def pause(self, seconds: float) -> None:

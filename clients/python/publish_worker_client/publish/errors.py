@@ -12,6 +12,9 @@ from pydantic_core import from_json
 NO_SUCH_VIDEO = "no_such_video"
 """The code of an error about one of several publications."""
 
+OURS = "PW"
+"""How the SQLSTATEs of the worker's functions begin."""
+
 
 class PublishError(Exception):
     """Nothing was accepted, as far as is known. The text says what is wrong."""
@@ -27,7 +30,7 @@ class PublishRefused(PublishError):
 
 
 class UnknownVideo(PublishRefused):
-    """There is no such video in the caller's workspace."""
+    """There is no such video or command in the caller's workspace."""
 
 
 class InvalidPublication(PublishRefused):
@@ -44,6 +47,10 @@ class TooManyOpen(PublishRefused):
 
 class ReusedKey(PublishRefused):
     """The idempotency key was used for another request."""
+
+
+class WrongState(PublishRefused):
+    """The command has ended and cannot be changed; or it has not failed and cannot be retried."""
 
 
 class AccessRefused(PublishRefused):
@@ -84,11 +91,19 @@ class _Kinds:
         "video-changed": ChangedVideo,
         "too-many-commands": TooManyOpen,
         "idempotency-key-reused": ReusedKey,
+        "command-ended": WrongState,
+        "command-not-failed": WrongState,
         "not-authenticated": AccessRefused,
         "scope-too-low": AccessRefused,
     }
-    BY_STATUS: ClassVar[dict[int, type[PublishRefused]]] = {401: AccessRefused, 403: AccessRefused}
-    """Of answers without a known problem, as a proxy gives them."""
+    BY_STATUS: ClassVar[dict[int, type[PublishRefused]]] = {
+        400: InvalidPublication,
+        401: AccessRefused,
+        403: AccessRefused,
+        413: InvalidPublication,
+        422: InvalidPublication,
+    }
+    """Of other problems, as a later version may add them, and of answers of a proxy."""
     BY_STATE: ClassVar[dict[str, type[PublishRefused]]] = {
         "PW404": UnknownVideo,
         "PW409": ReusedKey,
@@ -113,7 +128,7 @@ def to_refusal(problem: Mapping[str, Any], status: int, otherwise: str) -> Publi
     name = str(problem.get("type", "")).rpartition("/")[2]
     errors = _list_errors(problem)
     are_unknown = errors and all(each.get("code") == NO_SUCH_VIDEO for each in errors)
-    otherwise_kind = _Kinds.BY_STATUS.get(status, InvalidPublication)
+    otherwise_kind = _Kinds.BY_STATUS.get(status, PublishRefused)
     kind = _Kinds.BY_PROBLEM.get(name, UnknownVideo if are_unknown else otherwise_kind)
     text = str(problem.get("detail") or otherwise)
     details = (str(each["detail"]) for each in errors[:10] if each.get("detail"))
@@ -129,13 +144,23 @@ def find_refusal(error: BaseException) -> PublishRefused | None:
     """Return the refusal in an error of a database, as SQLAlchemy and Django wrap it; else None."""
     cause: Any = error
     for _ in range(5):
-        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        if state in _Kinds.BY_STATE:
-            diag = getattr(cause, "diag", None)
-            parts = (getattr(diag, "message_primary", None), getattr(diag, "message_hint", None))
+        state, *parts = _read_error(cause)
+        if state in _Kinds.BY_STATE or str(state).startswith(OURS):
             text = " ".join(f"{part.rstrip('.')}." for part in parts if part)
-            return _Kinds.BY_STATE[state](text or str(cause))
+            return _Kinds.BY_STATE.get(state, PublishRefused)(text or str(cause))
         cause = getattr(cause, "orig", None) or getattr(cause, "__cause__", None)
         if cause is None:
             return None
     return None
+
+
+def _read_error(error: Any) -> tuple[Any, Any, Any]:
+    """Return the SQLSTATE of a driver's error, its message and its hint; None: it has none."""
+    match error.args:
+        case [{"C": state, "M": message, **others}]:  # pg8000's
+            return state, message, others.get("H")
+        case _:
+            state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+            texts = getattr(error, "diag", error)
+            message = getattr(texts, "message_primary", None) or getattr(texts, "message", None)
+            return state, message, getattr(texts, "message_hint", getattr(texts, "hint", None))

@@ -22,7 +22,6 @@ from publish_worker_client.publish.answers import (
     read_failure,
     to_response,
 )
-from publish_worker_client.publish.command import Command
 from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import (
     AccessRefused,
@@ -33,7 +32,8 @@ from publish_worker_client.publish.publication import Publication
 
 T = TypeVar("T", bound=BaseModel)
 PREFIX = "/api/v1"
-COMMANDS = f"{PREFIX}/publish-commands"
+COMMANDS = "/publish-commands"
+JSON = {"Content-Type": "application/json"}
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds between two attempts; the pause doubles, and a part of it is random."""
 SUCCESS = range(200, 300)
@@ -69,9 +69,8 @@ class HttpDoor(InboxDoor):
             "traceparent": sender.traceparent,
         }
         headers = {name: _check(name, value) for name, value in given.items() if value is not None}
-        headers["Content-Type"] = "application/json"
         answer = await self._ask(
-            "POST", COMMANDS, AcceptedCommands, key, content=body, headers=headers
+            "POST", COMMANDS, AcceptedCommands, key, content=body, headers=headers | JSON
         )
         ids = list_first_ids(answer.commands, publications)
         if ids is None:
@@ -79,9 +78,11 @@ class HttpDoor(InboxDoor):
             raise Unanswered(f"The API answered with {count} commands for another request.", key)
         return ids
 
-    async def read(self, command_id: UUID) -> Command:
-        """Read a command."""
-        return await self._ask("GET", f"{COMMANDS}/{command_id}", Command, None)
+    async def ask(self, method: str, path: str, kind: type[T], body: Any = None) -> T:
+        """Return the answer to a request that may be repeated."""
+        if body is None:
+            return await self._ask(method, path, kind, None)
+        return await self._ask(method, path, kind, None, content=_to_json(body), headers=JSON)
 
     async def _ask(
         self, method: str, path: str, kind: type[T], key: str | None, **options: Any
@@ -90,7 +91,7 @@ class HttpDoor(InboxDoor):
         until, pause = time.monotonic() + self._retry_seconds, FIRST_PAUSE
         while True:
             try:
-                response = await self.send(method, path, **options)
+                response = await self.send(method, f"{PREFIX}{path}", **options)
             except httpx2.RequestError as error:
                 why, wait = f"{type(error).__name__}: {error}", None
             else:
@@ -191,10 +192,15 @@ def _check(name: str, value: str) -> str:
 
 def _to_body(publications: Iterable[Publication]) -> bytes:
     """Return the request's JSON. Raises InvalidPublication if a value of `video` has none."""
+    body = {"commands": [each.to_fields() for each in publications]}
+    return _to_json(body) if any(each.video for each in publications) else to_json(body)
+
+
+def _to_json(body: Any) -> bytes:
+    """Return the JSON of what a caller gave. Raises InvalidPublication if a value has none."""
     try:
-        body = to_json({"commands": [each.to_fields() for each in publications]})
-        if any(each.video for each in publications):
-            from_json(body, allow_inf_nan=False)
+        text = to_json(body)
+        from_json(text, allow_inf_nan=False)
     except (PydanticSerializationError, ValueError) as error:
-        raise InvalidPublication(f"video must have values of JSON only: {error}") from error
-    return body
+        raise InvalidPublication(f"It must have values of JSON only: {error}") from error
+    return text

@@ -41,20 +41,12 @@ class Publication:
         Raises InvalidPublication for a time without an offset and without a time zone, and for
         values of another type: a transaction is not failed by them.
         """
-        is_local = False
         fields: dict[str, Any] = {"video_id": _check_number("video_id", self.video_id, 63)}
         for name, time in (("publish_at", self.at), ("unpublish_at", self.until)):
             if time is not None:
-                local = _is_local(name, time)
-                is_local |= local
-                text = time.replace(tzinfo=None).isoformat() if local else _to_utc(name, time)
-                fields[f"{name}_local" if local else name] = text
-                if local and time.fold:
-                    fields["fold"] = 1
+                fields |= to_time_fields(name, time, self.time_zone)
         if self.deadline is not None:
-            fields["publish_before"] = _require_offset("deadline", self.deadline)
-        if is_local and self.time_zone is None:
-            raise InvalidPublication("A time without an offset needs time_zone.")
+            fields["publish_before"] = require_offset("deadline", self.deadline)
         if self.expected_revision is not None:
             _check_number("expected_revision", self.expected_revision, 31)
         given = {
@@ -64,6 +56,16 @@ class Publication:
             "video": None if self.video is None else dict(self.video),
         }
         return fields | {name: value for name, value in given.items() if value is not None}
+
+
+def to_time_fields(name: str, time: Any, time_zone: str | None) -> dict[str, Any]:
+    """Return the fields of a time as the API names them. Raises InvalidPublication."""
+    if not _is_local(name, time):
+        return {name: _to_utc(name, time)}
+    if time_zone is None:
+        raise InvalidPublication("A time without an offset needs time_zone.")
+    fold = {"fold": 1} if time.fold else {}
+    return {f"{name}_local": time.replace(tzinfo=None).isoformat(), **fold}
 
 
 def check_text(name: str, text: Any) -> str | None:
@@ -86,7 +88,8 @@ def _is_local(name: str, time: Any) -> bool:
     return time.utcoffset() is None
 
 
-def _require_offset(name: str, time: datetime) -> str:
+def require_offset(name: str, time: Any) -> str:
+    """Return an instant in UTC. Raises InvalidPublication."""
     if _is_local(name, time):
         raise InvalidPublication(f"{name} must have an offset: give it a time zone.")
     return _to_utc(name, time)

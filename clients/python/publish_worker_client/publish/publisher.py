@@ -8,85 +8,25 @@ with psycopg.connect(database_url) as connection:
     Publisher(connection).publish(7)  # the command exists if and only if this commits
 """
 
-import time
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Self, Unpack
 from uuid import UUID
 
-from publish_worker_client.events.names import Action
-from publish_worker_client.publish.command import Command
-from publish_worker_client.publish.door import InboxDoor, Sender
-from publish_worker_client.publish.errors import InvalidPublication
+from publish_worker_client.publish.arguments import (
+    ListArguments,
+    PublishArguments,
+    ReportArguments,
+    RescheduleArguments,
+    SenderArguments,
+    UnpublishArguments,
+)
+from publish_worker_client.publish.base import BasePublisher, to_query
+from publish_worker_client.publish.command import Command, Generation
 from publish_worker_client.publish.http import AsyncHttpDoor, BlockingHttpDoor
 from publish_worker_client.publish.publication import Publication
 from publish_worker_client.publish.sql import AsyncSqlDoor, BlockingSqlDoor
 from publish_worker_client.run_blocking import run_blocking
-
-MOST_AT_ONCE = 1_000
-FIRST_LOOK, LONGEST_LOOK = 0.05, 1.0
-"""Seconds between two looks at a command whose outcome is awaited."""
-
-
-class SenderArguments(TypedDict, total=False):
-    """Options of each call: see Sender."""
-
-    idempotency_key: str | None
-    correlation_id: str | None
-    traceparent: str | None
-
-
-class UnpublishArguments(SenderArguments, total=False):
-    """Options of `unpublish`: see Publication; `at` is when to unpublish."""
-
-    at: datetime | None
-    time_zone: str | None
-    expected_revision: int | None
-
-
-class PublishArguments(UnpublishArguments, total=False):
-    """Options of `publish`: see Publication."""
-
-    until: datetime | None
-    deadline: datetime | None
-    video: Mapping[str, Any] | None
-
-
-class BasePublisher:
-    """What both publishers share."""
-
-    def __init__(self, door: InboxDoor) -> None:
-        self._door = door
-
-    async def _enqueue(
-        self, publications: Iterable[Publication], options: SenderArguments
-    ) -> list[UUID]:
-        wanted = list(publications)
-        if not 0 < len(wanted) <= MOST_AT_ONCE:
-            raise InvalidPublication(f"Enqueue 1 to {MOST_AT_ONCE} at once, and not {len(wanted)}.")
-        return await self._door.enqueue(wanted, Sender(**options))
-
-    async def _publish(self, video_id: int, options: PublishArguments) -> UUID:
-        fields, sender = _split(options)
-        publication = Publication(video_id=video_id, **fields)
-        return (await self._door.enqueue([publication], sender))[0]
-
-    async def _unpublish(self, video_id: int, options: UnpublishArguments) -> UUID:
-        fields, sender = _split(options)
-        until = fields.pop("at", None)
-        publication = Publication(video_id=video_id, action=Action.UNPUBLISH, until=until, **fields)
-        return (await self._door.enqueue([publication], sender))[0]
-
-    async def _await_outcome(self, command_id: UUID, seconds: float) -> Command:
-        until, pause = time.monotonic() + seconds, FIRST_LOOK
-        while True:
-            command = await self._door.read(command_id)
-            left = until - time.monotonic()
-            if command.has_ended or left <= 0:
-                return command
-            await self._door.pause(min(pause, left))
-            pause = min(pause * 1.5, LONGEST_LOOK)
 
 
 class Publisher(BasePublisher):
@@ -103,7 +43,8 @@ class Publisher(BasePublisher):
       rolls back. Its role needs the right to execute `publisher.enqueue_publish` and
       `publisher.enqueue_unpublish`. A refusal ends the transaction, as each error of a statement.
 
-    Methods raise PublishRefused, or one of its kinds, and over HTTP Unanswered.
+    Methods raise PublishRefused, or one of its kinds, and over HTTP Unanswered. Those that read or
+    change commands work over HTTP only: a role that may enqueue may do nothing else.
     """
 
     def __init__(
@@ -145,12 +86,36 @@ class Publisher(BasePublisher):
         return run_blocking(self._enqueue(publications, options))
 
     def read_command(self, command_id: UUID) -> Command:
-        """Read a command, over HTTP."""
-        return run_blocking(self._door.read(command_id))
+        """Read a command: its state, and why it waits or has ended."""
+        return run_blocking(self._read(command_id))
 
     def await_outcome(self, command_id: UUID, seconds: float = 60.0) -> Command:
-        """Return a command when it has ended, or as it is after `seconds`; over HTTP."""
+        """Return a command when it has ended, or as it is after `seconds`."""
         return run_blocking(self._await_outcome(command_id, seconds))
+
+    def reschedule(self, command_id: UUID, **options: Unpack[RescheduleArguments]) -> Command:
+        """Give a command another time or deadline. Raises WrongState once it has ended."""
+        return run_blocking(self._reschedule(command_id, options))
+
+    def cancel(self, command_id: UUID) -> Command:
+        """End a command as `cancelled`. Raises WrongState if it has ended otherwise."""
+        return run_blocking(self._cancel(command_id))
+
+    def retry(self, command_id: UUID) -> Command:
+        """Give a failed command new attempts. Raises WrongState if it has ended otherwise."""
+        return run_blocking(self._retry(command_id))
+
+    def list_commands(self, **wanted: Unpack[ListArguments]) -> Iterator[Command]:
+        """List commands, page by page as they are taken."""
+        query: str | None = to_query(wanted)
+        while query is not None:
+            page = run_blocking(self._list_page(query))
+            yield from page.commands
+            query = page.next_query
+
+    def report(self, video_id: int, **report: Unpack[ReportArguments]) -> Generation:
+        """Report on a video's generation. One that arrives twice or late does no harm."""
+        return run_blocking(self._report(video_id, report))
 
 
 class AsyncPublisher(BasePublisher):
@@ -198,16 +163,34 @@ class AsyncPublisher(BasePublisher):
         return await self._enqueue(publications, options)
 
     async def read_command(self, command_id: UUID) -> Command:
-        """Read a command, over HTTP."""
-        return await self._door.read(command_id)
+        """Read a command: its state, and why it waits or has ended."""
+        return await self._read(command_id)
 
     async def await_outcome(self, command_id: UUID, seconds: float = 60.0) -> Command:
-        """Return a command when it has ended, or as it is after `seconds`; over HTTP."""
+        """Return a command when it has ended, or as it is after `seconds`."""
         return await self._await_outcome(command_id, seconds)
 
+    async def reschedule(self, command_id: UUID, **options: Unpack[RescheduleArguments]) -> Command:
+        """Give a command another time or deadline. Raises WrongState once it has ended."""
+        return await self._reschedule(command_id, options)
 
-def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Sender]:
-    """Return the options of a publication, and its sender."""
-    of_sender = SenderArguments.__annotations__.keys() & options.keys()
-    fields = {name: value for name, value in options.items() if name not in of_sender}
-    return fields, Sender(**{name: options[name] for name in of_sender})
+    async def cancel(self, command_id: UUID) -> Command:
+        """End a command as `cancelled`. Raises WrongState if it has ended otherwise."""
+        return await self._cancel(command_id)
+
+    async def retry(self, command_id: UUID) -> Command:
+        """Give a failed command new attempts. Raises WrongState if it has ended otherwise."""
+        return await self._retry(command_id)
+
+    async def list_commands(self, **wanted: Unpack[ListArguments]) -> AsyncIterator[Command]:
+        """List commands, page by page as they are taken."""
+        query: str | None = to_query(wanted)
+        while query is not None:
+            page = await self._list_page(query)
+            for command in page.commands:
+                yield command
+            query = page.next_query
+
+    async def report(self, video_id: int, **report: Unpack[ReportArguments]) -> Generation:
+        """Report on a video's generation. One that arrives twice or late does no harm."""
+        return await self._report(video_id, report)

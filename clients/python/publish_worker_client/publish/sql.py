@@ -9,14 +9,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import closing
 from inspect import iscoroutinefunction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import TupleRow, tuple_row
+from pydantic import BaseModel
 from pydantic_core import to_json
 
-from publish_worker_client.publish.command import Command
 from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import InvalidPublication, PublishError, find_refusal
 from publish_worker_client.publish.publication import Publication, check_text
@@ -46,6 +46,7 @@ FROM ROWS FROM (jsonb_to_recordset(CAST({requests} AS jsonb)) AS (
     traceparent, nth
 ) ORDER BY nth
 """
+T = TypeVar("T", bound=BaseModel)
 OVER_HTTP = "is possible over HTTP only: Publisher(url, api_key=…)"
 
 
@@ -89,8 +90,8 @@ class SqlDoor(InboxDoor):
     async def enqueue(self, publications: Sequence[Publication], sender: Sender) -> list[UUID]:
         """Accept all; the caller's transaction has failed if one is refused."""
         requests = [
-            _to_request(each, sender, index if len(publications) > 1 else None)
-            for index, each in enumerate(publications)
+            _to_request(each, sender, suffix)
+            for each, suffix in zip(publications, _list_suffixes(len(publications)), strict=True)
         ]
         content = to_json(requests).decode()
         if self.flushes:
@@ -103,9 +104,9 @@ class SqlDoor(InboxDoor):
             raise
         return [UUID(str(_get_value(row))) for row in rows]
 
-    async def read(self, command_id: UUID) -> Command:
-        """Raise PublishError: a role that may only enqueue cannot read."""
-        raise PublishError(f"Reading command {command_id} {OVER_HTTP}.")
+    async def ask(self, method: str, path: str, kind: type[T], body: Any = None) -> T:  # noqa: ARG002 - the door's
+        """Raise PublishError: a role that may only enqueue can neither read nor change commands."""
+        raise PublishError(f"{method} {path} {OVER_HTTP}.")
 
     async def pause(self, seconds: float) -> None:
         """Do nothing: there is nothing to wait for."""
@@ -127,15 +128,13 @@ class BlockingSqlDoor(SqlDoor):
         """Run ENQUEUE."""
         if not self.is_dbapi:
             return self.connection.execute(_to_text(), {"requests": requests}).all()
-        with closing(self._open_cursor()) as cursor:  # DB-API 2.0 has no `with` for cursors
-            cursor.execute(ENQUEUE.format(requests="%s"), [requests])
-            return cursor.fetchall()
-
-    def _open_cursor(self) -> Any:
         connection: Any = self.connection
         if isinstance(connection, psycopg.Connection):  # whatever its rows and cursors are
-            return psycopg.Cursor[TupleRow](connection, row_factory=tuple_row)  # pyright: ignore[reportUnknownArgumentType]
-        return self.connection.cursor()
+            with psycopg.Cursor[TupleRow](connection, row_factory=tuple_row) as cursor:  # pyright: ignore[reportUnknownArgumentType]
+                return cursor.execute(_to_sql(), [requests], prepare=False).fetchall()
+        with closing(connection.cursor()) as cursor:  # DB-API 2.0 has no `with` for cursors
+            cursor.execute(_to_sql(), [requests])
+            return cursor.fetchall()
 
 
 class AsyncSqlDoor(SqlDoor):
@@ -151,15 +150,30 @@ class AsyncSqlDoor(SqlDoor):
         """Run ENQUEUE."""
         if not self.is_dbapi:
             return (await self.connection.execute(_to_text(), {"requests": requests})).all()
-        async with self._open_cursor() as cursor:
-            await cursor.execute(ENQUEUE.format(requests="%s"), [requests])
-            return await cursor.fetchall()
-
-    def _open_cursor(self) -> Any:
         connection: Any = self.connection
         if isinstance(connection, psycopg.AsyncConnection):
-            return psycopg.AsyncCursor[TupleRow](connection, row_factory=tuple_row)  # pyright: ignore[reportUnknownArgumentType]
-        return self.connection.cursor()
+            async with psycopg.AsyncCursor[TupleRow](connection, row_factory=tuple_row) as cursor:  # pyright: ignore[reportUnknownArgumentType]
+                await cursor.execute(_to_sql(), [requests], prepare=False)
+                return await cursor.fetchall()
+        async with connection.cursor() as cursor:
+            await cursor.execute(_to_sql(), [requests])
+            return await cursor.fetchall()
+
+
+def _to_sql() -> Any:
+    """Return the statement for a driver. psycopg does not prepare it: a pooler may give the next
+    transaction a session that has another statement by that name.
+    """
+    return ENQUEUE.format(requests="%s")
+
+
+def _list_suffixes(count: int) -> list[str]:
+    """Return what is added to a batch's idempotency key for each of its publications.
+
+    They count from the end: a batch that has grown or shrunk since has another publication by the
+    same key, and is refused.
+    """
+    return [":first", *(f":{left}" for left in range(count - 2, 0, -1)), ""][-count:]
 
 
 def _to_text() -> Any:
@@ -167,7 +181,7 @@ def _to_text() -> Any:
     return sys.modules["sqlalchemy"].text(ENQUEUE.format(requests=":requests"))
 
 
-def _to_request(publication: Publication, sender: Sender, index: int | None) -> dict[str, Any]:
+def _to_request(publication: Publication, sender: Sender, suffix: str) -> dict[str, Any]:
     if publication.video is not None:
         raise InvalidPublication(f"To change the video's fields with it {OVER_HTTP}.")
     key = check_text("idempotency_key", sender.idempotency_key)
@@ -176,7 +190,7 @@ def _to_request(publication: Publication, sender: Sender, index: int | None) -> 
     return publication.to_fields() | {
         "action": publication.action,
         "correlation_id": check_text("correlation_id", sender.correlation_id),
-        "idempotency_key": key if key is None or index is None else f"{key}:{index}",
+        "idempotency_key": key and f"{key}{suffix}",
         "traceparent": check_text("traceparent", sender.traceparent),
     }
 

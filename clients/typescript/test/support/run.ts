@@ -17,6 +17,8 @@ export const makeVideos = (count: number, status: "completed" | "in_progress" = 
   order("/videos", { count, ready: Number(status === "completed") });
 /** Publish new videos without the API; return their ids. */
 export const record = (count: number): Promise<number[]> => order("/record", { count });
+/** Let the command of a video fail, as after five attempts. */
+export const fail = (video: number): Promise<void> => order("/fail", { video });
 export const lastPosition = (): Promise<number> => order("/last");
 export const forget = (until: number): Promise<void> => order("/forget", { until });
 export const killApi = (): Promise<void> => order("/kill");
