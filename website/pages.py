@@ -14,7 +14,8 @@ from website.state_diagram import PICTURE_LINK, to_figure
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 COPIED = ("benchmarks", "console", "adr", "demo.svg", "asyncapi.json")
-STYLES = ROOT / "website" / "site.css"
+OURS = ("site.css", "site.js")
+"""The stylesheet and the script of the site, beside this file."""
 TABS = re.compile(r"<!-- tabs -->\n(.*?)<!-- end of tabs -->", re.DOTALL)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 OUTSIDE = {
@@ -36,13 +37,14 @@ GENERATED = {
 
 
 def write_pages(folder: Path) -> None:
-    """Write all pages, pictures and the stylesheet into an empty folder."""
+    """Write all pages, pictures, the stylesheet and the script into an empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in COPIED:
         copy = shutil.copytree if (DOCS / name).is_dir() else shutil.copy
         copy(DOCS / name, folder / name)
-    shutil.copy(STYLES, folder / STYLES.name)
+    for name in OURS:
+        shutil.copy(ROOT / "website" / name, folder / name)
     for page in [*DOCS.glob("*.md"), *(DOCS / "adr").glob("*.md")]:
         target = folder / page.relative_to(DOCS)
         target.write_text(for_site(page.read_text(), page))

@@ -36,7 +36,7 @@ def test_it_ends_well_leaves_nothing_and_a_readable_log(demo: Program) -> None:
     assert demo.ended() == 0, demo.said
     assert demo.left() == []
     assert not data.exists()
-    assert "checks hold" in demo.said
+    assert "checks hold. To try it yourself: make up." in demo.said
     assert "✗" not in demo.said
     assert "\x1b" not in demo.said
     assert re.search(r"event 1 +video\.published +video 7 .* http://\S+ .* \d+ ms", demo.said)

@@ -32,7 +32,7 @@ def up(
 
     With DATABASE_URL and REDIS_URL set, it uses those servers and starts no engines.
     """
-    from worker.local.up import up as run  # noqa: PLC0415 - what it needs, only a checkout has
+    from worker.local.up import up as run  # noqa: PLC0415 - other commands start without it
 
     raise typer.Exit(run(with_platform=with_platform, sample=sample))
 

@@ -54,7 +54,7 @@ Everything runs. Ctrl-C ends it{data}.
     {here}publish-worker events tail --from 1
     {here}publish-worker status
 
-  Python programs and production processes need two settings; in another terminal:
+  Programs of yours, celery and uvicorn need two settings; in another terminal:
     export DATABASE_URL={database_url} REDIS_URL={redis_url}
 """
 

@@ -118,7 +118,7 @@ class Screen:
             Text.assemble(
                 f"event {event.position:<4} ",
                 (event.type, COLOURS.get(row.way[-1], "")),
-                f"  video {event.video_id:<4} {title[:TITLE_SHOWN]}  {_to_text(event)}",
+                f"  video {event.video_id:<4} {_shorten(title)}  {_to_text(event)}",
                 (late, "dim"),
             )
         )
@@ -157,6 +157,10 @@ def _to_one_line(title: str) -> str:
     """A title without characters that move the cursor or are invisible."""
     visible = "".join(" " if unicodedata.category(c) == "Cc" else c for c in title)
     return " ".join("".join(c for c in visible if unicodedata.category(c) != "Cf").split())
+
+
+def _shorten(title: str) -> str:
+    return title if len(title) <= TITLE_SHOWN else f"{title[: TITLE_SHOWN - 1]}…"
 
 
 def _rank(state: str) -> int:

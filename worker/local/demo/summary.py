@@ -1,6 +1,7 @@
 """The demo's end: compares what was received with what was recorded, and prints the summary."""
 
 from collections import Counter
+from pathlib import Path
 from statistics import median
 
 from rich.console import Console, Group
@@ -22,7 +23,9 @@ EVENT_OF = {
 }
 MOST_EVENTS = 10_000
 CONSOLE = "http://localhost:8000/console/"
-"""Of `make up`, unless its port is taken."""
+"""Of `publish-worker up`, unless its port is taken."""
+MAKEFILE = Path(__file__).parents[3] / "Makefile"
+"""Only a checkout has it."""
 
 
 def summarise(demo: Demo, seconds: float, console: Console) -> None:
@@ -106,7 +109,7 @@ def _verdict(demo: Demo) -> Text:
     return Text.assemble(
         (f"All {len(demo.checks)} checks hold. ", "bold green"),
         "To try it yourself: ",
-        ("make up", "bold"),
-        ". It prints a link to its console, which is signed in: ",
+        ("make up" if MAKEFILE.exists() else "publish-worker up", "bold"),
+        ". It prints a link that signs you in to the console, ",
         (CONSOLE, "bold"),
     )
