@@ -93,7 +93,6 @@ class Forked:
         """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
-
     def read_stacks(self) -> str:
         """The end of the log, and the stacks of the program and of each process that it forked."""
         before = self._log.read_text()[-2000:]

@@ -6,6 +6,7 @@ minute for its report to be read. A task of which a part was sent is not complet
 waits for the rest for ever, and the worker for the process.
 """
 
+from multiprocessing.connection import wait
 from typing import Any
 
 from billiard.pool import RUN, TERMINATE, WorkersJoined
@@ -29,10 +30,13 @@ class ResultHandler(celery.ResultHandler):
         """Read the reports of the known tasks, then those that the processes end with."""
         super().on_stop_not_started()
         processes = self.fileno_to_outq
+
+        def remove(fd: int) -> None:
+            processes.pop(fd, None)
+
         while self._state != TERMINATE:
-            readable, _, _ = celery._select(set(processes), timeout=READ_SECONDS)
-            for fd in readable:
-                self._flush_outqueue(fd, processes.pop, processes, self.on_state_change)
+            for fd in wait(list(processes), READ_SECONDS):
+                self._flush_outqueue(fd, remove, processes, self.on_state_change)
             try:
                 self.join_exited_workers(shutdown=True)
             except WorkersJoined:
@@ -54,10 +58,10 @@ class AsynPool(celery.AsynPool):
         if self._state == RUN:  # the broker was lost: Celery completes them itself
             super().flush()
             return
-        sent = {number: job for number, job in self._cache.items() if job._write_to}
+        sent = {number: job for number, job in self._cache.items() if job._write_to}  # noqa: SLF001
         for job in sent.values():
-            if writer := celery._get_job_writer(job):
-                self._flush_writer(job._write_to, writer)
+            if writer := celery._get_job_writer(job):  # noqa: SLF001
+                self._flush_writer(job._write_to, writer)  # noqa: SLF001
         super().flush()
         self._cache.update(sent)
 

@@ -3,7 +3,6 @@
 import faulthandler
 import logging
 import os
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +88,7 @@ def _connect_main_process(app: "PublishWorkerApp") -> None:
             heartbeats[0].start()
 
     def limit_end(**_: Any) -> None:
-        faulthandler.dump_traceback_later(END_SECONDS, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True)
 
     def end_main_process(**_: Any) -> None:
         for heartbeat in heartbeats:
