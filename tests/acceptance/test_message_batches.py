@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from db.session import lift_limits, transaction
+from tests.support.frozen import frozen_redis
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, Celery, count_published
 from tests.support.waiting import wait_until
@@ -136,6 +137,42 @@ def test_a_worker_that_is_asked_to_end_gives_back_the_messages_that_it_holds(
     assert worker.process.wait(30) == 0
     assert not count_unacknowledged(pipeline)
     assert count_commands(pipeline) == 1
+    celery.worker()
+    assert_each_is_one_command(pipeline)
+
+
+@contextmanager
+def losing_batch_and_broker(
+    pipeline: Pipeline, send_task: SendTask, worker: Celery
+) -> Generator[None]:
+    """Kill a pool process with a batch while the broker, which is to take it back, is frozen."""
+    with holding_messages(pipeline, send_task):
+        alone = find_waiting(pipeline)
+        kill_pool_process(worker)
+        wait_until(lambda: find_waiting(pipeline) - alone, "the batch of the others to begin")
+        with frozen_redis(pipeline.redis):
+            kill_pool_process(worker)
+            worker.wait_for("Couldn't reject")
+            yield
+
+
+def test_messages_that_the_broker_could_not_take_back_are_accepted_when_it_answers_again(
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
+) -> None:
+    worker = celery.worker()
+    with losing_batch_and_broker(pipeline, send_task, worker):
+        pass
+    assert_each_is_one_command(pipeline)
+    assert worker.is_running
+
+
+def test_messages_that_the_broker_does_not_take_back_do_not_delay_the_end_of_the_worker(
+    pipeline: Pipeline, celery: Celeries, send_task: SendTask
+) -> None:
+    worker = celery.worker()
+    with losing_batch_and_broker(pipeline, send_task, worker):
+        assert worker.stop(timeout=45) == 0
+    let_visibility_timeout_pass(pipeline)
     celery.worker()
     assert_each_is_one_command(pipeline)
 

@@ -6,18 +6,25 @@ not run `atexit` handlers, and does not notice an import that only another progr
 of the README and of the compose file start new interpreters.
 """
 
+import faulthandler
 import multiprocessing
 import os
+import re
 import signal
-import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import uvicorn
 
+from tests.support.waiting import wait_until
+
+STACKS = signal.SIGUSR2
+"""Makes a program, and each process that it forks, print the stacks of all its threads."""
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -55,6 +62,7 @@ class Forked:
         log: Path,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
+        self._log = log
         target = (main, arguments, log, dict(environment))
         self._process = _CONTEXT.Process(target=_run, args=target)
         self._process.start()
@@ -70,11 +78,11 @@ class Forked:
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the exit code. Raises TimeoutExpired."""
+        """Wait for the exit code. Raises AssertionError, with the stacks of what still runs."""
         self._process.join(timeout)
-        if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("a forked program", timeout or 0)
-        return self._process.exitcode
+        code = self._process.exitcode
+        assert code is not None, f"It runs after {timeout:g} s.\n{self.read_stacks()}"
+        return code
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
@@ -85,6 +93,33 @@ class Forked:
         """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
+    def read_stacks(self) -> str:
+        """The end of the log, and the stacks of the program and of each process that it forked."""
+        before = self._log.read_text()[-2000:]
+        program = psutil.Process(self.pid)
+        family = [program, *program.children(recursive=True)]
+        return "\n".join([before, *map(self._read_stacks, family)])
+
+    def _read_stacks(self, process: psutil.Process) -> str:
+        began, sizes = self._log.stat().st_size, [0]
+
+        def is_printed() -> bool:
+            sizes.append(self._log.stat().st_size)
+            return began < sizes[-1] == sizes[-2]
+
+        text = f"Process {process.pid} ({process.status()}):\n"
+        if _is_caught(process.pid, STACKS):
+            process.send_signal(STACKS)
+            with suppress(AssertionError):  # a stopped process prints nothing
+                wait_until(is_printed, "the stacks", timeout=5, every=0.2)
+        return text + self._log.read_bytes()[began:].decode()
+
+
+def _is_caught(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    found = re.search(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> (number - 1) & 1)
+
 
 def _run(
     main: Callable[[], object], arguments: list[str], log: Path, environment: dict[str, str]
@@ -93,6 +128,7 @@ def _run(
     with log.open("ab") as output:
         for descriptor in (1, 2):
             os.dup2(output.fileno(), descriptor)
+    faulthandler.register(STACKS, file=2, all_threads=True)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()

@@ -22,7 +22,9 @@ LIVE_SECONDS = 20.0
 class Celery:
     """One `celery -A worker.app …` process and its log."""
 
-    def __init__(self, log: Path, urls: Mapping[str, str], *arguments: str) -> None:
+    def __init__(
+        self, log: Path, urls: Mapping[str, str], *arguments: str, main: Callable[[], object] = main
+    ) -> None:
         self.log = log
         environment = {
             **os.environ,
@@ -65,7 +67,7 @@ class Celery:
         self.process.wait()
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = LIVE_SECONDS) -> int:
-        """Ask the main process to end, and return its exit code."""
+        """Ask the main process to end, and return its exit code; fail with its stacks."""
         self.process.send_signal(number)
         return self.process.wait(timeout)
 
@@ -88,12 +90,12 @@ class Celeries:
         """Start beat."""
         return self.start("beat")
 
-    def start(self, kind: str, *arguments: str) -> Celery:
-        """Start a worker or beat without waiting for anything."""
+    def start(self, kind: str, *arguments: str, main: Callable[[], object] = main) -> Celery:
+        """Start a worker or beat without waiting for anything; `main` runs Celery."""
         log = self.folder / f"{kind}-{len(self.started)}.log"
         name = f"--hostname={kind}{len(self.started)}@%h"
         named = (*arguments, name) if kind == "worker" else arguments
-        celery = Celery(log, self.urls, kind, "--loglevel=INFO", *named)
+        celery = Celery(log, self.urls, kind, "--loglevel=INFO", *named, main=main)
         self.started.append(celery)
         return celery
 

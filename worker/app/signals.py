@@ -1,5 +1,6 @@
 """Celery's signals and transport, installed in a process that is our worker or beat."""
 
+import faulthandler
 import logging
 import os
 from contextlib import suppress
@@ -27,6 +28,9 @@ from worker.runtime.tracing import check_tracing, start_tracing, stop_tracing
 
 if TYPE_CHECKING:
     from worker.app.celery_app import PublishWorkerApp
+
+END_SECONDS = 150.0
+"""How long the end of a worker may take: its tasks have 120 (`task_time_limit`)."""
 
 
 def install(app: "PublishWorkerApp") -> None:
@@ -83,6 +87,9 @@ def _connect_main_process(app: "PublishWorkerApp") -> None:
             heartbeats.append(open_worker_heartbeat(app, sender))
             heartbeats[0].start()
 
+    def limit_end(**_: Any) -> None:
+        faulthandler.dump_traceback_later(END_SECONDS, exit=True)
+
     def end_main_process(**_: Any) -> None:
         for heartbeat in heartbeats:
             heartbeat.stop()
@@ -90,6 +97,7 @@ def _connect_main_process(app: "PublishWorkerApp") -> None:
 
     _connect(signals.worker_ready, start_main_process)
     _connect(signals.worker_ready, start_heartbeat)
+    _connect(signals.worker_shutting_down, limit_end)
     _connect(signals.worker_shutdown, end_main_process)
     _connect(signals.beat_init, start_main_process)
 

@@ -3,6 +3,7 @@
 With Kombu's own, one list entry that is not valid JSON, or not a Kombu message, ends the worker.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -35,6 +36,9 @@ class QoS(kombu_redis.QoS):
     the sweep replaces one that is lost, and a note costs two round trips.
     """
 
+    rejected: ClassVar[deque[str]] = deque()
+    """Messages of this process that Redis could not take back yet."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._not_noted: dict[Any, dict[str, Any]] = {}
@@ -56,8 +60,17 @@ class QoS(kombu_redis.QoS):
                 "properties": message.properties,
             }
 
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        """Give back rejected messages, then those of workers that are gone. Raises RedisError.
+
+        Kombu calls it every ten seconds.
+        """
+        self._restore_rejected()
+        super().restore_visible(*args, **options)
+
     def restore_unacked(self, client: Any = None) -> None:
         """Give back what is not acknowledged as the connection ends. Raises RedisError."""
+        self._restore_rejected()
         delivered: Any = self._delivered
         for tag, message in self._not_noted.items():
             if tag in delivered:
@@ -97,6 +110,26 @@ class QoS(kombu_redis.QoS):
         except RedisError:
             self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
             raise
+
+    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+        """Give a message back to its queue, or discard it. Raises RedisError.
+
+        The message leaves the window in any case, as in `ack`. One that Redis does not take back
+        now, it gets within ten seconds after it answers again. Those after it do not try: each
+        would wait for the time-out.
+        """
+        if not requeue:
+            self.ack(delivery_tag)
+            return
+        self.rejected.append(delivery_tag)
+        self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
+        if len(self.rejected) == 1:
+            self._restore_rejected()
+
+    def _restore_rejected(self) -> None:
+        while self.rejected:
+            self.restore_by_tag(self.rejected[0], leftmost=True)
+            self.rejected.popleft()
 
     def ack_all(self, delivery_tags: Sequence[str]) -> None:
         """Acknowledge messages, at least one, in one round trip. As `ack` in all else."""
