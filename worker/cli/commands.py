@@ -17,7 +17,15 @@ from worker.cli.audit import audited
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
-from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
+from worker.cli.output import (
+    Columns,
+    RowPages,
+    print_fields,
+    print_json,
+    print_more,
+    print_rows,
+    to_text,
+)
 from worker.cli.progress import progress, say_what_was_kept
 from worker.runtime.printing import print_note
 
@@ -62,12 +70,18 @@ MOVED: Columns = {
 }
 
 
-def print_commands(found: "Iterable[StoredCommand]", *, as_json: bool) -> None:
-    """Print commands as a table, or each as the API's document on one line."""
-    base_url = settings.Settings().public_base_url
-    to_document = partial(command_resource.to_publish_command, base_url)
-    rows = map(to_document, found) if as_json else found
-    print_rows(rows, COMMANDS, as_json=as_json, wide_only={"reason"})
+class CommandPages:
+    """Commands that are printed page by page: a table, or each as the API's document on a line."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        base_url = settings.Settings().public_base_url
+        self._to_document = partial(command_resource.to_publish_command, base_url)
+        self._as_json = as_json
+        self._pages = RowPages(COMMANDS, as_json=as_json, wide_only={"reason"})
+
+    def print(self, found: "Iterable[StoredCommand]") -> None:
+        """Print a page."""
+        self._pages.print(map(self._to_document, found) if self._as_json else found)
 
 
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
@@ -97,7 +111,7 @@ def list_(
     wanted = to_model(CommandFilter.model_validate, fields)
     with connect.open_database() as engine:
         page = changes.list_page(engine, wanted, None)
-    print_commands(page.items, as_json=as_json)
+    CommandPages(as_json=as_json).print(page.items)
     if last := page.next_after:
         print_more(last.id, *(("--before-due-at", last.due_at.isoformat()) if by_due else ()))
 
@@ -245,7 +259,7 @@ def _change(
         found = find_id(runtime.engine, IdOf.COMMAND, given)
         with audited(runtime.engine, action, AuditSubject.COMMAND, found) as by:
             changed = change(runtime, found, by)
-    print_commands([changed], as_json=as_json)
+    CommandPages(as_json=as_json).print([changed])
 
 
 def _to_changer(by: Actor) -> "Changer":

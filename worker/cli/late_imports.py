@@ -5,7 +5,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
 
 
 class _LateModule:
@@ -14,7 +13,7 @@ class _LateModule:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(import_module(self._name), name)
 
 
@@ -35,5 +34,5 @@ def late_imports() -> Generator[None]:
 
 def _find_later(
     package: str, _globals: object, _locals: object, modules: Sequence[str], _level: int
-) -> Any:
+) -> object:
     return SimpleNamespace(**{name: _LateModule(f"{package}.{name}") for name in modules})
