@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from worker.cli.late_imports import late_imports
+from worker.runtime.explained_error import ExplainedError
 from worker.runtime.printing import print_line
 
 with late_imports():
     from worker.cli import connect
-    from worker.runtime import errors_explained, settings
+    from worker.runtime import settings
 
 NAMES = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "PLATFORM_SCHEMA", "PUBLIC_BASE_URL")
 """What another process needs to work with the same data; only those that are set are printed."""
@@ -40,7 +41,7 @@ def env(
     """
     found, _ = connect.find_engines(settings.Settings())
     if not (found.database_url or found.redis_url):
-        raise errors_explained.ExplainedError(NOTHING)
+        raise ExplainedError(NOTHING)
     for name in NAMES:
         field = name.lower()
         value = getattr(found, field)

@@ -19,8 +19,12 @@ def ended_by_ctrl_c() -> Generator[None]:
     if before is not signal.default_int_handler:  # ignored, as in the background of a shell
         yield
         return
-    signal.signal(signal.SIGINT, lambda *_: os._exit(ENDED))
+    signal.signal(signal.SIGINT, _end)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _end(*_: object) -> None:
+    os._exit(ENDED)

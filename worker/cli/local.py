@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from worker.cli.late_imports import late_imports
+from worker.runtime.explained_error import ExplainedError
 
 with late_imports():  # `up` needs what only a checkout has, `demo` an extra
     from worker.local import demo as local_demo
     from worker.local import up as local_up
-    from worker.runtime import errors_explained
 
 
 def up(
@@ -45,7 +45,7 @@ def demo() -> None:
     try:
         show = local_demo.demo
     except ModuleNotFoundError as error:
-        raise errors_explained.ExplainedError(
+        raise ExplainedError(
             f"The demo needs {error.name}: install publish-worker[embedded], "
             "or run `make demo` in a checkout."
         ) from error
