@@ -79,9 +79,9 @@ class CommandPages:
         self._as_json = as_json
         self._pages = RowPages(COMMANDS, as_json=as_json, wide_only={"reason"})
 
-    def print(self, found: "Iterable[StoredCommand]") -> None:
-        """Print a page."""
-        self._pages.print(map(self._to_document, found) if self._as_json else found)
+    def add(self, found: "Iterable[StoredCommand]") -> None:
+        """Print the next page."""
+        self._pages.add(map(self._to_document, found) if self._as_json else found)
 
 
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
@@ -111,7 +111,7 @@ def list_(
     wanted = to_model(CommandFilter.model_validate, fields)
     with connect.open_database() as engine:
         page = changes.list_page(engine, wanted, None)
-    CommandPages(as_json=as_json).print(page.items)
+    CommandPages(as_json=as_json).add(page.items)
     if last := page.next_after:
         print_more(last.id, *(("--before-due-at", last.due_at.isoformat()) if by_due else ()))
 
@@ -259,7 +259,7 @@ def _change(
         found = find_id(runtime.engine, IdOf.COMMAND, given)
         with audited(runtime.engine, action, AuditSubject.COMMAND, found) as by:
             changed = change(runtime, found, by)
-    CommandPages(as_json=as_json).print([changed])
+    CommandPages(as_json=as_json).add([changed])
 
 
 def _to_changer(by: Actor) -> "Changer":

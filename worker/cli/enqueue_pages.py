@@ -107,14 +107,14 @@ def enqueue_in_pages(
         is_chosen=key is not None,
         correlation_id=str(uuid7()),
     )
-    printed = CommandPages(as_json=as_json)
+    pages = CommandPages(as_json=as_json)
     with open_runtime() as runtime:
-        _accept(runtime, job, printed, prints=wait is None)
+        _accept(runtime, job, pages, prints=wait is None)
         if wait is not None:
-            raise typer.Exit(_await(runtime, job, printed, wait))
+            raise typer.Exit(_await(runtime, job, pages, wait))
 
 
-def _accept(runtime: Runtime, job: _Job, printed: CommandPages, *, prints: bool) -> None:
+def _accept(runtime: Runtime, job: _Job, pages: CommandPages, *, prints: bool) -> None:
     """Accept the pages; print each if nothing is awaited, else all if this ends early."""
     total = len(job.requests)
     is_long = total > MAX_COMMANDS
@@ -124,16 +124,16 @@ def _accept(runtime: Runtime, job: _Job, printed: CommandPages, *, prints: bool)
                 job.accept_page(runtime, number, page)
                 if prints:
                     with bar.hidden():
-                        printed.print(job.pages[-1])
+                        pages.add(job.pages[-1])
                 bar.advance(len(page))
         except BaseException:
             if job.pages and not prints:
                 with bar.hidden():
-                    printed.print(chain.from_iterable(job.pages))
+                    pages.add(chain.from_iterable(job.pages))
             raise
 
 
-def _await(runtime: Runtime, job: _Job, printed: CommandPages, seconds: float) -> int:
+def _await(runtime: Runtime, job: _Job, pages: CommandPages, seconds: float) -> int:
     """Print each page when its commands have ended or the time is over; return the exit code.
 
     If this ends early, the other pages are printed as they were accepted: their ids are needed.
@@ -146,11 +146,11 @@ def _await(runtime: Runtime, job: _Job, printed: CommandPages, seconds: float) -
                 now = changes.read_commands(runtime.engine, [each.id for each in rest[0]])
                 states.update(each.state for each in now)
                 with bar.hidden():
-                    printed.print(now)
+                    pages.add(now)
                 rest.pop(0)
         except BaseException:
             with bar.hidden():
-                printed.print(chain.from_iterable(rest))
+                pages.add(chain.from_iterable(rest))
             raise
     if any(not CommandState(state).is_outcome for state in states):
         return NOT_FINISHED

@@ -58,7 +58,7 @@ def print_rows(
 
     A narrow terminal gets short ids, and no columns that are empty or in `wide_only`.
     """
-    RowPages(columns, as_json=as_json, wide_only=wide_only).print(rows)
+    RowPages(columns, as_json=as_json, wide_only=wide_only).add(rows)
 
 
 class RowPages:
@@ -71,8 +71,8 @@ class RowPages:
         self._widths: dict[str, int] = {}
         """Of the columns of the pages before; 0 if a column is folded."""
 
-    def print(self, rows: Iterable[Any]) -> None:
-        """Print a page; headings are printed only if they are not those of the page before."""
+    def add(self, rows: Iterable[Any]) -> None:
+        """Print the next page; headings are printed only if they are not those of the page before."""
         if self._as_json:
             for row in rows:
                 print_json(row)
