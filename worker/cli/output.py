@@ -62,7 +62,7 @@ def print_rows(
 
 
 class RowPages:
-    """Rows that are printed page by page, as `print_rows` prints them: one table."""
+    """Rows that are printed page by page, as one table or as JSON: see `print_rows`."""
 
     def __init__(self, columns: Columns, *, as_json: bool, wide_only: Collection[str] = ()) -> None:
         self._columns = columns
@@ -72,7 +72,7 @@ class RowPages:
         """Of the columns of the pages before; 0 if a column is folded."""
 
     def add(self, rows: Iterable[Any]) -> None:
-        """Print the next page; headings are printed only if they are not those of the page before."""
+        """Print the next page; headings only if they are not those of the page before."""
         if self._as_json:
             for row in rows:
                 print_json(row)
