@@ -1,9 +1,11 @@
 """Ids by their beginning, and optionally their end, in SQL: people type and read them short."""
 
 from enum import Enum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from db.session import Connection
+if TYPE_CHECKING:  # `publish-worker` reads IdOf to print a help text
+    from db.session import Connection
 
 
 class IdOf(Enum):
@@ -28,7 +30,7 @@ ORDER BY id LIMIT %(limit)s
 STATEMENTS = {kind: FIND.format(source=kind.value) for kind in IdOf}
 
 
-def find(tx: Connection, kind: IdOf, begin: str, end: str, limit: int) -> list[UUID]:
+def find(tx: "Connection", kind: IdOf, begin: str, end: str, limit: int) -> list[UUID]:
     """Find up to `limit` ids by their first hexadecimal digits, and their last ones ("": any)."""
     values = {
         "lowest": UUID(begin.ljust(32, "0")),

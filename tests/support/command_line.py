@@ -9,6 +9,7 @@ from typer.main import get_command
 
 from worker import cli
 from worker.cli.late import LateCommand
+from worker.cli.root import app
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def runner(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 def find_commands() -> dict[tuple[str, ...], Any]:
     """Every command and group of the command line, by the words that it begins with; imported."""
-    return dict(_walk(get_command(cli.app), ()))
+    return dict(_walk(get_command(app), ()))
 
 
 def _walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -1,41 +1,22 @@
 """`publish-worker`, the command line: each command translates, calls one function and prints.
 
 Results are printed on stdout, everything else on stderr; docs/command-line.md has the exit codes. A
-command is imported when it runs (`registry`, `late`).
+command is imported when it is named (`registry`, `late`), and what it needs to run when it runs
+(`late_imports`).
 """
 
-import typer
-from typer.main import get_command
+from worker.cli.interrupts import ENDED, ended_by_ctrl_c
+from worker.cli.late_imports import late_imports
 
-from worker.cli.failures import one_clear_end
-from worker.cli.late import root_group
-from worker.cli.registry import COMMANDS
-from worker.cli.version import Version
-
-app = typer.Typer(
-    name="publish-worker",
-    cls=root_group(COMMANDS),
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback(
-    epilog="Settings come from the environment: DATABASE_URL, REDIS_URL, BROKER_URL, "
-    "PUBLIC_BASE_URL, … With neither URL set, a command uses the engines of a running "
-    "`publish-worker up` in this folder, and says so on stderr. Start with `publish-worker demo`."
-    "\n\nExit codes: 0 done; 1 refused, failed or unhealthy; 2 the command line is not valid; "
-    "3 accepted, but not finished within `--wait`; 130 ended by Ctrl-C; 141 the reader of stdout "
-    "ended first."
-)
-def publish_worker(*, version: Version = False) -> None:
-    """Publish generated videos once, at the right moment, and notify every subscriber."""
+with late_imports():
+    from worker.cli import root
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; print an error that has an explanation as one line on stderr."""
-    with one_clear_end():
-        code = get_command(app).main(arguments, standalone_mode=False)
-    raise SystemExit(code)
+    """Run one command of these arguments, by default the process's; end with its exit code."""
+    try:
+        with ended_by_ctrl_c():
+            run = root.run
+        run(arguments)
+    except KeyboardInterrupt:  # Typer handles it while a command runs
+        raise SystemExit(ENDED) from None

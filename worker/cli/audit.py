@@ -5,17 +5,22 @@ import os
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
-
-from sqlalchemy import Engine
 
 from schemas.audit import ActorKind, AuditAction, AuditEntry, AuditFilter, AuditSubject, Door
 from schemas.fields import MAX_NAME
 from schemas.values.actor import Actor, AuditRecord
-from worker.cli.connect import open_database
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, options_of_model
 from worker.cli.output import Columns, print_more, print_rows
-from worker.operations import audit as audit_log
+
+with late_imports():
+    from worker.cli import connect
+    from worker.operations import audit as audit_log
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def _to_outcome(entry: AuditEntry) -> str:
@@ -47,7 +52,7 @@ ENTRIES: Columns = {
 @options_of_model
 def audit(*, wanted: AuditFilter, as_json: AsJson = False) -> None:
     """Show who changed or tried to change something, the newest first; --json has every field."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         page = audit_log.list_page(engine, wanted, None)
     print_rows(page.items, ENTRIES, as_json=as_json, wide_only={"door", "from", "workspace"})
     print_more(page.next_after and page.next_after.id)
@@ -65,7 +70,7 @@ def find_operator(correlation_id: str | None = None) -> Actor:
 
 @contextmanager
 def audited(
-    engine: Engine,
+    engine: "Engine",
     action: AuditAction,
     subject: AuditSubject | None = None,
     subject_id: UUID | str | None = None,

@@ -2,29 +2,42 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from db.commands.inbox import StoredCommand
 from publish_worker_client.events.names import Trigger
 from schemas.audit import AuditAction, AuditSubject
 from schemas.command import CommandChange
 from schemas.inbox import CommandFilter, CommandOrder, Retried, RetryRequest
 from schemas.values.actor import Actor
-from worker.api.command_resource import to_publish_command
 from worker.cli.audit import audited
-from worker.cli.connect import open_database, open_runtime
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
-from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
+from worker.cli.output import (
+    Columns,
+    RowPages,
+    print_fields,
+    print_json,
+    print_more,
+    print_rows,
+    to_text,
+)
 from worker.cli.progress import progress, say_what_was_kept
-from worker.enqueue import changes, time_zone_updates
 from worker.runtime.printing import print_note
-from worker.runtime.settings import Settings
 
-if TYPE_CHECKING:  # it imports Celery and Redis, as `connect` says
+with late_imports():
+    from worker.api import command_resource
+    from worker.cli import connect
+    from worker.enqueue import changes, time_zone_updates
+    from worker.runtime import settings
+
+if TYPE_CHECKING:
+    from db.commands.inbox import StoredCommand
+    from worker.enqueue.changes import Changer
     from worker.runtime.runtime import Runtime
 
 app = command_group("List, show, reschedule, cancel and retry commands.")
@@ -57,11 +70,18 @@ MOVED: Columns = {
 }
 
 
-def print_commands(found: Iterable[StoredCommand], *, as_json: bool) -> None:
-    """Print commands as a table, or each as the API's document on one line."""
-    base_url = Settings().public_base_url
-    rows = (to_publish_command(base_url, each) for each in found) if as_json else found
-    print_rows(rows, COMMANDS, as_json=as_json, wide_only={"reason"})
+class CommandPages:
+    """Commands that are printed page by page: a table, or each as the API's document on a line."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        base_url = settings.Settings().public_base_url
+        self._to_document = partial(command_resource.to_publish_command, base_url)
+        self._as_json = as_json
+        self._pages = RowPages(COMMANDS, as_json=as_json, wide_only={"reason"})
+
+    def add(self, found: "Iterable[StoredCommand]") -> None:
+        """Print the next page."""
+        self._pages.add(map(self._to_document, found) if self._as_json else found)
 
 
 @app.command("list", epilog="Example: `publish-worker commands list --state scheduled --by-due`")
@@ -89,9 +109,9 @@ def list_(
     order = {"order": CommandOrder.DUE} if by_due else {}
     fields = wanted.model_dump(exclude_unset=True) | order | {"before_due_at": before_due_at}
     wanted = to_model(CommandFilter.model_validate, fields)
-    with open_database() as engine:
+    with connect.open_database() as engine:
         page = changes.list_page(engine, wanted, None)
-    print_commands(page.items, as_json=as_json)
+    CommandPages(as_json=as_json).add(page.items)
     if last := page.next_after:
         print_more(last.id, *(("--before-due-at", last.due_at.isoformat()) if by_due else ()))
 
@@ -99,10 +119,11 @@ def list_(
 @app.command()
 def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     """Show every field of a command."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         found = find_id(engine, IdOf.COMMAND, command_id)
         command = changes.read_command(engine, found, None)
-    document = to_publish_command(Settings().public_base_url, command)
+    base_url = settings.Settings().public_base_url
+    document = command_resource.to_publish_command(base_url, command)
     print_fields(dict(document), as_json=as_json)
 
 
@@ -184,7 +205,7 @@ def _retry_all(request: RetryRequest, *, as_json: bool) -> None:
         return f"{text} To go on, repeat the command."
 
     with (
-        open_runtime() as runtime,
+        connect.open_runtime() as runtime,
         audited(runtime.engine, AuditAction.COMMAND_RETRY_ALL) as by,
     ):
         total, now = changes.count_failed(runtime.engine, request.cause)
@@ -206,7 +227,7 @@ def _retry_all(request: RetryRequest, *, as_json: bool) -> None:
 @app.command()
 def causes(*, as_json: AsJson = False) -> None:
     """Show why commands failed, the most frequent cause first."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         found = changes.read_causes(engine, None)
     print_rows(found, CAUSES, as_json=as_json)
 
@@ -218,7 +239,7 @@ def recompute(*, as_json: AsJson = False) -> None:
     The worker does the same each hour. This lists the commands that moved; each has an event.
     """
     with (
-        open_runtime() as runtime,
+        connect.open_runtime() as runtime,
         audited(runtime.engine, AuditAction.COMMAND_RECOMPUTE) as by,
     ):
         moved = time_zone_updates.recompute_instants(runtime.engine, by=by).moved
@@ -234,12 +255,12 @@ def _change(
     *,
     as_json: bool,
 ) -> None:
-    with open_runtime() as runtime:
+    with connect.open_runtime() as runtime:
         found = find_id(runtime.engine, IdOf.COMMAND, given)
         with audited(runtime.engine, action, AuditSubject.COMMAND, found) as by:
             changed = change(runtime, found, by)
-    print_commands([changed], as_json=as_json)
+    CommandPages(as_json=as_json).add([changed])
 
 
-def _to_changer(by: Actor) -> changes.Changer:
+def _to_changer(by: Actor) -> "Changer":
     return changes.Changer(trigger=Trigger.CLI, workspace_id=None, actor=by)

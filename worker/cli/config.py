@@ -1,22 +1,21 @@
 """`publish-worker config`: every setting, from the code; or what each one is now."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.connect import find_engines
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson
 from worker.cli.output import print_json, print_table
-from worker.runtime.errors_explained import complain
-from worker.runtime.printing import print_line
-from worker.runtime.setting_sources import (
-    Setting,
-    find_misspelt,
-    list_settings,
-    read_valid,
-    resolve,
-)
+from worker.runtime.printing import complain, print_line
+
+with late_imports():
+    from worker.cli import connect
+    from worker.runtime import setting_sources
+
+if TYPE_CHECKING:
+    from worker.runtime.setting_sources import Setting
 
 PAGE = """\
 # Configuration
@@ -68,10 +67,10 @@ def config(
 
 def to_page() -> list[str]:
     """Return the lines of docs/configuration.md."""
-    return [*PAGE.splitlines(), *map(_to_row, list_settings())]
+    return [*PAGE.splitlines(), *map(_to_row, setting_sources.list_settings())]
 
 
-def _to_row(setting: Setting) -> str:
+def _to_row(setting: "Setting") -> str:
     default = "none" if setting.default is None else f"`{setting.default}`"
     cells = (f"`{setting.name}`", setting.type, default, setting.meaning)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
@@ -79,25 +78,28 @@ def _to_row(setting: Setting) -> str:
 
 def _print_reference(*, as_json: bool) -> None:
     if as_json:
-        for setting in list_settings():
+        for setting in setting_sources.list_settings():
             print_json(asdict(setting))
         return
     print_table(
         ["setting", "type", "default", "meaning"],
-        [[each.name, each.type, each.default or "", each.meaning] for each in list_settings()],
+        [
+            [each.name, each.type, each.default or "", each.meaning]
+            for each in setting_sources.list_settings()
+        ],
     )
 
 
 def _print_resolved(*, as_json: bool) -> None:
-    given, invalid = read_valid()
-    settings, up = find_engines(given)
+    given, invalid = setting_sources.read_valid()
+    resolved = setting_sources.resolve(*connect.find_engines(given))
     if as_json:
-        for each in resolve(settings, up):
+        for each in resolved:
             print_json(asdict(each))
     else:
-        rows = [[each.name, each.value or "", each.source] for each in resolve(settings, up)]
+        rows = [[each.name, each.value or "", each.source] for each in resolved]
         print_table(["setting", "value", "source"], rows)
-    for name, likely in find_misspelt():
+    for name, likely in setting_sources.find_misspelt():
         complain(f"{name} is set, and nothing reads it{f': use {likely}' if likely else ''}.")
     if invalid is not None:
         raise invalid

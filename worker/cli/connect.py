@@ -5,22 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import Engine
-
+from worker.cli.late_imports import late_imports
 from worker.local.engines import find_data_dir, find_running
-from worker.runtime import logs
-from worker.runtime.database import open_engine
 from worker.runtime.printing import print_note
 from worker.runtime.settings import LogFormat, Settings
-from worker.runtime.startup import (
-    check_database,
-    check_database_url,
-    check_redis,
-    check_redis_url,
-    check_settings,
-)
 
-if TYPE_CHECKING:  # it imports Celery and Redis; most commands need only the database
+with late_imports():  # `runtime` imports Celery and Redis: most commands need only the database
+    from worker.runtime import database, logs, runtime, startup
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from worker.runtime.runtime import Runtime
 
 S = TypeVar("S", bound=Settings)
@@ -63,14 +58,14 @@ def find_settings_again(before: Settings) -> Settings:
 
 
 @contextmanager
-def open_database(*, migrated: bool = True) -> Generator[Engine]:
+def open_database(*, migrated: bool = True) -> "Generator[Engine]":
     """Open the database alone; `migrated`: refuse one that is not up to date."""
     settings = _begin()
-    check_database_url(settings)
-    engine = open_engine(settings, pool_size=1)
+    startup.check_database_url(settings)
+    engine = database.open_engine(settings, pool_size=1)
     try:
         if migrated:
-            check_database(engine)
+            startup.check_database(engine)
         yield engine
     finally:
         engine.dispose()
@@ -80,31 +75,25 @@ def open_database(*, migrated: bool = True) -> Generator[Engine]:
 def open_runtime(*, redis: bool = False) -> "Generator[Runtime]":
     """Open the database and a way to wake Celery; `redis`: refuse a Redis that does not answer."""
     settings = _begin()
-    check_database_url(settings)
-    check_redis_url(settings)
-    with _open(settings) as runtime:
-        check_database(runtime.engine)
+    startup.check_database_url(settings)
+    startup.check_redis_url(settings)
+    with runtime.Runtime.open(settings) as opened:
+        startup.check_database(opened.engine)
         if redis:
-            check_redis(runtime.redis)
-        yield runtime
+            startup.check_redis(opened.redis)
+        yield opened
 
 
 @contextmanager
 def open_unchecked() -> "Generator[Runtime]":
     """Open the database and Redis without asking whether they answer, for `status`."""
     settings = _begin()
-    check_settings(settings)
-    with _open(settings) as runtime:
-        yield runtime
+    startup.check_settings(settings)
+    with runtime.Runtime.open(settings) as opened:
+        yield opened
 
 
 def _begin() -> Settings:
     """Configure the logs, and find the settings."""
     logs.configure(LogFormat.CONSOLE, "WARNING")
     return find_settings()
-
-
-def _open(settings: Settings) -> "Runtime":
-    from worker.runtime.runtime import Runtime  # noqa: PLC0415
-
-    return Runtime.open(settings)

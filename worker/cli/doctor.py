@@ -2,21 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 from rich.text import Text
 
-from worker.cli.connect import find_engines
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson
 from worker.cli.output import WIDE, console, print_json
-from worker.operations.doctor import Finding, Level, examine
-from worker.runtime import logs
-from worker.runtime.errors_explained import complain
-from worker.runtime.printing import print_line, print_note, to_printable
-from worker.runtime.setting_sources import DEFAULT, Resolved, read_valid, resolve
-from worker.runtime.settings import LogFormat
+from worker.runtime.printing import complain, print_line, print_note, to_printable
 
-MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.ERROR: ("✗", "red")}
+with late_imports():
+    from worker.cli import connect
+    from worker.operations.doctor import examination
+    from worker.runtime import logs, setting_sources, settings
+
+if TYPE_CHECKING:
+    from worker.operations.doctor import Finding
+    from worker.runtime.setting_sources import Resolved
+
+MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+"""By the level of a finding."""
 
 
 def doctor(*, as_json: AsJson = False) -> None:
@@ -25,12 +31,12 @@ def doctor(*, as_json: AsJson = False) -> None:
     Settings, servers, rights, clocks, encryption, processes. Nothing is changed. It ends within a
     few seconds, even if a server hangs.
     """
-    logs.configure(LogFormat.CONSOLE, "ERROR")
-    given, invalid = read_valid()
-    settings, up = find_engines(given)
-    findings = examine(settings, invalid, up or settings.data_dir)
-    resolved = resolve(settings, up)
-    errors = _count(findings, Level.ERROR)
+    logs.configure(settings.LogFormat.CONSOLE, "ERROR")
+    given, invalid = setting_sources.read_valid()
+    used, up = connect.find_engines(given)
+    findings = examination.examine(used, invalid, up or used.data_dir)
+    resolved = setting_sources.resolve(used, up)
+    errors = _count(findings, "error")
     if as_json:
         print_json(
             {
@@ -42,15 +48,15 @@ def doctor(*, as_json: AsJson = False) -> None:
     else:
         _print_settings(resolved)
         _print_findings(findings)
-    summary = f"{_say(errors, 'error')}, {_say(_count(findings, Level.WARNING), 'warning')}."
+    summary = f"{_say(errors, 'error')}, {_say(_count(findings, 'warning'), 'warning')}."
     if errors:
         complain(summary)
         raise typer.Exit(1)
     print_note(summary)
 
 
-def _print_settings(resolved: Sequence[Resolved]) -> None:
-    given = [each for each in resolved if each.source != DEFAULT]
+def _print_settings(resolved: "Sequence[Resolved]") -> None:
+    given = [each for each in resolved if each.source != setting_sources.DEFAULT]
     width = max((len(each.name) for each in given), default=0)
     for each in given:
         source = "" if each.source == each.name else f" ({each.source})"
@@ -60,7 +66,7 @@ def _print_settings(resolved: Sequence[Resolved]) -> None:
     print_line()
 
 
-def _print_findings(findings: Sequence[Finding]) -> None:
+def _print_findings(findings: "Sequence[Finding]") -> None:
     width = max(len(each.name) for each in findings)
     for each in findings:
         lines = [each.detail, *([f"→ {each.remedy}"] if each.remedy else [])]
@@ -79,7 +85,7 @@ def _print_block(name: str, lines: Sequence[str], mark: tuple[str, str] | None =
         console().print(Text.assemble(before, text), soft_wrap=True)
 
 
-def _count(findings: Sequence[Finding], level: Level) -> int:
+def _count(findings: "Sequence[Finding]", level: str) -> int:
     return sum(each.level == level for each in findings)
 
 

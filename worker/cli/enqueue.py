@@ -10,9 +10,12 @@ from publish_worker_client.events.names import Action
 from schemas.command import PublishOptions, PublishRequest, UnpublishOptions
 from schemas.fields import MAX_NAME
 from schemas.video import VideoInput
-from worker.cli.enqueue_pages import enqueue_in_pages
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, options_of_model, to_model
-from worker.runtime.errors_explained import complain
+from worker.runtime.printing import complain
+
+with late_imports():
+    from worker.cli import enqueue_pages
 
 SUFFIX_LENGTH = 20
 """Characters that the number of a page may add to an idempotency key."""
@@ -74,7 +77,7 @@ def enqueue(
     ids = _collect_ids(video_ids, ids_file)
     video = read_edits(edits_file) if edits_file else None
     requests = _to_requests(ids, options, video=video)
-    enqueue_in_pages(requests, _check_key(idempotency_key), wait, as_json=as_json)
+    enqueue_pages.enqueue_in_pages(requests, _check_key(idempotency_key), wait, as_json=as_json)
 
 
 @options_of_model
@@ -93,7 +96,7 @@ def unpublish(
     """
     ids = _collect_ids(video_ids, ids_file)
     requests = _to_requests(ids, options, action=Action.UNPUBLISH)
-    enqueue_in_pages(requests, _check_key(idempotency_key), wait, as_json=as_json)
+    enqueue_pages.enqueue_in_pages(requests, _check_key(idempotency_key), wait, as_json=as_json)
 
 
 def read_edits(file: IO[bytes]) -> VideoInput:

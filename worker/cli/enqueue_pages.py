@@ -14,7 +14,7 @@ from schemas.audit import AuditAction
 from schemas.command import MAX_COMMANDS, CommandState, PublishRequest
 from schemas.values.actor import AuditRecord
 from worker.cli.audit import find_operator
-from worker.cli.commands import print_commands
+from worker.cli.commands import CommandPages
 from worker.cli.connect import open_runtime
 from worker.cli.progress import WorkBar, progress, say_what_was_kept
 from worker.enqueue import changes
@@ -107,13 +107,14 @@ def enqueue_in_pages(
         is_chosen=key is not None,
         correlation_id=str(uuid7()),
     )
+    pages = CommandPages(as_json=as_json)
     with open_runtime() as runtime:
-        _accept(runtime, job, prints=wait is None, as_json=as_json)
+        _accept(runtime, job, pages, prints=wait is None)
         if wait is not None:
-            raise typer.Exit(_await(runtime, job, wait, as_json=as_json))
+            raise typer.Exit(_await(runtime, job, pages, wait))
 
 
-def _accept(runtime: Runtime, job: _Job, *, prints: bool, as_json: bool) -> None:
+def _accept(runtime: Runtime, job: _Job, pages: CommandPages, *, prints: bool) -> None:
     """Accept the pages; print each if nothing is awaited, else all if this ends early."""
     total = len(job.requests)
     is_long = total > MAX_COMMANDS
@@ -123,16 +124,16 @@ def _accept(runtime: Runtime, job: _Job, *, prints: bool, as_json: bool) -> None
                 job.accept_page(runtime, number, page)
                 if prints:
                     with bar.hidden():
-                        print_commands(job.pages[-1], as_json=as_json)
+                        pages.add(job.pages[-1])
                 bar.advance(len(page))
         except BaseException:
-            if not prints:
+            if job.pages and not prints:
                 with bar.hidden():
-                    print_commands(chain.from_iterable(job.pages), as_json=as_json)
+                    pages.add(chain.from_iterable(job.pages))
             raise
 
 
-def _await(runtime: Runtime, job: _Job, seconds: float, *, as_json: bool) -> int:
+def _await(runtime: Runtime, job: _Job, pages: CommandPages, seconds: float) -> int:
     """Print each page when its commands have ended or the time is over; return the exit code.
 
     If this ends early, the other pages are printed as they were accepted: their ids are needed.
@@ -145,11 +146,11 @@ def _await(runtime: Runtime, job: _Job, seconds: float, *, as_json: bool) -> int
                 now = changes.read_commands(runtime.engine, [each.id for each in rest[0]])
                 states.update(each.state for each in now)
                 with bar.hidden():
-                    print_commands(now, as_json=as_json)
+                    pages.add(now)
                 rest.pop(0)
         except BaseException:
             with bar.hidden():
-                print_commands(chain.from_iterable(rest), as_json=as_json)
+                pages.add(chain.from_iterable(rest))
             raise
     if any(not CommandState(state).is_outcome for state in states):
         return NOT_FINISHED

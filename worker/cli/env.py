@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.connect import find_engines
-from worker.runtime.errors_explained import ExplainedError
+from worker.cli.late_imports import late_imports
+from worker.runtime.explained_error import ExplainedError
 from worker.runtime.printing import print_line
-from worker.runtime.settings import Settings
+
+with late_imports():
+    from worker.cli import connect
+    from worker.runtime import settings
 
 NAMES = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "PLATFORM_SCHEMA", "PUBLIC_BASE_URL")
 """What another process needs to work with the same data; only those that are set are printed."""
@@ -36,13 +39,13 @@ def env(
     They are those of a running `publish-worker up` in this folder or, if the two URLs are set, of
     this environment.
     """
-    settings, _ = find_engines(Settings())
-    if not (settings.database_url or settings.redis_url):
+    found, _ = connect.find_engines(settings.Settings())
+    if not (found.database_url or found.redis_url):
         raise ExplainedError(NOTHING)
     for name in NAMES:
         field = name.lower()
-        value = getattr(settings, field)
-        if value is not None and value != Settings.model_fields[field].default:
+        value = getattr(found, field)
+        if value is not None and value != settings.Settings.model_fields[field].default:
             print_line(to_export(name, str(value), shell))
 
 

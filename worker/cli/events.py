@@ -2,28 +2,33 @@
 
 from datetime import datetime
 from math import inf
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from redis import Redis
 from rich.text import Text
 
 from schemas.audit import AuditAction, AuditSubject
 from schemas.values.actor import Actor, AuditRecord
-from worker import subscribe
 from worker.cli.audit import audited, find_operator
-from worker.cli.connect import open_runtime
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, console, print_json, print_rows, to_text
 from worker.cli.progress import progress, say_what_was_kept
-from worker.events import redis_stream
-from worker.operations import dead_letters as operated
-from worker.operations.audit import record
-from worker.runtime.errors_explained import complain
-from worker.runtime.printing import print_note, to_printable
-from worker.runtime.runtime import Runtime
-from worker.subscribe import dead_letters
-from worker.subscribe.dead_groups import count_by_group
+from worker.runtime.printing import complain, print_note, to_printable
+
+with late_imports():
+    from worker.cli import connect
+    from worker.events import redis_stream
+    from worker.operations import audit as audit_log
+    from worker.operations import dead_letters as operated
+    from worker.subscribe import dead_groups, dead_letters
+    from worker.subscribe import tail as stream_tail
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from worker.runtime.runtime import Runtime
+    from worker.subscribe.tail import Missing, Received
 
 app = command_group("Follow events, rebuild their stream, list and redrive dead letters.")
 dead_app = command_group(
@@ -74,9 +79,9 @@ def tail(
 ) -> None:
     """Print events as they happen, in order, until Ctrl-C; as JSON, they are CloudEvents."""
     after = None if first is None else first - 1
-    with open_runtime(redis=True) as runtime:
+    with connect.open_runtime(redis=True) as runtime:
         try:
-            for received in subscribe.follow(runtime.redis, after, runtime.engine):
+            for received in stream_tail.follow(runtime.redis, after, runtime.engine):
                 _print(received, as_json=as_json)
         except KeyboardInterrupt:
             return
@@ -89,7 +94,7 @@ def rebuild(*, as_json: AsJson = False) -> None:
     Use it for a stream that is damaged or belongs to another database. A lost stream is rebuilt
     without this.
     """
-    with open_runtime(redis=True) as runtime:
+    with connect.open_runtime(redis=True) as runtime:
         total = redis_stream.count_events(runtime.engine)
         count = 0
 
@@ -118,11 +123,11 @@ def rebuild(*, as_json: AsJson = False) -> None:
     print_note(f"The stream was rebuilt with {count} events.")
 
 
-def _record_rebuild(runtime: Runtime, count: int) -> None:
+def _record_rebuild(runtime: "Runtime", count: int) -> None:
     entry = AuditRecord(
         actor=find_operator(), action=AuditAction.STREAM_REBUILD, details={"events": count}
     )
-    record(runtime.engine, entry)
+    audit_log.record(runtime.engine, entry)
 
 
 @dead_app.command(
@@ -132,7 +137,7 @@ def _record_rebuild(runtime: Runtime, count: int) -> None:
 )
 def list_dead(*, group: Group, as_json: AsJson = False) -> None:
     """List a group's dead letters, the oldest first, with the error of the last try."""
-    with open_runtime(redis=True) as runtime:
+    with connect.open_runtime(redis=True) as runtime:
         found = list(dead_letters.read_letters(runtime.redis, group))
         others = [] if found else _find_groups(runtime.redis)
     if as_json:
@@ -165,7 +170,7 @@ def redrive(
     """Deliver dead letters again to this group only; the count of their tries starts again."""
     if (position is None) != every:
         raise typer.BadParameter("Give either --position or --all.")
-    with open_runtime(redis=True) as runtime:
+    with connect.open_runtime(redis=True) as runtime:
         action, subject = AuditAction.DEAD_LETTER_RETRY, AuditSubject.CONSUMER_GROUP
         with audited(runtime.engine, action, subject, group) as by:
             count = _redrive(runtime, group, position, by)
@@ -177,14 +182,14 @@ def redrive(
         raise typer.Exit(1)
 
 
-def _redrive(runtime: Runtime, group: str, position: int | None, by: Actor) -> int:
+def _redrive(runtime: "Runtime", group: str, position: int | None, by: Actor) -> int:
     engine, redis = runtime.engine, runtime.redis
     if position is None:
         return _redrive_all(runtime, group, by)
     return operated.redrive_position(engine, redis, group, position, by)
 
 
-def _redrive_all(runtime: Runtime, group: str, by: Actor) -> int:
+def _redrive_all(runtime: "Runtime", group: str, by: Actor) -> int:
     """Redrive the letters that the group has now, in steps."""
     engine, redis = runtime.engine, runtime.redis
     total = operated.count_letters(redis, group)
@@ -206,17 +211,17 @@ def _redrive_all(runtime: Runtime, group: str, by: Actor) -> int:
     return count
 
 
-def _find_groups(redis: Redis) -> list[str]:
-    return [each.name for each in count_by_group(redis, scan_seconds=inf).groups]
+def _find_groups(redis: "Redis") -> list[str]:
+    return [each.name for each in dead_groups.count_by_group(redis, scan_seconds=inf).groups]
 
 
-def _print(received: subscribe.Received | subscribe.Missing | None, *, as_json: bool) -> None:
+def _print(received: "Received | Missing | None", *, as_json: bool) -> None:
     match received:
-        case subscribe.Missing(first=first, last=last):
+        case stream_tail.Missing(first=first, last=last):
             complain(f"positions {first} to {last} are not on the stream any more.")
-        case subscribe.Received(event=event) if as_json:
+        case stream_tail.Received(event=event) if as_json:
             print_json(event)
-        case subscribe.Received(position=position, event=event):
+        case stream_tail.Received(position=position, event=event):
             console().print(_line(position, event), soft_wrap=True)
         case None:
             pass

@@ -5,7 +5,11 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
+from worker.cli.late_imports import late_imports
 from worker.runtime.printing import complain, drop_stdout, prepare_streams, to_printable
+
+with late_imports():
+    from worker.cli import explained
 
 FAILED = 1
 """Refused, failed or unhealthy."""
@@ -60,9 +64,7 @@ def _end_at_stream(error: OSError) -> None:
 
 
 def _end_explained(error: Exception) -> None:
-    from worker.cli.explained import explain_refusal  # noqa: PLC0415 - imports every driver
-
-    text = explain_refusal(error)
+    text = explained.explain_refusal(error)
     if text is not None:
         complain(text)
         raise SystemExit(FAILED) from None

@@ -5,15 +5,21 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import typer
-from sqlalchemy import Engine
 
 from db import ids
 from db.ids import IdOf
-from db.session import transaction
+from worker.cli.late_imports import late_imports
 from worker.runtime.refused import Refused
+
+with late_imports():
+    from db import session
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 __all__ = ["AmbiguousId", "GivenId", "IdOf", "IdRefused", "find_id", "parse_id", "to_short_ids"]
 
@@ -68,14 +74,14 @@ def parse_id(text: str) -> GivenId:
     )
 
 
-def find_id(engine: Engine, kind: IdOf, given: GivenId) -> UUID:
+def find_id(engine: "Engine", kind: IdOf, given: GivenId) -> UUID:
     """Return the id that was meant. A whole one is returned without a look-up.
 
     Raises IdRefused if none begins so, and AmbiguousId with the candidates if several do.
     """
     if len(given.begin) == WHOLE:
         return UUID(given.begin)
-    with transaction(engine) as tx:
+    with session.transaction(engine) as tx:
         found = ids.find(tx, kind, given.begin, given.end, CANDIDATES + 1)
     if not found:
         raise IdRefused(f"There is no {NAMES[kind]} whose id is {given.text}, or begins so.")

@@ -7,13 +7,15 @@ import typer
 from schemas.audit import AuditAction, AuditSubject
 from schemas.values.caller import Scope
 from worker.cli.audit import audited
-from worker.cli.connect import open_database
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, print_json, print_rows
-from worker.operations import api_keys
-from worker.runtime.errors_explained import complain
-from worker.runtime.printing import print_line, print_note
+from worker.runtime.printing import complain, print_line, print_note
+
+with late_imports():
+    from worker.cli import connect
+    from worker.operations import api_keys
 
 COLUMNS: Columns = {
     "id": "id",
@@ -54,7 +56,7 @@ def create(
     """Make a key. Its secret is printed once, alone on stdout, and stored only as a hash."""
     if (workspace is None) is not all_workspaces:
         raise typer.BadParameter("Give either --workspace N or --all-workspaces.")
-    with open_database() as engine, audited(engine, AuditAction.API_KEY_CREATE) as by:
+    with connect.open_database() as engine, audited(engine, AuditAction.API_KEY_CREATE) as by:
         secret = api_keys.create_key(engine, name=name, scope=scope, workspace_id=workspace, by=by)
         made = api_keys.read_key_of(engine, secret)
     if as_json:
@@ -71,7 +73,7 @@ def create(
 @app.command("list")
 def list_(*, as_json: AsJson = False) -> None:
     """List all keys, the oldest first, without their secrets."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         print_rows(api_keys.list_keys(engine), COLUMNS, as_json=as_json)
 
 
@@ -85,7 +87,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key, at once and for ever."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         found = find_id(engine, IdOf.KEY, key_id)
         subject = (AuditAction.API_KEY_REVOKE, AuditSubject.API_KEY, found)
         with audited(engine, *subject) as by:

@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from worker.cli.interrupts import ended_by_ctrl_c
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Late:
@@ -31,9 +33,9 @@ class LateCommand(TyperCommand):
     def load(self) -> TyperCommand | TyperGroup:
         """Import the command."""
         module, _, attribute = self.late.place.partition(":")
-        return _to_command(
-            getattr(import_module(module), attribute), str(self.name), self.late.epilog
-        )
+        with ended_by_ctrl_c():
+            found = getattr(import_module(module), attribute)
+            return _to_command(found, str(self.name), self.late.epilog)
 
 
 class LateGroup(TyperGroup):

@@ -4,7 +4,12 @@ from typing import Annotated
 
 import typer
 
-from worker.runtime.errors_explained import ExplainedError
+from worker.cli.late_imports import late_imports
+from worker.runtime.explained_error import ExplainedError
+
+with late_imports():  # without the extra `embedded`, the first two cannot be imported
+    from worker.local import demo as local_demo
+    from worker.local import up as local_up
 
 
 def up(
@@ -32,15 +37,13 @@ def up(
 
     With DATABASE_URL and REDIS_URL set, it uses those servers and starts no engines.
     """
-    from worker.local.up import up as run  # noqa: PLC0415 - other commands start without it
-
-    raise typer.Exit(run(with_platform=with_platform, sample=sample))
+    raise typer.Exit(local_up.up(with_platform=with_platform, sample=sample))
 
 
 def demo() -> None:
     """Show how videos are published, from start to finish, on temporary engines and data."""
     try:
-        from worker.local.demo import demo as show  # noqa: PLC0415 - needs an extra
+        show = local_demo.demo
     except ModuleNotFoundError as error:
         raise ExplainedError(
             f"The demo needs {error.name}: install publish-worker[embedded], "

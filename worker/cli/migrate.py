@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
-from db.migrate import migrate as bring_up_to_date
-from db.platform_schema import read_platform_schema
-from db.sample_data import load_sample
-from db.session import transaction
-from worker.cli.connect import open_database
-from worker.runtime.errors_explained import explain_missing_tables
+from worker.cli.late_imports import late_imports
 from worker.runtime.printing import print_note
+
+with late_imports():
+    from db import migrate as migrations
+    from db import platform_schema, sample_data, session
+    from worker.cli import connect
+    from worker.runtime import errors_explained
 
 
 def migrate(
@@ -27,13 +28,16 @@ def migrate(
     ] = False,
 ) -> None:
     """Migrate the database to this version. It may run twice, and on two hosts at once."""
-    with open_database(migrated=False) as engine, explain_missing_tables():
-        bring_up_to_date(engine, with_platform=with_platform)
+    with (
+        connect.open_database(migrated=False) as engine,
+        errors_explained.explain_missing_tables(),
+    ):
+        migrations.migrate(engine, with_platform=with_platform)
         if sample:
-            with transaction(engine) as tx:
-                load_sample(tx)
-        with transaction(engine) as tx:
-            schema = read_platform_schema(tx)
+            with session.transaction(engine) as tx:
+                sample_data.load_sample(tx)
+        with session.transaction(engine) as tx:
+            schema = platform_schema.read_platform_schema(tx)
         if schema.fault:
             print_note(f"{schema.fault} {schema.remedy}")
     print_note("The database is up to date.")

@@ -58,20 +58,50 @@ def print_rows(
 
     A narrow terminal gets short ids, and no columns that are empty or in `wide_only`.
     """
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    if is_narrow():
-        columns = {name: get for name, get in columns.items() if name not in wide_only}
-    getters = [attrgetter(each) if isinstance(each, str) else each for each in columns.values()]
-    cells = [[get(row) for get in getters] for row in rows]
-    short = _shorten(cell for row in cells for cell in row if isinstance(cell, UUID))
-    texts = [[_to_cell(cell, short) for cell in row] for row in cells]
-    headings = list(columns)
-    drops_empty = texts and console().is_terminal
-    kept = _keep_filled(texts) if drops_empty else range(len(headings))
-    print_table([headings[n] for n in kept], [[row[n] for n in kept] for row in texts])
+    RowPages(columns, as_json=as_json, wide_only=wide_only).add(rows)
+
+
+class RowPages:
+    """Rows that are printed page by page, as one table or as JSON: see `print_rows`."""
+
+    def __init__(self, columns: Columns, *, as_json: bool, wide_only: Collection[str] = ()) -> None:
+        self._columns = columns
+        self._as_json = as_json
+        self._wide_only = wide_only
+        self._widths: dict[str, int] = {}
+        """Of the columns of the pages before; 0 if a column is folded."""
+
+    def add(self, rows: Iterable[Any]) -> None:
+        """Print the next page; headings only if they are not those of the page before."""
+        if self._as_json:
+            for row in rows:
+                print_json(row)
+            return
+        headings, texts = self._to_texts(rows)
+        if self._widths and not texts:
+            return
+        table = to_table(headings, texts)
+        table.show_header = headings != list(self._widths)
+        before = {} if table.show_header else self._widths
+        self._widths = {}
+        for column, heading, *cells in zip(table.columns, headings, *texts, strict=True):
+            column.min_width = before.get(heading, 0) if column.no_wrap else 0
+            width = max(column.min_width, *map(cell_len, (heading, *cells)))
+            self._widths[heading] = width if column.no_wrap else 0
+        console().print(table)
+
+    def _to_texts(self, rows: Iterable[Any]) -> tuple[list[str], list[list[str]]]:
+        """Return the headings and the cells of the columns that the console gets."""
+        left_out = self._wide_only if is_narrow() else ()
+        columns = {name: get for name, get in self._columns.items() if name not in left_out}
+        getters = [attrgetter(each) if isinstance(each, str) else each for each in columns.values()]
+        cells = [[get(row) for get in getters] for row in rows]
+        short = _shorten(cell for row in cells for cell in row if isinstance(cell, UUID))
+        texts = [[_to_cell(cell, short) for cell in row] for row in cells]
+        headings = list(columns)
+        drops_empty = texts and console().is_terminal
+        kept = _keep_filled(texts) if drops_empty else range(len(headings))
+        return [headings[n] for n in kept], [[row[n] for n in kept] for row in texts]
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

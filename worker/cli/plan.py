@@ -2,26 +2,30 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
-from uuid_utils.compat import uuid7
 
 from publish_worker_client.events.names import Action, Trigger
 from schemas.command import PublishOptions, PublishRequest
 from schemas.plan import Gate, PlannedOutcome, PublishPlan, Verdict
-from worker.cli.connect import open_database
 from worker.cli.enqueue import EditsFile, read_edits, to_request
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, options_of_model
 from worker.cli.output import console, print_fields, print_json, to_table, to_text
-from worker.enqueue.new_commands import PlannedCommand
-from worker.enqueue.origin import Origin
-from worker.enqueue.refusals import NoSuchVideo
-from worker.enqueue.rehearsal import rehearse
-from worker.publish.plan import PlannedPublish, plan
 from worker.runtime.printing import print_line, to_printable
-from worker.runtime.settings import Settings
+
+with late_imports():
+    from uuid_utils import compat as uuid_utils
+
+    from worker.cli import connect
+    from worker.enqueue import origin, refusals, rehearsal
+    from worker.publish import plan
+    from worker.runtime import settings
+
+if TYPE_CHECKING:
+    from worker.enqueue.new_commands import PlannedCommand
 
 REFUSED = (PlannedOutcome.REJECTED, PlannedOutcome.EXPIRED)
 MARKS = {
@@ -57,29 +61,31 @@ def show_plan(
     """
     video = read_edits(edits_file) if edits_file else None
     request: PublishRequest = to_request(video_id, options, video=video)
-    settings = Settings()
-    with open_database() as engine:
-        origin = Origin(trigger=Trigger.CLI, correlation_id=str(uuid7()), workspace_id=None)
-        commands = rehearse(engine, request, origin)
-        wanted = PlannedPublish(
+    values = settings.Settings()
+    with connect.open_database() as engine:
+        by = origin.Origin(
+            trigger=Trigger.CLI, correlation_id=str(uuid_utils.uuid7()), workspace_id=None
+        )
+        commands = rehearsal.rehearse(engine, request, by)
+        wanted = plan.PlannedPublish(
             request=request,
             ends_at=_find_end(commands),
-            media_base_url=settings.media_base_url,
+            media_base_url=values.media_base_url,
         )
-        found = plan(engine, video_id, None, settings.public_base_url, wanted)
+        found = plan.plan(engine, video_id, None, values.public_base_url, wanted)
     if found is None:
-        raise NoSuchVideo([0], [video_id])
+        raise refusals.NoSuchVideo([0], [video_id])
     _print_plan(found, commands, as_json=as_json)
     if found.would_be in REFUSED:
         raise typer.Exit(1)
 
 
-def _find_end(commands: list[PlannedCommand]) -> datetime | None:
+def _find_end(commands: "list[PlannedCommand]") -> datetime | None:
     ends = [each.moment.at for each in commands if each.moment and each.action is Action.UNPUBLISH]
     return ends[0] if ends else None
 
 
-def _print_plan(found: PublishPlan, commands: list[PlannedCommand], *, as_json: bool) -> None:
+def _print_plan(found: PublishPlan, commands: "list[PlannedCommand]", *, as_json: bool) -> None:
     times: dict[str, Any] = {
         f"{each.action}_at": each.moment.at for each in commands if each.moment
     }

@@ -4,11 +4,14 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.connect import open_database
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson
 from worker.cli.output import print_json, print_table
-from worker.operations.punctuality import measure
 from worker.runtime.printing import print_note
+
+with late_imports():
+    from worker.cli import connect
+    from worker.operations import punctuality as measuring
 
 WEEK = 7 * 24 * 3600
 SPREAD = ("median", "p90", "p95", "p99", "max")
@@ -26,8 +29,8 @@ def punctuality(
 
     `lateness` is the time from due to done: `waiting` for a worker, then `working`.
     """
-    with open_database() as engine:
-        found = measure(engine, seconds=window, workspace_id=None)
+    with connect.open_database() as engine:
+        found = measuring.measure(engine, seconds=window, workspace_id=None)
     if as_json:
         print_json(found)
         return
@@ -38,7 +41,7 @@ def punctuality(
             for name in ("lateness", "waiting", "working")
         ],
     )
-    print_note(f"{found.commands} commands in the last {window} seconds.")
+    print_note(f"Commands in the last {window} seconds: {found.commands}.")
 
 
 def _to_text(milliseconds: float | None) -> str:

@@ -6,14 +6,16 @@ import typer
 
 from schemas.audit import AuditAction, AuditSubject
 from worker.cli.audit import audited
-from worker.cli.connect import open_database
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, command_group
 from worker.cli.output import Columns, print_json, print_rows
-from worker.operations.open_sessions import end_sessions, list_sessions
-from worker.runtime.errors_explained import complain
-from worker.runtime.printing import print_note
-from worker.runtime.settings import Settings
+from worker.runtime.printing import complain, print_note
+
+with late_imports():
+    from worker.cli import connect
+    from worker.operations import open_sessions
+    from worker.runtime import settings
 
 COLUMNS: Columns = {
     "id": "id",
@@ -31,8 +33,8 @@ app = command_group("List and end the sessions of the console.")
 @app.command("list")
 def list_(*, as_json: AsJson = False) -> None:
     """List the sessions that have not ended, the last used first; 1,000 at most."""
-    with open_database() as engine:
-        print_rows(list_sessions(engine), COLUMNS, as_json=as_json)
+    with connect.open_database() as engine:
+        print_rows(open_sessions.list_sessions(engine), COLUMNS, as_json=as_json)
 
 
 @app.command()
@@ -50,11 +52,12 @@ def end(
     as_json: AsJson = False,
 ) -> None:
     """End one session, or all of a person or a key, at once. They may sign in again."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         found = find_id(engine, IdOf.SESSION, given)
         subject = (AuditAction.SESSION_END, AuditSubject.SESSION, found)
         with audited(engine, *subject) as by:
-            ended = end_sessions(engine, found, by, Settings().access_policy())
+            policy = settings.Settings().access_policy()
+            ended = open_sessions.end_sessions(engine, found, by, policy)
     if not ended:
         complain(f"No session has this id, nor a person or key with a session: {found}.")
         raise typer.Exit(1)

@@ -3,23 +3,29 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from db.processes import SeenProcess
-from worker.cli.connect import open_unchecked
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson
 from worker.cli.output import console, is_narrow, print_json, to_table, to_text
-from worker.cli.watch import EVERY, watch
-from worker.operations.checks import Check
-from worker.operations.status import Status, survey
-from worker.runtime.errors_explained import complain
-from worker.runtime.printing import to_printable
-from worker.runtime.runtime import Runtime
+from worker.runtime.printing import complain, to_printable
 
+with late_imports():
+    from worker.cli import connect, watch
+    from worker.operations import status as operated
+
+if TYPE_CHECKING:
+    from db.processes import SeenProcess
+    from worker.operations.checks import Check
+    from worker.operations.status import Status
+    from worker.runtime.runtime import Runtime
+
+EVERY = 2.0
+"""Seconds from one look of --watch to the next, by default."""
 UNKNOWN = "unknown"
 GENERATION = {
     True: "noticed at once",
@@ -53,9 +59,9 @@ def status(
     if seconds is not None and not keep_watching:
         raise typer.BadParameter("Give SECONDS only with --watch.")
     if keep_watching:
-        watch(_survey, _render, print_status_json if as_json else None, seconds or EVERY)
+        watch.watch(_survey, _render, print_status_json if as_json else None, seconds or EVERY)
         return
-    with open_unchecked() as runtime:
+    with connect.open_unchecked() as runtime:
         found = _survey(runtime)
     if as_json:
         print_status_json(found)
@@ -67,16 +73,16 @@ def status(
         raise typer.Exit(1)
 
 
-def print_status_json(found: Status) -> None:
+def print_status_json(found: "Status") -> None:
     """Print the state as one line of JSON; `ready` and `checks` are as in GET /readyz."""
     fields: dict[str, Any] = asdict(found)
     checks = [{name: getattr(each, name) for name in CHECK_FIELDS} for each in found.checks]
     print_json({"ready": found.healthy, "at": datetime.now(UTC), **fields, "checks": checks})
 
 
-def _survey(runtime: Runtime) -> Status:
+def _survey(runtime: "Runtime") -> "Status":
     settings = runtime.settings
-    return survey(
+    return operated.survey(
         runtime.engine,
         runtime.redis,
         settings.broker(),
@@ -85,7 +91,7 @@ def _survey(runtime: Runtime) -> Status:
     )
 
 
-def _render(found: Status) -> RenderableType:
+def _render(found: "Status") -> RenderableType:
     """Return what a person sees, for a console."""
     empty = Text()
     states = sorted((found.commands or {}).items())
@@ -102,14 +108,14 @@ def _render(found: Status) -> RenderableType:
     )
 
 
-def _list_lines(check: Check) -> Iterator[Text]:
+def _list_lines(check: "Check") -> Iterator[Text]:
     mark = ("✓ ", "green") if check.ok else ("✗ ", "red")
     yield Text.assemble(mark, (f"{check.name:<9} ", "bold"), to_printable(check.detail))
     if check.remedy:
         yield Text(f"  {'':<9} → {to_printable(check.remedy)}")
 
 
-def _list_values(found: Status) -> Iterator[str]:
+def _list_values(found: "Status") -> Iterator[str]:
     oldest = found.oldest_due_seconds
     age = "" if oldest is None else f", the oldest for {oldest:.1f} s"
     nothing = "nothing" if found.commands is not None else UNKNOWN
@@ -121,7 +127,7 @@ def _list_values(found: Status) -> Iterator[str]:
     yield f"quarantined messages {_to_text(found.quarantined_messages)}"
 
 
-def _to_processes(processes: list[SeenProcess] | None) -> RenderableType:
+def _to_processes(processes: "list[SeenProcess] | None") -> RenderableType:
     headings = ["process", "role", "queues", "since", "last seen", "last batch"]
     wide = ["version", "pid", "processes"]
     narrow = is_narrow()

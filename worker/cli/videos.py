@@ -6,15 +6,18 @@ import typer
 
 from schemas.story import StoryEntry, VideoStory
 from schemas.video_list import VideoFilter, VideoSummary
-from worker.api.video_resource import read_video
-from worker.cli.connect import open_database
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group, options_of_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
-from worker.enqueue.refusals import NoSuchVideo
-from worker.operations.story import read_story
-from worker.operations.video_list import list_videos
 from worker.runtime.printing import print_line, print_note
-from worker.runtime.settings import Settings
+
+with late_imports():
+    from worker.api import video_resource
+    from worker.cli import connect
+    from worker.enqueue import refusals
+    from worker.operations import story as stories
+    from worker.operations import video_list
+    from worker.runtime import settings
 
 app = command_group("List videos, show one, and its story.")
 
@@ -64,8 +67,8 @@ ENTRIES: Columns = {
 @options_of_model
 def list_(*, wanted: VideoFilter, as_json: AsJson = False) -> None:
     """List and search videos, the highest id first, with their next commands and plans."""
-    with open_database() as engine:
-        page = list_videos(engine, wanted, None, Settings().public_base_url)
+    with connect.open_database() as engine:
+        page = video_list.list_videos(engine, wanted, None, settings.Settings().public_base_url)
     print_rows(page.videos, VIDEOS, as_json=as_json)
     if page.is_partial:
         print_note("The search stopped before the page was full, to answer in time.")
@@ -75,10 +78,12 @@ def list_(*, wanted: VideoFilter, as_json: AsJson = False) -> None:
 @app.command()
 def show(video_id: VideoId, *, as_json: AsJson = False) -> None:
     """Show a video. Long texts, sections and plans are cut; --json has them as a whole."""
-    with open_database() as engine:
-        found = read_video(engine, video_id, None, Settings().media_base_url)
+    with connect.open_database() as engine:
+        found = video_resource.read_video(
+            engine, video_id, None, settings.Settings().media_base_url
+        )
     if found is None:
-        raise NoSuchVideo([0], [video_id])
+        raise refusals.NoSuchVideo([0], [video_id])
     if as_json:
         print_json(found.video)
         return
@@ -89,10 +94,10 @@ def show(video_id: VideoId, *, as_json: AsJson = False) -> None:
 @app.command()
 def story(video_id: VideoId, *, as_json: AsJson = False) -> None:
     """Show what happened to a video, the newest step first: commands, events, deliveries."""
-    with open_database() as engine:
-        found = read_story(engine, video_id, None, Settings().public_base_url)
+    with connect.open_database() as engine:
+        found = stories.read_story(engine, video_id, None, settings.Settings().public_base_url)
     if found is None:
-        raise NoSuchVideo([0], [video_id])
+        raise refusals.NoSuchVideo([0], [video_id])
     if as_json:
         print_json(found)
         return

@@ -20,9 +20,6 @@ from worker.runtime.startup import check_settings
 
 T = TypeVar("T")
 
-EVERY = 2.0
-"""Seconds from one look to the next, by default."""
-
 
 def watch(
     look: Callable[[Runtime], T],

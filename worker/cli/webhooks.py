@@ -2,11 +2,10 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy import Engine
 
 from publish_worker_client.events.names import EventType
 from schemas.audit import AuditAction, AuditSubject
@@ -24,16 +23,21 @@ from schemas.webhook import (
     WebhookRegistration,
 )
 from worker.cli.audit import audited
-from worker.cli.connect import open_database
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
 from worker.cli.progress import progress, say_what_was_kept
 from worker.runtime.printing import print_line, print_note
-from worker.runtime.settings import Settings
-from worker.webhooks import deliveries as deliveries_of
-from worker.webhooks import endpoints
-from worker.webhooks.test_event import send_test_event
+
+with late_imports():
+    from worker.cli import connect
+    from worker.runtime import settings
+    from worker.webhooks import deliveries as deliveries_of
+    from worker.webhooks import endpoints, test_event
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 ENDPOINTS: Columns = {
     "id": "id",
@@ -107,7 +111,10 @@ def create(
     }
     new = to_model(WebhookRegistration.model_validate, fields)
     private = _allow_private()
-    with open_database() as engine, audited(engine, AuditAction.WEBHOOK_ENDPOINT_CREATE) as by:
+    with (
+        connect.open_database() as engine,
+        audited(engine, AuditAction.WEBHOOK_ENDPOINT_CREATE) as by,
+    ):
         created = endpoints.create(engine, new, None, allow_private=private, by=by)
     _print_secret(created, as_json=as_json)
 
@@ -116,7 +123,7 @@ def create(
 @options_of_model
 def list_(*, wanted: EndpointFilter, as_json: AsJson = False) -> None:
     """List endpoints, the newest first."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         page = endpoints.list_page(engine, wanted, None)
     print_rows(page.items, ENDPOINTS, as_json=as_json)
     print_more(page.next_after and page.next_after.id)
@@ -125,7 +132,7 @@ def list_(*, wanted: EndpointFilter, as_json: AsJson = False) -> None:
 @app.command()
 def show(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Show an endpoint without its secret."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         found = find_id(engine, IdOf.ENDPOINT, endpoint_id)
         print_fields(dict(endpoints.show(engine, found, None)), as_json=as_json)
 
@@ -195,11 +202,11 @@ def rotate(endpoint_id: EndpointId, *, as_json: SecretAsJson = False) -> None:
 def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
     """Send a test event now and show the answer. Exit code 1 unless its status is 2xx."""
     with _changing(AuditAction.WEBHOOK_ENDPOINT_TEST, endpoint_id) as (engine, found, by):
-        result = send_test_event(
+        result = test_event.send_test_event(
             engine,
             found,
             None,
-            base_url=Settings().public_base_url,
+            base_url=settings.Settings().public_base_url,
             allow_private=_allow_private(),
             by=by,
         )
@@ -228,7 +235,7 @@ def deliveries(
     as_json: AsJson = False,
 ) -> None:
     """List an endpoint's deliveries, the highest position first, or show one with its attempts."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         found = find_id(engine, IdOf.ENDPOINT, endpoint_id)
         if delivery_id is not None:
             one = find_id(engine, IdOf.DELIVERY, delivery_id)
@@ -272,7 +279,7 @@ def replay(
 
 
 def _replay_one(endpoint_id: GivenId, delivery_id: GivenId, *, as_json: bool) -> None:
-    with open_database() as engine:
+    with connect.open_database() as engine:
         endpoint = find_id(engine, IdOf.ENDPOINT, endpoint_id)
         found = find_id(engine, IdOf.DELIVERY, delivery_id)
         subject = (AuditSubject.WEBHOOK_DELIVERY, found)
@@ -337,13 +344,13 @@ def _print_secret(endpoint: WebhookEndpointWithSecret, *, as_json: bool) -> None
 
 
 @contextmanager
-def _changing(action: AuditAction, given: GivenId) -> Generator[tuple[Engine, UUID, Actor]]:
+def _changing(action: AuditAction, given: GivenId) -> "Generator[tuple[Engine, UUID, Actor]]":
     """Yield the database, the endpoint's id and the operator, for an action on an endpoint."""
-    with open_database() as engine:
+    with connect.open_database() as engine:
         found = find_id(engine, IdOf.ENDPOINT, given)
         with audited(engine, action, AuditSubject.WEBHOOK_ENDPOINT, found) as by:
             yield engine, found, by
 
 
 def _allow_private() -> bool:
-    return Settings().webhooks_allow_private
+    return settings.Settings().webhooks_allow_private

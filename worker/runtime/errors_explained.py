@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from db.database_url import InvalidDatabaseUrl
 from db.errors import DatabaseUnavailable, NotMigrated, OtherVersion, WrongPlatformSchema
 from publish_worker_client.servers.server_urls import InvalidUrl
+from worker.runtime.explained_error import ExplainedError
 from worker.runtime.explanations import NOT_THERE, explain_database
 from worker.runtime.printing import complain
 from worker.runtime.settings import Settings, SettingsError, UpSettings
@@ -26,10 +27,6 @@ VALID = {
     "commas without spaces, or *",
 }
 """What a setting may be, where Pydantic's own text would be a regular expression or a list."""
-
-
-class ExplainedError(Exception):
-    """An error whose text says what is wrong and what to do; it may have several lines."""
 
 
 class RedisUnavailable(Exception):

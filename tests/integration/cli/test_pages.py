@@ -36,6 +36,23 @@ def test_ids_of_a_file_are_enqueued_in_pages(run: Run, here: Pipeline, tmp_path:
     assert here.value(transactions) == 3
 
 
+def test_the_pages_of_a_file_are_one_table(run: Run, here: Pipeline, tmp_path: Path) -> None:
+    here.execute("ALTER SEQUENCE video_id_seq RESTART 996")
+    videos = [here.video() for _ in range(8)]
+    ids = tmp_path / "ids"
+    ids.write_text("\n".join(map(str, videos)))
+    for wait in ((), ("--wait", "0")):
+        heading, *lines = run("enqueue", "--ids-file", str(ids), *wait).out.splitlines()
+        assert heading.split()[:3] == ["id", "video", "action"]
+        assert [int(line.split()[1]) for line in lines] == videos
+        assert {line.index(" publish ") + 1 for line in lines} == {heading.index("action")}
+
+
+def test_without_an_accepted_page_no_table_is_printed(run: Run, here: Pipeline) -> None:
+    done = run("enqueue", str(here.video()), "999999", "--wait", "9")
+    assert (done.code, done.out) == (1, "")
+
+
 def test_ids_are_read_from_stdin(
     run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

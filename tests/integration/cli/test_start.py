@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,41 +12,102 @@ import pytest
 from tests.support.command_line import Run, find_commands
 from worker.cli.registry import COMMANDS
 
-HEAVY = ("alembic", "celery", "fastapi", "kombu", "psycopg", "pydantic", "redis", "sqlalchemy")
-SERVERS = ("alembic", "celery", "fastapi", "kombu", "redis")
+DRIVERS = (
+    "alembic",
+    "celery",
+    "fastapi",
+    "httpx",
+    "kombu",
+    "opentelemetry",
+    "psycopg",
+    "pydantic_settings",
+    "redis",
+    "sqlalchemy",
+    "structlog",
+)
+"""What no help text and no completion needs."""
+SERVERS = ("alembic", "celery", "fastapi", "httpx", "kombu", "opentelemetry", "redis")
 """What a command that reads the database alone does not need."""
 REPORT = """
 import sys
 from worker.cli import main
-try:
-    main(sys.argv[1:])
-finally:
-    print(*sorted(sys.modules), file=sys.stderr)
+for line in sys.stdin.read().splitlines():
+    try:
+        main(line.split())
+    except SystemExit:
+        print(line, *sorted(sys.modules), sep="|", file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize(
-    ("arguments", "unneeded"),
-    [
-        ("--help", HEAVY),
-        ("--version", HEAVY),
-        ("nonesuch", (*SERVERS, "psycopg", "sqlalchemy")),
-        ("keys list --help", SERVERS),
-        ("commands list --help", SERVERS),
-    ],
-)
-def test_a_start_imports_only_what_the_command_needs(
-    arguments: str, unneeded: tuple[str, ...]
-) -> None:
+def find_imported(*lines: str) -> dict[str, set[str]]:
+    """Run command lines one after the other in a process; return what was imported after each."""
     done = subprocess.run(
-        [sys.executable, "-c", REPORT, *arguments.split()],
+        [sys.executable, "-c", REPORT],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = [line.split("|") for line in done.stderr.splitlines() if "|" in line]
+    return {line: set(modules) for line, *modules in said}
+
+
+def find_unneeded(unneeded: Iterable[str], *lines: str) -> dict[str, set[str]]:
+    """Run command lines; return what was imported of `unneeded`, by the first line with it."""
+    imported = find_imported(*lines)
+    assert list(imported) == list(lines)
+    return {line: found for line in lines if (found := imported[line].intersection(unneeded))}
+
+
+def test_no_help_text_imports_what_only_a_run_needs() -> None:
+    helps = [" ".join((*words, "--help")) for words in [(), *find_commands()]]
+    assert find_unneeded(DRIVERS, "--version", *helps) == {}
+
+
+@pytest.mark.parametrize("line", ["--help", "--version"])
+def test_the_list_of_commands_needs_no_models(line: str) -> None:
+    assert find_unneeded((*DRIVERS, "pydantic"), line) == {}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_command_that_only_reads_the_database_imports_no_other_driver() -> None:
+    lists = [f"{group} list" for group in ("commands", "keys", "sessions", "videos", "webhooks")]
+    others = ["commands list --json", "audit", "plan 999999", "punctuality"]
+    assert find_unneeded(SERVERS, *lists, *others) == {}
+
+
+@pytest.mark.usefixtures("here")
+def test_a_command_that_reads_no_database_does_not_import_what_opens_one() -> None:
+    unneeded = (*SERVERS, "sqlalchemy", "structlog")
+    assert find_unneeded(unneeded, "config", "config --resolved", "env") == {}
+
+
+def test_a_misspelt_command_needs_no_drivers() -> None:
+    assert find_unneeded((*SERVERS, "psycopg", "sqlalchemy"), "nonesuch") == {}
+
+
+INTERRUPTED = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+wanted = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupt())
+from worker.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "worker.cli.commands", "pydantic", "sqlalchemy"])
+def test_ctrl_c_while_a_command_is_imported_is_130_without_a_traceback(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, module, "commands", "list"],
         capture_output=True,
         text=True,
         check=False,
     )
-    imported = set(done.stderr.splitlines()[-1].split())
-    assert "typer" in imported
-    assert imported & set(unneeded) == set()
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_the_list_of_commands_has_the_texts_of_the_commands() -> None:

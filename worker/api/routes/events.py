@@ -103,7 +103,11 @@ async def list_events(
     caller: AnyCaller,
     query: Annotated[FeedFilter, Query()],
     prefer: Annotated[  # noqa: ARG001 - read from the request, where it may come more than once
-        str | None, Header(description="`wait=N`: wait up to N seconds for an event. RFC 7240.")
+        str | None,
+        Header(
+            alias="Prefer",
+            description="`wait=N`: wait up to N seconds for an event. RFC 7240.",
+        ),
     ] = None,
 ) -> EventBatch:
     """Read the events after position `after`, in order; without it, from the oldest stored event.
@@ -155,7 +159,10 @@ async def stream(
     query: Annotated[StreamQuery, Query()],
     last_event_id: Annotated[
         LastEventId,
-        Header(description="The last position received; overrides `after`. Browsers send it."),
+        Header(
+            alias="Last-Event-ID",
+            description="The last position received; overrides `after`. Browsers send it.",
+        ),
     ] = None,
 ) -> EventStream:
     """Follow the events after position `after`, or from now on, as Server-Sent Events.

@@ -62,6 +62,7 @@ _OPTIONS = PublishOptions.model_fields.keys()
 IfMatch = Annotated[
     str | None,
     Header(
+        alias="If-Match",
         description="The Video's ETag: refused if the video was changed since. It names a version,"
         " so `W/` and a coding such as `-gzip`, which proxies add, are ignored. RFC 9110.",
         min_length=1,
@@ -79,8 +80,9 @@ def _read_null(body: Any) -> Any:
 Prefer = Annotated[
     str | None,
     Header(
+        alias="Prefer",
         description="`wait=N`: wait up to N seconds for the command to end; `respond-async`: do not"
-        " wait. RFC 7240."
+        " wait. RFC 7240.",
     ),
 ]
 

@@ -1,6 +1,6 @@
 """What may go wrong with an embedded engine."""
 
-from worker.runtime.errors_explained import ExplainedError
+from worker.runtime.explained_error import ExplainedError
 
 
 class EngineError(ExplainedError):
