@@ -70,11 +70,11 @@ class QoS(kombu_redis.QoS):
 
     def restore_unacked(self, client: Any = None) -> None:
         """Give back what is not acknowledged as the connection ends. Raises RedisError."""
-        self._restore_rejected()
         delivered: Any = self._delivered
         for tag, message in self._not_noted.items():
             if tag in delivered:
                 Channel.to_give_back.append(message)
+        self._restore_rejected()
         super().restore_unacked(client)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
@@ -121,7 +121,7 @@ class QoS(kombu_redis.QoS):
         if not requeue:
             self.ack(delivery_tag)
             return
-        is_first = not self.rejected
+        is_first = not self.rejected and not Channel.to_give_back
         if delivery_tag in self._not_noted:
             Channel.to_give_back.append(self._not_noted.pop(delivery_tag))
         else:
