@@ -7,8 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from db.session import lift_limits, transaction
 from tests.support.messages import encode, envelope
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, celeries, count_published
@@ -99,3 +101,27 @@ def test_messages_that_redis_hands_over_while_it_is_full_are_not_lost(
     valkey.client.config_set("maxmemory", 0)
     wait_until(lambda: pipeline.value(accepted) == count, "every command to be accepted")
     assert worker.is_running
+
+
+def test_a_message_that_redis_could_not_note_goes_back_when_its_pool_process_is_killed(
+    pipeline: Pipeline, valkey: Valkey, processes: Celeries
+) -> None:
+    worker = processes.worker()
+    body = encode([[], {"video_id": pipeline.video()}, {}])
+    with transaction(pipeline.engine) as tx:
+        lift_limits(tx)
+        tx.execute("LOCK TABLE publisher.publish_command")
+        fill = valkey.client.pipeline()
+        fill.lpush(QUEUE, json.dumps(envelope(body=body)))
+        fill.execute_command("CONFIG", "SET", "maxmemory", "1")
+        fill.execute()
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_until(lambda: pipeline.value(waiting), "the pool process to have the message")
+        assert worker.says("message.not_noted")
+        valkey.client.config_set("maxmemory", 0)
+        [process] = psutil.Process(worker.process.pid).children()
+        process.kill()
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")

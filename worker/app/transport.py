@@ -70,11 +70,11 @@ class QoS(kombu_redis.QoS):
 
     def restore_unacked(self, client: Any = None) -> None:
         """Give back what is not acknowledged as the connection ends. Raises RedisError."""
-        self._restore_rejected()
         delivered: Any = self._delivered
         for tag, message in self._not_noted.items():
             if tag in delivered:
                 Channel.to_give_back.append(message)
+        self._restore_rejected()
         super().restore_unacked(client)
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
@@ -121,15 +121,21 @@ class QoS(kombu_redis.QoS):
         if not requeue:
             self.ack(delivery_tag)
             return
-        self.rejected.append(delivery_tag)
+        is_first = not self.rejected and not Channel.to_give_back
+        if delivery_tag in self._not_noted:
+            Channel.to_give_back.append(self._not_noted.pop(delivery_tag))
+        else:
+            self.rejected.append(delivery_tag)
         self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
-        if len(self.rejected) == 1:
+        if is_first:
             self._restore_rejected()
 
     def _restore_rejected(self) -> None:
+        channel: Any = self.channel
         while self.rejected:
             self.restore_by_tag(self.rejected[0], leftmost=True)
             self.rejected.popleft()
+        channel.give_back()
 
     def ack_all(self, delivery_tags: Sequence[str]) -> None:
         """Acknowledge messages, at least one, in one round trip. As `ack` in all else."""
@@ -194,11 +200,15 @@ class Channel(kombu_redis.Channel):
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
         """Consume from a queue, once it has the messages back that only this process has."""
+        self.give_back()
+        return super().basic_consume(queue, *args, **kwargs)
+
+    def give_back(self) -> None:
+        """Put the messages that only this process has into their queues. Raises RedisError."""
         while self.to_give_back:
             message = self.to_give_back[-1]
             self._put(message["properties"]["delivery_info"]["routing_key"], message)
             self.to_give_back.pop()
-        return super().basic_consume(queue, *args, **kwargs)
 
     def has_waiting(self, queue: str, task: str) -> bool:
         """Whether a message for this task is among the newest of a queue. Raises RedisError."""
