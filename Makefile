@@ -24,9 +24,9 @@ demo: $(STAMP) ## watch a video being published, start to finish
 up: $(STAMP) ## run everything: engines, API, worker and scheduler; Ctrl-C ends it
 	@$(BIN)/publish-worker up $(ARGS)
 
-# One process more than CI has cores: half of the time, a test waits for a program or an interval.
+# Two processes more than CI has cores: half of the time, a test waits for a program or an interval.
 test: $(DEV_STAMP) ## run the tests; for some of them: make test ARGS="tests/unit -k slug"
-	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
+	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 test-fast: $(DEV_STAMP) ## run the tests that start no processes
 	$(BIN)/pytest -n 2 --dist worksteal -m "not processes" $(ARGS)

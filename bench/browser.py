@@ -47,7 +47,7 @@ class Times:
 def chromium() -> Generator["Browser"]:
     """Start the browser. Raises BrowserMissing."""
     text = "needs Playwright (make bench installs it) and Chromium (apt-get install chromium)"
-    executable = shutil.which("chromium")
+    executable = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     if executable is None:
         raise BrowserMissing(text)
     try:

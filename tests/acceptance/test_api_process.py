@@ -14,7 +14,7 @@ from schemas.values.caller import Scope
 from tests.support.forked import Forked, run_uvicorn
 from tests.support.free_port import free_port
 from tests.support.raw_http import exchange
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.operations.api_keys import create_key
 
 LOCK = """
@@ -41,7 +41,7 @@ def url(log: Path, platform: Engine, database_url: str, redis_url: str) -> Gener
     wait_until(lambda: log.exists() and "Uvicorn running" in log.read_text(), "the API to listen")
     yield f"http://127.0.0.1:{port}"
     process.send_signal(signal.SIGTERM)
-    process.wait(20)
+    process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("body", [b"", b'{"expected_revision": 0}', b"{"])

@@ -55,7 +55,7 @@ def test_a_page_that_was_not_connected_shows_what_has_happened_meanwhile(
             expect(opened.page.locator("tbody")).to_contain_text("draft")
         pipeline.publish(video)
         with served(pipeline.engine, redis_url, port):
-            expect(opened.page.locator("tbody")).to_contain_text("published", timeout=15_000)
+            expect(opened.page.locator("tbody")).to_contain_text("published")
 
 
 def test_to_load_the_page_of_a_new_feed_again_creates_no_other_one(

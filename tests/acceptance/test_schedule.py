@@ -14,8 +14,8 @@ from db.commands.inbox import StoredCommand
 from schemas.command import PublishRequest
 from tests.conftest import libpq
 from tests.support.pipeline import Pipeline
-from tests.support.processes import LIVE_SECONDS, Celeries, Celery, count_published
-from tests.support.waiting import wait_until
+from tests.support.processes import Celeries, Celery, count_published
+from tests.support.waiting import PATIENCE, wait_until
 
 COMPLETED = "UPDATE video SET status = 'completed', internal_status = 'completed' WHERE id = %s"
 
@@ -115,14 +115,14 @@ def test_beat_ends_at_once_on_sigterm(pipeline: Pipeline, celery: Celeries) -> N
     pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=ahead(3600)))
     beat = celery.beat()
     wait_until(lambda: listens(pipeline), "beat to listen for due times")
-    assert beat.stop(signal.SIGTERM, timeout=5) == 0
+    assert beat.stop(signal.SIGTERM, timeout=15) == 0
 
 
 def test_beat_without_a_database_url_ends_with_one_clear_line(
     tmp_path: Path, redis_url: str
 ) -> None:
     beat = Celery(tmp_path / "log", {"DATABASE_URL": "", "REDIS_URL": redis_url}, "beat")
-    assert beat.process.wait(LIVE_SECONDS) == 1
+    assert beat.process.wait(PATIENCE) == 1
     assert beat.says("publish-worker: DATABASE_URL is not set")
     beat.assert_no_traceback()
 
@@ -134,7 +134,7 @@ def test_beat_ends_at_once_with_its_database_away(
     wait_until(lambda: listens(pipeline), "beat to listen for due times")
     with away(pipeline, database_url):
         beat.wait_for("due_times.database_unreachable")
-        assert beat.stop(signal.SIGTERM, timeout=5) == 0
+        assert beat.stop(signal.SIGTERM, timeout=15) == 0
 
 
 def test_a_row_that_becomes_completed_is_published_at_once(

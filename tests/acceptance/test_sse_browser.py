@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -17,15 +16,13 @@ import pytest
 
 from schemas.values.caller import Scope
 from tests.support.api_process import ApiProcess
+from tests.support.browser import CHROMIUM, NEEDS_CHROMIUM
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.waiting import wait_until
 from worker.events.redis_stream import relay
 from worker.operations.api_keys import create_key
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (Debian: apt-get install chromium)"
-)
+pytestmark = NEEDS_CHROMIUM
 
 PAGE = """<!doctype html><title>events</title><script>
 let number = 0;

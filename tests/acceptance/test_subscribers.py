@@ -20,7 +20,7 @@ from tests.support import consumer, relaying
 from tests.support.forked import Forked
 from tests.support.pipeline import Pipeline
 from tests.support.valkey import Valkey
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.events import redis_stream
 from worker.subscribe import Subscriber
 
@@ -203,7 +203,7 @@ def test_sigterm_ends_a_consumer_after_its_current_event(
     consumers = [process for role, process in programs.processes.items() if role[0] == "consumer"]
     for process in consumers:
         process.send_signal(signal.SIGTERM)
-    assert [process.wait(20) for process in consumers] == [0] * len(consumers)
+    assert [process.wait(PATIENCE) for process in consumers] == [0] * len(consumers)
     with Subscriber(programs.valkey.url, group="search") as successor:
         record(pipeline, 1)
         assert next(successor).position == 101

@@ -16,7 +16,7 @@ from tests.support.processes import Celeries
 from tests.support.receiver import Receiver, endpoint, receiver
 from tests.support.traced_consumer import main as consume
 from tests.support.traces import CALLER, SAMPLED, TRACE_ID, UNSAMPLED, Collector, collector
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.operations.api_keys import create_key
 
 PUBLISH = "POST /api/v1/videos/{video_id}/publish"
@@ -52,7 +52,7 @@ def api_url(
     wait_until(lambda: log.exists() and "Uvicorn running" in log.read_text(), "the API to listen")
     yield f"http://127.0.0.1:{port}"
     process.send_signal(signal.SIGTERM)
-    process.wait(20)
+    process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def consumer_log(collected: Collector, tmp_path: Path, redis_url: str) -> Genera
     process = Forked(consume, program, log=log, environment=environment)
     yield log
     process.send_signal(signal.SIGTERM)
-    process.wait(20)
+    process.wait(PATIENCE)
 
 
 def test_one_trace_leads_from_the_caller_to_the_subscriber_and_the_webhook(

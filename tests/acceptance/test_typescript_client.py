@@ -18,7 +18,7 @@ from tests.support.client_run import ClientRun, client_run
 from tests.support.clones import cloned, named
 from tests.support.free_port import free_port
 from tests.support.node import CLIENT, install_client, read_blocks, run_node, run_tests, start_node
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.local.engines import Engines
 from worker.webhooks.signing import new_secret
 
@@ -124,7 +124,7 @@ def test_the_quick_starts_of_browsers_miss_nothing_even_if_the_api_is_killed(
 
 def wait_for_items(pages: list[Page], count: int) -> None:
     for page in pages:
-        page.locator("li").nth(count - 1).wait_for(timeout=20_000)
+        page.locator("li").nth(count - 1).wait_for(timeout=PATIENCE * 1_000)
 
 
 def test_publishing_and_what_a_webhook_receives(run: ClientRun) -> None:

@@ -31,7 +31,7 @@ from db import session
 from tests.support.command_line import find_commands
 from tests.support.compose import COMPOSE, ROOT, SERVICES, TEXT, in_shell
 from tests.support.free_port import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.cli.config import to_page
 from worker.operations import health, process_checks
 from worker.publish.run import BATCH
@@ -284,7 +284,7 @@ def valkey_of_the_compose_file(tmp_path: Path) -> Generator[str]:
         yield f"redis://{{}}127.0.0.1:{port}/0"
     finally:
         process.terminate()
-        assert process.wait(10) == 0, "SIGTERM reaches Valkey itself"
+        assert process.wait(PATIENCE) == 0, "SIGTERM reaches Valkey itself"
 
 
 @pytest.mark.processes

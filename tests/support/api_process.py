@@ -8,7 +8,7 @@ import httpx
 
 from tests.support.forked import Forked, run_uvicorn
 from tests.support.free_port import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class ApiProcess:
@@ -42,4 +42,4 @@ class ApiProcess:
     def end(self, number: signal.Signals) -> None:
         """End it by a signal, and wait for its end."""
         self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(PATIENCE)

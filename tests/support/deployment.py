@@ -14,7 +14,7 @@ from tests.support.forked import Forked, run_uvicorn
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, Celery
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.operations.api_keys import create_key
 
 API, WORKER, BEAT = JOBS = (
@@ -81,4 +81,4 @@ def serve(log: Path, port: int, urls: dict[str, str]) -> Generator[Forked]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(PATIENCE)

@@ -13,10 +13,9 @@ from celery.__main__ import main
 from db.commands.canary import VIDEO_ID as CANARY
 from tests.support.forked import Forked
 from tests.support.pipeline import Pipeline
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
-LIVE_SECONDS = 20.0
 
 
 class Celery:
@@ -54,11 +53,7 @@ class Celery:
 
     def wait_for(self, text: str) -> None:
         """Wait until the log has a text; fail at once if the process dies first."""
-        wait_until(
-            lambda: self.says(text) or not self.is_running,
-            f"{text!r} in {self.log.name}",
-            LIVE_SECONDS,
-        )
+        wait_until(lambda: self.says(text) or not self.is_running, f"{text!r} in {self.log.name}")
         assert self.says(text), self.log.read_text()[-3000:]
 
     def kill(self) -> None:
@@ -66,7 +61,7 @@ class Celery:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = LIVE_SECONDS) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """Ask the main process to end, and return its exit code; fail with its stacks."""
         self.process.send_signal(number)
         return self.process.wait(timeout)

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.compose import ROOT
 from tests.support.free_port import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 FILES = ROOT / "observability"
 SCRAPE = "1s"
@@ -135,7 +135,7 @@ def prometheus(folder: Path, targets: Mapping[str, int]) -> Generator[Prometheus
     finally:
         server.client.close()
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 def is_ready(server: Prometheus) -> bool:

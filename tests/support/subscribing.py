@@ -9,7 +9,7 @@ from typing import Any
 from redis import Redis
 
 from tests.support.pipeline import BASE_URL, Pipeline
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.events import redis_stream
 from worker.subscribe import Delivery, Subscriber
 
@@ -48,9 +48,9 @@ def acknowledged(delivery: Delivery) -> int:
 
 
 @contextmanager
-def patience(subscriber: Subscriber, seconds: float = 15) -> Generator[None]:
+def patience(subscriber: Subscriber) -> Generator[None]:
     """Stop a subscriber that would wait for ever."""
-    timer = threading.Timer(seconds, subscriber.stop)
+    timer = threading.Timer(PATIENCE, subscriber.stop)
     timer.start()
     try:
         yield

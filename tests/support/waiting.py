@@ -6,9 +6,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 28.0
+"""Seconds that a condition may take on a busy machine.
+
+Leases and the longest pauses take 30: what is waited for may not be their work.
+"""
+START_SECONDS = 120.0
+"""Until a new interpreter has begun its work there: it imports for a second of CPU."""
+
 
 def wait_until(
-    predicate: Callable[[], T], description: str, timeout: float = 20.0, every: float = 0.02
+    predicate: Callable[[], T], description: str, timeout: float = PATIENCE, every: float = 0.02
 ) -> T:
     """Return the predicate's first truthy answer, or fail with what was awaited and last seen."""
     deadline = time.monotonic() + timeout

@@ -16,8 +16,8 @@ from worker.api import key_cache
 
 LIMIT = 1.0
 """Seconds."""
-LATE = 4.0
-"""A retry would connect, and give up after 5 seconds more."""
+LATE = 5.5
+"""A retry would connect, and give up after 5 seconds more than the limit."""
 
 Call = Callable[[Api, int], Any]
 CALLS: dict[str, Call] = {

@@ -16,7 +16,7 @@ from redis import Redis
 
 from tests.support.pipeline import Pipeline
 from tests.support.programs import OURS
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, START_SECONDS, wait_until
 from worker.local.engines import Engines, find_running
 from worker.runtime.settings import Settings
 
@@ -73,7 +73,7 @@ def foreign_worker(environment: dict[str, str], tmp_path: Path) -> Generator[Pat
         yield log
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -150,12 +150,14 @@ def task_names(redis: Redis, queue: str) -> list[str]:
 def test_a_worker_of_another_project_starts_and_runs_its_own_task(
     foreign_worker: Path, foreign_broker_url: str
 ) -> None:
-    wait_until(lambda: "ready." in foreign_worker.read_text(), "the worker to be ready", 30)
+    wait_until(
+        lambda: "ready." in foreign_worker.read_text(), "the worker to be ready", START_SECONDS
+    )
     with CeleryApp(
         broker=foreign_broker_url, backend=foreign_broker_url, set_as_current=False
     ) as producer:
         result = producer.send_task("foreign.double", [21], queue="foreign")
-        assert result.get(timeout=20) == 42
+        assert result.get(timeout=PATIENCE) == 42
     log = foreign_worker.read_text()
     assert "foreign.double" in log
     assert "publish.run_due" not in log
@@ -182,7 +184,7 @@ def test_a_worker_in_the_directory_of_up_ends_with_one_clear_line(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=START_SECONDS,
     )
     assert done.returncode == 1
     assert done.stderr.splitlines() == [

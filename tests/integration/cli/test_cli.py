@@ -32,7 +32,7 @@ from tests.support.forked import Forked
 from tests.support.heartbeats import report
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.platform import column
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker import cli
 from worker.local.engines import Engines
 from worker.operations import api_keys, health
@@ -556,7 +556,7 @@ def test_tail_follows_from_a_position_until_ctrl_c(here: Pipeline) -> None:
         here.events()
         assert json.loads(process.stdout.readline())["sequence"] == "3"
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
@@ -740,7 +740,7 @@ def celery(*arguments: str, **environment: str) -> Done:
             log=Path(log.name),
             environment=inherited | environment,
         )
-        code = process.wait(30)
+        code = process.wait(PATIENCE)
         return Done(code, "", log.read().decode())
 
 
@@ -797,7 +797,7 @@ def test_a_shell_completes_the_values_of_an_option(
     }
     log = tmp_path / "log"
     process = Forked(cli.main, ["publish-worker"], log=log, environment={**os.environ, **asked})
-    process.wait(20)
+    process.wait(PATIENCE)
     assert log.read_text().split() == list(kind)
 
 

@@ -116,7 +116,7 @@ def test_a_wrong_user(examine: Examine, here: Pipeline, database_url: str) -> No
 def test_a_frozen_database_ends_within_the_deadline(examine: Examine, silent_port: int) -> None:
     begun = time.monotonic()
     found = examine(DATABASE_URL=f"postgresql://u:secret@127.0.0.1:{silent_port}/d")
-    assert time.monotonic() - begun < LONGEST_SECONDS + 2
+    assert time.monotonic() - begun < LONGEST_SECONDS + 10
     assert says(found["database"], "does not answer", "Look at the server's load")
 
 
@@ -206,7 +206,7 @@ def test_a_frozen_redis_ends_within_the_deadline(examine: Examine, valkey: Valke
     valkey.process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()
     found = examine(REDIS_URL=valkey.url)
-    assert time.monotonic() - begun < LONGEST_SECONDS + 2
+    assert time.monotonic() - begun < LONGEST_SECONDS + 10
     valkey.process.send_signal(signal.SIGCONT)
     assert says(found["redis"], "no answer within", "Check REDIS_URL")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command_line import Run
 from tests.support.pipeline import Pipeline
-from tests.support.waiting import wait_until
+from tests.support.waiting import START_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "command-line.md").read_text()
@@ -43,8 +43,8 @@ def test_ctrl_c_is_130_and_keeps_what_was_accepted(here: Pipeline) -> None:
         [sys.executable, "-c", MAIN, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         accepted = "SELECT count(*) FROM publisher.publish_command"
-        wait_until(lambda: here.value(accepted) == 1, "the command to be accepted", 30)
+        wait_until(lambda: here.value(accepted) == 1, "the command to be accepted", START_SECONDS)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=START_SECONDS)
     assert (process.returncode, said) == (130, "")
     assert here.value(accepted) == 1

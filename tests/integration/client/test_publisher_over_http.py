@@ -34,6 +34,7 @@ from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import Answer, Received, receiver, says
 from tests.support.served import Served, served
+from tests.support.waiting import PATIENCE
 from worker.operations.api_keys import create_key
 
 COUNT = "SELECT count(*) FROM publisher.publish_command"
@@ -163,7 +164,7 @@ def test_an_api_that_starts_later_is_waited_for(
         call = threading.Thread(target=lambda: accepted.append(publisher.publish(video)))
         call.start()
         with served(pipeline.engine, redis_url, port):
-            call.join(20)
+            call.join(PATIENCE)
     assert len(accepted) == 1
 
 

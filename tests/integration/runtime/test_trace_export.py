@@ -14,7 +14,7 @@ import structlog
 from tests.support.forked import Forked
 from tests.support.free_port import free_port
 from tests.support.traces import collector
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.runtime.tracing import FLUSH_SECONDS, get_tracer, start_tracing, stop_tracing
 
 
@@ -82,10 +82,10 @@ def test_a_collector_that_hangs_delays_neither_spans_nor_the_end_of_the_process(
         url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
         environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": url}
         program = Forked(make_spans_and_end, ["program"], log=log, environment=environment)
-        assert program.wait(30) == 0
+        assert program.wait(PATIENCE) == 0
     [made, ended] = map(float, log.read_text().partition("took ")[2].split())
-    assert made < 1
-    assert ended < FLUSH_SECONDS + 0.5
+    assert made < 5, "an export would wait for ten seconds"
+    assert ended < FLUSH_SECONDS + 5
     assert log.read_text().count("traces.not_exported") == 1  # the queue is full
 
 

@@ -12,7 +12,7 @@ from psycopg import sql
 from redis import Redis
 
 from publish_worker_client.events.data import VideoPublished
-from publish_worker_client.subscribe import gaps
+from publish_worker_client.subscribe import gaps, reader
 from publish_worker_client.subscribe.connections import BlockingConnections
 from publish_worker_client.subscribe.gaps import Gaps
 from tests.support.client_logs import capture_client_logs
@@ -198,10 +198,15 @@ def test_without_a_database_a_foreign_entry_is_waited_for_until_the_relay_remove
 def test_a_gap_of_more_than_one_batch_is_filled_in_order(
     pipeline: Pipeline, urls: dict[str, Any]
 ) -> None:
-    publish_videos(pipeline, 1_203)
-    pipeline.redis.xtrim("video.events", minid="1201-0", approximate=False)
-    with subscriber_of(urls, {}) as subscriber, patience(subscriber):
-        assert handled(subscriber, 1_203) == list(range(1, 1_204))
+    publish_videos(pipeline, 123)
+    pipeline.redis.xtrim("video.events", minid="121-0", approximate=False)
+    with (
+        patch.object(gaps, "BATCH", 50),
+        patch.object(reader, "BATCH", 50),
+        subscriber_of(urls, {}) as subscriber,
+        patience(subscriber),
+    ):
+        assert handled(subscriber, 123) == list(range(1, 124))
 
 
 def test_an_async_subscriber_does_the_same(pipeline: Pipeline, urls: dict[str, Any]) -> None:
