@@ -1,6 +1,6 @@
 """Debian's Chromium, driven by Playwright: the console as a person sees and uses it.
 
-`chromium-headless-shell` needs half of the CPU: `chromium --headless` also runs its toolbars, unseen.
+`chromium-headless-shell` needs half of the CPU: `chromium --headless` also runs its toolbars.
 """
 
 import re
