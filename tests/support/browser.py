@@ -1,7 +1,6 @@
 """Debian's Chromium, driven by Playwright: the console as a person sees and uses it.
 
-Without a window of its own, `chromium-headless-shell`, it uses a quarter of the CPU: `chromium
---headless` also runs the toolbars that nobody sees.
+`chromium-headless-shell` needs half of the CPU: `chromium --headless` also runs its toolbars.
 """
 
 import re

@@ -46,5 +46,7 @@ def test_ctrl_c_is_130_and_keeps_what_was_accepted(here: Pipeline) -> None:
         wait_until(lambda: here.value(accepted) == 1, "the command to be accepted", START_SECONDS)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=START_SECONDS)
-    assert (process.returncode, said) == (130, "")
+    assert process.returncode == 130
+    # It has a word to say if it was waiting already.
+    assert said == "" or said.startswith("The command was accepted"), said
     assert here.value(accepted) == 1

@@ -2,12 +2,9 @@
 
 import json
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -20,7 +17,7 @@ from redis import Redis
 from db.events import outlet
 from tests.support.free_port import free_port
 from tests.support.pipeline import BASE_URL, Pipeline, ids, stream
-from tests.support.rabbit import EPMD, SERVER, Rabbit, bind, rabbit, take_all
+from tests.support.rabbit import EPMD, SERVER, Rabbit, bind, take_all, temporary_rabbit
 from tests.support.tls_server import LOCALHOST, OTHER_NAME, tls_in_front_of
 from tests.support.traces import (
     SAMPLED,
@@ -50,12 +47,8 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def node() -> Generator[Rabbit]:
-    folder = Path(tempfile.mkdtemp(prefix="pw-test-rabbit-", dir="/var/tmp"))
-    try:
-        with rabbit(folder) as started:
-            yield started
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with temporary_rabbit() as started:
+        yield started
 
 
 @pytest.fixture
