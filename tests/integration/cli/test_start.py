@@ -92,6 +92,7 @@ class Interrupt:
     def find_spec(self, name, *_):
         if name == wanted:
             os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell, too
 wanted = sys.argv.pop(1)
 sys.meta_path.insert(0, Interrupt())
 from worker.cli import main
