@@ -335,6 +335,45 @@ def test_a_failed_command_is_retried_also_after_a_lost_answer(
         publisher.retry(id_)
 
 
+def test_a_retry_whose_answer_was_lost_is_not_refused_once_the_command_is_carried_out(
+    pipeline: Pipeline, api: Served, key: str, publisher: Publisher
+) -> None:
+    id_ = publisher.publish(pipeline.video())
+    pipeline.execute("UPDATE publisher.publish_command SET state = 'failed', finished_at = now()")
+    path = f"{PATH}/{id_}"
+
+    async def forward(received: Received, writer: StreamWriter, *, method: str) -> None:
+        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+            answer = await client.request(method, received.path)
+        await says(answer.status_code, answer.content)(received, writer)
+
+    async def lose(received: Received, writer: StreamWriter) -> None:
+        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+            await client.post(received.path)
+        await asyncio.to_thread(pipeline.run)
+        writer.close()
+
+    with receiver() as proxy, Publisher(proxy.url(""), api_key=key) as losing:
+        proxy.answers[path] = partial(forward, method="GET")
+        proxy.answers[f"{path}/retry"] = in_turn(lose, partial(forward, method="POST"))
+        assert losing.retry(id_).state == "published"
+
+
+@pytest.mark.parametrize("wrong", ["", ".", "..", "7", f"{UUID(int=7)}/retry", f"{UUID(int=7)}?x"])
+def test_an_id_that_would_be_another_path_is_refused_before_it_is_sent(wrong: Any) -> None:
+    """Of the path of another request, httpx2 would make that request."""
+    with Publisher("http://127.0.0.1:1", api_key="pw_k") as publisher:
+        for ask in (publisher.read_command, publisher.await_outcome, publisher.cancel):
+            with pytest.raises(InvalidPublication, match="command_id must be a UUID"):
+                ask(wrong)
+        with pytest.raises(InvalidPublication, match="command_id must be a UUID"):
+            publisher.retry(wrong)
+        with pytest.raises(InvalidPublication, match="command_id must be a UUID"):
+            publisher.reschedule(wrong, deadline=None)
+        with pytest.raises(InvalidPublication, match="video_id must be an int"):
+            publisher.report(wrong, kind="completed")
+
+
 def test_commands_are_listed_over_all_pages(pipeline: Pipeline, publisher: Publisher) -> None:
     videos = [pipeline.video() for _ in range(60)]
     publications = [
