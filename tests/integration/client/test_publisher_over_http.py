@@ -185,6 +185,8 @@ def test_without_an_answer_the_error_has_the_key_to_go_on_with() -> None:
         with pytest.raises(Unanswered, match="ConnectError") as unanswered:
             publisher.publish(7)
         assert unanswered.value.idempotency_key is not None
+        with pytest.raises(Unanswered, match="may have arrived"):
+            publisher.cancel(uuid4())
 
 
 @pytest.mark.parametrize(
