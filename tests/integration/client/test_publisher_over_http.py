@@ -269,10 +269,11 @@ def test_the_url_may_end_as_up_prints_it(pipeline: Pipeline, api: Served, key: s
 
 
 @pytest.mark.parametrize("option", ["idempotency_key", "correlation_id", "traceparent"])
-def test_text_that_no_header_can_carry_is_refused(publisher: Publisher, option: str) -> None:
+@pytest.mark.parametrize("value", ["Übertragung\n", 4711, UUID(int=7)])
+def test_what_no_header_can_carry_is_refused(publisher: Publisher, option: str, value: Any) -> None:
     publish: Any = publisher.publish  # each option by its name
     with pytest.raises(InvalidPublication, match="printable ASCII"):
-        publish(7, **{option: "Übertragung\n"})
+        publish(7, **{option: value})
 
 
 @pytest.mark.parametrize("count", [0, 1_001])
@@ -391,6 +392,8 @@ def test_commands_are_listed_over_all_pages(pipeline: Pipeline, publisher: Publi
     assert [each.id for each in publisher.list_commands(video_id=videos[9])] == [ids[9]]
     with pytest.raises(InvalidPublication):
         next(publisher.list_commands(state="exploded"))
+    with pytest.raises(InvalidPublication, match="state must be text"):
+        next(publisher.list_commands(state="\ud800"))
 
 
 def test_a_report_of_generation_publishes_what_waits(

@@ -21,6 +21,7 @@ from publish_worker_client.publish.errors import InvalidPublication, WrongState
 from publish_worker_client.publish.publication import (
     Publication,
     check_number,
+    check_text,
     require_offset,
     to_time_fields,
 )
@@ -126,7 +127,9 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Sender]:
 def to_query(wanted: ListArguments) -> str:
     """Return a filter as the query of a URL. Raises InvalidPublication."""
     fields = {
-        name: require_offset(name, value) if name in ("due_from", "due_until") else value
+        name: require_offset(name, value)
+        if name in ("due_from", "due_until")
+        else check_text(name, str(value))
         for name, value in wanted.items()
         if value is not None
     }
