@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document: valid, complete, and kept to by the API itself."""
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from schemathesis.specs.openapi import checks as by_the_document
 from schemas.command import CommandChange
 from tests.support.api import Api
 from worker.api.application import create_app
+from worker.api.documents import commands
 
 NOT_TRIED = ("/readyz", "/api/v1/events/stream")
 METHODS = {"get", "post", "patch", "delete"}
@@ -97,6 +99,48 @@ def test_every_error_is_a_problem_with_an_example(document: dict[str, Any]) -> N
             problem = response["content"]["application/problem+json"]
             assert problem["example"]["status"] == int(status)
             assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+def list_examples(node: Any, place: str = "") -> Generator[tuple[str, dict[str, Any], Any]]:
+    """Find the examples of a part of the document: the place, the schema and the value of each."""
+    match node:
+        case {"schema": schema, "example": example}:
+            yield place, schema, example
+        case {"schema": schema, "examples": {**named}}:
+            yield from ((f"{place} {name}", schema, each["value"]) for name, each in named.items())
+        case {"examples": [*values]}:
+            yield from ((place, node, value) for value in values)
+        case _:
+            pass
+    match node:
+        case {**parts}:
+            for name in parts.keys() - {"example", "examples"}:
+                yield from list_examples(parts[name], f"{place}/{name}")
+        case [*parts]:
+            for nth, part in enumerate(parts):
+                yield from list_examples(part, f"{place}/{nth}")
+        case _:
+            pass
+
+
+def test_each_example_is_whole_and_valid_by_its_schema(document: dict[str, Any]) -> None:
+    examples = [*list_examples(document["paths"]), *list_examples(document["components"])]
+    assert {
+        place: error.message
+        for place, schema, value in examples
+        for error in Draft202012Validator(
+            {**schema, "components": document["components"]},
+            format_checker=Draft202012Validator.FORMAT_CHECKER,
+        ).iter_errors(value)
+    } == {}
+    changes = document["paths"]["/api/v1/publish-commands/{command_id}"]["patch"]["requestBody"]
+    assert changes["content"]["application/json"]["examples"] == commands.CHANGE_EXAMPLES
+    assert len(examples) > 400
+
+
+def test_every_process_writes_the_same_document(document: dict[str, Any]) -> None:
+    conditions = document["components"]["schemas"]["PublishBody"]["dependentRequired"]
+    assert conditions["tags"] == ["owner", "template", "title", "workspace"]
 
 
 def test_every_route_of_the_api_requires_a_key(document: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ const LONGEST_PAUSE_SECONDS = 60;
 const FIRST_LOOK_SECONDS = 0.05;
 const LONGEST_LOOK_SECONDS = 1;
 const COMMANDS = "/publish-commands";
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** How a request is sent. */
 export interface SendOptions {
@@ -113,7 +114,7 @@ export class Publisher {
   }
 
   /** Read a command: its state, and why it waits or has ended. */
-  readCommand(id: string, options: SignalOption = {}): Promise<PublishCommand> {
+  async readCommand(id: string, options: SignalOption = {}): Promise<PublishCommand> {
     return this.#change({ path: commandPath(id) }, options);
   }
 
@@ -130,7 +131,7 @@ export class Publisher {
   }
 
   /** Give a command another time or deadline; what is left out stays. A time is that of its action. */
-  reschedule(id: string, change: RescheduleOptions & SignalOption): Promise<PublishCommand> {
+  async reschedule(id: string, change: RescheduleOptions & SignalOption): Promise<PublishCommand> {
     const { signal, ...times } = change;
     const headers = { "Content-Type": "application/json" };
     const body = JSON.stringify(toBody(times));
@@ -138,18 +139,20 @@ export class Publisher {
   }
 
   /** Cancel a command that is not carried out yet. */
-  cancel(id: string, options: SignalOption = {}): Promise<PublishCommand> {
+  async cancel(id: string, options: SignalOption = {}): Promise<PublishCommand> {
     return this.#change({ method: "DELETE", path: commandPath(id) }, options);
   }
 
   /** Give a failed command new attempts. */
   async retry(id: string, options: SignalOption = {}): Promise<PublishCommand> {
+    const { state } = await this.readCommand(id, options);
     try {
       return await this.#change({ method: "POST", path: `${commandPath(id)}/retry` }, options);
     } catch (error) {
       if (!(error instanceof Problem && error.type === "/problems/command-not-failed")) throw error;
-      const command = await this.readCommand(id, options); // of an attempt whose answer was lost
-      if (command.finished_at === null) return command;
+      // An answer may have been lost, and the command carried out since.
+      const command = await this.readCommand(id, options);
+      if (command.finished_at === null || state === "failed") return command;
       throw error;
     }
   }
@@ -223,8 +226,10 @@ function newKey(): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Return the path of a command. Throws RangeError: a URL with `..` would be another one. */
 function commandPath(id: string): string {
-  return `${COMMANDS}/${encodeURIComponent(id)}`;
+  if (!UUID.test(id)) throw new RangeError(`${id} is not the id of a command, a UUID: nothing was sent.`);
+  return `${COMMANDS}/${id}`;
 }
 
 /** Return options by the API's names. Throws TypeError for a name that is not an option. */

@@ -8,11 +8,12 @@ import { startProxy } from "./support/proxy.ts";
 import { API_URL, fail, makeVideos, publisher as connection } from "./support/run.ts";
 
 const publisher = new Publisher(connection);
+const NO_COMMAND = "00000000-0000-7000-8000-000000000000";
 
 /** Takes seconds, so it begins before the first test. */
 const unreachable = (async () => {
   await using proxy = await startProxy(API_URL, () => ({ kind: "cut", after: 0 }));
-  const error: unknown = await new Publisher({ ...connection, baseUrl: proxy.url }).readCommand("x").catch((each: unknown) => each);
+  const error: unknown = await new Publisher({ ...connection, baseUrl: proxy.url }).readCommand(NO_COMMAND).catch((each: unknown) => each);
   return { error, connections: proxy.connections };
 })();
 
@@ -107,6 +108,22 @@ test("a failed command is retried, also after an answer that was lost", async ()
   await assert.rejects(publisher.retry(command.id), (error) => error instanceof Problem && error.type === "/problems/command-not-failed");
 });
 
+test("a retry whose answer was lost is not refused once the command has ended", async () => {
+  const [video] = await makeVideos(1, "in_progress"); // the worker leaves its command to the test
+  const { command } = await publisher.publish(video!);
+  assert.ok(command !== null);
+  await fail(video!);
+  let asked = 0; // it reads, retries, and after the lost answer retries and reads
+  const losing: typeof fetch = async (url, options) => {
+    const answer = await fetch(url, options);
+    if (++asked !== 2) return answer;
+    await publisher.cancel(command.id);
+    throw new TypeError("The connection ended before the answer.");
+  };
+  const lost = new Publisher({ ...connection, fetch: losing });
+  assert.equal((await lost.retry(command.id)).state, "cancelled");
+});
+
 test("commands are listed over all pages", async () => {
   const videos = await makeVideos(60);
   const day = (nth: number): Date => new Date(Date.UTC(2040, 0, 1 + nth));
@@ -162,7 +179,7 @@ test("a problem says what is wrong", async () => {
   assert.ok(late instanceof Problem);
   assert.equal(late.errors[0]?.pointer, "/publish_before");
   const stranger = new Publisher({ ...connection, key: "pw_wrong" });
-  await assert.rejects(stranger.readCommand("x"), (error) => error instanceof Problem && error.status === 401);
+  await assert.rejects(stranger.readCommand(NO_COMMAND), (error) => error instanceof Problem && error.status === 401);
 });
 
 test("an option that is misspelt, and an id that is not exact, are refused before anything is sent", async () => {
@@ -173,6 +190,12 @@ test("an option that is misspelt, and an id that is not exact, are refused befor
     await assert.rejects(async () => nowhere.publish(id), RangeError, String(id));
   }
   await assert.rejects(nowhere.enqueue([{ videoId: 2n ** 60n }]), RangeError);
+  for (const id of ["", ".", "..", "x", `${NO_COMMAND}/retry`, `${NO_COMMAND}?x`]) {
+    for (const ask of [nowhere.readCommand(id), nowhere.awaitOutcome(id), nowhere.cancel(id), nowhere.retry(id)]) {
+      await assert.rejects(ask, RangeError, id);
+    }
+    await assert.rejects(nowhere.reschedule(id, { publishBefore: null }), RangeError, id);
+  }
 });
 
 test("an answer that is lost makes no second command", async () => {

@@ -137,6 +137,31 @@ def test_an_invalid_query_is_named(api: Api, query: str) -> None:
     assert problem["errors"][0]["pointer"] == f"query {query.partition('=')[0]}"
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("/videos/7/publish/", "If-Match", ""),
+        ("/videos/7/publish/", "Idempotency-Key", ""),
+        ("/events/stream", "Last-Event-ID", "x"),
+    ],
+)
+def test_an_invalid_header_has_in_the_problem_the_name_that_the_document_has(
+    api: Api, path: str, name: str, value: str
+) -> None:
+    call = api.get if path == "/events/stream" else api.post
+    problem = assert_problem(call(path, headers={name.lower(): value}), 422, "invalid-request")
+    assert problem["errors"][0]["pointer"] == f"header {name}"
+    assert name in {each["name"] for each in list_headers(api)}
+
+
+def list_headers(api: Api) -> list[dict[str, Any]]:
+    """Return the headers that the OpenAPI document describes."""
+    paths = api.call("GET", "/openapi.json", None).json()["paths"]
+    operations = [each for path in paths.values() for each in path.values()]
+    parameters = [each for operation in operations for each in operation.get("parameters", [])]
+    return [each for each in parameters if each["in"] == "header"]
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256])
 def test_an_idempotency_key_that_is_none_is_refused(api: Api, key: str) -> None:
     answer = api.post(f"/videos/{api.video()}/publish/", headers={"Idempotency-Key": key})

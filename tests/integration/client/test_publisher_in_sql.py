@@ -202,7 +202,24 @@ def test_a_batch_that_has_changed_is_not_accepted_by_the_same_key(pipeline: Pipe
             with pytest.raises(ReusedKey):
                 Publisher(connection).enqueue(other, idempotency_key="night")
             connection.rollback()
+        alone = Publisher(connection).enqueue([third], idempotency_key="night")
+        assert (
+            Publisher(connection).enqueue([first, second, third], idempotency_key="night")[2:]
+            == alone
+        )
     assert pipeline.value(COUNT) == 3
+
+
+@pytest.mark.parametrize(("count", "longest"), [(1, 255), (2, 249)])
+def test_a_key_that_is_too_long_is_refused_with_the_length_that_fits(
+    pipeline: Pipeline, count: int, longest: int
+) -> None:
+    publications = [Publication(video_id=pipeline.video()) for _ in range(count)]
+    with connect(pipeline.engine) as connection:
+        publisher = Publisher(connection)
+        with pytest.raises(InvalidPublication, match=f"at most {longest} characters here"):
+            publisher.enqueue(publications, idempotency_key="k" * (longest + 1))
+        assert len(publisher.enqueue(publications, idempotency_key="k" * longest)) == count
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")

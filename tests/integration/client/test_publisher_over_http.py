@@ -185,6 +185,8 @@ def test_without_an_answer_the_error_has_the_key_to_go_on_with() -> None:
         with pytest.raises(Unanswered, match="ConnectError") as unanswered:
             publisher.publish(7)
         assert unanswered.value.idempotency_key is not None
+        with pytest.raises(Unanswered, match="may have arrived"):
+            publisher.cancel(uuid4())
 
 
 @pytest.mark.parametrize(
@@ -267,10 +269,11 @@ def test_the_url_may_end_as_up_prints_it(pipeline: Pipeline, api: Served, key: s
 
 
 @pytest.mark.parametrize("option", ["idempotency_key", "correlation_id", "traceparent"])
-def test_text_that_no_header_can_carry_is_refused(publisher: Publisher, option: str) -> None:
+@pytest.mark.parametrize("value", ["Übertragung\n", 4711, UUID(int=7)])
+def test_what_no_header_can_carry_is_refused(publisher: Publisher, option: str, value: Any) -> None:
     publish: Any = publisher.publish  # each option by its name
     with pytest.raises(InvalidPublication, match="printable ASCII"):
-        publish(7, **{option: "Übertragung\n"})
+        publish(7, **{option: value})
 
 
 @pytest.mark.parametrize("count", [0, 1_001])
@@ -335,6 +338,45 @@ def test_a_failed_command_is_retried_also_after_a_lost_answer(
         publisher.retry(id_)
 
 
+def test_a_retry_whose_answer_was_lost_is_not_refused_once_the_command_is_carried_out(
+    pipeline: Pipeline, api: Served, key: str, publisher: Publisher
+) -> None:
+    id_ = publisher.publish(pipeline.video())
+    pipeline.execute("UPDATE publisher.publish_command SET state = 'failed', finished_at = now()")
+    path = f"{PATH}/{id_}"
+
+    async def forward(received: Received, writer: StreamWriter, *, method: str) -> None:
+        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+            answer = await client.request(method, received.path)
+        await says(answer.status_code, answer.content)(received, writer)
+
+    async def lose(received: Received, writer: StreamWriter) -> None:
+        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+            await client.post(received.path)
+        await asyncio.to_thread(pipeline.run)
+        writer.close()
+
+    with receiver() as proxy, Publisher(proxy.url(""), api_key=key) as losing:
+        proxy.answers[path] = partial(forward, method="GET")
+        proxy.answers[f"{path}/retry"] = in_turn(lose, partial(forward, method="POST"))
+        assert losing.retry(id_).state == "published"
+
+
+@pytest.mark.parametrize("wrong", ["", ".", "..", "7", f"{UUID(int=7)}/retry", f"{UUID(int=7)}?x"])
+def test_an_id_that_would_be_another_path_is_refused_before_it_is_sent(wrong: Any) -> None:
+    """Of the path of another request, httpx2 would make that request."""
+    with Publisher("http://127.0.0.1:1", api_key="pw_k") as publisher:
+        for ask in (publisher.read_command, publisher.await_outcome, publisher.cancel):
+            with pytest.raises(InvalidPublication, match="command_id must be a UUID"):
+                ask(wrong)
+        with pytest.raises(InvalidPublication, match="command_id must be a UUID"):
+            publisher.retry(wrong)
+        with pytest.raises(InvalidPublication, match="command_id must be a UUID"):
+            publisher.reschedule(wrong, deadline=None)
+        with pytest.raises(InvalidPublication, match="video_id must be an int"):
+            publisher.report(wrong, kind="completed")
+
+
 def test_commands_are_listed_over_all_pages(pipeline: Pipeline, publisher: Publisher) -> None:
     videos = [pipeline.video() for _ in range(60)]
     publications = [
@@ -350,6 +392,8 @@ def test_commands_are_listed_over_all_pages(pipeline: Pipeline, publisher: Publi
     assert [each.id for each in publisher.list_commands(video_id=videos[9])] == [ids[9]]
     with pytest.raises(InvalidPublication):
         next(publisher.list_commands(state="exploded"))
+    with pytest.raises(InvalidPublication, match="state must be text"):
+        next(publisher.list_commands(state="\ud800"))
 
 
 def test_a_report_of_generation_publishes_what_waits(

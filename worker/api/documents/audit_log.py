@@ -7,6 +7,7 @@ ENTRY: dict[str, Any] = {
     "at": "2026-11-24T09:05:00Z",
     "actor": "api_key",
     "key_id": "019f3c1e-1f00-7c43-9d7e-0d5f8a2b6c01",
+    "person_id": None,
     "actor_name": "editors",
     "door": "api",
     "client": "203.0.113.7",

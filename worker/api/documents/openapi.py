@@ -4,12 +4,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.params import Body
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic.json_schema import models_json_schema
 
 from schemas.event_schemas import allow_additional_properties
 from schemas.events import CloudEvent
 from schemas.json_schema import name_int64
 from schemas.problem import FieldError, Problem
+from schemas.video import Video
 from worker.api.documents.open_schemas import describe_each_event, open_answers, open_envelope
 
 DESCRIPTION = """
@@ -62,12 +65,39 @@ def document(app: FastAPI) -> dict[str, Any]:
                 (Problem, "serialization"),
                 (FieldError, "serialization"),
                 (CloudEvent, "serialization"),
+                (Video, "serialization"),
             ],
             ref_template="#/components/schemas/{model}",
         )
         schemas = allow_additional_properties(models["$defs"])
         schemas |= describe_each_event(open_envelope(schemas["CloudEvent"]))
         generated["components"]["schemas"].update(schemas)
+        _write_examples(generated, app)
+        _sort_sets(generated)
         open_answers(generated)
         app.openapi_schema = name_int64(generated)
     return app.openapi_schema or {}
+
+
+def _write_examples(document: dict[str, Any], app: FastAPI) -> None:
+    """Write the examples of requests and answers again: FastAPI has left out their nulls."""
+    for route in iter_route_contexts(app.routes):
+        if not isinstance(route.original_route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            operation = document["paths"][route.path_format][method.lower()]
+            for status, answer in route.responses.items():
+                for media_type, content in answer.get("content", {}).items():
+                    written = operation["responses"][str(status)]["content"][media_type]
+                    written["example"] = content["example"]
+            body = route.body_field and route.body_field.field_info
+            if isinstance(body, Body) and body.openapi_examples:
+                [content] = operation["requestBody"]["content"].values()
+                content["examples"] = body.openapi_examples
+
+
+def _sort_sets(document: dict[str, Any]) -> None:
+    """Sort what FastAPI keeps as sets, so that every process writes the same document."""
+    for schema in document["components"]["schemas"].values():
+        for names in schema.get("dependentRequired", {}).values():
+            names.sort()

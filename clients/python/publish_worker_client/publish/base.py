@@ -20,6 +20,8 @@ from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import InvalidPublication, WrongState
 from publish_worker_client.publish.publication import (
     Publication,
+    check_number,
+    check_text,
     require_offset,
     to_time_fields,
 )
@@ -66,7 +68,7 @@ class BasePublisher:
             pause = min(pause * 1.5, LONGEST_LOOK)
 
     async def _read(self, command_id: UUID) -> Command:
-        return await self._door.ask("GET", f"{COMMANDS}/{command_id}", Command)
+        return await self._door.ask("GET", _to_path(command_id), Command)
 
     async def _reschedule(self, command_id: UUID, options: RescheduleArguments) -> Command:
         if unknown := options.keys() - RescheduleArguments.__annotations__.keys():
@@ -80,17 +82,18 @@ class BasePublisher:
         if "deadline" in options:
             given = options["deadline"]
             change["publish_before"] = given and require_offset("deadline", given)
-        return await self._door.ask("PATCH", f"{COMMANDS}/{command_id}", Command, change)
+        return await self._door.ask("PATCH", _to_path(command_id), Command, change)
 
     async def _cancel(self, command_id: UUID) -> Command:
-        return await self._door.ask("DELETE", f"{COMMANDS}/{command_id}", Command)
+        return await self._door.ask("DELETE", _to_path(command_id), Command)
 
     async def _retry(self, command_id: UUID) -> Command:
+        had_failed = (await self._read(command_id)).state == "failed"
         try:
-            return await self._door.ask("POST", f"{COMMANDS}/{command_id}/retry", Command)
-        except WrongState:  # an answer may have been lost
+            return await self._door.ask("POST", f"{_to_path(command_id)}/retry", Command)
+        except WrongState:  # an answer may have been lost, and the command carried out since
             command = await self._read(command_id)
-            if command.has_ended:
+            if command.has_ended and not had_failed:
                 raise
             return command
 
@@ -101,7 +104,17 @@ class BasePublisher:
         body: dict[str, Any] = {**report}
         if "time" in body:
             body["time"] = require_offset("time", body["time"])
-        return await self._door.ask("POST", f"/videos/{video_id}/generation", Generation, body)
+        path = f"/videos/{check_number('video_id', video_id, 63)}/generation"
+        return await self._door.ask("POST", path, Generation, body)
+
+
+def _to_path(command_id: Any) -> str:
+    """Return the path of a command. Raises InvalidPublication if that is not an id."""
+    try:
+        return f"{COMMANDS}/{UUID(str(command_id))}"
+    except ValueError:
+        text = f"command_id must be a UUID, and is {command_id!a:.100}."
+        raise InvalidPublication(text) from None
 
 
 def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Sender]:
@@ -114,7 +127,9 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Sender]:
 def to_query(wanted: ListArguments) -> str:
     """Return a filter as the query of a URL. Raises InvalidPublication."""
     fields = {
-        name: require_offset(name, value) if name in ("due_from", "due_until") else value
+        name: require_offset(name, value)
+        if name in ("due_from", "due_until")
+        else check_text(name, str(value))
         for name, value in wanted.items()
         if value is not None
     }

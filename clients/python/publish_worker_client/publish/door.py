@@ -19,7 +19,8 @@ class Sender:
     idempotency_key: str | None = None
     """A second call with this key returns the commands of the first one; with other publications it
     is refused. On a connection, each publication of a batch has a key of its own, so a batch that
-    has changed only between its first publication and its end is accepted, with those that are new.
+    has changed only between its first publication and its end is accepted, with those that are new,
+    and so is a batch for whose last publication alone the key was used, or the reverse.
     """
     correlation_id: str | None = None
     """The caller's name of the whole job; each event and log line has it. None: made up."""

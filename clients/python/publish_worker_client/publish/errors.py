@@ -58,14 +58,15 @@ class AccessRefused(PublishRefused):
 
 
 class Unanswered(PublishError):
-    """No answer came. The command may have been accepted.
+    """No answer came. The command may have been accepted, or changed.
 
-    Send the publication again with the same `idempotency_key`: it is accepted once.
+    Send the publication again with the same `idempotency_key`: it is accepted once. None: of
+    another request, which may be sent again as it is.
     """
 
     def __init__(self, text: str, idempotency_key: str | None) -> None:
         kept = (
-            ""
+            " The request may have arrived. Send it again: to repeat it does no harm."
             if idempotency_key is None
             else " The command may have been accepted. To be sure, send it again with "
             f"idempotency_key={idempotency_key!a}: it is accepted once."

@@ -176,16 +176,21 @@ def _check_key(api_key: str | None) -> str:
     return api_key
 
 
-def _is_header(value: str) -> bool:
-    return value.isascii() and value.isprintable() and value == value.strip() != ""
+def _is_header(value: Any) -> bool:
+    return (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isprintable()
+        and value == value.strip() != ""
+    )
 
 
 def _check(name: str, value: str) -> str:
     """Return a header's value. Raises InvalidPublication if it cannot be one."""
     if not _is_header(value):
         raise InvalidPublication(
-            f"{name} must be printable ASCII over HTTP, without spaces at its ends, and is "
-            f"{value!a}."
+            f"{name} must be text of printable ASCII over HTTP, without spaces at its ends, "
+            f"and is {value!a}."
         )
     return value
 

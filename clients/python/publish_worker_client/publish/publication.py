@@ -41,14 +41,14 @@ class Publication:
         Raises InvalidPublication for a time without an offset and without a time zone, and for
         values of another type: a transaction is not failed by them.
         """
-        fields: dict[str, Any] = {"video_id": _check_number("video_id", self.video_id, 63)}
+        fields: dict[str, Any] = {"video_id": check_number("video_id", self.video_id, 63)}
         for name, time in (("publish_at", self.at), ("unpublish_at", self.until)):
             if time is not None:
                 fields |= to_time_fields(name, time, self.time_zone)
         if self.deadline is not None:
             fields["publish_before"] = require_offset("deadline", self.deadline)
         if self.expected_revision is not None:
-            _check_number("expected_revision", self.expected_revision, 31)
+            check_number("expected_revision", self.expected_revision, 31)
         given = {
             "action": None if self.action is Action.PUBLISH else self.action,
             "time_zone": check_text("time_zone", self.time_zone),
@@ -75,7 +75,8 @@ def check_text(name: str, text: Any) -> str | None:
     return text
 
 
-def _check_number(name: str, number: Any, bits: int) -> int:
+def check_number(name: str, number: Any, bits: int) -> int:
+    """Return a whole number. Raises InvalidPublication if it is not one, or has more bits."""
     is_number = isinstance(number, int) and not isinstance(number, bool)
     if not is_number or abs(number) >= 1 << bits:
         raise InvalidPublication(f"{name} must be an int below 2^{bits}, and is {number!a:.100}.")

@@ -47,6 +47,8 @@ FROM ROWS FROM (jsonb_to_recordset(CAST({requests} AS jsonb)) AS (
 ) ORDER BY nth
 """
 T = TypeVar("T", bound=BaseModel)
+LONGEST_KEY = 255
+"""Characters of a stored key; in a batch it is longer than the caller's."""
 OVER_HTTP = "is possible over HTTP only: Publisher(url, api_key=…)"
 
 
@@ -187,6 +189,10 @@ def _to_request(publication: Publication, sender: Sender, suffix: str) -> dict[s
     key = check_text("idempotency_key", sender.idempotency_key)
     if key == "":
         raise InvalidPublication("idempotency_key must not be empty: leave it out.")
+    longest = LONGEST_KEY - len(suffix)
+    if key and len(key) > longest:
+        text = f"idempotency_key must have at most {longest} characters here, and has {len(key)}."
+        raise InvalidPublication(text)
     return publication.to_fields() | {
         "action": publication.action,
         "correlation_id": check_text("correlation_id", sender.correlation_id),
