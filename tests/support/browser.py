@@ -1,7 +1,7 @@
 """Debian's Chromium, driven by Playwright: the console as a person sees and uses it.
 
 Without a window of its own, `chromium-headless-shell`, it uses a quarter of the CPU: `chromium
---headless` also runs the toolbars that nobody sees.
+--headless` also runs the toolbars, which no test needs.
 """
 
 import re

@@ -14,8 +14,8 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message
 
-from worker.app.messages import InvalidMessage, rewrite_task
 from worker.app.last_messages import accept_last
+from worker.app.messages import InvalidMessage, rewrite_task
 from worker.app.transport import Channel, quarantine_message
 from worker.runtime.broker_errors import BROKER_ERRORS, BrokerOutage
 
@@ -57,7 +57,8 @@ class Consumer(CeleryConsumer):
         if not Channel.to_give_back:
             return
         with suppress(*BROKER_ERRORS), self.app.connection_for_read() as connection:
-            connection.channel().give_back()
+            channel: Any = connection.channel()
+            channel.give_back()
         accept_last(Channel.to_give_back)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:

@@ -39,7 +39,7 @@ def accept_last(envelopes: Iterable[dict[str, Any]]) -> None:
 def _read(envelope: dict[str, Any]) -> ReceivedMessage:
     """Raises InvalidMessage if it may not be accepted now, and any error if it is unreadable."""
     headers: Any = envelope["headers"]
-    message = Message(
+    message: Any = Message(
         body=envelope["body"], content_type=envelope["content-type"], headers=headers
     )
     rewrite_task(message)

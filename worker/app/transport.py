@@ -60,7 +60,8 @@ class QoS(kombu_redis.QoS):
     def _leave(self, delivery_tag: str) -> None:
         """Take a message out of the window. Also called by pool threads."""
         self._not_noted.pop(delivery_tag, None)
-        self._dirty.add(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
+        dirty: Any = self._dirty
+        dirty.add(delivery_tag)
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
         """Give back rejected messages, then those of workers that are gone. Raises RedisError.

@@ -80,7 +80,7 @@ def test_threads_give_each_message_back_once(reader: Reader) -> None:
     assert reader.count_waiting() == COUNT
 
 
-def test_an_acknowledged_message_takes_no_memory(reader: Reader) -> None:
+def test_an_acknowledged_message_is_not_kept_in_memory(reader: Reader) -> None:
     tracemalloc.start()
     for _ in range(10):
         reader.read_while_full(encode("x" * MEBIBYTE))
