@@ -152,7 +152,7 @@ def losing_batch_and_broker(
         wait_until(lambda: find_waiting(pipeline) - alone, "the batch of the others to begin")
         with frozen_redis(pipeline.redis):
             kill_pool_process(worker)
-            worker.wait_for("Couldn't reject")
+            worker.wait_for("message.not_taken_back")
             yield
 
 

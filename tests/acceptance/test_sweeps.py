@@ -1,7 +1,9 @@
 """Beat and the queue: what it sends without a worker, and without a broker."""
 
 import json
+import signal
 from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,11 +15,16 @@ import pytest
 from db.session import lift_limits, transaction
 from tests.support.messages import encode, envelope
 from tests.support.pipeline import Pipeline
-from tests.support.processes import Celeries, celeries, count_published
+from tests.support.processes import Celeries, Celery, celeries, count_published
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
 
 QUEUE = "publish-worker:celery:publish"
+ACCEPTED = "SELECT count(*) FROM publisher.publish_command WHERE trigger = 'queue'"
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.fixture
@@ -95,33 +102,76 @@ def test_messages_that_redis_hands_over_while_it_is_full_are_not_lost(
     fill.lpush(QUEUE, *(json.dumps(entry) for entry in entries))
     fill.execute_command("CONFIG", "SET", "maxmemory", "1")
     fill.execute()
-    accepted = "SELECT count(*) FROM publisher.publish_command WHERE trigger = 'queue'"
     wait_until(lambda: worker.says("message.not_noted"), "Redis to be full")
-    wait_until(lambda: pipeline.value(accepted) == count or not valkey.client.llen(QUEUE), "a stop")
+    wait_until(lambda: pipeline.value(ACCEPTED) == count or not valkey.client.llen(QUEUE), "a stop")
     valkey.client.config_set("maxmemory", 0)
-    wait_until(lambda: pipeline.value(accepted) == count, "every command to be accepted")
+    wait_until(lambda: pipeline.value(ACCEPTED) == count, "every command to be accepted")
     assert worker.is_running
 
 
-def test_a_message_that_redis_could_not_note_goes_back_when_its_pool_process_is_killed(
-    pipeline: Pipeline, valkey: Valkey, processes: Celeries
-) -> None:
-    worker = processes.worker()
-    body = encode([[], {"video_id": pipeline.video()}, {}])
+@contextmanager
+def having_what_redis_could_not_note(
+    pipeline: Pipeline, valkey: Valkey, worker: Celery, *messages: dict[str, Any]
+) -> Generator[None]:
+    """Let the worker have these messages of a full Redis, the first one in its pool process."""
     with transaction(pipeline.engine) as tx:
         lift_limits(tx)
         tx.execute("LOCK TABLE publisher.publish_command")
         fill = valkey.client.pipeline()
-        fill.lpush(QUEUE, json.dumps(envelope(body=body)))
+        fill.lpush(QUEUE, *map(json.dumps, messages))
         fill.execute_command("CONFIG", "SET", "maxmemory", "1")
         fill.execute()
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        wait_until(lambda: pipeline.value(waiting), "the pool process to have the message")
-        assert worker.says("message.not_noted")
+        wait_until(lambda: pipeline.value(WAITING), "the pool process to have the message")
+        noted = "message.not_noted"
+        wait_until(lambda: worker.log.read_text().count(noted) == len(messages), "all of them")
+        yield
+
+
+def publish_message(pipeline: Pipeline, **headers: str) -> dict[str, Any]:
+    return envelope(headers, body=encode([[], {"video_id": pipeline.video()}, {}]))
+
+
+def kill_pool_process(worker: Celery) -> None:
+    [process] = psutil.Process(worker.process.pid).children()
+    process.kill()
+
+
+def test_messages_that_redis_could_not_note_go_back_when_their_pool_process_is_killed(
+    pipeline: Pipeline, valkey: Valkey, processes: Celeries
+) -> None:
+    worker = processes.worker()
+    messages = [publish_message(pipeline) for _ in range(3)]
+    with having_what_redis_could_not_note(pipeline, valkey, worker, *messages):
+        kill_pool_process(worker)
+        worker.wait_for("message.not_taken_back")
         valkey.client.config_set("maxmemory", 0)
-        [process] = psutil.Process(worker.process.pid).children()
-        process.kill()
-    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    wait_until(lambda: count_published(pipeline) >= 3, "the videos to be published", timeout=60)
+    assert not worker.says("Connection to broker lost")
+
+
+def test_a_message_that_redis_could_not_note_goes_back_when_the_worker_ends(
+    pipeline: Pipeline, valkey: Valkey, processes: Celeries
+) -> None:
+    worker = processes.worker()
+    message = publish_message(pipeline)
+    with having_what_redis_could_not_note(pipeline, valkey, worker, message):
+        kill_pool_process(worker)
+        worker.wait_for("message.not_taken_back")
+        valkey.client.config_set("maxmemory", 0)
+        assert worker.stop() == 0
+    assert waiting_tasks(valkey) == ["publish.enqueue"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_messages_that_redis_could_not_note_are_accepted_by_a_worker_that_ends(
+    pipeline: Pipeline, valkey: Valkey, processes: Celeries, number: signal.Signals
+) -> None:
+    worker = processes.worker()
+    messages = [publish_message(pipeline) for _ in range(3)]
+    later = publish_message(pipeline, eta="2100-01-01T00:00:00+00:00")
+    with having_what_redis_could_not_note(pipeline, valkey, worker, *messages, later):
+        worker.process.send_signal(number)
+        worker.wait_for("shutdown (MainProcess)")
+    worker.process.wait(60)
+    assert pipeline.value(ACCEPTED) == 3
+    assert pipeline.value("SELECT count(*) FROM publisher.quarantined_message") == 1

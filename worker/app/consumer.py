@@ -6,6 +6,7 @@ A message that cannot be read is logged and quarantined (see also app/transport.
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
@@ -13,8 +14,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message
 
+from worker.app.last_messages import accept_last
 from worker.app.messages import InvalidMessage, rewrite_task
-from worker.app.transport import quarantine_message
+from worker.app.transport import Channel, quarantine_message
 from worker.runtime.broker_errors import BROKER_ERRORS, BrokerOutage
 
 _SILENT = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
@@ -48,6 +50,16 @@ class Consumer(CeleryConsumer):
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
         self.on_connection_error_before_connected(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection; accept what Redis does not take back now, as it is still full."""
+        super().shutdown()
+        if not Channel.to_give_back:
+            return
+        with suppress(*BROKER_ERRORS), self.app.connection_for_read() as connection:
+            channel: Any = connection.channel()
+            channel.give_back()
+        accept_last(Channel.to_give_back)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Return Celery's handler of a delivery; any failure of one is contained here."""

@@ -163,7 +163,7 @@ def enqueue_message(self: Task[Any, Any], *args: Any, **message: Any) -> None:
     """
     with _requeue_while_passing():
         received = ReceivedMessage(id=str(self.request.id), args=args, kwargs=message)
-        _open_door().accept(received)
+        open_door().accept(received)
 
 
 @app.task(
@@ -182,11 +182,12 @@ def enqueue_batch(_self: Task[Any, Any], messages: list[Any]) -> None:
         for message_id, (args, kwargs, _) in messages
     ]
     with _requeue_while_passing():
-        if left := _open_door().accept_batch(received):
+        if left := open_door().accept_batch(received):
             raise batch.MessagesLeft(f"{len(left)} messages go back to the queue", left=left)
 
 
-def _open_door() -> MessageDoor:
+def open_door() -> MessageDoor:
+    """Return where `publish.enqueue` messages are accepted."""
     runtime = app.runtime
     return MessageDoor(engine=runtime.engine, waker=runtime.waker, retry=_retry_while_passing)
 

@@ -6,6 +6,7 @@ With Kombu's own, one list entry that is not valid JSON, or not a Kombu message,
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from threading import RLock
 from typing import Any, ClassVar
 
 import structlog
@@ -41,7 +42,8 @@ class QoS(kombu_redis.QoS):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._not_noted: dict[Any, dict[str, Any]] = {}
+        self._not_noted: dict[str, dict[str, Any]] = {}
+        self._quick_ack = self._leave  # for Kombu's own methods
 
     def append(self, message: Any, delivery_tag: Any) -> None:
         """Note a message as unacknowledged."""
@@ -53,12 +55,13 @@ class QoS(kombu_redis.QoS):
         except RedisError as error:
             log.warning("message.not_noted", error=str(error), consequence="it is carried out")
             virtual.QoS.append(self, message, delivery_tag)
-            self._not_noted[delivery_tag] = {
-                "body": message.body.decode(),
-                "content-type": message.content_type,
-                "headers": message.headers,
-                "properties": message.properties,
-            }
+            self._not_noted[delivery_tag] = message._raw  # noqa: SLF001 - as Redis would get it
+
+    def _leave(self, delivery_tag: str) -> None:
+        """Take a message out of the window. Also called by pool threads."""
+        self._not_noted.pop(delivery_tag, None)
+        dirty: Any = self._dirty
+        dirty.add(delivery_tag)
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
         """Give back rejected messages, then those of workers that are gone. Raises RedisError.
@@ -70,10 +73,8 @@ class QoS(kombu_redis.QoS):
 
     def restore_unacked(self, client: Any = None) -> None:
         """Give back what is not acknowledged as the connection ends. Raises RedisError."""
-        delivered: Any = self._delivered
-        for tag, message in self._not_noted.items():
-            if tag in delivered:
-                Channel.to_give_back.append(message)
+        Channel.to_give_back.extend(self._not_noted.values())
+        self._not_noted.clear()
         self._restore_rejected()
         super().restore_unacked(client)
 
@@ -103,16 +104,16 @@ class QoS(kombu_redis.QoS):
         """
         delivered: Any = self._delivered
         if is_wake_up(delivered.get(delivery_tag)):
-            self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
+            self._leave(delivery_tag)
             return
         try:
             super().ack(delivery_tag)
         except RedisError:
-            self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
+            self._leave(delivery_tag)
             raise
 
     def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
-        """Give a message back to its queue, or discard it. Raises RedisError.
+        """Give a message back to its queue, or discard it. Raises RedisError if it is discarded.
 
         The message leaves the window in any case, as in `ack`. One that Redis does not take back
         now, it gets within ten seconds after it answers again. Those after it do not try: each
@@ -126,16 +127,20 @@ class QoS(kombu_redis.QoS):
             Channel.to_give_back.append(self._not_noted.pop(delivery_tag))
         else:
             self.rejected.append(delivery_tag)
-        self._quick_ack(delivery_tag)  # pyright: ignore[reportAttributeAccessIssue]
+        self._leave(delivery_tag)
         if is_first:
-            self._restore_rejected()
+            try:
+                self._restore_rejected()
+            except RedisError as error:  # of a full Redis, it would end Celery's reject of a batch
+                log.warning("message.not_taken_back", error=str(error), consequence="tried again")
 
     def _restore_rejected(self) -> None:
         channel: Any = self.channel
-        while self.rejected:
-            self.restore_by_tag(self.rejected[0], leftmost=True)
-            self.rejected.popleft()
-        channel.give_back()
+        with Channel.giving_back:
+            while self.rejected:
+                self.restore_by_tag(self.rejected[0], leftmost=True)
+                self.rejected.popleft()
+            channel.give_back()
 
     def ack_all(self, delivery_tags: Sequence[str]) -> None:
         """Acknowledge messages, at least one, in one round trip. As `ack` in all else."""
@@ -146,7 +151,7 @@ class QoS(kombu_redis.QoS):
                 pipe.execute()
         finally:
             for tag in delivery_tags:
-                self._quick_ack(tag)  # pyright: ignore[reportAttributeAccessIssue]
+                self._leave(tag)
 
 
 class Client(kombu_redis.PrefixedStrictRedis):
@@ -192,8 +197,10 @@ class Channel(kombu_redis.Channel):
     """Kombu's Redis channel on our client."""
 
     QoS = QoS
-    to_give_back: ClassVar[list[dict[str, Any]]] = []
+    to_give_back: ClassVar[deque[dict[str, Any]]] = deque()
     """Messages that this process alone has, and has not carried out."""
+    giving_back: ClassVar[RLock] = RLock()
+    """Held while messages are given back: two threads would both remove what one put."""
 
     def _get_client(self) -> Any:
         return partial(Client, global_keyprefix=self.global_keyprefix)
@@ -205,10 +212,11 @@ class Channel(kombu_redis.Channel):
 
     def give_back(self) -> None:
         """Put the messages that only this process has into their queues. Raises RedisError."""
-        while self.to_give_back:
-            message = self.to_give_back[-1]
-            self._put(message["properties"]["delivery_info"]["routing_key"], message)
-            self.to_give_back.pop()
+        with self.giving_back:
+            while self.to_give_back:
+                message = self.to_give_back[0]
+                self._put(message["properties"]["delivery_info"]["routing_key"], message)
+                self.to_give_back.popleft()
 
     def has_waiting(self, queue: str, task: str) -> bool:
         """Whether a message for this task is among the newest of a queue. Raises RedisError."""
