@@ -31,7 +31,7 @@ def late_imports() -> Generator[None]:
     The linters and the type checker read them as any import. Python 3.15 has `lazy from` for this.
     """
     before = builtins.__import__
-    block = sys._getframe(2).f_globals  # noqa: SLF001 - only the block's own imports are late
+    block = sys._getframe(2).f_globals  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - it is documented
 
     def find_later(*given: Any, **named: Any) -> object:
         if len(given) > 1 and given[1] is block:
