@@ -1,4 +1,4 @@
-"""Ctrl-C during an import, where an exception could be lost or become another one."""
+"""Ctrl-C where an exception would be lost, become another one, or lose what was accepted."""
 
 import os
 import signal
@@ -26,13 +26,18 @@ def ended_by_ctrl_c() -> Generator[None]:
 
 @contextmanager
 def ctrl_c_held() -> Generator[None]:
-    """Let Ctrl-C interrupt after the block, which imports while a command runs."""
+    """Let Ctrl-C interrupt after the block; a second one interrupts within it."""
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or before is _end or _is_in_thread():
         yield
         return
     held: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+
+    def hold(number: int, _: object) -> None:
+        held.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, hold)
     try:
         yield
     finally:
