@@ -33,11 +33,11 @@ def ctrl_c_held() -> Generator[None]:
         return
     held: list[int] = []
 
-    def hold(number: int, _: object) -> None:
+    def note(number: int, _: object) -> None:
         held.append(number)
         signal.signal(signal.SIGINT, before)
 
-    signal.signal(signal.SIGINT, hold)
+    signal.signal(signal.SIGINT, note)
     try:
         yield
     finally:

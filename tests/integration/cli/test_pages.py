@@ -127,9 +127,10 @@ def test_an_interrupted_wait_prints_what_was_accepted(
 def test_ctrl_c_between_the_commit_and_its_answer_prints_what_was_accepted(
     run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch, wait: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(
-        "worker.enqueue.accept.log_accepted", lambda *_: signal.raise_signal(signal.SIGINT)
-    )
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("worker.enqueue.accept.log_accepted", interrupt)
     video = here.video()
     done = run("enqueue", str(video), "--json", *wait)
     assert done.code == 130
