@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 from psycopg import errors
 from psycopg.abc import RV, PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from pydantic_core import to_json
 from sqlalchemy import URL, Engine, create_engine, event
@@ -149,7 +150,8 @@ class Session(psycopg.Connection[TupleRow]):
         if is_useless_session(error):
             self.family.replaced_at = time.monotonic()
             return True
-        return self.closed or self.broken or is_away(error)
+        within_statement = self.info.transaction_status is TransactionStatus.ACTIVE  # as of Ctrl-C
+        return self.closed or self.broken or within_statement or is_away(error)
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for the server. Raises NoAnswer, and closes, if it does not answer in time."""

@@ -16,6 +16,7 @@ from schemas.values.actor import AuditRecord
 from worker.cli.audit import find_operator
 from worker.cli.commands import CommandPages
 from worker.cli.connect import open_runtime
+from worker.cli.interrupts import ctrl_c_held
 from worker.cli.progress import WorkBar, progress, say_what_was_kept
 from worker.enqueue import changes
 from worker.enqueue.accept import Origin, enqueue
@@ -62,10 +63,10 @@ class _Job:
             actor=operator,
         )
         attempt = AuditRecord(actor=operator, action=AuditAction.COMMAND_CREATE)
-        with refusals_recorded(runtime.engine, attempt):
+        with ctrl_c_held(), refusals_recorded(runtime.engine, attempt):
             accepted: Accepted = enqueue(runtime.engine, runtime.waker, page, origin)
-        self.pages.append(accepted.commands)
-        self.accepted += len(page)
+            self.pages.append(accepted.commands)
+            self.accepted += len(page)
 
     def describe(self) -> str | None:
         """Say what was accepted when this ends early. None: it was one page, all or none."""
@@ -115,9 +116,9 @@ def enqueue_in_pages(
 
 
 def _accept(runtime: Runtime, job: _Job, pages: CommandPages, *, prints: bool) -> None:
-    """Accept the pages; print each if nothing is awaited, else all if this ends early."""
+    """Accept the pages; print each if nothing is awaited. If this ends early, print the rest."""
     total = len(job.requests)
-    is_long = total > MAX_COMMANDS
+    is_long, printed = total > MAX_COMMANDS, 0
     with say_what_was_kept(job.describe), progress("Accepting", total, shown=is_long) as bar:
         try:
             for number, page in enumerate(job.list_pages(), 1):
@@ -125,11 +126,12 @@ def _accept(runtime: Runtime, job: _Job, pages: CommandPages, *, prints: bool) -
                 if prints:
                     with bar.hidden():
                         pages.add(job.pages[-1])
+                    printed = number
                 bar.advance(len(page))
         except BaseException:
-            if job.pages and not prints:
+            if rest := job.pages[printed:]:
                 with bar.hidden():
-                    pages.add(chain.from_iterable(job.pages))
+                    pages.add(chain.from_iterable(rest))
             raise
 
 

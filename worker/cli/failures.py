@@ -5,6 +5,7 @@ from typing import Any
 
 from typer.exceptions import TyperException
 
+from worker.cli.interrupts import ENDED, is_interrupt
 from worker.cli.late_imports import late_imports
 from worker.runtime.printing import complain, drop_stdout, prepare_streams, to_printable
 
@@ -42,6 +43,8 @@ class one_clear_end:  # noqa: N801 - a context manager, used as a function
                 _end_at_usage(error)
             case SystemExit() if isinstance(error.__context__, BrokenPipeError):  # Typer's 1
                 raise SystemExit(READER_ENDED) from None
+            case Exception() if is_interrupt(error):
+                raise SystemExit(ENDED) from None
             case OSError():
                 _end_at_stream(error)
             case Exception():

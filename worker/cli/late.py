@@ -41,6 +41,11 @@ class LateCommand(TyperCommand):
 class LateGroup(TyperGroup):
     """A group that imports one of its commands when that command is resolved."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the group's own options; for the first of them, Typer imports Pydantic."""
+        with ended_by_ctrl_c():
+            return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Find the command that runs, or whose arguments a shell completes."""
         name, command, rest = super().resolve_command(ctx, args)

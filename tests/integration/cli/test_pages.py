@@ -1,6 +1,7 @@
 """Long work in pages: what is kept when a page is refused, and how to go on."""
 
 import json
+import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -120,6 +121,20 @@ def test_an_interrupted_wait_prints_what_was_accepted(
     assert done.code == 130
     assert [json.loads(line)["video_id"] for line in done.out.splitlines()] == videos
     assert "All 4 commands were accepted" in done.err
+
+
+@pytest.mark.parametrize("wait", [(), ("--wait", "9")])
+def test_ctrl_c_between_the_commit_and_its_answer_prints_what_was_accepted(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch, wait: tuple[str, ...]
+) -> None:
+    def interrupt(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("worker.enqueue.accept.log_accepted", interrupt)
+    video = here.video()
+    done = run("enqueue", str(video), "--json", *wait)
+    assert done.code == 130
+    assert json.loads(done.out)["video_id"] == video
 
 
 def test_all_failed_commands_are_retried_in_pages_at_one_rate(run: Run, here: Pipeline) -> None:

@@ -5,11 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import Run, find_commands
+from worker.cli.failures import one_clear_end
+from worker.cli.late_imports import LateModule, late_imports
 from worker.cli.registry import COMMANDS
 
 DRIVERS = (
@@ -89,12 +92,15 @@ def test_a_misspelt_command_needs_no_drivers() -> None:
 INTERRUPTED = """
 import os, signal, sys
 class Interrupt:
-    def find_spec(self, name, *_):
+    def __del__(self):  # an exception is lost here, as in a callback of an import
+        os.kill(os.getpid(), signal.SIGINT)
+    @classmethod
+    def find_spec(cls, name, *_):
         if name == wanted:
-            os.kill(os.getpid(), signal.SIGINT)
+            cls()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell, too
 wanted = sys.argv.pop(1)
-sys.meta_path.insert(0, Interrupt())
+sys.meta_path.insert(0, Interrupt)
 from worker.cli import main
 main()
 """
@@ -109,6 +115,38 @@ def test_ctrl_c_while_a_command_is_imported_is_130_without_a_traceback(module: s
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_error_that_came_of_ctrl_c_is_130_without_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail_at_ctrl_c() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            Path("/nonesuch").read_text()
+
+    with pytest.raises(SystemExit) as ended, one_clear_end():
+        fail_at_ctrl_c()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_every_late_module_can_be_imported() -> None:
+    find_commands()
+    importing = [each for name, each in sys.modules.items() if name.startswith("worker.cli.")]
+    values = [value for each in importing for value in vars(each).values()]
+    late = [each for each in values if isinstance(each, LateModule)]
+    assert len(late) > len(COMMANDS)
+    assert [each for each in late if not each.__file__] == []
+
+
+def test_another_thread_imports_as_ever_during_late_imports() -> None:
+    with ThreadPoolExecutor(1) as other, late_imports():
+        from worker.cli import connect  # noqa: PLC0415
+
+        other.submit(exec, "import colorsys", {}).result()
+    assert isinstance(connect, LateModule)
 
 
 def test_the_list_of_commands_has_the_texts_of_the_commands() -> None:

@@ -71,6 +71,21 @@ def test_the_first_read_only_error_replaces_every_session(engine: Engine) -> Non
             assert tx.execute("SHOW transaction_read_only").fetchone() == ("off",)
 
 
+# Ctrl-C, which may come between a statement and its answer.
+
+
+def test_an_error_within_a_statement_stays_that_error(engine: Engine) -> None:
+    def interrupt(tx: psycopg.Connection) -> None:
+        tx.pgconn.send_query(b"SELECT pg_sleep(1)")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), transaction(engine) as tx:
+        interrupt(tx)
+    assert tx.closed
+    with transaction(engine) as tx:
+        tx.execute(WRITE)
+
+
 # Migrations of the platform.
 
 
