@@ -1,6 +1,7 @@
 """Real engines, started once; a database of its own for each test, cloned from a migrated one."""
 
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -26,6 +27,8 @@ from worker.local.engines import Engines, engines
 # No test has a limit of time: on a busy machine it would fail now and then.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+# In the background of a shell, Ctrl-C is ignored, also by programs that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOM = 4 * 2**30
 """Bytes: two runs of the tests at once, with their write-ahead logs, stay far below."""

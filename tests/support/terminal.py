@@ -107,10 +107,9 @@ def leave_the_logs_to_pytest(*_: object) -> None:
 
 @contextmanager
 def open_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Generator[Terminal]:
-    """Open a terminal, and let this process heed Ctrl-C, while the block runs."""
+    """Open a terminal while the block runs."""
     master, slave = pty.openpty()
     tty.setraw(slave)  # else it changes the ends of lines
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     stream = os.fdopen(slave, "w")
     terminal = Terminal(master, stream, columns, monkeypatch)
     reader = threading.Thread(target=terminal.read)
@@ -119,6 +118,5 @@ def open_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Generat
         with stream:
             yield terminal
     finally:
-        signal.signal(signal.SIGINT, before)
         reader.join(10)
         os.close(master)

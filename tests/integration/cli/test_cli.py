@@ -746,12 +746,8 @@ def celery(*arguments: str, **environment: str) -> Done:
 
 @contextmanager
 def tail(*arguments: str) -> Generator[subprocess.Popen[str]]:
-    """`publish-worker events tail` as a process that a terminal's Ctrl-C reaches.
-
-    Tests that run in the background of a shell have SIGINT ignored, and hand that on.
-    """
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heed}; from worker.cli import main; main()"
+    """`publish-worker events tail` as a process that a terminal's Ctrl-C reaches."""
+    code = "from worker.cli import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, "events", "tail", *arguments],
         cwd=ROOT,

@@ -14,8 +14,7 @@ from tests.support.waiting import START_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "command-line.md").read_text()
-HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-MAIN = f"{HEED}; from worker.cli import main; main()"
+MAIN = "from worker.cli import main; main()"
 
 
 def test_the_help_has_the_codes_of_the_page(run: Run) -> None:

@@ -98,7 +98,6 @@ class Interrupt:
     def find_spec(cls, name, *_):
         if name == wanted:
             cls()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell, too
 wanted = sys.argv.pop(1)
 sys.meta_path.insert(0, Interrupt)
 from worker.cli import main
