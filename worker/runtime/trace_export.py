@@ -57,7 +57,10 @@ def _describe_service(role: str) -> Resource:
 
 
 class _Failures(Handler):
-    """Keeps the SDK's first message about an export; one about its queue begins an outage."""
+    """Keeps the SDK's first message about an export; one about its queue can begin an outage.
+
+    In an outage that has begun, a full queue is only its consequence.
+    """
 
     def __init__(self, outage: Outage) -> None:
         super().__init__(logging.WARNING)
@@ -66,10 +69,10 @@ class _Failures(Handler):
 
     def emit(self, record: LogRecord) -> None:
         text = record.getMessage()
-        if text.startswith("Queue full"):
-            self._outage.note(SpansDropped("the queue is full (OTEL_BSP_MAX_QUEUE_SIZE)"))
-        else:
+        if not text.startswith("Queue full"):
             self.first = self.first or text
+        elif not self._outage.has_begun:
+            self._outage.note(SpansDropped("the queue is full (OTEL_BSP_MAX_QUEUE_SIZE)"))
 
 
 class _WatchedExporter(SpanExporter):

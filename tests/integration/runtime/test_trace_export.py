@@ -20,13 +20,17 @@ from worker.runtime.tracing import FLUSH_SECONDS, get_tracer, start_tracing, sto
 
 @pytest.fixture(autouse=True)
 def exporting(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """Export often, from a small queue."""
+    """Export often."""
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
-    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
     yield
     stop_tracing()
+
+
+@pytest.fixture
+def small_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "8")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
 
 
 def make_spans(count: int) -> None:
@@ -63,6 +67,19 @@ def test_an_outage_of_the_collector_is_one_line_and_its_end_another(
     assert not [each for each in caplog.records if each.name.startswith("opentelemetry")]
 
 
+@pytest.mark.usefixtures("small_queue")
+def test_the_queue_that_an_outage_fills_has_not_a_line_of_its_own(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    start_tracing("worker")
+    make_spans(1)
+    wait_until(lambda: lines(caplog), "the outage to be logged")
+    make_spans(100)
+    assert lines(caplog) == ["traces.not_exported"]
+
+
 def make_spans_and_end() -> None:
     """The program of the next test: it prints how long spans took, and its end."""
     structlog.configure(logger_factory=structlog.WriteLoggerFactory(sys.stderr))
@@ -74,6 +91,7 @@ def make_spans_and_end() -> None:
     print(f"took {made - began:.2f} {time.monotonic() - made:.2f}", flush=True)
 
 
+@pytest.mark.usefixtures("small_queue")
 def test_a_collector_that_hangs_delays_neither_spans_nor_the_end_of_the_process(
     tmp_path: Path,
 ) -> None:

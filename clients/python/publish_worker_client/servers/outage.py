@@ -17,14 +17,18 @@ class OutageLog:
 
     def __init__(self, begin: Callable[[str], None], end: Callable[[], None]) -> None:
         self._begin, self._end = begin, end
-        self._causes: set[tuple[type[BaseException], str]] = set()
+        self._causes: dict[tuple[type[BaseException], str], object] = {}
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether an outage has begun that is not over."""
+        return bool(self._causes)
 
     def note(self, error: BaseException) -> None:
-        """Log an error, unless this outage has had the same cause before."""
-        cause = type(error), to_code(error)
-        if cause not in self._causes:
+        """Log an error, unless this outage has had the same cause before, in any thread."""
+        first = object()
+        if self._causes.setdefault((type(error), to_code(error)), first) is first:
             self._begin(to_text(error))
-        self._causes.add(cause)
 
     def end(self) -> None:
         """Log that the outage is over, if there was one."""
