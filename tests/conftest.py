@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from db.migrate import migrate
 from db.session import connect
 from tests.support.api import Api, serving
-from tests.support.clones import cloned, libpq, named
+from tests.support.clones import cloned, connect_patiently, libpq, named
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
@@ -142,7 +142,7 @@ def database_url(running: Engines, admin: psycopg.Connection, template: str) -> 
 @pytest.fixture
 def engine(database_url: str) -> Generator[Engine]:
     """An engine on a fresh database."""
-    made = connect(database_url)
+    made = connect_patiently(database_url)
     yield made
     made.dispose()
 
