@@ -4,6 +4,7 @@ import json
 import threading
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 from unittest.mock import patch
@@ -16,11 +17,12 @@ from redis.exceptions import ConnectionError as RedisAway
 from redis.retry import Retry
 from sqlalchemy import Engine
 
-from db.session import connect, transaction
+from db.session import connect, transaction, wait_briefly
 from schemas.generation import GenerationReport, GenerationState, ReportKind
 from tests.support.pipeline import Pipeline
 from tests.support.platform import make_videos
 from tests.support.statements import counted
+from tests.support.waiting import PATIENCE
 from worker.generation import stream
 from worker.generation.apply import ReportRefused, apply_reports
 from worker.generation.stream import GROUP, STREAM, open_group, take_reports
@@ -90,7 +92,7 @@ def put(pipeline: Pipeline, *events: object) -> list[bytes]:
 
 
 def take(pipeline: Pipeline, consumer: str = "one") -> int:
-    return take_reports(pipeline.engine, open_group(pipeline.redis, consumer))
+    return take_reports(pipeline.engine, open_group(pipeline.redis, consumer), seconds=PATIENCE)
 
 
 def trim(pipeline: Pipeline, age: timedelta) -> int:
@@ -195,9 +197,11 @@ def test_a_batch_of_any_size_costs_the_same_statements(pipeline: Pipeline, size:
 
 
 def test_concurrent_reports_on_one_video_are_all_applied(
-    pipeline: Pipeline, database_url: str
+    pipeline: Pipeline, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each waits for the row lock, and must then see the stored keys of the others, too."""
+    patient = partial(wait_briefly, seconds=PATIENCE)
+    monkeypatch.setattr("db.videos.generation.wait_briefly", patient)
     videos = [pipeline.video(**DRAFT) for _ in range(5)]
     engine = connect(database_url, pool_size=12)
     started = threading.Barrier(12)
