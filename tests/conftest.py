@@ -5,6 +5,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -15,13 +16,14 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.migrate import migrate
-from db.session import connect
+from db.session import connect, wait_briefly
 from tests.support.api import Api, serving
 from tests.support.clones import cloned, connect_patiently, libpq, named
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
 from tests.support.valkey import Valkey
+from tests.support.waiting import PATIENCE
 from worker.local.engines import Engines, engines
 
 # No test has a limit of time: on a busy machine it would fail now and then.
@@ -181,6 +183,14 @@ def celery(tmp_path: Path, database_url: str, redis_url: str) -> Generator[Celer
     """Real Celery processes on this test's database and Redis."""
     with celeries(tmp_path, database_url, redis_url) as started:
         yield started
+
+
+@pytest.fixture
+def patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a command or a video waits for two seconds in production: here for longer."""
+    patient = partial(wait_briefly, seconds=PATIENCE)
+    for module in ("db.commands.claim", "db.videos.generation"):
+        monkeypatch.setattr(f"{module}.wait_briefly", patient)
 
 
 @pytest.fixture

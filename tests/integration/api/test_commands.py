@@ -86,6 +86,7 @@ def cancel(api: Api, path: str, start: threading.Barrier, answers: list[int]) ->
     answers.append(api.call("DELETE", f"/api/v1{path}").status_code)
 
 
+@pytest.mark.usefixtures("patient_locks")
 def test_a_command_is_cancelled_or_published_never_both(api: Api) -> None:
     for _ in range(25):
         path = accepted(api)

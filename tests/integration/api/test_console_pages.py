@@ -229,9 +229,6 @@ def test_the_state_is_read_once_for_all_pages_and_again_while_they_are_open(api:
             for page in pages
         ]
 
-    def read_alike() -> list[str] | None:
-        times = read_times()
-        return times if len(set(times)) == 1 else None
-
-    first, _ = wait_until(read_alike, "both pages to show one reading")
+    wait_until(lambda: len({*read_times()}) == 1, "both pages to show one reading")
+    first = max(read_times())
     wait_until(lambda: min(read_times()) > first, "the next read")

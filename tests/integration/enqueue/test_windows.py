@@ -195,7 +195,11 @@ def test_a_window_whose_keys_request_comes_again_after_its_end_is_the_same_windo
     asked = PublishRequest(video_id=pipeline.video(), unpublish_at=ahead(-1))
     keyed = {"idempotency_scope": "k", "idempotency_key": "once"}
     plan = getattr(new_commands, "_plan")  # noqa: B009 - the moment in which the times are checked
-    with patch.object(new_commands, "_plan", lambda each, _: plan(each, ahead(-2))):
+
+    def plan_before_the_end(request: PublishRequest, _now: datetime) -> object:
+        return plan(request, ahead(-2))
+
+    with patch.object(new_commands, "_plan", plan_before_the_end):
         first = pipeline.accept(asked, **keyed)
     again = pipeline.accept(asked, **keyed)
     with pytest.raises(RequestInvalid):

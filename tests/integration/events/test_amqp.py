@@ -378,7 +378,7 @@ def amqps(node: Rabbit) -> Generator[str]:
 def connect_as_broker(url: str) -> None:
     with read_broker_url(url).connect({}) as broker:
         for _ in range(2):  # the second one is to the name that the first one was to
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE)
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=int(PATIENCE))
             broker.close()
 
 

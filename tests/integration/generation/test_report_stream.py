@@ -4,7 +4,6 @@ import json
 import threading
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import count
 from typing import Any
 from unittest.mock import patch
@@ -17,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from redis.retry import Retry
 from sqlalchemy import Engine
 
-from db.session import connect, transaction, wait_briefly
+from db.session import connect, transaction
 from schemas.generation import GenerationReport, GenerationState, ReportKind
 from tests.support.pipeline import Pipeline
 from tests.support.platform import make_videos
@@ -196,12 +195,11 @@ def test_a_batch_of_any_size_costs_the_same_statements(pipeline: Pipeline, size:
     assert pipeline.value("SELECT count(*) FROM video WHERE status = 'completed'") == size
 
 
+@pytest.mark.usefixtures("patient_locks")
 def test_concurrent_reports_on_one_video_are_all_applied(
-    pipeline: Pipeline, database_url: str, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, database_url: str
 ) -> None:
     """Each waits for the row lock, and must then see the stored keys of the others, too."""
-    patient = partial(wait_briefly, seconds=PATIENCE)
-    monkeypatch.setattr("db.videos.generation.wait_briefly", patient)
     videos = [pipeline.video(**DRAFT) for _ in range(5)]
     engine = connect(database_url, pool_size=12)
     started = threading.Barrier(12)

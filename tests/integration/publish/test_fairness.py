@@ -177,7 +177,11 @@ def test_commands_that_wait_for_an_older_one_do_not_keep_it_from_being_claimed(
 @pytest.fixture
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A video that is not ready is asked again so late that no busy machine meets it."""
-    monkeypatch.setattr(decision, "compute_backoff", lambda times: timedelta(minutes=10 * times))
+
+    def compute(times: int) -> timedelta:
+        return timedelta(minutes=10 * times)
+
+    monkeypatch.setattr(decision, "compute_backoff", compute)
 
 
 def wait_for_generation(pipeline: Pipeline, count: int) -> list[str]:

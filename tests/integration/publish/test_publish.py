@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -134,7 +135,7 @@ def test_a_command_without_a_deadline_is_carried_out_however_late(pipeline: Pipe
 def test_a_waiting_command_is_checked_by_its_deadline(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decision, "compute_backoff", lambda _: timedelta(minutes=10))
+    monkeypatch.setattr(decision, "compute_backoff", Mock(return_value=timedelta(minutes=10)))
     video = pipeline.video(status="not_started")
     latest = soon()
     [command] = pipeline.publish(PublishRequest(video_id=video, publish_before=latest))
