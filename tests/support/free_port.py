@@ -9,8 +9,8 @@ PORTS = range(10_000, 32_000)
 _RANDOM = random.SystemRandom()
 """Not the common generator: a test may seed it, in several processes alike."""
 _taken: deque[socket.socket] = deque(maxlen=100)
-"""A port belongs to whoever has bound it for UDP: until its server listens, no other test, in any
-process, is given it."""
+"""The last ports, bound for UDP: no process is given one of them, though its server does not listen
+yet."""
 
 
 def free_port() -> int:

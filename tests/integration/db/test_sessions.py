@@ -184,7 +184,7 @@ def test_a_publisher_that_stops_as_it_records_events_does_not_hold_the_counter(
         engine = connect(proxy.url)
         with pytest.raises(psycopg.OperationalError):
             Pipeline(engine=engine, redis=pipeline.redis).run()
-        wait_until(lambda: pipeline.value(AT_WORK) == 0, "the server to answer, though to nobody")
+        wait_until(lambda: pipeline.value(AT_WORK) == 0, "the server to have done its work")
         assert pipeline.rows(COUNTER_IS_FREE) == [(1,)]
         engine.dispose()
 
