@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from tests.support.api import Api
 from tests.support.raw_http import connected, exchange
 from tests.support.served import Served, served
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 from worker.api import http_protocol, request_limits
 from worker.api.request_limits import MAX_BODY, MAX_HEAD, MAX_ITEMS, MAX_KEYS, MAX_VALUES
 
@@ -114,8 +114,8 @@ def test_a_head_that_does_not_arrive_ends_the_connection(
     server: Served, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.2)
-    answer = exchange(server.url, begun)
-    assert answer.status == (408 if begun else 0)
+    status = 408 if begun else 0  # 0, too, if this machine pauses before the beginning is sent
+    wait_until(lambda: exchange(server.url, begun).status == status, f"the status {status}")
 
 
 def test_a_slow_head_has_one_time_limit_for_all_its_parts(
@@ -179,7 +179,7 @@ def test_a_body_that_no_route_reads_ends_the_connection_in_time(
             yield b"x"
 
     with stopped_in_the_end(stopped):
-        assert exchange(server.url, drip()).status == 200
+        wait_until(lambda: exchange(server.url, drip()).status == 200, "the head to be in time")
         assert not stopped.is_set()
 
 

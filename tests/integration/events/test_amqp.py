@@ -58,6 +58,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amqp, "CONNECT_SECONDS", PATIENCE)
     monkeypatch.setattr(amqp, "CONFIRM_SECONDS", PATIENCE)
     monkeypatch.setattr(amqp, "RETRY_SECONDS", PATIENCE)
+    monkeypatch.setattr("worker.operations.health.ANSWER_SECONDS", PATIENCE)
 
 
 @pytest.fixture
