@@ -5,6 +5,7 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.support.processes import Celeries, broker_only, celeries
 from tests.support.valkey import Valkey
 from tests.support.waiting import PATIENCE
 from worker.local.engines import Engines, engines
+from worker.rules import decision
 
 # No test has a limit of time: on a busy machine it would fail now and then.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -191,6 +193,19 @@ def patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     patient = partial(wait_briefly, seconds=PATIENCE)
     for module in ("db.commands.claim", "db.videos.generation"):
         monkeypatch.setattr(f"{module}.wait_briefly", patient)
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that waits or has failed is due again after so long that no busy machine meets it.
+
+    In production the first pause is a second.
+    """
+
+    def compute(times: int) -> timedelta:
+        return timedelta(minutes=10 * times)
+
+    monkeypatch.setattr(decision, "compute_backoff", compute)
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def test_commands_are_found_by_video_and_state(api: Api) -> None:
     assert [(c["video_id"], c["state"]) for c in found] == [(video, "unchanged")]
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_a_new_deadline_checks_the_command_again_at_once(api: Api) -> None:
     path = accepted(api, status="not_started")
     api.run()

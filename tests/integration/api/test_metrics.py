@@ -56,6 +56,7 @@ def test_a_scraper_that_asks_for_openmetrics_gets_it(api: Api) -> None:
     assert answer.text.endswith("# EOF\n")
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_the_gauges_are_those_of_the_database_and_redis(api: Api) -> None:
     api.publish(api.video())
     api.publish(api.video(status="in_progress"))

@@ -4,7 +4,6 @@ import threading
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +16,6 @@ from tests.support.platform import column, make_ready_videos
 from tests.support.requests import request
 from tests.support.statements import counted
 from worker.publish.run import BATCH, publish_batch
-from worker.rules import decision
 
 
 def test_a_ready_video_is_published(pipeline: Pipeline) -> None:
@@ -132,10 +130,8 @@ def test_a_command_without_a_deadline_is_carried_out_however_late(pipeline: Pipe
     assert pipeline.command(command.id).state == "published"
 
 
-def test_a_waiting_command_is_checked_by_its_deadline(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(decision, "compute_backoff", Mock(return_value=timedelta(minutes=10)))
+@pytest.mark.usefixtures("long_pauses")
+def test_a_waiting_command_is_checked_by_its_deadline(pipeline: Pipeline) -> None:
     video = pipeline.video(status="not_started")
     latest = soon()
     [command] = pipeline.publish(PublishRequest(video_id=video, publish_before=latest))
