@@ -5,6 +5,8 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -15,14 +17,16 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from db.migrate import migrate
-from db.session import connect
+from db.session import connect, wait_briefly
 from tests.support.api import Api, serving
-from tests.support.clones import cloned, libpq, named
+from tests.support.clones import cloned, connect_patiently, libpq, named
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
 from tests.support.valkey import Valkey
+from tests.support.waiting import PATIENCE
 from worker.local.engines import Engines, engines
+from worker.rules import decision
 
 # No test has a limit of time: on a busy machine it would fail now and then.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -142,7 +146,7 @@ def database_url(running: Engines, admin: psycopg.Connection, template: str) -> 
 @pytest.fixture
 def engine(database_url: str) -> Generator[Engine]:
     """An engine on a fresh database."""
-    made = connect(database_url)
+    made = connect_patiently(database_url)
     yield made
     made.dispose()
 
@@ -181,6 +185,27 @@ def celery(tmp_path: Path, database_url: str, redis_url: str) -> Generator[Celer
     """Real Celery processes on this test's database and Redis."""
     with celeries(tmp_path, database_url, redis_url) as started:
         yield started
+
+
+@pytest.fixture
+def patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a command or a video waits for two seconds in production: here for longer."""
+    patient = partial(wait_briefly, seconds=PATIENCE)
+    for module in ("db.commands.claim", "db.videos.generation"):
+        monkeypatch.setattr(f"{module}.wait_briefly", patient)
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that waits or has failed is due again after so long that no busy machine meets it.
+
+    In production the first pause is a second.
+    """
+
+    def compute(times: int) -> timedelta:
+        return timedelta(minutes=10 * times)
+
+    monkeypatch.setattr(decision, "compute_backoff", compute)
 
 
 @pytest.fixture

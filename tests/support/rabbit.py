@@ -15,7 +15,7 @@ import psutil
 from kombu import Connection, Message, Queue, binding
 
 from tests.support.free_port import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.events.amqp import EXCHANGE
 
 _DEBIAN = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -94,7 +94,7 @@ class Rabbit:
         self.control("import_definitions", str(path))
 
     def connection(self) -> Connection:
-        return Connection(self.url, connect_timeout=2)
+        return Connection(self.url, connect_timeout=PATIENCE)
 
     def _run(self, *command: Any) -> subprocess.Popen[bytes]:
         with (self.folder / "out").open("ab") as output:

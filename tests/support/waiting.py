@@ -15,6 +15,19 @@ START_SECONDS = 120.0
 """Until a new interpreter has begun its work there: it imports for a second of CPU."""
 
 
+def takes_less_than(seconds: float, action: Callable[[], object], tries: int = 3) -> bool:
+    """Whether an action does, of which each further try is as long as the first one.
+
+    A machine that pauses in one try does not pause in each.
+    """
+    for _ in range(tries):
+        began = time.monotonic()
+        action()
+        if time.monotonic() - began < seconds:
+            return True
+    return False
+
+
 def wait_until(
     predicate: Callable[[], T], description: str, timeout: float = PATIENCE, every: float = 0.02
 ) -> T:

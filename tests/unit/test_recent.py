@@ -7,7 +7,7 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.api.console import recent as recently
 from worker.api.console.recent import Recent, Recents
 
@@ -33,7 +33,7 @@ def test_all_who_look_see_what_was_read_once(recents: Recents) -> None:
 
 def test_those_who_look_at_once_wait_for_one_read(recents: Recents) -> None:
     allowed, read = Event(), numbers()
-    recent = recents.find("n", lambda: allowed.wait(10) and read(), 60)
+    recent = recents.find("n", lambda: allowed.wait(PATIENCE) and read(), 60)
     with ThreadPoolExecutor(3) as threads:
         looks = [threads.submit(recent.look) for _ in range(3)]
         allowed.set()
@@ -45,7 +45,7 @@ def test_no_look_waits_while_a_value_is_read_again(recents: Recents) -> None:
 
     def read_slowly() -> int:
         number = read()
-        assert number == 0 or allowed.wait(10)
+        assert number == 0 or allowed.wait(PATIENCE)
         return number
 
     recent = recents.find("n", read_slowly, 0)

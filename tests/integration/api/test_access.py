@@ -45,12 +45,12 @@ def test_another_kind_of_credentials_is_none(api: Api, header: str) -> None:
     assert answer.status_code == 401
 
 
-def test_a_revoked_key_is_refused_within_a_second(api: Api) -> None:
+def test_a_revoked_key_is_refused(api: Api) -> None:
     path = f"/videos/{api.video()}/"
     assert api.get(path, "read").status_code == 200
     [key] = [key for key in list_keys(api.engine) if key.name == "read"]
     revoke_key(api.engine, key.id)
-    wait_until(lambda: api.get(path, "read").status_code == 401, "the key to be refused", 1.0)
+    wait_until(lambda: api.get(path, "read").status_code == 401, "the key to be refused")
     assert [api.get(path, "read").status_code for _ in range(20)] == [401] * 20
     assert api.get(path, "publish").status_code == 200
 

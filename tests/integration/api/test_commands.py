@@ -40,6 +40,7 @@ def test_commands_are_found_by_video_and_state(api: Api) -> None:
     assert [(c["video_id"], c["state"]) for c in found] == [(video, "unchanged")]
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_a_new_deadline_checks_the_command_again_at_once(api: Api) -> None:
     path = accepted(api, status="not_started")
     api.run()
@@ -86,6 +87,7 @@ def cancel(api: Api, path: str, start: threading.Barrier, answers: list[int]) ->
     answers.append(api.call("DELETE", f"/api/v1{path}").status_code)
 
 
+@pytest.mark.usefixtures("patient_locks")
 def test_a_command_is_cancelled_or_published_never_both(api: Api) -> None:
     for _ in range(25):
         path = accepted(api)

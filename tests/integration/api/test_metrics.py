@@ -13,6 +13,7 @@ from tests.support.free_port import free_port
 from tests.support.prometheus import value_of
 from tests.support.raw_http import exchange
 from tests.support.served import served
+from tests.support.waiting import PATIENCE
 from worker.operations.canary import schedule_canary
 from worker.operations.gauges import GaugeReader, Gauges
 from worker.operations.health import Heartbeat
@@ -21,6 +22,14 @@ from worker.runtime.settings import Settings
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is slow is not a dead one, and two scrapes are within two seconds."""
+    monkeypatch.setattr("db.gauges.SECONDS", PATIENCE)
+    monkeypatch.setattr("worker.operations.gauges.WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr("worker.operations.gauges.FRESH_SECONDS", PATIENCE)
 
 
 def scrape(api: Api) -> str:
@@ -47,6 +56,7 @@ def test_a_scraper_that_asks_for_openmetrics_gets_it(api: Api) -> None:
     assert answer.text.endswith("# EOF\n")
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_the_gauges_are_those_of_the_database_and_redis(api: Api) -> None:
     api.publish(api.video())
     api.publish(api.video(status="in_progress"))

@@ -27,6 +27,7 @@ from tests.support.identity_provider import (
 )
 from tests.support.pipeline import BASE_URL
 from tests.support.served import served
+from tests.support.waiting import takes_less_than
 from worker.api.oidc.bounded_answers import MAX_BYTES
 from worker.operations.api_keys import create_key
 
@@ -120,10 +121,12 @@ def test_an_answer_that_never_ends_is_given_up(
     console: Api, provider: Provider, path: str, write: Write
 ) -> None:
     provider.ill = {path: write}
-    began = time.monotonic()
-    assert sign_in(console) == 503
-    assert time.monotonic() - began < 5
+    assert takes_less_than(5, lambda: assert_unavailable(console))
     assert not is_signed_in(console)
+
+
+def assert_unavailable(console: Api) -> None:
+    assert sign_in(console) == 503
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
@@ -225,10 +228,8 @@ def test_the_page_to_sign_in_does_not_wait_for_the_provider(
     console: Api, provider: Provider
 ) -> None:
     provider.ill = {DISCOVERY: hang}
-    began = time.monotonic()
     for path in ("/console/sign-in", "/console/sign-in?left=yes"):
         assert get(console, path).status_code == 200
-    assert time.monotonic() - began < 5
     assert provider.asked == []
 
 

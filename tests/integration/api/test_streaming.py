@@ -20,7 +20,7 @@ from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.served import Served, served
 from tests.support.sse import listening
 from tests.support.subscribing import document
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.api.streaming import sse, tail, tail_reader
 from worker.events.redis_stream import relay
 from worker.operations.api_keys import create_key, list_keys, revoke_key
@@ -239,7 +239,11 @@ def test_a_slow_reader_is_dropped_and_delays_no_other(
     pipeline: Pipeline, server: Served, url: str, key: str
 ) -> None:
     host, port = url.removeprefix("http://").partition("/")[0].split(":")
-    with patch.object(tail_reader, "BUFFER", 200), listening(f"{url}?after=0", key) as quick:
+    with (
+        patch.object(tail_reader, "BUFFER", 200),
+        patch.object(sse, "STUCK_SECONDS", 10 * PATIENCE),
+        listening(f"{url}?after=0", key) as quick,
+    ):
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect((host, int(port)))
@@ -250,10 +254,12 @@ def test_a_slow_reader_is_dropped_and_delays_no_other(
             write_events(pipeline.engine, 100, size=20_000)
             relay(pipeline.engine, pipeline.redis, BASE_URL)
             wait_until(lambda told=told: len(quick.positions) == told, "all, at the quick one's")
-        slow.settimeout(20)
+        slow.settimeout(PATIENCE)
         said = b""
         while b"event: dropped" not in said or not said.endswith(b"0\r\n\r\n"):
-            said += slow.recv(1 << 20)
+            more = slow.recv(1 << 20)
+            assert more, "it ended without a last word"
+            said += more
         slow.close()
     word = said[said.index(b"event: dropped") :].decode()
     resume_after = json.loads(word.split("data: ")[1].split("\n")[0])["resume_after"]
@@ -333,6 +339,7 @@ def test_the_streams_of_one_key_are_limited_and_a_closed_one_makes_room(
             wait_until(lambda: third.has_ended, "the third stream to be refused")
             assert third.status == 429
             assert "/problems/too-many-readers" in third.problem
+            wait_until(lambda: server.live_readers == 3, "the others to be opened")
         wait_until(lambda: server.live_readers == 2, "the second stream to be closed")
         with listening(url, key) as next_one:
             wait_until(lambda: server.live_readers == 3, "the next stream to be opened")

@@ -34,6 +34,7 @@ from schemas.video import VideoInput
 from tests.support.api import serving
 from tests.support.clones import libpq, named
 from tests.support.pipeline import Pipeline
+from tests.support.waiting import PATIENCE
 from worker.enqueue.announcements import announce
 from worker.generation.apply import apply_reports
 from worker.local.engines import Engines
@@ -517,7 +518,10 @@ def test_the_api_and_the_webhooks_need_no_further_right(adopted: Adopted, redis_
         assert [event["type"] for event in pipeline.events()] == ["video.published"]
 
 
-def test_health_and_maintenance_need_no_further_right(adopted: Adopted) -> None:
+def test_health_and_maintenance_need_no_further_right(
+    adopted: Adopted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.operations.health.ANSWER_SECONDS", PATIENCE)
     pipeline = adopted.pipeline
     pipeline.publish(1)
     pipeline.events()

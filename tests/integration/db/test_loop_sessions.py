@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from db.errors import NoAnswer
 from db.loop_sessions import LoopPool
 from db.session import Connection, connect, get_family
+from tests.support.waiting import PATIENCE
 
 WRITE = "UPDATE publisher.event_position SET position = position"
 SESSION = "SELECT pg_backend_pid()"
@@ -41,6 +42,12 @@ def execute(tx: Connection, *statements: str) -> Any:
         cursor.execute(statement)  # pyright: ignore[reportArgumentType, reportCallIssue]
     row = cursor.fetchone() if cursor.description else None
     return row and row[0]
+
+
+def read_slowly(tx: Connection, engine: Engine) -> None:
+    """Read for longer than this engine waits from now on."""
+    get_family(engine).answer_seconds = 0.2
+    execute(tx, "SELECT pg_sleep(20)")
 
 
 def test_the_number_of_sessions_is_fixed_and_they_work_at_the_same_time(engine: Engine) -> None:
@@ -124,30 +131,28 @@ def test_the_first_read_only_error_replaces_every_session(engine: Engine) -> Non
 
 
 def test_a_server_that_does_not_answer_is_given_up(engine: Engine) -> None:
-    get_family(engine).answer_seconds = 0.2
-
     async def act(pool: LoopPool) -> int:
         with pytest.raises(psycopg.OperationalError, match="no answer for"):
-            await pool.run(execute, "SELECT pg_sleep(20)")
+            await pool.run(read_slowly, engine)
+        get_family(engine).answer_seconds = PATIENCE
         return await pool.run(execute, "SELECT 1")
 
     assert use(engine, act, size=1) == 1
 
 
 def test_readers_that_wait_for_a_session_give_up_with_the_one_that_has_it(engine: Engine) -> None:
-    get_family(engine).answer_seconds = 0.2
-    reads = 0
+    reads: list[Connection] = []
 
-    def read_slowly(tx: Connection) -> None:
-        nonlocal reads
-        reads += 1
-        execute(tx, "SELECT pg_sleep(20)")
+    def read(tx: Connection) -> None:
+        reads.append(tx)
+        read_slowly(tx, engine)
 
     async def act(pool: LoopPool) -> int:
-        asked = [pool.read(read_slowly) for _ in range(50)]
+        asked = [pool.read(read) for _ in range(50)]
         errors = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(each, NoAnswer) for each in errors)
-        assert reads == 1
+        assert len(reads) == 1
+        get_family(engine).answer_seconds = PATIENCE
         return await pool.read(execute, "SELECT 1")
 
     assert use(engine, act, size=1) == 1

@@ -16,6 +16,7 @@ from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.postgres_server import DEBIAN_15, EMBEDDED, postgres_server
 from tests.support.sql_door import enqueue
+from tests.support.waiting import PATIENCE
 from worker.enqueue.announcements import announce
 
 pytestmark = pytest.mark.slow
@@ -81,10 +82,10 @@ def test_a_prepared_transaction_holds_up_no_other(there: Pipeline, server_url: s
         caller.execute("SELECT publisher.enqueue_publish(%s, publish_at => 'tomorrow')", (later,))
         caller.tpc_prepare()
         enqueue(there, other)
-        assert due_times.wait_for_notification(listener, 10) == [None]
+        assert due_times.wait_for_notification(listener, PATIENCE) == [None]
         assert there.run() == 1
         enqueue(there, other, publish_at="tomorrow")
-        assert due_times.wait_for_notification(listener, 10) == [due_times.ANNOUNCE]
+        assert due_times.wait_for_notification(listener, PATIENCE) == [due_times.ANNOUNCE]
         assert announce(there.engine, lambda _: None) == 1
         caller.tpc_commit()
     assert announce(there.engine, lambda _: None) == 1

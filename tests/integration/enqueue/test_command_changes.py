@@ -550,6 +550,7 @@ def outcomes(pipeline: Pipeline) -> dict[int, tuple[str, bool]]:
     return {video: (state, is_draft) for video, state, is_draft in found}
 
 
+@pytest.mark.usefixtures("patient_locks")
 @pytest.mark.slow
 def test_of_a_thousand_commands_each_is_cancelled_or_published_never_both(
     pipeline: Pipeline, videos: list[int]
@@ -568,6 +569,7 @@ def test_of_a_thousand_commands_each_is_cancelled_or_published_never_both(
     assert len(pipeline.events()) == 1_000
 
 
+@pytest.mark.usefixtures("patient_locks")
 def test_of_two_hundred_commands_each_is_moved_or_published_never_both(
     pipeline: Pipeline, videos: list[int]
 ) -> None:

@@ -217,7 +217,8 @@ def test_a_queue_message_may_be_timed_and_an_invalid_one_is_quarantined(
     for said in (SKIPPED, {**SKIPPED, "publish_at_local": "2099-03-29T03:30"}):
         send_task("publish.enqueue", kwargs={"video_id": pipeline.video(), **said})
     wait_until(lambda: commands(pipeline) == 1, "the one that makes sense to be accepted")
-    [(error,)] = pipeline.rows("SELECT error FROM publisher.quarantined_message")
+    quarantined = "SELECT error FROM publisher.quarantined_message"
+    [(error,)] = wait_until(lambda: pipeline.rows(quarantined), "the other one to be quarantined")
     assert "does not exist in Europe/Berlin" in error
     [(trigger, due)] = pipeline.rows("SELECT trigger, due_at FROM publisher.publish_command")
     assert (trigger, due) == ("queue", datetime(2099, 3, 29, 1, 30, tzinfo=UTC))
@@ -446,6 +447,7 @@ def test_of_a_backlog_a_part_of_each_batch_is_for_what_falls_due_now(pipeline: P
     assert claimed == late[: BATCH * 4 // 5] + fresh
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_large_backlog_does_not_delay_commands_that_are_due_now(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.support.api import Api
 from tests.support.pipeline import Pipeline
 from tests.support.platform import column
 from tests.support.requests import request
-from tests.support.waiting import wait_until
+from worker.enqueue import new_commands
 from worker.enqueue.changes import Changer, cancel, reschedule
 from worker.enqueue.refusals import RequestInvalid
 
@@ -191,12 +192,18 @@ def test_a_window_whose_keys_request_comes_again_after_its_end_is_the_same_windo
     pipeline: Pipeline,
 ) -> None:
     """A repeated request gets the same answer, however late: its times are not checked again."""
-    end = datetime.now(UTC) + timedelta(seconds=1)
-    asked = PublishRequest(video_id=pipeline.video(), unpublish_at=end)
+    asked = PublishRequest(video_id=pipeline.video(), unpublish_at=ahead(-1))
     keyed = {"idempotency_scope": "k", "idempotency_key": "once"}
-    first = pipeline.accept(asked, **keyed)
-    wait_until(lambda: datetime.now(UTC) > end, "the window to end")
+    plan = getattr(new_commands, "_plan")  # noqa: B009 - the moment in which the times are checked
+
+    def plan_before_the_end(request: PublishRequest, _now: datetime) -> object:
+        return plan(request, ahead(-2))
+
+    with patch.object(new_commands, "_plan", plan_before_the_end):
+        first = pipeline.accept(asked, **keyed)
     again = pipeline.accept(asked, **keyed)
+    with pytest.raises(RequestInvalid):
+        pipeline.accept(asked)
     assert [c.id for c in again.commands] == [c.id for c in first.commands]
 
 

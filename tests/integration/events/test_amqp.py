@@ -28,6 +28,7 @@ from tests.support.traces import (
     trace_id,
     tracing_here,
 )
+from tests.support.waiting import PATIENCE
 from worker.events import amqp, redis_stream
 from worker.events.amqp import EXCHANGE, AmqpGap, AmqpOutlet, check_amqp
 from worker.events.outlet import OutletUnreachable
@@ -49,6 +50,15 @@ pytestmark = pytest.mark.skipif(
 def node() -> Generator[Rabbit]:
     with temporary_rabbit() as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is slow is not an unreachable one; one that was is left alone for long."""
+    monkeypatch.setattr(amqp, "CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr(amqp, "CONFIRM_SECONDS", PATIENCE)
+    monkeypatch.setattr(amqp, "RETRY_SECONDS", PATIENCE)
+    monkeypatch.setattr("worker.operations.health.ANSWER_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -369,7 +379,7 @@ def amqps(node: Rabbit) -> Generator[str]:
 def connect_as_broker(url: str) -> None:
     with read_broker_url(url).connect({}) as broker:
         for _ in range(2):  # the second one is to the name that the first one was to
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=2)
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=int(PATIENCE))
             broker.close()
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -29,6 +30,7 @@ from worker.events.foreign_entries import RELAYED
 from worker.events.outlet import OutletUnreachable
 from worker.events.redis_stream import StreamAhead, StreamGap, StreamOutlet
 from worker.operations import retention
+from worker.runtime import redis_clients
 from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
 from worker.runtime.redis_streams import parse_entries
 from worker.runtime.settings import Settings
@@ -280,7 +282,8 @@ def test_after_a_time_out_the_relay_is_left_to_a_later_call_until_redis_answers(
     silence = Silence(redis_url)
     hint, work = open_hint_redis(redis_url, silence), open_redis(redis_url, silence)
     outlet = StreamOutlet(outboxed.engine, work, BASE_URL)
-    with frozen_redis(outboxed.redis):
+    stands_still = SimpleNamespace(monotonic=lambda: 0.0)
+    with frozen_redis(outboxed.redis), patch.object(redis_clients, "time", stands_still):
         with pytest.raises(RedisTimeoutError, match="Timeout"):
             hint.ping()
         with pytest.raises(OutletUnreachable, match="did not answer"):

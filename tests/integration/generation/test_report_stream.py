@@ -21,6 +21,7 @@ from schemas.generation import GenerationReport, GenerationState, ReportKind
 from tests.support.pipeline import Pipeline
 from tests.support.platform import make_videos
 from tests.support.statements import counted
+from tests.support.waiting import PATIENCE
 from worker.generation import stream
 from worker.generation.apply import ReportRefused, apply_reports
 from worker.generation.stream import GROUP, STREAM, open_group, take_reports
@@ -90,7 +91,7 @@ def put(pipeline: Pipeline, *events: object) -> list[bytes]:
 
 
 def take(pipeline: Pipeline, consumer: str = "one") -> int:
-    return take_reports(pipeline.engine, open_group(pipeline.redis, consumer))
+    return take_reports(pipeline.engine, open_group(pipeline.redis, consumer), seconds=PATIENCE)
 
 
 def trim(pipeline: Pipeline, age: timedelta) -> int:
@@ -194,6 +195,7 @@ def test_a_batch_of_any_size_costs_the_same_statements(pipeline: Pipeline, size:
     assert pipeline.value("SELECT count(*) FROM video WHERE status = 'completed'") == size
 
 
+@pytest.mark.usefixtures("patient_locks")
 def test_concurrent_reports_on_one_video_are_all_applied(
     pipeline: Pipeline, database_url: str
 ) -> None:

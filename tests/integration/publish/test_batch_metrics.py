@@ -68,6 +68,7 @@ def test_a_wait_for_generation_counts_when_it_is_over(pipeline: Pipeline, increa
     assert increase("command_lateness_seconds_bucket", le="60.0") == 1, "it was due just now"
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_failed_attempts_count_and_the_last_one_is_an_outcome(
     pipeline: Pipeline, increase: Value
 ) -> None:

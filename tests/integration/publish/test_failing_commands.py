@@ -43,6 +43,7 @@ def test_the_rest_of_the_batch_is_published(poisoned: Pipeline) -> None:
     assert states[37] == "scheduled"
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_the_failing_command_backs_off_and_keeps_the_error(poisoned: Pipeline) -> None:
     [command] = poisoned.publish(poisoned.video(title="poison"))
     assert (command.state, command.attempts, command.reason) == ("scheduled", 1, "error")

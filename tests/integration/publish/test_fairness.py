@@ -1,6 +1,5 @@
 """One workspace's backlog, failing commands or unready videos delay no other workspace."""
 
-import time
 from collections import Counter
 from datetime import timedelta
 from functools import partial
@@ -14,6 +13,7 @@ from schemas.command import PublishRequest
 from tests.support.pipeline import BASE_URLS, Pipeline
 from tests.support.plans import count_claimed_pages
 from tests.support.requests import request
+from tests.support.waiting import takes_less_than
 from worker.publish import run
 from worker.publish.run import publish_batch
 
@@ -187,6 +187,7 @@ ORDER BY id
 """
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_a_video_that_is_not_ready_is_asked_once_for_all_of_its_commands(
     pipeline: Pipeline,
 ) -> None:
@@ -199,13 +200,14 @@ def test_a_video_that_is_not_ready_is_asked_once_for_all_of_its_commands(
     assert pipeline.rows(AHEAD) == [(False,), *[(True,)] * 4]
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_commands_that_were_asked_separately_are_asked_together_from_then_on(
     pipeline: Pipeline,
 ) -> None:
     video = pipeline.video(status="in_progress")
     for _ in range(3):
         pipeline.publish(video)
-    pipeline.execute("UPDATE publisher.publish_command SET due_at = now() + interval '1 s'")
+    pipeline.execute("UPDATE publisher.publish_command SET due_at = now() + interval '1 min'")
     [first, *_] = pipeline.rows("SELECT id FROM publisher.publish_command ORDER BY id")
     pipeline.execute(DUE, first[0])
     pipeline.run()
@@ -227,15 +229,17 @@ def test_commands_follow_without_a_trigger_when_the_first_is_published(pipeline:
     pipeline.execute("UPDATE video SET status = 'completed'")
     pipeline.execute(DUE, first)
     pipeline.run()
-    soon = "SELECT count(*) FROM publisher.publish_command WHERE due_at < now() + interval '3 s'"
-    assert pipeline.value(f"{soon} AND state = 'waiting'") == len(others)
+    soon = "state = 'waiting' AND due_at < now() + interval '3 s' OR state = 'published'"
+    count = f"SELECT count(*) FROM publisher.publish_command WHERE id <> %s AND ({soon})"
+    assert pipeline.value(count, first) == len(others)
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_a_command_that_follows_another_still_expires_at_its_deadline(
     pipeline: Pipeline,
 ) -> None:
     video = pipeline.video(status="in_progress")
-    deadline = pipeline.value("SELECT now() + interval '3 s'")
+    deadline = pipeline.value("SELECT now() + interval '3 min'")
     first, second = pipeline.publish(video, PublishRequest(video_id=video, publish_before=deadline))
     for _ in range(2):
         pipeline.execute(DUE, first.id)
@@ -301,12 +305,10 @@ def test_a_claim_is_fast_though_its_plan_is_of_a_time_with_few_commands(pipeline
         claim_and_commit(pipeline)
     pipeline.execute(MANY.replace("now() + n * interval '1 s'", "now() - n * interval '1 ms'"), 1)
     claim_and_commit(pipeline)
-    started = time.monotonic()
-    assert claim_and_commit(pipeline)
-    assert time.monotonic() - started < 1
+    assert takes_less_than(1, lambda: claim_and_commit(pipeline, 1))
 
 
-def claim_and_commit(pipeline: Pipeline) -> int:
+def claim_and_commit(pipeline: Pipeline, at_least: int = 0) -> None:
     """Claim a batch, and commit: psycopg forgets its prepared statements after a rollback."""
     with transaction(pipeline.engine) as tx:
-        return len(claim_due(tx, 250))
+        assert len(claim_due(tx, 250)) >= at_least

@@ -136,7 +136,7 @@ def test_a_claim_that_takes_too_long_is_followed_by_one_that_begins_at_the_oldes
         other.execute("LOCK TABLE publisher.publish_command")
         with pytest.raises(psycopg.OperationalError):
             take(impatient, start)
-    assert take(impatient, start) == [video]
+    assert take(pipeline, start) == [video]
     assert start.since != EVER
     impatient.engine.dispose()
 

@@ -311,13 +311,14 @@ def database(pipeline: Pipeline) -> sql.Identifier:
 
 
 def allow_connections(admin: psycopg.Connection, database: sql.Identifier, allowed: bool) -> None:
-    """Let PostgreSQL accept or refuse connections, and end the open ones."""
+    """Let PostgreSQL accept connections; or refuse them, and end the open ones."""
     change = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     admin.execute(change.format(database, sql.Literal(allowed)))
-    admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-        [database.as_string().strip('"')],
-    )
+    if not allowed:  # else it would end what connects from now on
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            [database.as_string().strip('"')],
+        )
 
 
 def test_an_unreachable_database_is_waited_for_and_logged_once(
@@ -333,8 +334,15 @@ def test_an_unreachable_database_is_waited_for_and_logged_once(
         allow_connections(admin, database, allowed=True)
         reading.join()
     assert got == [1, 2, 3]
-    lines = [line["event"] for line in outage_lines(logs)]
-    assert lines == ["subscriber.unreachable", "subscriber.reachable"]
+    assert_one_outage_of_the_database(logs)
+
+
+def assert_one_outage_of_the_database(logs: list[dict[str, Any]]) -> None:
+    """It is logged once, and so is its end; a busy machine may have others, of Redis."""
+    first, *_, last = outage_lines(logs)
+    causes = [line["error"] for line in logs if "not currently accepting" in line.get("error", "")]
+    assert causes == [first["error"]]
+    assert last["event"] == "subscriber.reachable"
 
 
 def count_scripts(pipeline: Pipeline) -> int:
@@ -371,5 +379,4 @@ def test_an_acknowledgement_during_an_outage_of_the_database_does_not_end_it(
             patch("publish_worker_client.subscribe.subscriber.FLUSH_SECONDS", 0),
         ):
             assert next(subscriber).position == 4
-    lines = [line["event"] for line in outage_lines(logs)]
-    assert lines == ["subscriber.unreachable", "subscriber.reachable"]
+    assert_one_outage_of_the_database(logs)

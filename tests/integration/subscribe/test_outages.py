@@ -117,15 +117,19 @@ def read(request: pytest.FixtureRequest) -> Generator[Callable[..., Reading]]:
 def replica(redis: Redis) -> Generator[None]:
     """READONLY, and UNBLOCKED for a read that waits: the primary is demoted."""
     redis.replicaof("127.0.0.1", 1)
-    yield
-    redis.replicaof("NO", "ONE")
+    try:
+        yield
+    finally:
+        redis.replicaof("NO", "ONE")
 
 
 @contextmanager
 def configured(redis: Redis, name: str, value: str, usual: str) -> Generator[None]:
     redis.config_set(name, value)
-    yield
-    redis.config_set(name, usual)
+    try:
+        yield
+    finally:
+        redis.config_set(name, usual)
 
 
 @contextmanager
@@ -239,9 +243,11 @@ def test_a_database_that_does_not_answer_is_logged_and_waited_for(
         reading.wait_for(1, 2, 3)
         with frozen_postgres(admin):
             hide_fourth_event(pipeline.redis)
-            wait_for_outage(logs)
+            wait_until(
+                lambda: any("has not answered" in line.get("error", "") for line in logs),
+                "the outage to be logged",
+            )
         reading.wait_for(1, 2, 3, 4)
-    assert "has not answered" in outage_lines(logs)[0]["error"]
 
 
 def hide_fourth_event(redis: Redis) -> None:
@@ -284,5 +290,5 @@ def test_a_subscriber_ends_while_redis_does_not_answer(
             reading.subscriber.stop()
             reading.wait_for_end()
     assert reading.error is None
-    assert [line["event"] for line in outage_lines(logs)] == ["subscriber.unreachable"]
-    assert logs[-1]["event"] == "subscriber.leave_skipped"
+    assert {line["event"] for line in outage_lines(logs)} == {"subscriber.unreachable"}
+    assert "subscriber.leave_skipped" in [line["event"] for line in logs]

@@ -1,5 +1,6 @@
 """Webhook endpoints over HTTP: register, change, test, list deliveries, replay."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -17,9 +18,9 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from db.session import transaction
 from db.webhooks.fan_out import fan_out as fan_out_events
 from tests.support.api import Api
-from tests.support.receiver import Received, Receiver, hangs, record_many, says
+from tests.support.receiver import Received, Receiver, record_many, says
 from tests.support.receiver import receiver as receiving
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.api.webhook_quotas import (
     REPLAYS_PER_MINUTE,
     TESTS_AT_ONCE_PER_WORKSPACE,
@@ -431,14 +432,20 @@ def test_an_address_is_checked_again_at_each_attempt(api: Api) -> None:
 
 @pytest.mark.slow
 def test_a_workspace_runs_two_tests_at_once(api: Api, receiver: Receiver) -> None:
-    receiver.answers["/"] = hangs
+    release = Event()
+
+    async def wait(request: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(release.wait, PATIENCE)
+        await says(204)(request, writer)
+
+    receiver.answers["/"] = wait
     slow, quick = register(api, url=receiver.url()), register(api, url=receiver.url("/quick"))
     elsewhere = register(api, "elsewhere", url=receiver.url("/quick"))
     threads = [
         Thread(target=api.post, args=(path_of(slow, "/test"), "admin"))
         for _ in range(TESTS_AT_ONCE_PER_WORKSPACE)
     ]
-    with patched_object.object(attempts, "TIMEOUT_SECONDS", 5.0):
+    with patched_object.object(attempts, "TIMEOUT_SECONDS", PATIENCE):
         for thread in threads:
             thread.start()
         wait_until(lambda: len(receiver.received) == len(threads), "both tests to run")
@@ -446,6 +453,7 @@ def test_a_workspace_runs_two_tests_at_once(api: Api, receiver: Receiver) -> Non
         assert (refused.status_code, refused.json()["type"]) == (429, "/problems/too-many-tests")
         assert refused.headers["Retry-After"] == "5"
         assert api.post(path_of(elsewhere, "/test"), "elsewhere").json()["delivered"] is True
+        release.set()
         for thread in threads:
             thread.join()
     assert api.post(path_of(quick, "/test"), "admin").json()["delivered"] is True
