@@ -1,5 +1,6 @@
 """Real engines, started once; a database of its own for each test, cloned from a migrated one."""
 
+import multiprocessing.util
 import shutil
 import signal
 import tempfile
@@ -18,6 +19,7 @@ from db.migrate import migrate
 from db.session import connect
 from tests.support.api import Api, serving
 from tests.support.clones import cloned, libpq, named
+from tests.support.patience import patient
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
@@ -77,6 +79,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"Skipped {count} test{'s'[: count > 1]}: {reason}")
 
 
+def pytest_unconfigure() -> None:
+    """Remove multiprocessing's folder in /tmp: a process of xdist may end without doing so."""
+    multiprocessing.util._run_finalizers()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
+
+
 def skip_reason(report: pytest.TestReport) -> str:
     """The reason as the test gives it."""
     _, _, text = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "no reason")
@@ -94,6 +101,19 @@ def logs_to_pytest() -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Generator[pytest.MonkeyPatch]:
+    """Wait as long for a part in this process as for anything else."""
+    with patient() as patch:
+        yield patch
+
+
+@pytest.fixture
+def limits(patience: pytest.MonkeyPatch) -> None:
+    """The time limits of production, for a test of one of them."""
+    patience.undo()
 
 
 @pytest.fixture(scope="session")
