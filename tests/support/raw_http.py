@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE = 20.0
-"""Seconds to wait for an answer."""
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
