@@ -1,6 +1,5 @@
 """Real engines, started once; a database of its own for each test, cloned from a migrated one."""
 
-import multiprocessing.util
 import shutil
 import signal
 import tempfile
@@ -77,11 +76,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = Counter(skip_reason(each) for each in terminalreporter.stats.get("skipped", ()))
     for reason, count in skipped.items():
         terminalreporter.write_line(f"Skipped {count} test{'s'[: count > 1]}: {reason}")
-
-
-def pytest_unconfigure() -> None:
-    """Remove multiprocessing's folder in /tmp: a process of xdist may end without doing so."""
-    multiprocessing.util._run_finalizers()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def skip_reason(report: pytest.TestReport) -> str:
