@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from db.migrate import migrate
 from db.session import connect, wait_briefly
 from tests.support.api import Api, serving
-from tests.support.clones import cloned, connect_patiently, libpq, named
+from tests.support.clones import cloned, libpq, named
+from tests.support.patience import patient
 from tests.support.pipeline import Pipeline
 from tests.support.platform import set_up
 from tests.support.processes import Celeries, broker_only, celeries
@@ -100,6 +101,19 @@ def logs_to_pytest() -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def patience() -> Generator[pytest.MonkeyPatch]:
+    """Wait as long for a part in this process as for anything else."""
+    with patient() as patch:
+        yield patch
+
+
+@pytest.fixture
+def limits(patience: pytest.MonkeyPatch) -> None:
+    """The time limits of production, for a test of one of them."""
+    patience.undo()
+
+
 @pytest.fixture(scope="session")
 def running() -> Generator[Engines]:
     """PostgreSQL and Valkey, the programs of production, without fsync."""
@@ -146,7 +160,7 @@ def database_url(running: Engines, admin: psycopg.Connection, template: str) -> 
 @pytest.fixture
 def engine(database_url: str) -> Generator[Engine]:
     """An engine on a fresh database."""
-    made = connect_patiently(database_url)
+    made = connect(database_url)
     yield made
     made.dispose()
 

@@ -73,7 +73,7 @@ def test_a_statement_that_takes_too_long_is_answered_with_503(url: str, platform
         answer = httpx.get(
             f"{url}/api/v1/publish-commands?order=due",
             headers={"Authorization": f"Bearer {key}"},
-            timeout=20,
+            timeout=PATIENCE,
         )
     assert answer.status_code == 503
     # From PostgreSQL 17 on, the whole transaction has the same limit: the session may end first.

@@ -12,6 +12,7 @@ from tests.support.console import signed_in
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.served import Served, served
+from tests.support.waiting import PATIENCE
 from worker.events.summary import summarise
 from worker.operations.api_keys import create_key
 from worker.operations.console_sessions import create_sign_in_code
@@ -71,6 +72,7 @@ def test_a_change_without_the_sessions_token_is_refused(
         sent = httpx.post(
             f"{api.url}/console/sign-out",
             cookies={cookie["name"]: cookie["value"]},  # pyright: ignore[reportTypedDictNotRequiredAccess]
+            timeout=PATIENCE,
         )
         assert sent.status_code == 403
         opened.open("/console/")

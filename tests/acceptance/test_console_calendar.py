@@ -153,7 +153,7 @@ def test_what_a_person_holds_is_not_drawn_again_under_the_hand(
         ):
             changes.cancel(pipeline.engine, pipeline.waker, other, changer)
         page.mouse.move(end["x"] + 30, end["y"] + 40, steps=6)
-        assert page.locator(".ec-dragging, .ec-ghost, .ec-preview").count()
+        expect(page.locator(".ec-dragging, .ec-ghost, .ec-preview").first).to_be_attached()
         expect(page.locator(".ec-event.cancelled")).to_have_count(0)
         page.mouse.up()
         expect(page.locator("#done")).to_contain_text("Wed 24 March 2027, 10:00")
@@ -354,6 +354,7 @@ def test_by_keyboard_alone_a_slot_is_chosen_and_a_video_found_by_its_id(
     with signed_in(browser, api, pipeline) as opened:
         page = opened.page
         opened.open(WEEK)
+        expect(page.locator(".slot").first).to_be_attached()
         tab_to(page, "+ 09:00")
         for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowUp"):
             page.keyboard.press(key)

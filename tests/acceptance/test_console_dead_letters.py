@@ -95,6 +95,7 @@ def test_an_entry_of_another_program_is_read_and_deleted(
         page.get_by_role("link", name=name).click()
         with page.context.expect_page() as whole:
             page.get_by_role("link", name="Show all").click()
+        whole.value.wait_for_load_state()
         assert len(whole.value.inner_text("body")) == 8_004
         assert send(opened, f"{PAGE}7-7/redrive", group=name).status == 409
         page.get_by_role("button", name="Delete entry 7-7").click()

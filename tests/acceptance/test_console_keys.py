@@ -10,6 +10,7 @@ from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import endpoint
 from tests.support.served import Served, served
+from tests.support.waiting import PATIENCE
 from worker.operations.api_keys import create_key, identify, list_keys, revoke_key
 
 pytestmark = NEEDS_CHROMIUM
@@ -142,8 +143,9 @@ def test_the_audit_log_is_filtered_in_the_address(
     other = create_key(pipeline.engine, name="other", scope=Scope.ADMIN, workspace_id=1)
     headers = {"Authorization": f"Bearer {other}"}
     changed = f"{api.url}/api/v1/webhook-endpoints/{made}"
-    httpx.patch(changed, json={"state": "disabled"}, headers=headers).raise_for_status()
-    assert httpx.post(f"{changed}/replay", json={"failed": True}, headers=headers).is_error
+    with httpx.Client(headers=headers, timeout=PATIENCE) as client:
+        client.patch(changed, json={"state": "disabled"}).raise_for_status()
+        assert client.post(f"{changed}/replay", json={"failed": True}).is_error
     with signed_in(browser, api, pipeline) as opened:
         page = opened.page
         rows = page.locator("tbody tr")

@@ -56,7 +56,7 @@ def test_a_person_signs_in_changes_something_and_logs_out(
         page.reload()
         expect(page.get_by_role("heading", name="Mine")).to_be_visible()
         page.get_by_role("button", name="Send the command").click()
-        expect(page.locator(".timeline")).to_contain_text("publish")
+        expect(page.locator(".timeline")).to_contain_text("The publish command was accepted.")
         opened.open("/console/audit/?who=person")
         expect(page.locator("table")).to_contain_text("command.create")
         page.get_by_role("link", name="Ada Lovelace").first.click()

@@ -10,6 +10,7 @@ from tests.support.console import signed_in
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.served import Served, served
+from tests.support.waiting import wait_until
 from worker.operations.api_keys import create_key
 
 pytestmark = NEEDS_CHROMIUM
@@ -38,6 +39,7 @@ def test_a_form_that_is_sent_twice_makes_its_change_once(
         opened.page.route("**/commands", hold)
         with opened.page.expect_console_message(lambda message: message.text == "sent twice"):
             opened.page.evaluate(SEND_TWICE)
+        wait_until(lambda: opened.page.title() and held, "the form to be sent")
         assert len(held) == 1
         held[0].continue_()
         expect(opened.page.locator("#timeline")).to_contain_text("command was accepted")

@@ -12,6 +12,7 @@ from tests.support.console import check_pages, send, signed_in
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.receiver import Receiver, endpoint, receiver, says
 from tests.support.served import Served, served
+from tests.support.waiting import PATIENCE
 from worker.operations.api_keys import create_key
 from worker.webhooks.courier import Courier, CourierOptions
 from worker.webhooks.fan_out import fan_out
@@ -123,7 +124,8 @@ def test_the_quota_of_tests_holds_at_the_console_and_the_api_together(
     key = create_key(pipeline.engine, name="client", scope=Scope.ADMIN, workspace_id=1)
     for _ in range(20):
         url = f"{api.url}/api/v1/webhook-endpoints/{made}/test"
-        assert httpx.post(url, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        headers = {"Authorization": f"Bearer {key}"}
+        assert httpx.post(url, headers=headers, timeout=PATIENCE).status_code == 200
     with signed_in(browser, api, pipeline) as opened:
         opened.open(f"/console/webhooks/{made}")
         opened.page.get_by_role("button", name="Send a test event").click()
@@ -163,7 +165,7 @@ def test_deliveries_are_filtered_in_the_address_shown_with_attempts_and_replayed
         page.get_by_role("link", name=there.url()).click()
         page.get_by_role("combobox", name="State").select_option("failed")
         page.get_by_role("button", name="Filter").click()
-        assert page.url.endswith(f"{made}?state=failed")
+        page.wait_for_url(f"**{made}?state=failed")
         expect(page.locator("#deliveries tbody tr")).to_have_count(3)
         opened.open(f"/console/webhooks/{made}?state=failed&limit=2")
         page.get_by_role("link", name="Older").click()

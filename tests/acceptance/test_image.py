@@ -13,7 +13,7 @@ from tests.support.compose import SERVICES, order_of_start
 from tests.support.composed import Composed, composed
 from tests.support.image import NEEDS_BUILDAH, built, config_of
 from tests.support.programs import program_folder
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, WAIT, wait_until
 
 pytestmark = [pytest.mark.slow, NEEDS_BUILDAH]
 
@@ -62,14 +62,14 @@ def client(host: Composed) -> Generator[httpx.Client]:
     key = next(word for word in made.stdout.split() if word.startswith("pw_"))
     address = f"http://{host.network.addresses['api']}:8000"
     with httpx.Client(
-        base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=30
+        base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=2 * PATIENCE
     ) as opened:
         yield opened
 
 
 def publish(client: httpx.Client) -> None:
     """Publish the video, unless another test has."""
-    answer = client.post(f"/api/v1/videos/{VIDEO}/publish/", headers={"Prefer": "wait=20"})
+    answer = client.post(f"/api/v1/videos/{VIDEO}/publish/", headers=WAIT)
     assert answer.status_code == 200, answer.text
     assert answer.json()["is_draft"] is False
 
@@ -125,7 +125,9 @@ def test_prometheus_finds_each_of_them_by_its_name(host: Composed) -> None:
     address = f"http://{host.network.addresses['prometheus']}:9090"
 
     def health() -> dict[str, str]:
-        targets = httpx.get(f"{address}/api/v1/targets").json()["data"]["activeTargets"]
+        targets = httpx.get(f"{address}/api/v1/targets", timeout=PATIENCE).json()["data"][
+            "activeTargets"
+        ]
         return {each["labels"]["job"]: each["health"] for each in targets}
 
     jobs = ("api", "worker", "beat")
@@ -156,4 +158,4 @@ def test_each_ends_in_order_within_its_grace_period(host: Composed) -> None:
         # uvicorn sends the signal to itself again when it has finished.
         finished = "Application shutdown complete" in log and "exited on terminated" in log
         assert code == 0 or finished, f"{service}: {code}: {log[-2000:]}"
-        assert psutil.wait_procs(family, 5)[1] == []
+        assert psutil.wait_procs(family, PATIENCE)[1] == []

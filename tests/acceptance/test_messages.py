@@ -98,9 +98,10 @@ def test_an_unreadable_unacknowledged_message_does_not_end_the_workers(
     worker = celery.worker()
     send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
     wait_until(lambda: count_published(pipeline) >= 1, "the worker to go on")
-    assert count_quarantined(pipeline) == len(unreadable)
     index = "publish-worker:celery:unacked_index"
     wait_until(lambda: not pipeline.redis.zcard(index), "the message to be acknowledged")
+    wait_until(lambda: count_quarantined(pipeline) >= len(unreadable), "the others in quarantine")
+    assert count_quarantined(pipeline) == len(unreadable)
     assert worker.is_running
 
 

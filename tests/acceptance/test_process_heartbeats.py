@@ -46,7 +46,7 @@ def test_workers_and_beat_are_listed_and_a_killed_worker_is_gone(
     ended = celery.start("worker", "--concurrency=1", "-Q", "publish")
     wait_until(lambda: find("queues").ok, "a worker of the queue publish")
     wait_until(lambda: read(pipeline)["worker2"].batch_at, "its first batch in its heartbeat")
-    assert read(pipeline)["worker2"].relay_at
+    wait_until(lambda: read(pipeline)["worker2"].relay_at, "its first relay in its heartbeat")
     assert "2 workers (3 processes) on queues publish, webhooks" in find("worker").detail
 
     killed.kill()

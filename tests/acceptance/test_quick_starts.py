@@ -15,9 +15,9 @@ import pytest
 from tests.support.free_port import free_port
 from tests.support.processes import ROOT
 from tests.support.programs import Up
-from tests.support.waiting import wait_until
+from tests.support.waiting import START_SECONDS, wait_until
 
-SECONDS = 60.0
+SECONDS = START_SECONDS
 BLOCK = re.compile(r"^(?:##+ ([^\n]*)|```(sh|python|sql)\n(.*?)^```$)", re.MULTILINE | re.DOTALL)
 FIRST = "first steps"
 """The name of what a page has before its sections."""

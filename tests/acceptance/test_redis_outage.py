@@ -69,6 +69,8 @@ def test_worker_and_beat_that_start_before_redis_wait_for_it(
             celery.assert_no_traceback()
 
 
+UNREADABLE = "without rights to read"
+"""Beat, which only writes, need not notice it: it asks Redis for an answer twice a minute."""
 DEGRADED: dict[str, tuple[str, str]] = {
     "a replica": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
     "out of memory": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
@@ -78,7 +80,7 @@ DEGRADED: dict[str, tuple[str, str]] = {
     ),
     "with another password": ("CONFIG SET requirepass other", "CONFIG SET requirepass {}"),
     "without rights": ("ACL SETUSER default -@write", "ACL SETUSER default +@all"),
-    "without rights to read": ("ACL SETUSER default -brpop -ping", "ACL SETUSER default +@all"),
+    UNREADABLE: ("ACL SETUSER default -brpop -ping", "ACL SETUSER default +@all"),
 }
 """States in which Redis answers with errors, and the way back."""
 
@@ -94,7 +96,8 @@ def test_worker_and_beat_wait_while_redis_answers_with_an_error_and_go_on_after(
     run(valkey, begin)
     run(valkey, "CLIENT KILL TYPE normal SKIPME yes")
     wait_until(partial(worker.says, "broker.unreachable"), "the worker to notice")
-    wait_until(partial(beat.says, "broker.unreachable"), "beat to notice")
+    if state != UNREADABLE:
+        wait_until(partial(beat.says, "broker.unreachable"), "beat to notice")
     enqueue_without_redis(pipeline, valkey)
     run(valkey, end)
     wait_until(lambda: on_stream(valkey) >= 1, "the event")

@@ -20,7 +20,7 @@ from publish_worker_client.events.outbox import read_ends
 from schemas.command import PublishRequest
 from tests.support.processes import ROOT, Celeries, celeries
 from tests.support.programs import program_folder
-from tests.support.waiting import wait_until
+from tests.support.waiting import START_SECONDS, wait_until
 from worker.enqueue import Origin, enqueue
 from worker.local.engines import Engines, engines
 from worker.local.engines.directories import find_package
@@ -30,7 +30,7 @@ PAGE = (ROOT / "docs" / "backup.md").read_text()
 BACK_UP, RESTORE, REBUILD = (
     dedent(code) for code in re.findall(r"^ *```sh\n(.*?)^ *```", PAGE, re.MULTILINE | re.DOTALL)
 )
-SECONDS = 60.0
+SECONDS = START_SECONDS
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_beat_ends_at_once_on_sigterm(pipeline: Pipeline, celery: Celeries) -> N
     pipeline.accept(PublishRequest(video_id=pipeline.video(), publish_at=ahead(3600)))
     beat = celery.beat()
     wait_until(lambda: listens(pipeline), "beat to listen for due times")
-    assert beat.stop(signal.SIGTERM, timeout=15) == 0
+    assert beat.stop(signal.SIGTERM) == 0
 
 
 def test_beat_without_a_database_url_ends_with_one_clear_line(
@@ -134,7 +134,7 @@ def test_beat_ends_at_once_with_its_database_away(
     wait_until(lambda: listens(pipeline), "beat to listen for due times")
     with away(pipeline, database_url):
         beat.wait_for("due_times.database_unreachable")
-        assert beat.stop(signal.SIGTERM, timeout=15) == 0
+        assert beat.stop(signal.SIGTERM) == 0
 
 
 def test_a_row_that_becomes_completed_is_published_at_once(

@@ -81,15 +81,18 @@ def test_the_quick_start_of_webhooks(folder: Path) -> None:
     with start_node("receive.mjs", cwd=folder, **own) as receiving:
         wait_until(lambda: is_open(port), "the receiver")
         url = f"http://127.0.0.1:{port}/"
-        assert httpx.post(url, content=body.encode(), headers=signed).status_code == 204
-        assert httpx.post(url, content=b"{}", headers=signed).status_code == 400
+        assert (
+            httpx.post(url, content=body.encode(), headers=signed, timeout=PATIENCE).status_code
+            == 204
+        )
+        assert httpx.post(url, content=b"{}", headers=signed, timeout=PATIENCE).status_code == 400
         assert receiving.stdout is not None
         assert receiving.stdout.readline() == "video.published e-1\n"
 
 
 def is_open(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/").status_code == 400
+        return httpx.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE).status_code == 400
     except httpx.TransportError:
         return False
 

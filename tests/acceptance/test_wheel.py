@@ -18,7 +18,7 @@ import pytest
 from tests.support.compose import ROOT
 from tests.support.free_port import free_port
 from tests.support.programs import program_folder
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -218,7 +218,7 @@ def test_up_publishes_and_the_other_commands_find_what_they_need(installed: Inst
 
 
 def publish(client: httpx.Client) -> None:
-    answer = client.post("/api/v1/videos/7/publish/", headers={"Prefer": "wait=30"})
+    answer = client.post("/api/v1/videos/7/publish/", headers=WAIT)
     assert answer.status_code == 200, answer.text
     assert answer.json()["is_draft"] is False
 

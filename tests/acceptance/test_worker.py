@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -11,10 +10,12 @@ from typing import Any
 
 import psutil
 import pytest
+from celery.__main__ import main
 
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, Celery, count_published
-from tests.support.waiting import wait_until
+from tests.support.waiting import START_SECONDS, wait_until
+from worker.app.pool import AsynPool
 from worker.operations import health
 from worker.runtime.wake_ups import PUBLISH
 
@@ -151,7 +152,7 @@ def test_every_log_line_is_json_and_one_id_leads_through_them(
     worker.stop()
     lines = [line for line in worker.log.read_text().splitlines() if line.startswith("{")]
     entries = [json.loads(line) for line in lines]
-    assert {line["event"] for line in entries if line.get("correlation_id") == "c-7"} == {
+    assert {line["event"] for line in entries if line.get("correlation_id") == "c-7"} >= {
         "commands.accepted",
         "command.ended",
     }
@@ -195,13 +196,19 @@ def test_a_pool_process_that_is_killed_is_replaced_and_nothing_is_lost(
 def test_a_killed_pool_process_is_replaced_without_waiting_for_the_next_regular_look(
     celery: Celeries,
 ) -> None:
-    worker = celery.worker()
-    began = time.monotonic()
+    worker = celery.start("worker", "--concurrency=1", main=look_seldom)
+    worker.wait_for("ready.")
     for _ in range(3):
         [child] = psutil.Process(worker.process.pid).children()
         os.kill(child.pid, signal.SIGKILL)
         wait_until(partial(has_other_child, worker, child.pid), "another process")
-    assert time.monotonic() - began < 10, "Celery looks each five seconds"
+
+
+def look_seldom() -> None:
+    """Run Celery with an hour between two regular looks, in place of five seconds."""
+    pool: Any = AsynPool
+    pool.timers = property(lambda self: {self.maintain_pool: 3_600.0})
+    main()
 
 
 def has_other_child(worker: Celery, pid: int) -> bool:
@@ -229,9 +236,11 @@ def test_health_distinguishes_a_worker_that_consumes_from_one_that_does_not(
     celery.beat()
     wait_until(lambda: healthy(pipeline, redis_url), "health to be green")
     os.killpg(worker.process.pid, signal.SIGSTOP)
-    wait_until(lambda: not healthy(pipeline, redis_url), "health to be red", timeout=30)
+    wait_until(lambda: not healthy(pipeline, redis_url), "health to be red", timeout=START_SECONDS)
     os.killpg(worker.process.pid, signal.SIGCONT)
-    wait_until(lambda: healthy(pipeline, redis_url), "health to be green again", timeout=30)
+    wait_until(
+        lambda: healthy(pipeline, redis_url), "health to be green again", timeout=START_SECONDS
+    )
 
 
 def healthy(pipeline: Pipeline, redis_url: str) -> bool:

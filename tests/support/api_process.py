@@ -35,7 +35,7 @@ class ApiProcess:
     def answers(self) -> bool:
         """Whether it answers."""
         try:
-            return httpx.get(f"{self.url}/healthz").is_success
+            return httpx.get(f"{self.url}/healthz", timeout=PATIENCE).is_success
         except httpx.TransportError:
             return False
 

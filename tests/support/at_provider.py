@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from tests.support.api import Api, serving
 from tests.support.identity_provider import Provider, settings_for
 from tests.support.pipeline import BASE_URL
+from tests.support.waiting import PATIENCE
 
 START = "/console/sign-in/oidc"
 FLOW, SESSION = "publish_worker_sign_in_", "publish_worker_console"
@@ -39,7 +40,7 @@ def go_to_provider(api: Api, after: str = "/console/videos/?q=x") -> str:
     """Begin; return the callback that the provider sends the browser to."""
     begun = get(api, START, params={"after": after})
     assert begun.status_code == 303, begun.text
-    answer = httpx.get(begun.headers["location"])
+    answer = httpx.get(begun.headers["location"], timeout=PATIENCE)
     assert answer.status_code == 303, answer.text
     back = urlsplit(answer.headers["location"])
     assert f"{back.scheme}://{back.netloc}" == BASE_URL

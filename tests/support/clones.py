@@ -6,9 +6,6 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Engine
-
-from db.session import connect, get_family
 
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"
 DROP = "DROP DATABASE {} WITH (FORCE)"
@@ -21,18 +18,6 @@ def cloned(admin: psycopg.Connection, template: str) -> Generator[str]:
     admin.execute(sql.SQL(CLONE).format(sql.Identifier(name), sql.Identifier(template)))
     yield name
     admin.execute(sql.SQL(DROP).format(sql.Identifier(name)))
-
-
-def connect_patiently(url: str) -> Engine:
-    """An engine whose server leaves a transaction open, however long a busy machine pauses in it.
-
-    In production it ends one after five seconds.
-    """
-    engine = connect(url)
-    family = get_family(engine)
-    options = f"{family.parameters['options']} -c idle_in_transaction_session_timeout=0"
-    family.parameters = {**family.parameters, "options": options}
-    return engine
 
 
 def named(url: str, name: str) -> str:

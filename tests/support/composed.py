@@ -97,7 +97,7 @@ class Composed:
             return running.poll() is not None or self.check(service).returncode == 0
 
         try:
-            wait_until(has_ended_or_is_healthy, f"{service} to be healthy", 120, every=0.5)
+            wait_until(has_ended_or_is_healthy, f"{service} to be healthy", 300, every=0.5)
             assert running.poll() is None, f"{service} has ended"
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log(service)[-3000:]}") from None

@@ -14,7 +14,7 @@ from tests.support.forked import Forked, run_uvicorn
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.processes import Celeries, Celery
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.waiting import PATIENCE, WAIT, wait_until
 from worker.operations.api_keys import create_key
 
 API, WORKER, BEAT = JOBS = (
@@ -37,13 +37,13 @@ class Deployment:
 
     def metrics(self, job: str) -> str:
         """What a process serves."""
-        return httpx.get(f"http://127.0.0.1:{self.ports[job]}/metrics", timeout=10).text
+        return httpx.get(f"http://127.0.0.1:{self.ports[job]}/metrics", timeout=PATIENCE).text
 
     def publish(self, videos: int) -> None:
         """Publish this number of videos over HTTP, and wait for the last one."""
         for _ in range(videos):
             path = f"/api/v1/videos/{self.pipeline.video()}/publish/"
-            assert self.api.post(path, headers={"Prefer": "wait=10"}).status_code == 200
+            assert self.api.post(path, headers=WAIT).status_code == 200
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def deployed(folder: Path, pipeline: Pipeline, **urls: str) -> Generator[Deploym
             beat.start("beat")
             address = f"http://127.0.0.1:{ports[API]}"
             headers = {"Authorization": f"Bearer {key}"}
-            with httpx.Client(base_url=address, headers=headers, timeout=20) as client:
+            with httpx.Client(base_url=address, headers=headers, timeout=2 * PATIENCE) as client:
                 yield Deployment(client, process, started, workers, ports, pipeline)
     finally:
         workers.end()

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -132,6 +133,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    tempfile.tempdir = None  # read TMPDIR again
     sys.argv = arguments
     warnings.simplefilter("ignore")
     main()

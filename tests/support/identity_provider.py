@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from schemas.values.access import AccessRule
 from schemas.values.caller import Scope
 from tests.support.free_port import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, START_SECONDS, wait_until
 
 CLIENT_ID, SECRET = "console", "s3cret+with/odd=characters%"
 ADA: dict[str, Any] = {
@@ -62,7 +62,7 @@ def honest_provider(folder: Path, *people: dict[str, Any]) -> Generator[str]:
     with (folder / "provider.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            wait_until(lambda: _is_up(issuer), "the provider to answer", timeout=60)
+            wait_until(lambda: _is_up(issuer), "the provider to answer", START_SECONDS)
             yield issuer
         finally:
             process.terminate()
@@ -71,7 +71,7 @@ def honest_provider(folder: Path, *people: dict[str, Any]) -> Generator[str]:
 
 def _is_up(issuer: str) -> bool:
     try:
-        return httpx.get(f"{issuer}/.well-known/openid-configuration").is_success
+        return httpx.get(f"{issuer}/.well-known/openid-configuration", timeout=PATIENCE).is_success
     except httpx.HTTPError:
         return False
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from db.commands import inbox
 from db.commands.inbox import StoredCommand
-from db.session import transaction
+from db.session import lift_limits, transaction
 from publish_worker_client.events.names import Trigger
 from publish_worker_client.events.stream_entries import STREAM
 from schemas.command import PublishRequest
@@ -153,8 +153,9 @@ class Pipeline:
 
     @contextmanager
     def holding(self, statement: str, *values: Any) -> Generator[None]:
-        """Lock the rows that a statement touches, in another transaction."""
+        """Lock the rows that a statement touches, in another transaction without limits of time."""
         with transaction(self.engine) as tx:
+            lift_limits(tx)
             tx.execute(statement, values or None)  # pyright: ignore[reportArgumentType, reportCallIssue]
             yield
 

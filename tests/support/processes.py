@@ -30,6 +30,7 @@ class Celery:
             **urls,
             "PUBLIC_BASE_URL": "https://videos.example",
             "LOG_FORMAT": "json",
+            "TMPDIR": str(log.parent),  # a killed worker leaves a folder of shared memory there
         }
         log.touch()
         self.process = Forked(

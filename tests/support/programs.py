@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from tests.support.forked import Forked
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, START_SECONDS, wait_until
 from worker.cli import main
 
 P = TypeVar("P", bound="Program")
@@ -50,7 +50,7 @@ class Program:
             self.family.update(psutil.Process(self.process.pid).children(recursive=True))
         return True
 
-    def wait_for(self, pattern: str, timeout: float = 60) -> str:
+    def wait_for(self, pattern: str, timeout: float = START_SECONDS) -> str:
         """Wait until it has printed something; return the first group, or all of it."""
         found = wait_until(
             lambda: re.search(pattern, self.said) or not self.is_running,
@@ -76,7 +76,7 @@ class Program:
 
     def ended(self) -> int:
         """Wait until it ends, and return the exit code."""
-        wait_until(lambda: not self.is_running, f"the end of {self.name}", 60)
+        wait_until(lambda: not self.is_running, f"the end of {self.name}", START_SECONDS)
         return self.process.wait()
 
     def left(self) -> list[psutil.Process]:
@@ -100,7 +100,9 @@ class Up(Program):
         self.wait_for("Everything runs")
         key = self.wait_for(r"Key +(pw_\S+)")
         url = self.wait_for(r"API +(http://\S+)/api/v1")
-        client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+        client = httpx.Client(
+            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=2 * PATIENCE
+        )
         self.clients.append(client)
         return client
 

@@ -71,7 +71,7 @@ class Prometheus:
     """A server that scrapes what it is told to."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx.Client(base_url=url, timeout=10)
+        self.client = httpx.Client(base_url=url, timeout=PATIENCE)
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """The labels and the value of each series that an expression has now."""

@@ -155,6 +155,8 @@ class Receiver:
     received: list[Received] = field(default_factory=list[Received])
     answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
     connections: int = 0
+    serving: set[asyncio.Task[None] | None] = field(default_factory=set[asyncio.Task[None] | None])
+    """The event loop alone would forget one whose client is gone before it was answered."""
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         """Where a path is."""
@@ -167,6 +169,7 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
         self.connections += 1
+        self.serving.add(asyncio.current_task())
         try:
             async for request in _requests(reader):
                 self.received.append(request)
@@ -177,6 +180,7 @@ class Receiver:
             writer.transport.abort()
         finally:
             writer.close()
+            self.serving.discard(asyncio.current_task())
 
 
 async def _requests(reader: asyncio.StreamReader) -> AsyncGenerator[Received]:

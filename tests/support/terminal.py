@@ -5,7 +5,6 @@ import pty
 import re
 import signal
 import threading
-import time
 import tty
 import unicodedata
 from collections.abc import Generator
@@ -15,7 +14,7 @@ from typing import TextIO
 
 import pytest
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker import cli
 
 BIDIRECTIONAL = {
@@ -86,10 +85,10 @@ class Terminal:
         threading.Thread(target=self._interrupt, args=(text,), daemon=True).start()
 
     def _interrupt(self, text: str) -> None:
-        end = time.monotonic() + 30
-        while text not in self.plain and time.monotonic() < end:
-            threading.Event().wait(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            wait_until(lambda: text in self.plain, f"{text!r} on the terminal")
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
 
     def read(self) -> None:
         """Read what is printed until the terminal is closed."""
@@ -118,5 +117,5 @@ def open_terminal(monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> Generat
         with stream:
             yield terminal
     finally:
-        reader.join(10)
+        reader.join(PATIENCE)
         os.close(master)

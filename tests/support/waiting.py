@@ -11,6 +11,8 @@ PATIENCE = 28.0
 
 Leases and the longest pauses take 30: what is waited for may not be their work.
 """
+WAIT = {"Prefer": f"wait={PATIENCE:.0f}"}
+"""The header of a request that is answered with the outcome; its client needs twice as long."""
 START_SECONDS = 120.0
 """Until a new interpreter has begun its work there: it imports for a second of CPU."""
 

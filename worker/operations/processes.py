@@ -133,10 +133,10 @@ class ProcessHeartbeat:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self, seconds: float = END_SECONDS) -> None:
+    def stop(self) -> None:
         """Make the thread remove the row and end; wait for it for a moment."""
         self._stop.set()
-        self._thread.join(seconds)
+        self._thread.join(END_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():

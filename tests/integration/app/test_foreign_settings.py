@@ -36,7 +36,7 @@ def test_worker_and_beat_use_our_broker(pipeline: Pipeline, celery: Celeries) ->
     worker = celery.worker()
     celery.beat()
     pipeline.accept(pipeline.video())
-    wait_until(lambda: count_published(pipeline) == 1, "the video to be published", 20)
+    wait_until(lambda: count_published(pipeline) == 1, "the video to be published")
     assert worker.is_running
 
 

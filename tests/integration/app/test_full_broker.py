@@ -12,6 +12,7 @@ from kombu import Connection, Queue
 
 from tests.support.messages import encode, envelope
 from tests.support.valkey import Valkey
+from tests.support.waiting import PATIENCE
 from worker.app.transport import Channel, Transport
 
 COUNT = 200
@@ -37,7 +38,7 @@ class Reader:
         fill.execute_command("CONFIG", "SET", "maxmemory", "1")
         fill.execute()
         for _ in bodies:
-            self._connection.drain_events(timeout=10)
+            self._connection.drain_events(timeout=PATIENCE)
 
     def make_room(self) -> None:
         self._valkey.client.config_set("maxmemory", 0)

@@ -558,7 +558,9 @@ def test_tail_follows_from_a_position_until_ctrl_c(here: Pipeline) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
-        assert process.stderr.read() == ""
+        # Of a Redis that is late on a busy machine there is a line of the log.
+        said = process.stderr.read().splitlines()
+        assert [line for line in said if "reachable" not in line] == []
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ def test_a_wrong_user(examine: Examine, here: Pipeline, database_url: str) -> No
     assert says(found["database"], 'role "stranger" does not exist', "Correct the user")
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("here", "limits")
 def test_a_frozen_database_ends_within_the_deadline(examine: Examine, silent_port: int) -> None:
     begun = time.monotonic()
     found = examine(DATABASE_URL=f"postgresql://u:secret@127.0.0.1:{silent_port}/d")
@@ -201,7 +201,7 @@ def test_a_replica(examine: Examine, valkey: Valkey) -> None:
     assert says(found["redis"], "", "let REDIS_URL name the primary")
 
 
-@pytest.mark.usefixtures("here")
+@pytest.mark.usefixtures("here", "limits")
 def test_a_frozen_redis_ends_within_the_deadline(examine: Examine, valkey: Valkey) -> None:
     valkey.process.send_signal(signal.SIGSTOP)
     begun = time.monotonic()

@@ -231,12 +231,14 @@ def test_watch_goes_on_when_redis_comes_back(
     monkeypatch.setenv("REDIS_URL", valkey.url)
 
     def end_and_start() -> None:
-        wait_until(lambda: list_redis(terminal)[-1:] == [True], "a first look")
-        valkey.kill()
-        wait_until(lambda: list_redis(terminal)[-1:] == [False], "the outage")
-        valkey.start()
-        wait_until(lambda: list_redis(terminal)[-1:] == [True], "the end of the outage")
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            wait_until(lambda: list_redis(terminal)[-1:] == [True], "a first look")
+            valkey.kill()
+            wait_until(lambda: list_redis(terminal)[-1:] == [False], "the outage")
+            valkey.start()
+            wait_until(lambda: list_redis(terminal)[-1:] == [True], "the end of the outage")
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
 
     try:
         with ThreadPoolExecutor(1) as pool:

@@ -140,7 +140,7 @@ def test_after_a_lost_answer_the_command_is_sent_again_and_accepted_once(
     pipeline: Pipeline, api: Served, key: str
 ) -> None:
     async def forward(received: Received, writer: StreamWriter, *, answers: bool) -> None:
-        async with httpx2.AsyncClient(base_url=api.url) as client:
+        async with httpx2.AsyncClient(base_url=api.url, timeout=PATIENCE) as client:
             answer = await client.post(PATH, content=received.body, headers=received.headers)
         if answers:
             await says(answer.status_code, answer.content)(received, writer)
@@ -346,12 +346,16 @@ def test_a_retry_whose_answer_was_lost_is_not_refused_once_the_command_is_carrie
     path = f"{PATH}/{id_}"
 
     async def forward(received: Received, writer: StreamWriter, *, method: str) -> None:
-        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+        async with httpx2.AsyncClient(
+            base_url=api.url, headers=received.headers, timeout=PATIENCE
+        ) as client:
             answer = await client.request(method, received.path)
         await says(answer.status_code, answer.content)(received, writer)
 
     async def lose(received: Received, writer: StreamWriter) -> None:
-        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+        async with httpx2.AsyncClient(
+            base_url=api.url, headers=received.headers, timeout=PATIENCE
+        ) as client:
             await client.post(received.path)
         await asyncio.to_thread(pipeline.run)
         writer.close()

@@ -163,6 +163,7 @@ def test_a_command_is_accepted_within_a_second_when_redis_is_down(platform: Engi
     assert pipeline.command(accepted[0].commands[0].id).state == "scheduled"
 
 
+@pytest.mark.usefixtures("limits")
 def test_a_redis_that_does_not_answer_is_hardly_waited_for(valkey: Valkey) -> None:
     """Worse than a dead one: it takes the connection and says nothing."""
     mute = Waker(redis=open_hint_redis(valkey.url), send=lambda _: None)

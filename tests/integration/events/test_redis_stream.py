@@ -276,6 +276,7 @@ def relays(outlet: StreamOutlet) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("limits")
 def test_after_a_time_out_the_relay_is_left_to_a_later_call_until_redis_answers(
     outboxed: Pipeline, redis_url: str
 ) -> None:

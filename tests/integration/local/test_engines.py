@@ -19,6 +19,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import OperationalError
 
+from tests.support.free_port import free_port
 from tests.support.waiting import wait_until
 from worker.local.engines import (
     EngineError,
@@ -31,14 +32,16 @@ from worker.local.engines import (
 
 REPOSITORY = Path(__file__).parents[3]
 STARTER = """
-import sys; from pathlib import Path; from tests.support.waiting import wait_until
+import sys; from pathlib import Path; from tests.support.free_port import free_port
+from tests.support.waiting import wait_until
 from worker.local.engines import engines
 with engines(Path(sys.argv[1])):
     print("up", flush=True)
     sys.stdin.read()
 """
 FINDER = """
-import sys; from pathlib import Path; from tests.support.waiting import wait_until
+import sys; from pathlib import Path; from tests.support.free_port import free_port
+from tests.support.waiting import wait_until
 from worker.local.engines import find_running
 print(find_running(Path(sys.argv[1])))
 """
@@ -212,8 +215,8 @@ def test_a_killed_starter_takes_its_engines_with_it(used: Path) -> None:
         found = found_in(used)
         process.kill()
     wait_until(lambda: not [*used.glob("*/*.pid")], "the guard to end both engines")
+    wait_until(lambda: not socket_directory(found).exists(), "their folder to be removed")
     assert up(found) == []
-    assert not socket_directory(found).exists()
     assert find_running(used) is None
 
 
@@ -261,12 +264,8 @@ def test_a_half_made_cluster_is_removed(directory: Path) -> None:
 def test_valkey_tries_another_port_if_one_is_taken(
     used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
-        socket.create_server(("127.0.0.1", 0)) as s,
-    ):
-        ports = [taken.getsockname()[1], s.getsockname()[1]]
-        s.close()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = [taken.getsockname()[1], free_port()]
         monkeypatch.setattr("worker.local.engines.valkey._free_port", lambda: ports.pop(0))
         with engines(used, durable=False) as found:
             assert valkey(found, "PING") == ["+PONG"]

@@ -8,6 +8,7 @@ from db.session import connect, transaction
 from schemas.inbox import CommandFilter
 from tests.support.api import Api
 from tests.support.pipeline import Pipeline
+from tests.support.waiting import PATIENCE
 from worker.enqueue.changes import list_page
 from worker.operations import canary, health, punctuality
 
@@ -45,6 +46,7 @@ def test_it_is_scheduled_ahead_like_any_other(pipeline: Pipeline) -> None:
         "SELECT state, due_at > accepted_at FROM publisher.publish_command"
     )
     assert (state, ahead) == ("scheduled", True)
+    pipeline.let_pass(seconds=-PATIENCE)  # a second ahead can be over on a busy machine
     assert pipeline.run() == 0
 
 

@@ -11,10 +11,11 @@ from redis import Redis
 
 from db.commands import inbox
 from db.events.feed import scan
-from db.session import lift_limits, transaction
+from db.session import connect, lift_limits, transaction
 from schemas.command import CommandState
 from schemas.inbox import CommandFilter
-from tests.support.clones import cloned, connect_patiently, named
+from tests.support.clones import cloned, named
+from tests.support.patience import patient
 from tests.support.pipeline import BASE_URL, Pipeline
 from tests.support.plans import Plan, executed, record_plans
 from tests.support.platform import make_ready_videos, set_up
@@ -125,7 +126,8 @@ def large(
 
 @contextmanager
 def connected(running: Engines, database: str) -> Generator[Pipeline]:
-    engine = connect_patiently(named(running.database_url, database))
+    with patient():
+        engine = connect(named(running.database_url, database))
     with Redis.from_url(running.redis_url) as redis:
         yield Pipeline(engine=engine, redis=redis)
     engine.dispose()

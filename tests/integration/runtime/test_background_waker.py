@@ -6,7 +6,7 @@ from dataclasses import replace
 from structlog.testing import capture_logs
 
 from tests.support.pipeline import Pipeline
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.runtime.background_waker import BackgroundWaker
 from worker.runtime.wake_ups import PUBLISH, WakeUp
 
@@ -19,11 +19,11 @@ def test_wake_ups_during_one_become_one(pipeline: Pipeline) -> None:
         sent.append(wake_up.task)
         pipeline.redis.delete(str(PUBLISH.key))  # as the worker does
         is_sending.set()
-        may_end.wait(20)
+        may_end.wait(PATIENCE)
 
     waker = BackgroundWaker(replace(pipeline.waker, send=send))
     waker.wake()
-    is_sending.wait(20)
+    is_sending.wait(PATIENCE)
     for _ in range(100):
         waker.wake()
     may_end.set()

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from tests.support.pipeline import Pipeline
 from tests.support.valkey import Valkey
+from tests.support.waiting import PATIENCE
 from worker.operations.health import Heartbeat, examine
-from worker.runtime import redis_clients
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.producer import TRANSPORT_OPTIONS
 from worker.runtime.redis_clients import open_hint_redis, open_redis
@@ -18,12 +18,6 @@ from worker.runtime.wake_ups import PUBLISH, Waker
 from worker.subscribe import Subscriber
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the quick clients may give up."""
-    monkeypatch.setattr(redis_clients, "HINT_TIMEOUT_SECONDS", 5.0)
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ def test_the_user_serves_stream_broker_subscribers_and_health(
     broker = read_broker_url(restricted_url).connect(TRANSPORT_OPTIONS)
     with broker, broker.SimpleQueue("publish") as queue:
         queue.put("message")
-        queue.get(timeout=5).ack()
+        queue.get(timeout=PATIENCE).ack()
     sent: list[object] = []
     waker = Waker(redis=open_hint_redis(restricted_url), send=sent.append)
     waker.note_arrival(PUBLISH)

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from publish_worker_client.run_blocking import run_blocking
 from publish_worker_client.subscribe.connections import BlockingConnections
 from tests.support.sentinel import Failover, temporary_failover
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.producer import TRANSPORT_OPTIONS
 from worker.runtime.redis_clients import Silence, open_hint_redis, open_redis
@@ -28,7 +28,7 @@ def is_passed_on(broker_url: str) -> bool:
     broker = read_broker_url(broker_url).connect(TRANSPORT_OPTIONS)
     with broker, broker.SimpleQueue("publish") as queue:
         queue.put("message")
-        return queue.get(timeout=5).payload == "message"
+        return queue.get(timeout=PATIENCE).payload == "message"
 
 
 def not_refused(command: Callable[[], object]) -> object:
@@ -53,6 +53,7 @@ def test_stream_broker_and_subscriber_follow_the_primary(failover: Failover) -> 
     redis.close()
 
 
+@pytest.mark.usefixtures("limits")
 def test_the_clients_of_a_process_leave_a_frozen_primary_together(failover: Failover) -> None:
     silence = Silence(failover.url)
     hints, work = open_hint_redis(failover.url, silence), open_redis(failover.url, silence)

@@ -19,7 +19,6 @@ from tests.support.processes import celeries, count_published
 from tests.support.tls_server import LOCALHOST, OTHER_NAME, tls_in_front_of
 from tests.support.waiting import wait_until
 from worker.operations.health import examine
-from worker.runtime import redis_clients
 from worker.runtime.broker_url import read_broker_url
 from worker.runtime.producer import make_producer
 from worker.runtime.redis_clients import open_hint_redis, open_redis
@@ -40,12 +39,6 @@ def with_tls(redis_url: str, certificate: Path) -> Generator[Url]:
             return f"rediss://:{plain.password}@localhost:{port}/0{parameters}"
 
         yield to_url
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the quick clients may give up."""
-    monkeypatch.setattr(redis_clients, "HINT_TIMEOUT_SECONDS", 5.0)
 
 
 @pytest.fixture
@@ -172,6 +165,6 @@ def test_a_worker_publishes_and_relays_with_its_certificates_checked(
         worker = celery.worker()
         celery.beat()
         pipeline.accept(pipeline.video())
-        wait_until(lambda: count_published(pipeline) == 1, "the video to be published", 20)
+        wait_until(lambda: count_published(pipeline) == 1, "the video to be published")
         wait_until(lambda: stream(pipeline.redis), "its event on the stream")
         assert not worker.says("insecure")

@@ -15,7 +15,7 @@ from tests.support.forked import Forked
 from tests.support.free_port import free_port
 from tests.support.traces import collector
 from tests.support.waiting import PATIENCE, wait_until
-from worker.runtime.tracing import FLUSH_SECONDS, get_tracer, start_tracing, stop_tracing
+from worker.runtime.tracing import get_tracer, start_tracing, stop_tracing
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,13 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.getMessage() for each in caplog.records if each.name.startswith("worker")]
 
 
+def outages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The error of each line on an outage; none has a traceback."""
+    logged = [each for each in caplog.records if each.getMessage() == "traces.not_exported"]
+    assert not [each for each in logged if each.exc_info]
+    return [str(vars(each)["error"]) for each in logged]
+
+
 def test_an_outage_of_the_collector_is_one_line_and_its_end_another(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -55,15 +62,16 @@ def test_an_outage_of_the_collector_is_one_line_and_its_end_another(
     for _ in range(3):
         make_spans(1)
         wait_until(lambda: "traces.not_exported" in lines(caplog), "the outage to be logged")
-    [outage] = [each for each in caplog.records if each.getMessage() == "traces.not_exported"]
-    assert "refused" in str(vars(outage)["error"])
-    assert outage.exc_info is None
+    [outage] = outages(caplog)
+    assert "refused" in outage
     with collector(tmp_path / "traces.jsonl", port):
         wait_until(
             lambda: make_spans(1) is None and "traces.exported_again" in lines(caplog),
             "the end of the outage to be logged",
         )
-    assert lines(caplog) == ["traces.not_exported", "traces.exported_again"]
+        # A machine that pauses may let the collector be late, which is another cause.
+        refused = [each for each in outages(caplog) if "refused" in each]
+        assert (len(refused), len(set(outages(caplog)))) == (1, len(outages(caplog)))
     assert not [each for each in caplog.records if each.name.startswith("opentelemetry")]
 
 
@@ -98,12 +106,13 @@ def test_a_collector_that_hangs_delays_neither_spans_nor_the_end_of_the_process(
     log = tmp_path / "program.log"
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         url = f"http://127.0.0.1:{hanging.getsockname()[1]}"
-        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": url}
+        limit = {"OTEL_EXPORTER_OTLP_TIMEOUT": "600"}
+        environment = {**os.environ, **limit, "OTEL_EXPORTER_OTLP_ENDPOINT": url}
         program = Forked(make_spans_and_end, ["program"], log=log, environment=environment)
-        assert program.wait(PATIENCE) == 0
+        assert program.wait(2 * PATIENCE) == 0
     [made, ended] = map(float, log.read_text().partition("took ")[2].split())
-    assert made < 5, "an export would wait for ten seconds"
-    assert ended < FLUSH_SECONDS + 5
+    assert made < PATIENCE, "an export waits for ten minutes"
+    assert ended < PATIENCE
     assert log.read_text().count("traces.not_exported") == 1  # the queue is full
 
 

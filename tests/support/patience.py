@@ -1,0 +1,40 @@
+"""The short time limits of production, and how long the tests that are not about them wait.
+
+Each protects a caller from a part that hangs. A test whose machine pauses would meet one without a
+cause: `tests/conftest.py` lets every part in the process of a test have the patience of the tests.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import ModuleType
+
+import pytest
+
+from db import session
+from tests.support.waiting import PATIENCE
+from worker.operations import gauges, health, processes
+from worker.operations.doctor import examination
+from worker.runtime import redis_clients, tracing
+
+LIMITS: tuple[tuple[ModuleType, str], ...] = (
+    (session, "BRIEF_SECONDS"),
+    (health, "ANSWER_SECONDS"),
+    (examination, "LONGEST_SECONDS"),
+    (gauges, "WAIT_SECONDS"),
+    (processes, "END_SECONDS"),
+    (redis_clients, "HINT_TIMEOUT_SECONDS"),
+    (tracing, "FLUSH_SECONDS"),
+)
+"""Modules and names, in seconds."""
+IDLE = "idle_in_transaction_session_timeout"
+"""The server ends a session whose transaction does nothing for this long."""
+
+
+@contextmanager
+def patient() -> Generator[pytest.MonkeyPatch]:
+    """Wait long for every part while the block runs; `undo` brings the limits back."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in LIMITS:
+            patch.setattr(module, name, PATIENCE)
+        patch.setitem(session._SETTINGS, IDLE, f"{PATIENCE:g}s")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        yield patch
