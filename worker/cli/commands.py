@@ -33,7 +33,6 @@ with late_imports():
     from worker.api import command_resource
     from worker.cli import connect
     from worker.enqueue import changes, time_zone_updates
-    from worker.runtime import settings
 
 if TYPE_CHECKING:
     from db.commands.inbox import StoredCommand
@@ -74,7 +73,7 @@ class CommandPages:
     """Commands that are printed page by page: a table, or each as the API's document on a line."""
 
     def __init__(self, *, as_json: bool) -> None:
-        base_url = settings.Settings().public_base_url
+        base_url = connect.find_base_url()
         self._to_document = partial(command_resource.to_publish_command, base_url)
         self._as_json = as_json
         self._pages = RowPages(COMMANDS, as_json=as_json, wide_only={"reason"})
@@ -122,7 +121,7 @@ def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     with connect.open_database() as engine:
         found = find_id(engine, IdOf.COMMAND, command_id)
         command = changes.read_command(engine, found, None)
-    base_url = settings.Settings().public_base_url
+    base_url = connect.find_base_url()
     document = command_resource.to_publish_command(base_url, command)
     print_fields(dict(document), as_json=as_json)
 

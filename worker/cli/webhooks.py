@@ -206,7 +206,7 @@ def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
             engine,
             found,
             None,
-            base_url=settings.Settings().public_base_url,
+            base_url=connect.find_base_url(),
             allow_private=_allow_private(),
             by=by,
         )

@@ -35,6 +35,7 @@ from tests.support.platform import column
 from tests.support.waiting import PATIENCE, wait_until
 from worker import cli
 from worker.local.engines import Engines
+from worker.local.served_url import served_url
 from worker.operations import api_keys, health
 from worker.subscribe import Subscriber
 
@@ -304,6 +305,44 @@ def test_without_urls_a_command_uses_the_engines_of_up_and_says_so(
     assert done.code == 0
     assert asked == [tmp_path]
     assert done.err == f"Using the engines of `publish-worker up` in {tmp_path}.\n"
+
+
+@pytest.fixture
+def served(
+    here: Pipeline,
+    database_url: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Generator[Pipeline]:
+    """A `publish-worker up` on port 8123, and a terminal in its folder without settings."""
+    engines = Engines(database_url=database_url, redis_url=redis_url)
+    monkeypatch.setattr("worker.cli.connect.find_running", lambda _: engines)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for name in ("DATABASE_URL", "REDIS_URL", "PUBLIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with served_url(tmp_path, "http://localhost:8123"):
+        yield here
+
+
+def test_beside_up_on_another_port_a_command_prints_links_to_that_port(
+    run: Run, served: Pipeline
+) -> None:
+    video = str(served.video())
+    command = json.loads(run("enqueue", video, "--json").out)
+    assert command["url"].startswith("http://localhost:8123/api/v1/")
+    for words in (("commands", "show", command["id"]), ("commands", "list")):
+        assert json.loads(run(*words, "--json").out)["url"] == command["url"]
+    assert json.loads(run("plan", video, "--json").out)["url"].startswith("http://localhost:8123/")
+
+
+@pytest.mark.usefixtures("served")
+def test_beside_up_on_another_port_env_exports_its_url_unless_the_terminal_has_one(
+    run: Run,
+) -> None:
+    assert "export PUBLIC_BASE_URL=http://localhost:8123\n" in run("env").out
+    own = run("env", PUBLIC_BASE_URL="https://videos.example").out
+    assert "export PUBLIC_BASE_URL=https://videos.example\n" in own
 
 
 @pytest.mark.usefixtures("here")

@@ -207,6 +207,7 @@ def test_ctrl_c_at_any_line_prints_the_id_of_each_accepted_command_once(
     run: Run, here: Pipeline, wait: tuple[str, ...]
 ) -> None:
     videos = [str(here.video()) for _ in range(4)]
+    number = 0
     for number in count(1):
         with ctrl_c_at(number):
             done = run("enqueue", *videos, *wait, "--json")
