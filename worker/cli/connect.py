@@ -86,6 +86,8 @@ def open_runtime(*, redis: bool = False) -> "Generator[Runtime]":
     settings = _begin()
     startup.check_database_url(settings)
     startup.check_redis_url(settings)
+    if settings.broker_url:  # before a command is accepted: the wake-up would fail after it
+        startup.check_broker_url(settings)
     with runtime.Runtime.open(settings) as opened:
         startup.check_database(opened.engine)
         if redis:

@@ -317,7 +317,11 @@ def served(
 ) -> Generator[Pipeline]:
     """A `publish-worker up` on port 8123, and a terminal in its folder without settings."""
     engines = Engines(database_url=database_url, redis_url=redis_url)
-    monkeypatch.setattr("worker.cli.connect.find_running", lambda _: engines)
+
+    def find(_: Path) -> Engines:
+        return engines
+
+    monkeypatch.setattr("worker.cli.connect.find_running", find)
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     for name in ("DATABASE_URL", "REDIS_URL", "PUBLIC_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -365,6 +369,26 @@ def test_an_unreachable_redis_is_one_line_and_exit_code_1(run: Run) -> None:
     done = run("events", "tail", REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0")
     assert done.code == 1
     assert "REDIS_URL" in done.complaint
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("redsi://:secret@localhost/0", "Kombu has no transport 'redsi'"),
+        ("localhost:6379", "scheme"),
+    ],
+)
+@pytest.mark.parametrize("words", [("enqueue", "VIDEO"), ("commands", "recompute")])
+def test_a_broker_url_with_an_unknown_scheme_is_refused_before_anything_is_accepted(
+    run: Run, here: Pipeline, words: tuple[str, ...], url: str, wrong: str
+) -> None:
+    video = str(here.video())
+    done = run(*(video if word == "VIDEO" else word for word in words), BROKER_URL=url)
+    assert (done.code, done.out) == (1, "")
+    assert "BROKER_URL is not valid" in done.complaint
+    assert wrong in done.complaint
+    assert "It looks like redis://default:password@host:6379/0." in done.complaint
+    assert here.value("SELECT count(*) FROM publisher.publish_command") == 0
 
 
 @pytest.mark.processes
