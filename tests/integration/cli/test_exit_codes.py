@@ -31,6 +31,25 @@ def test_a_command_line_that_is_not_valid_is_2(run: Run, arguments: str) -> None
     assert run(*arguments.split()).code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("commands list --state", "commands list"),
+        ("commands list --state bogus", "commands list"),
+        ("commands --help=1", "commands"),
+        ("enqueue --wait", "enqueue"),
+        ("events dead list --group", "events dead list"),
+        ("up --sample=1", "up"),
+        ("webhooks deliveries", "webhooks deliveries"),
+    ],
+)
+def test_a_command_line_that_is_not_valid_is_answered_with_the_help_of_its_command(
+    run: Run, arguments: str, command: str
+) -> None:
+    complaint = run(*arguments.split()).complaint
+    assert re.search(rf"\(see `\w+ {command} --help`\)$", complaint)
+
+
 def test_accepted_but_not_finished_is_3(run: Run, here: Pipeline) -> None:
     assert run("enqueue", str(here.video()), "--wait", "0").code == 3
 
