@@ -24,6 +24,7 @@ from schemas.webhook import (
 )
 from worker.cli.audit import audited
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.interrupts import ctrl_c_held
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
@@ -111,12 +112,10 @@ def create(
     }
     new = to_model(WebhookRegistration.model_validate, fields)
     private = _allow_private()
-    with (
-        connect.open_database() as engine,
-        audited(engine, AuditAction.WEBHOOK_ENDPOINT_CREATE) as by,
-    ):
-        created = endpoints.create(engine, new, None, allow_private=private, by=by)
-    _print_secret(created, as_json=as_json)
+    with connect.open_database() as engine, ctrl_c_held():  # else the secret may be lost
+        with audited(engine, AuditAction.WEBHOOK_ENDPOINT_CREATE) as by:
+            created = endpoints.create(engine, new, None, allow_private=private, by=by)
+        _print_secret(created, as_json=as_json)
 
 
 @app.command("list")
@@ -193,9 +192,10 @@ def delete(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
 @app.command()
 def rotate(endpoint_id: EndpointId, *, as_json: SecretAsJson = False) -> None:
     """Make a new secret, printed once, alone on stdout. The previous one signs for 24 hours."""
-    with _changing(AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint_id) as (engine, found, by):
-        rotated = endpoints.rotate(engine, found, None, by)
-    _print_secret(rotated, as_json=as_json)
+    with ctrl_c_held():
+        with _changing(AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint_id) as (engine, found, by):
+            rotated = endpoints.rotate(engine, found, None, by)
+        _print_secret(rotated, as_json=as_json)
 
 
 @app.command("test")
