@@ -15,6 +15,7 @@ from schemas.inbox import CommandFilter, CommandOrder, Retried, RetryRequest
 from schemas.values.actor import Actor
 from worker.cli.audit import audited
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.interrupts import take_whole
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
 from worker.cli.output import (
@@ -203,6 +204,14 @@ def _retry_all(request: RetryRequest, *, as_json: bool) -> None:
         text = f"{done.commands} commands have new attempts; the others stay failed."
         return f"{text} To go on, repeat the command."
 
+    def note(page: Retried) -> None:
+        nonlocal done
+        done = Retried(
+            commands=done.commands + page.commands,
+            last_due_at=page.last_due_at or done.last_due_at,
+        )
+        bar.advance(page.commands)
+
     with (
         connect.open_runtime() as runtime,
         audited(runtime.engine, AuditAction.COMMAND_RETRY_ALL) as by,
@@ -210,12 +219,7 @@ def _retry_all(request: RetryRequest, *, as_json: bool) -> None:
         total, now = changes.count_failed(runtime.engine, request.cause)
         with progress("Retrying", total) as bar, say_what_was_kept(describe):
             pages = changes.retry_in_pages(runtime.engine, runtime.waker, request, by, until=now)
-            for page in pages:
-                done = Retried(
-                    commands=done.commands + page.commands,
-                    last_due_at=page.last_due_at or done.last_due_at,
-                )
-                bar.advance(page.commands)
+            take_whole(pages, note)
     if as_json:
         print_json(done)
         return

@@ -24,7 +24,7 @@ from schemas.webhook import (
 )
 from worker.cli.audit import audited
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
-from worker.cli.interrupts import ctrl_c_held
+from worker.cli.interrupts import ctrl_c_held, take_whole
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
@@ -300,14 +300,17 @@ def _replay_many(endpoint_id: GivenId, request: ReplayRequest, *, as_json: bool)
         here = "the command" if request.failed else f"it with --since-position {done.next_position}"
         return f"{done.deliveries} deliveries will be sent again. To go on, repeat {here}."
 
+    def note(page: Replayed) -> None:
+        nonlocal done
+        bar.advance(_count_progress(request, done, page))
+        done = Replayed(
+            deliveries=done.deliveries + page.deliveries, next_position=page.next_position
+        )
+
     with _changing(AuditAction.WEBHOOK_ENDPOINT_REPLAY, endpoint_id) as (engine, found, by):
         total = deliveries_of.measure_replay(engine, found, request)
         with progress("Replaying", total) as bar, say_what_was_kept(describe):
-            for page in deliveries_of.replay_in_pages(engine, found, request, by):
-                bar.advance(_count_progress(request, done, page))
-                done = Replayed(
-                    deliveries=done.deliveries + page.deliveries, next_position=page.next_position
-                )
+            take_whole(deliveries_of.replay_in_pages(engine, found, request, by), note)
     if as_json:
         print_json(done)
         return

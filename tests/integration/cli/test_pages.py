@@ -238,6 +238,21 @@ def test_all_failed_commands_are_retried_in_pages_at_one_rate(run: Run, here: Pi
     assert gaps == [0.5] * 6
 
 
+def test_ctrl_c_within_a_page_of_replays_says_where_the_next_one_begins(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("webhooks", "create", "--workspace", "1", "--url", "https://1.1.1.1/")
+    endpoint = str(here.value("SELECT id FROM publisher.webhook_endpoint"))
+    record_many(here, 7)
+    press_ctrl_c_after(monkeypatch, "webhooks._count_progress")
+    done = run("webhooks", "replay", endpoint, "--since-position", "2")
+    assert done.code == 130
+    assert here.value("SELECT max(position) FROM publisher.webhook_delivery") == 4
+    assert (
+        "3 deliveries will be sent again. To go on, repeat it with --since-position 5" in done.err
+    )
+
+
 def test_failed_deliveries_and_events_are_replayed_in_pages(run: Run, here: Pipeline) -> None:
     assert run("webhooks", "create", "--workspace", "1", "--url", "https://1.1.1.1/").code == 0
     endpoint = str(here.value("SELECT id FROM publisher.webhook_endpoint"))
