@@ -49,8 +49,7 @@ def test_a_command_line_that_is_not_valid_is_2(run: Run, arguments: str) -> None
 def test_a_command_line_that_is_not_valid_is_answered_with_the_help_of_its_command(
     run: Run, arguments: str, command: str
 ) -> None:
-    complaint = run(*arguments.split()).complaint
-    assert re.search(rf"\(see `\w+ {command} --help`\)$", complaint)
+    assert run(*arguments.split()).complaint.endswith(f" {command} --help`)")
 
 
 def test_accepted_but_not_finished_is_3(run: Run, here: Pipeline) -> None:
