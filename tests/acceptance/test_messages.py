@@ -73,6 +73,19 @@ def test_a_message_of_protocol_1_is_carried_out(
     assert not count_quarantined(pipeline)
 
 
+def test_a_wake_up_of_protocol_1_is_carried_out_and_does_not_come_again(
+    pipeline: Pipeline, celery: Celeries
+) -> None:
+    body: dict[str, Any] = {"id": "7", "task": "publish.run_due", "args": [], "kwargs": {}}
+    pipeline.accept(pipeline.video())
+    push(pipeline, protocol_1(1, body=encode(body)))
+    worker = celery.worker()
+    wait_until(lambda: count_published(pipeline) >= 1, "the video to be published")
+    worker.stop()
+    assert not pipeline.redis.hlen(UNACKNOWLEDGED)
+    assert not pipeline.redis.llen(QUEUE)
+
+
 def test_a_message_of_protocol_1_returns_to_its_queue_while_the_inbox_takes_nothing(
     pipeline: Pipeline, celery: Celeries
 ) -> None:

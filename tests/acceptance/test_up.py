@@ -154,6 +154,7 @@ def test_another_terminal_finds_its_engines_and_doctor_finds_no_error(running_up
     code = "from worker.cli import main; main()"
     script = f"""
         eval "$({sys.executable} -c '{code}' env)" && echo "$DATABASE_URL" &&
+        echo "${{PUBLIC_BASE_URL:-http://localhost:8000}}" &&
         {sys.executable} -c '{code}' doctor"""
 
     def ask() -> subprocess.CompletedProcess[str] | None:
@@ -171,7 +172,9 @@ def test_another_terminal_finds_its_engines_and_doctor_finds_no_error(running_up
     # On a machine that pauses, an answer is late, which is an error.
     done = wait_until(ask, "doctor to find no error", START_SECONDS)
     assert done
-    assert done.stdout.startswith("postgresql://")
+    database, url, *_ = done.stdout.splitlines()
+    assert database.startswith("postgresql://")
+    assert url == str(running_up.wait_until_ready().base_url).rstrip("/")
     assert "✓ worker" in done.stdout
     assert "✗" not in done.stdout
     assert done.stderr.startswith("0 errors, ")

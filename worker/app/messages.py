@@ -62,16 +62,19 @@ def read_unreadable_properties() -> None:
     method_framing.Message = AmqpMessage
 
 
-def is_wake_up(message: Any) -> bool:
-    """Whether Kombu's message is a wake-up; None is not."""
+def is_wake_up(headers: Any) -> bool:
+    """Whether a message with these headers is a wake-up. By protocol 1, they do not say so."""
     try:
-        return message.headers["task"] in _WITHOUT_ARGUMENTS
-    except (AttributeError, LookupError, TypeError):
+        return headers["task"] in _WITHOUT_ARGUMENTS
+    except (LookupError, TypeError):
         return False
 
 
 def is_stale(item: bytes) -> bool:
-    """Whether an entry of a Redis list is a wake-up that has expired."""
+    """Whether an entry of a Redis list is a wake-up that has expired.
+
+    Not by protocol 1, which has its task in the body: Celery drops it, and no sweep is one.
+    """
     try:
         headers = json.loads(item)["headers"]
         if headers["task"] not in _WITHOUT_ARGUMENTS:

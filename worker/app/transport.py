@@ -47,7 +47,7 @@ class QoS(kombu_redis.QoS):
 
     def append(self, message: Any, delivery_tag: Any) -> None:
         """Note a message as unacknowledged."""
-        if is_wake_up(message):
+        if _is_not_noted(message):
             virtual.QoS.append(self, message, delivery_tag)
             return
         try:
@@ -103,7 +103,7 @@ class QoS(kombu_redis.QoS):
         the message again.
         """
         delivered: Any = self._delivered
-        if is_wake_up(delivered.get(delivery_tag)):
+        if _is_not_noted(delivered.get(delivery_tag)):
             self._leave(delivery_tag)
             return
         try:
@@ -240,6 +240,14 @@ class SentinelTransport(Transport):
 
     Channel = SentinelChannel
     default_port = 26379
+
+
+def _is_not_noted(message: Any) -> bool:
+    """Whether a message, or None, is a wake-up as it was delivered.
+
+    Its headers are rewritten before it is acknowledged: a wake-up of protocol 1 has a note.
+    """
+    return message is not None and is_wake_up(message._raw["headers"])  # noqa: SLF001 - see above
 
 
 def acknowledge(messages: Sequence[Any], logger: Any, errors: Any) -> None:

@@ -15,6 +15,7 @@ from schemas.inbox import CommandFilter, CommandOrder, Retried, RetryRequest
 from schemas.values.actor import Actor
 from worker.cli.audit import audited
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.interrupts import take_whole
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, command_group, options_of_model, to_model
 from worker.cli.output import (
@@ -33,7 +34,6 @@ with late_imports():
     from worker.api import command_resource
     from worker.cli import connect
     from worker.enqueue import changes, time_zone_updates
-    from worker.runtime import settings
 
 if TYPE_CHECKING:
     from db.commands.inbox import StoredCommand
@@ -74,7 +74,7 @@ class CommandPages:
     """Commands that are printed page by page: a table, or each as the API's document on a line."""
 
     def __init__(self, *, as_json: bool) -> None:
-        base_url = settings.Settings().public_base_url
+        base_url = connect.find_base_url()
         self._to_document = partial(command_resource.to_publish_command, base_url)
         self._as_json = as_json
         self._pages = RowPages(COMMANDS, as_json=as_json, wide_only={"reason"})
@@ -122,7 +122,7 @@ def show(command_id: CommandId, *, as_json: AsJson = False) -> None:
     with connect.open_database() as engine:
         found = find_id(engine, IdOf.COMMAND, command_id)
         command = changes.read_command(engine, found, None)
-    base_url = settings.Settings().public_base_url
+    base_url = connect.find_base_url()
     document = command_resource.to_publish_command(base_url, command)
     print_fields(dict(document), as_json=as_json)
 
@@ -204,6 +204,14 @@ def _retry_all(request: RetryRequest, *, as_json: bool) -> None:
         text = f"{done.commands} commands have new attempts; the others stay failed."
         return f"{text} To go on, repeat the command."
 
+    def note(page: Retried) -> None:
+        nonlocal done
+        done = Retried(
+            commands=done.commands + page.commands,
+            last_due_at=page.last_due_at or done.last_due_at,
+        )
+        bar.advance(page.commands)
+
     with (
         connect.open_runtime() as runtime,
         audited(runtime.engine, AuditAction.COMMAND_RETRY_ALL) as by,
@@ -211,12 +219,7 @@ def _retry_all(request: RetryRequest, *, as_json: bool) -> None:
         total, now = changes.count_failed(runtime.engine, request.cause)
         with progress("Retrying", total) as bar, say_what_was_kept(describe):
             pages = changes.retry_in_pages(runtime.engine, runtime.waker, request, by, until=now)
-            for page in pages:
-                done = Retried(
-                    commands=done.commands + page.commands,
-                    last_due_at=page.last_due_at or done.last_due_at,
-                )
-                bar.advance(page.commands)
+            take_whole(pages, note)
     if as_json:
         print_json(done)
         return

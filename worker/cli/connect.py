@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from worker.cli.late_imports import late_imports
 from worker.local.engines import find_data_dir, find_running
+from worker.local.served_url import find_served_url
 from worker.runtime.printing import print_note
 from worker.runtime.settings import LogFormat, Settings
 
@@ -33,7 +34,7 @@ def find_settings() -> Settings:
 
 
 def find_engines(settings: S) -> tuple[S, Path | None]:
-    """Return the settings with the URLs of a `publish-worker up` here, and its folder.
+    """Return the settings with the three URLs of a `publish-worker up` here, and its folder.
 
     If one of the URLs is set, or nothing runs: the settings as they are, and None.
     """
@@ -44,7 +45,15 @@ def find_engines(settings: S) -> tuple[S, Path | None]:
     if found is None:
         return settings, None
     urls = {"database_url": found.database_url, "redis_url": found.redis_url}
+    served = find_served_url(directory)
+    if served and "public_base_url" not in settings.model_fields_set:
+        urls["public_base_url"] = served
     return settings.model_copy(update=urls), directory
+
+
+def find_base_url() -> str:
+    """Return PUBLIC_BASE_URL or, as for the engines, what a `publish-worker up` here serves."""
+    return find_engines(Settings())[0].public_base_url
 
 
 def find_settings_again(before: Settings) -> Settings:
@@ -77,6 +86,8 @@ def open_runtime(*, redis: bool = False) -> "Generator[Runtime]":
     settings = _begin()
     startup.check_database_url(settings)
     startup.check_redis_url(settings)
+    if settings.broker_url:  # before a command is accepted: the wake-up would fail after it
+        startup.check_broker_url(settings)
     with runtime.Runtime.open(settings) as opened:
         startup.check_database(opened.engine)
         if redis:

@@ -42,9 +42,12 @@ class _Job:
     is_chosen: bool
     """Whether the caller gave the key."""
     correlation_id: str
+    printer: CommandPages
     pages: list[list[StoredCommand]] = field(default_factory=list[list[StoredCommand]])
     accepted: int = 0
     """How many requests."""
+    printed: int = 0
+    """How many pages."""
 
     def list_pages(self) -> Iterator[Sequence[PublishRequest]]:
         """Yield the requests, as many as one transaction accepts."""
@@ -68,11 +71,32 @@ class _Job:
             self.pages.append(accepted.commands)
             self.accepted += len(page)
 
+    def print_next(self, commands: Sequence[StoredCommand]) -> None:
+        """Print the next page as these commands."""
+        with ctrl_c_held():
+            self.printer.add(commands)
+            self.printed += 1
+
+    def print_rest(self) -> None:
+        """Print the pages that are not printed as they were accepted, as one."""
+        with ctrl_c_held():
+            if rest := self.pages[self.printed :]:
+                self.printer.add(chain.from_iterable(rest))
+                self.printed = len(self.pages)
+
+    def count_commands(self) -> int:
+        """Count the commands that were accepted: a window is two."""
+        return sum(map(len, self.pages))
+
     def describe(self) -> str | None:
-        """Say what was accepted when this ends early. None: it was one page, all or none."""
-        if len(self.requests) <= MAX_COMMANDS:
-            return None
+        """Say what was kept when this ends early. None: nothing, as it was one page."""
         total, done = len(self.requests), self.accepted
+        if done == total:
+            count = self.count_commands()
+            what = "The command was" if count == 1 else f"All {count} commands were"
+            return f"{what} accepted and will be carried out: `publish-worker commands show ID`."
+        if total <= MAX_COMMANDS:
+            return None
         if not done:
             return f"None of the {total} videos was accepted."
         last = self.requests[done - 1].video_id
@@ -83,16 +107,6 @@ class _Job:
             "it may be corrected."
         )
 
-    def count_commands(self) -> int:
-        """Count the commands that were accepted: a window is two."""
-        return sum(map(len, self.pages))
-
-    def describe_wait(self) -> str:
-        """Say what was kept when the wait ends early."""
-        count = self.count_commands()
-        what = "The command was" if count == 1 else f"All {count} commands were"
-        return f"{what} accepted and will be carried out: `publish-worker commands show ID`."
-
 
 def enqueue_in_pages(
     requests: Sequence[PublishRequest], key: str | None, wait: float | None, *, as_json: bool
@@ -100,6 +114,11 @@ def enqueue_in_pages(
     """Accept the requests, 1,000 in a transaction, and print their commands.
 
     With `wait`, the outcomes are awaited for that time, in seconds, and decide the exit code.
+
+    If this ends early, what was accepted and is not printed is printed first: its ids are needed.
+    Ctrl-C interrupts before or after a page is accepted or printed, so each is printed once. A page
+    whose output fails, or that a second Ctrl-C interrupts, is printed again from its start: an id
+    may be printed twice then, but none is left out.
     """
     is_long = len(requests) > MAX_COMMANDS
     job = _Job(
@@ -107,53 +126,41 @@ def enqueue_in_pages(
         key=key or (str(uuid7()) if is_long else None),
         is_chosen=key is not None,
         correlation_id=str(uuid7()),
+        printer=CommandPages(as_json=as_json),
     )
-    pages = CommandPages(as_json=as_json)
-    with open_runtime() as runtime:
-        _accept(runtime, job, pages, prints=wait is None)
-        if wait is not None:
-            raise typer.Exit(_await(runtime, job, pages, wait))
+    with open_runtime() as runtime, say_what_was_kept(job.describe):
+        try:
+            _accept(runtime, job, prints=wait is None)
+            code = 0 if wait is None else _await(runtime, job, wait)
+        except BaseException:
+            job.print_rest()
+            raise
+    if code:
+        raise typer.Exit(code)
 
 
-def _accept(runtime: Runtime, job: _Job, pages: CommandPages, *, prints: bool) -> None:
-    """Accept the pages; print each if nothing is awaited. If this ends early, print the rest."""
+def _accept(runtime: Runtime, job: _Job, *, prints: bool) -> None:
+    """Accept the pages; print each if nothing is awaited."""
     total = len(job.requests)
-    is_long, printed = total > MAX_COMMANDS, 0
-    with say_what_was_kept(job.describe), progress("Accepting", total, shown=is_long) as bar:
-        try:
-            for number, page in enumerate(job.list_pages(), 1):
-                job.accept_page(runtime, number, page)
-                if prints:
-                    with bar.hidden():
-                        pages.add(job.pages[-1])
-                    printed = number
-                bar.advance(len(page))
-        except BaseException:
-            if rest := job.pages[printed:]:
+    with progress("Accepting", total, shown=total > MAX_COMMANDS) as bar:
+        for number, page in enumerate(job.list_pages(), 1):
+            job.accept_page(runtime, number, page)
+            if prints:
                 with bar.hidden():
-                    pages.add(chain.from_iterable(rest))
-            raise
+                    job.print_next(job.pages[-1])
+            bar.advance(len(page))
 
 
-def _await(runtime: Runtime, job: _Job, pages: CommandPages, seconds: float) -> int:
-    """Print each page when its commands have ended or the time is over; return the exit code.
-
-    If this ends early, the other pages are printed as they were accepted: their ids are needed.
-    """
-    budget, states, rest = Budget(seconds), set[str](), list(job.pages)
-    with say_what_was_kept(job.describe_wait), progress("Waiting", job.count_commands()) as bar:
-        try:
-            while rest:
-                _await_page(runtime, rest[0], budget, bar)
-                now = changes.read_commands(runtime.engine, [each.id for each in rest[0]])
-                states.update(each.state for each in now)
-                with bar.hidden():
-                    pages.add(now)
-                rest.pop(0)
-        except BaseException:
+def _await(runtime: Runtime, job: _Job, seconds: float) -> int:
+    """Print each page when its commands have ended or the time is over; return the exit code."""
+    budget, states = Budget(seconds), set[str]()
+    with progress("Waiting", job.count_commands()) as bar:
+        for page in job.pages:
+            _await_page(runtime, page, budget, bar)
+            now = changes.read_commands(runtime.engine, [each.id for each in page])
+            states.update(each.state for each in now)
             with bar.hidden():
-                pages.add(chain.from_iterable(rest))
-            raise
+                job.print_next(now)
     if any(not CommandState(state).is_outcome for state in states):
         return NOT_FINISHED
     return 0 if states <= SUCCESSES else 1

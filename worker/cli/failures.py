@@ -1,5 +1,6 @@
 """How a command ends that did not do what it was asked: one line on stderr, and an exit code."""
 
+from traceback import walk_tb
 from types import TracebackType
 from typing import Any
 
@@ -74,5 +75,13 @@ def _end_explained(error: Exception) -> None:
 
 
 def _command_of(error: TyperException) -> str:
-    context: Any = getattr(error, "ctx", None)
-    return context.command_path if context else "publish-worker"
+    """Return the command whose arguments are wrong.
+
+    Typer's parser does not name it where an option has no value, or one that it does not take: then
+    it is the last one whose arguments were being read.
+    """
+    contexts: list[Any] = [getattr(error, "ctx", None)]
+    if contexts == [None]:
+        contexts = [frame.f_locals.get("ctx") for frame, _ in walk_tb(error.__traceback__)]
+    paths = [each.command_path for each in contexts if each is not None]
+    return paths[-1] if paths else "publish-worker"

@@ -3,8 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 ENDED = 130
 """The exit code of Ctrl-C."""
@@ -44,6 +47,17 @@ def ctrl_c_held() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
         if held:
             before(held[0], None)
+
+
+def take_whole(pages: Iterable[T], note: Callable[[T], object]) -> None:
+    """Take each page and note it: Ctrl-C interrupts between two pages, a second one within one."""
+    left, is_over = iter(pages), False
+    while not is_over:
+        with ctrl_c_held():
+            page = next(left, None)
+            is_over = page is None
+            if page is not None:
+                note(page)
 
 
 def is_interrupt(error: BaseException | None) -> bool:

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from schemas.audit import AuditAction, AuditSubject
-from schemas.values.caller import Scope
+from schemas.values.caller import ApiKey, Scope
 from worker.cli.audit import audited
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.interrupts import ctrl_c_held
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, print_json, print_rows
@@ -56,15 +57,23 @@ def create(
     """Make a key. Its secret is printed once, alone on stdout, and stored only as a hash."""
     if (workspace is None) is not all_workspaces:
         raise typer.BadParameter("Give either --workspace N or --all-workspaces.")
-    with connect.open_database() as engine, audited(engine, AuditAction.API_KEY_CREATE) as by:
-        secret = api_keys.create_key(engine, name=name, scope=scope, workspace_id=workspace, by=by)
-        made = api_keys.read_key_of(engine, secret)
+    with connect.open_database() as engine, ctrl_c_held():  # else the secret may be lost
+        with audited(engine, AuditAction.API_KEY_CREATE) as by:
+            secret = api_keys.create_key(
+                engine, name=name, scope=scope, workspace_id=workspace, by=by
+            )
+            made = api_keys.read_key_of(engine, secret)
+        _print_secret(made, secret, as_json=as_json)
+
+
+def _print_secret(made: ApiKey, secret: str, *, as_json: bool) -> None:
     if as_json:
         print_json({**dict(made), "secret": secret})
         return
-    where = "every workspace" if workspace is None else f"workspace {workspace}"
+    where = "every workspace" if made.workspace_id is None else f"workspace {made.workspace_id}"
     print_note(
-        f"A key named {name!r} for {where}, scope {scope}. It is shown only once; send it as"
+        f"A key named {made.name!r} for {where}, scope {made.scope}. It is shown only once; send "
+        "it as"
     )
     print_note("Authorization: Bearer <key>")
     print_line(secret)

@@ -61,7 +61,6 @@ def show_plan(
     """
     video = read_edits(edits_file) if edits_file else None
     request: PublishRequest = to_request(video_id, options, video=video)
-    values = settings.Settings()
     with connect.open_database() as engine:
         by = origin.Origin(
             trigger=Trigger.CLI, correlation_id=str(uuid_utils.uuid7()), workspace_id=None
@@ -70,9 +69,9 @@ def show_plan(
         wanted = plan.PlannedPublish(
             request=request,
             ends_at=_find_end(commands),
-            media_base_url=values.media_base_url,
+            media_base_url=settings.Settings().media_base_url,
         )
-        found = plan.plan(engine, video_id, None, values.public_base_url, wanted)
+        found = plan.plan(engine, video_id, None, connect.find_base_url(), wanted)
     if found is None:
         raise refusals.NoSuchVideo([0], [video_id])
     _print_plan(found, commands, as_json=as_json)

@@ -68,7 +68,7 @@ ENTRIES: Columns = {
 def list_(*, wanted: VideoFilter, as_json: AsJson = False) -> None:
     """List and search videos, the highest id first, with their next commands and plans."""
     with connect.open_database() as engine:
-        page = video_list.list_videos(engine, wanted, None, settings.Settings().public_base_url)
+        page = video_list.list_videos(engine, wanted, None, connect.find_base_url())
     print_rows(page.videos, VIDEOS, as_json=as_json)
     if page.is_partial:
         print_note("The search stopped before the page was full, to answer in time.")
@@ -95,7 +95,7 @@ def show(video_id: VideoId, *, as_json: AsJson = False) -> None:
 def story(video_id: VideoId, *, as_json: AsJson = False) -> None:
     """Show what happened to a video, the newest step first: commands, events, deliveries."""
     with connect.open_database() as engine:
-        found = stories.read_story(engine, video_id, None, settings.Settings().public_base_url)
+        found = stories.read_story(engine, video_id, None, connect.find_base_url())
     if found is None:
         raise refusals.NoSuchVideo([0], [video_id])
     if as_json:

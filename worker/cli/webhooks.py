@@ -24,6 +24,7 @@ from schemas.webhook import (
 )
 from worker.cli.audit import audited
 from worker.cli.ids import GivenId, IdOf, find_id, parse_id
+from worker.cli.interrupts import ctrl_c_held, take_whole
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group, options_of_model, to_model
 from worker.cli.output import Columns, print_fields, print_json, print_more, print_rows, to_text
@@ -111,12 +112,10 @@ def create(
     }
     new = to_model(WebhookRegistration.model_validate, fields)
     private = _allow_private()
-    with (
-        connect.open_database() as engine,
-        audited(engine, AuditAction.WEBHOOK_ENDPOINT_CREATE) as by,
-    ):
-        created = endpoints.create(engine, new, None, allow_private=private, by=by)
-    _print_secret(created, as_json=as_json)
+    with connect.open_database() as engine, ctrl_c_held():  # else the secret may be lost
+        with audited(engine, AuditAction.WEBHOOK_ENDPOINT_CREATE) as by:
+            created = endpoints.create(engine, new, None, allow_private=private, by=by)
+        _print_secret(created, as_json=as_json)
 
 
 @app.command("list")
@@ -193,9 +192,10 @@ def delete(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
 @app.command()
 def rotate(endpoint_id: EndpointId, *, as_json: SecretAsJson = False) -> None:
     """Make a new secret, printed once, alone on stdout. The previous one signs for 24 hours."""
-    with _changing(AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint_id) as (engine, found, by):
-        rotated = endpoints.rotate(engine, found, None, by)
-    _print_secret(rotated, as_json=as_json)
+    with ctrl_c_held():
+        with _changing(AuditAction.WEBHOOK_ENDPOINT_ROTATE, endpoint_id) as (engine, found, by):
+            rotated = endpoints.rotate(engine, found, None, by)
+        _print_secret(rotated, as_json=as_json)
 
 
 @app.command("test")
@@ -206,7 +206,7 @@ def send_test(endpoint_id: EndpointId, *, as_json: AsJson = False) -> None:
             engine,
             found,
             None,
-            base_url=settings.Settings().public_base_url,
+            base_url=connect.find_base_url(),
             allow_private=_allow_private(),
             by=by,
         )
@@ -300,14 +300,17 @@ def _replay_many(endpoint_id: GivenId, request: ReplayRequest, *, as_json: bool)
         here = "the command" if request.failed else f"it with --since-position {done.next_position}"
         return f"{done.deliveries} deliveries will be sent again. To go on, repeat {here}."
 
+    def note(page: Replayed) -> None:
+        nonlocal done
+        bar.advance(_count_progress(request, done, page))
+        done = Replayed(
+            deliveries=done.deliveries + page.deliveries, next_position=page.next_position
+        )
+
     with _changing(AuditAction.WEBHOOK_ENDPOINT_REPLAY, endpoint_id) as (engine, found, by):
         total = deliveries_of.measure_replay(engine, found, request)
         with progress("Replaying", total) as bar, say_what_was_kept(describe):
-            for page in deliveries_of.replay_in_pages(engine, found, request, by):
-                bar.advance(_count_progress(request, done, page))
-                done = Replayed(
-                    deliveries=done.deliveries + page.deliveries, next_position=page.next_position
-                )
+            take_whole(deliveries_of.replay_in_pages(engine, found, request, by), note)
     if as_json:
         print_json(done)
         return

@@ -27,6 +27,7 @@ from schemas.values.caller import Scope
 from worker.local.children import Child, children, interruptible, listen, on_end_signal, with_port
 from worker.local.engines import engines, find_data_dir
 from worker.local.guard import Guard, start_guard
+from worker.local.served_url import served_url
 from worker.operations.api_keys import create_key, identify
 from worker.operations.console_sessions import create_sign_in_code
 from worker.runtime.database import open_engine
@@ -54,8 +55,8 @@ Everything runs. Ctrl-C ends it{data}.
     {here}publish-worker events tail --from 1
     {here}publish-worker status
 
-  Programs of yours, celery and uvicorn need two settings; in another terminal:
-    export DATABASE_URL={database_url} REDIS_URL={redis_url}
+  Programs of yours, celery and uvicorn need these settings; in another terminal:
+    export DATABASE_URL={database_url} REDIS_URL={redis_url} PUBLIC_BASE_URL={public_base_url}
 """
 
 CONSOLE = """{base_url}/console/sign-in#{code}
@@ -141,8 +142,10 @@ def _run(
     console: Console,
 ) -> int:
     ended: SimpleQueue[Child | None] = SimpleQueue()  # a signal handler may call its `put`
-    with listen(settings) as listener, _signals_into(ended):
+    with listen(settings) as listener, _signals_into(ended), ExitStack() as stack:
         wanted, settings = settings.api_port, with_port(settings, listener)
+        if home:
+            stack.enter_context(served_url(home, settings.public_base_url))
         if wanted not in (0, settings.api_port):
             console.print(f"Port {wanted} is taken: the API is on port {settings.api_port}.")
         with children(settings, listener, lambda _: subprocess.PIPE, guard) as started:
@@ -211,6 +214,7 @@ def _usage(settings: UpSettings, home: Path | None, key: str | None, code: str |
         samples=SAMPLES if home else "",
         database_url=shlex.quote(settings.database_url or ""),
         redis_url=shlex.quote(settings.redis_url or ""),
+        public_base_url=shlex.quote(settings.public_base_url),
         here=".venv/bin/" if Path(".venv/bin/publish-worker").exists() else "",
     )
 

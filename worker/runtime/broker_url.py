@@ -53,6 +53,10 @@ class BrokerUrl:
     transport_options: dict[str, Any] = field(default_factory=dict[str, Any])
     parameters: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def _scheme(self) -> str:
+        return self.url.partition(":")[0]
+
     def connect(self, transport_options: dict[str, Any], **options: Any) -> BrokerConnection:
         """Return a connection that opens on first use. Raises InvalidUrl."""
         try:
@@ -62,8 +66,10 @@ class BrokerUrl:
                 transport_options={**transport_options, **self.transport_options},
                 **{**options, **self.parameters},
             )
-        except (KeyError, ImportError, NameError) as error:  # Kombu's transports import clients
-            scheme = self.url.partition(":")[0]
+        except KeyError as error:
+            raise InvalidUrl(f"Kombu has no transport {self._scheme!a}") from error
+        except (ImportError, NameError) as error:  # Kombu's transports import clients
+            scheme = self._scheme
             raise InvalidUrl(f"Kombu has no transport {scheme!a}: {error.args[0]}") from error
         except (TypeError, ValueError) as error:
             raise InvalidUrl("it is not one that Kombu can read") from error

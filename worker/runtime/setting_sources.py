@@ -62,7 +62,7 @@ def list_settings() -> list[Setting]:
 
 
 def resolve(settings: Settings, up: Path | None = None) -> list[Resolved]:
-    """Return what each setting is; `up`: the folder of the engines that gave the two URLs."""
+    """Return what each setting is; `up`: the folder of a `publish-worker up` that gave its URLs."""
     return [
         Resolved(name=name.upper(), value=_to_text(name, value), source=_find_source(name, up))
         for name, value in ((each, getattr(settings, each)) for each in type(settings).model_fields)
@@ -97,7 +97,7 @@ def _find_source(name: str, up: Path | None) -> str:
     for variable in (f"{PREFIX}{name.upper()}", name.upper()):
         if os.environ.get(variable):
             return variable
-    is_of_up = up is not None and name in ("database_url", "redis_url")
+    is_of_up = up is not None and name in ("database_url", "redis_url", "public_base_url")
     return f"`publish-worker up` in {up}" if is_of_up else DEFAULT
 
 

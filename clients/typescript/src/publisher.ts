@@ -23,6 +23,7 @@ const LONGEST_PAUSE_SECONDS = 60;
 const FIRST_LOOK_SECONDS = 0.05;
 const LONGEST_LOOK_SECONDS = 1;
 const COMMANDS = "/publish-commands";
+const INSTANTS = new Set(["publish_at", "unpublish_at", "publish_before"]);
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** How a request is sent. */
@@ -130,12 +131,24 @@ export class Publisher {
     }
   }
 
-  /** Give a command another time or deadline; what is left out stays. A time is that of its action. */
+  /** Give a command another time or deadline; what is left out stays. A time is that of its action.
+   *
+   * One that has been carried out at that time since, as the answer was lost, is returned. */
   async reschedule(id: string, change: RescheduleOptions & SignalOption): Promise<PublishCommand> {
     const { signal, ...times } = change;
     const headers = { "Content-Type": "application/json" };
-    const body = JSON.stringify(toBody(times));
-    return this.#change({ method: "PATCH", path: commandPath(id), headers, body }, { signal });
+    const asked = toBody(times);
+    const request = { method: "PATCH", path: commandPath(id), headers, body: JSON.stringify(asked) };
+    const { finished_at } = await this.readCommand(id, { signal });
+    try {
+      return await this.#change(request, { signal });
+    } catch (error) {
+      if (!(error instanceof Problem && error.type === "/problems/command-ended")) throw error;
+      // An answer may have been lost, and the command carried out since.
+      const command = await this.readCommand(id, { signal });
+      if (finished_at === null && hasTimes(command, asked)) return command;
+      throw error;
+    }
   }
 
   /** Cancel a command that is not carried out yet. */
@@ -241,6 +254,18 @@ function toBody(options: object): Record<string, unknown> {
     if (value !== undefined) body[known] = value; // a Date becomes its text in UTC
   }
   return body;
+}
+
+/** Whether a command has the times of a change, given by the API's names. */
+function hasTimes(command: PublishCommand, asked: Record<string, unknown>): boolean {
+  const shown: Record<string, unknown> = { ...command };
+  return Object.entries(asked).every(([name, value]) => toComparable(name, value) === toComparable(name, shown[name]));
+}
+
+/** Return an instant in milliseconds, as it may be written in several ways; anything else as it is. */
+function toComparable(name: string, value: unknown): unknown {
+  const isInstant = INSTANTS.has(name) && (typeof value === "string" || value instanceof Date);
+  return isInstant ? new Date(value).getTime() : value;
 }
 
 /** Return a filter as the query of a URL. */

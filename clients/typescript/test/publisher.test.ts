@@ -124,6 +124,36 @@ test("a retry whose answer was lost is not refused once the command has ended", 
   assert.equal((await lost.retry(command.id)).state, "cancelled");
 });
 
+test("a reschedule whose answer was lost is not refused once the command has ended at that time", async () => {
+  const [video] = await makeVideos(1, "in_progress");
+  const { command } = await publisher.publish(video!, { publishAt: "2030-06-01T18:00:00Z" });
+  assert.ok(command !== null);
+  let asked = 0; // it reads, changes, and after the lost answer changes and reads
+  const losing: typeof fetch = async (url, options) => {
+    const answer = await fetch(url, options);
+    if (++asked !== 2) return answer;
+    await publisher.cancel(command.id);
+    throw new TypeError("The connection ended before the answer.");
+  };
+  const lost = new Publisher({ ...connection, fetch: losing });
+  const changed = await lost.reschedule(command.id, { publishAt: new Date("2026-01-01T00:00:00Z") });
+  assert.deepEqual([changed.state, changed.publish_at], ["cancelled", "2026-01-01T00:00:00Z"]);
+  const again = publisher.reschedule(command.id, { publishAt: "2026-01-01T00:00:00Z" });
+  await assert.rejects(again, (error) => error instanceof Problem && error.type === "/problems/command-ended");
+});
+
+test("a reschedule of a command that ends with other times is refused", async () => {
+  const { command } = await publisher.publish(await makeVideo(), { publishAt: "2030-06-01T18:00:00Z" });
+  assert.ok(command !== null);
+  let asked = 0;
+  const ending: typeof fetch = async (url, options) => {
+    if (++asked === 2) await publisher.cancel(command.id);
+    return fetch(url, options);
+  };
+  const late = new Publisher({ ...connection, fetch: ending }).reschedule(command.id, { publishAt: "2026-01-01T00:00:00Z" });
+  await assert.rejects(late, (error) => error instanceof Problem && error.type === "/problems/command-ended");
+});
+
 test("commands are listed over all pages", async () => {
   const videos = await makeVideos(60);
   const day = (nth: number): Date => new Date(Date.UTC(2040, 0, 1 + nth));

@@ -35,6 +35,7 @@ from tests.support.platform import column
 from tests.support.waiting import PATIENCE, wait_until
 from worker import cli
 from worker.local.engines import Engines
+from worker.local.served_url import served_url
 from worker.operations import api_keys, health
 from worker.subscribe import Subscriber
 
@@ -306,6 +307,48 @@ def test_without_urls_a_command_uses_the_engines_of_up_and_says_so(
     assert done.err == f"Using the engines of `publish-worker up` in {tmp_path}.\n"
 
 
+@pytest.fixture
+def served(
+    here: Pipeline,
+    database_url: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Generator[Pipeline]:
+    """A `publish-worker up` on port 8123, and a terminal in its folder without settings."""
+    engines = Engines(database_url=database_url, redis_url=redis_url)
+
+    def find(_: Path) -> Engines:
+        return engines
+
+    monkeypatch.setattr("worker.cli.connect.find_running", find)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for name in ("DATABASE_URL", "REDIS_URL", "PUBLIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with served_url(tmp_path, "http://localhost:8123"):
+        yield here
+
+
+def test_beside_up_on_another_port_a_command_prints_links_to_that_port(
+    run: Run, served: Pipeline
+) -> None:
+    video = str(served.video())
+    command = json.loads(run("enqueue", video, "--json").out)
+    assert command["url"].startswith("http://localhost:8123/api/v1/")
+    for words in (("commands", "show", command["id"]), ("commands", "list")):
+        assert json.loads(run(*words, "--json").out)["url"] == command["url"]
+    assert json.loads(run("plan", video, "--json").out)["url"].startswith("http://localhost:8123/")
+
+
+@pytest.mark.usefixtures("served")
+def test_beside_up_on_another_port_env_exports_its_url_unless_the_terminal_has_one(
+    run: Run,
+) -> None:
+    assert "export PUBLIC_BASE_URL=http://localhost:8123\n" in run("env").out
+    own = run("env", PUBLIC_BASE_URL="https://videos.example").out
+    assert "export PUBLIC_BASE_URL=https://videos.example\n" in own
+
+
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("unset", ["REDIS_URL", None])
 def test_with_a_database_url_a_command_does_not_look_for_engines(
@@ -326,6 +369,26 @@ def test_an_unreachable_redis_is_one_line_and_exit_code_1(run: Run) -> None:
     done = run("events", "tail", REDIS_URL=f"redis://:secret@{NOBODY_LISTENS}/0")
     assert done.code == 1
     assert "REDIS_URL" in done.complaint
+
+
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("redsi://:secret@localhost/0", "Kombu has no transport 'redsi'"),
+        ("localhost:6379", "scheme"),
+    ],
+)
+@pytest.mark.parametrize("words", [("enqueue", "VIDEO"), ("commands", "recompute")])
+def test_a_broker_url_with_an_unknown_scheme_is_refused_before_anything_is_accepted(
+    run: Run, here: Pipeline, words: tuple[str, ...], url: str, wrong: str
+) -> None:
+    video = str(here.video())
+    done = run(*(video if word == "VIDEO" else word for word in words), BROKER_URL=url)
+    assert (done.code, done.out) == (1, "")
+    assert "BROKER_URL is not valid" in done.complaint
+    assert wrong in done.complaint
+    assert "It looks like redis://default:password@host:6379/0." in done.complaint
+    assert here.value("SELECT count(*) FROM publisher.publish_command") == 0
 
 
 @pytest.mark.processes

@@ -2,8 +2,14 @@
 
 import json
 import signal
-from itertools import pairwise
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from itertools import count, pairwise
 from pathlib import Path
+from pkgutil import resolve_name
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -137,6 +143,88 @@ def test_ctrl_c_between_the_commit_and_its_answer_prints_what_was_accepted(
     assert json.loads(done.out)["video_id"] == video
 
 
+def press_ctrl_c_after(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Press Ctrl-C when this function of `worker.cli` has done its work."""
+    module, _, attribute = f"worker.cli.{name}".rpartition(".")
+    function = resolve_name(module.replace(".RowPages", ":RowPages"))
+    before = getattr(function, attribute)
+
+    def press(*arguments: Any) -> Any:
+        done = before(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(function, attribute, press)
+
+
+@pytest.mark.parametrize(
+    ("wait", "after"),
+    [
+        (("--wait", "9"), "enqueue_pages.Budget"),  # before the wait begins
+        (("--wait", "0"), "output.RowPages.add"),  # a page is printed
+        ((), "output.RowPages.add"),
+    ],
+)
+def test_ctrl_c_between_accepting_awaiting_and_printing_prints_each_id_once(
+    run: Run,
+    here: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    wait: tuple[str, ...],
+    after: str,
+) -> None:
+    press_ctrl_c_after(monkeypatch, after)
+    done = run("enqueue", *(str(here.video()) for _ in range(4)), *wait, "--json")
+    assert done.code == 130
+    assert [json.loads(line)["id"] for line in done.out.splitlines()] == take_accepted(here)
+
+
+@contextmanager
+def ctrl_c_at(number: int) -> Generator[None]:
+    """Press Ctrl-C before the line of this number of `worker.cli.enqueue_pages`."""
+    left = number
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("enqueue_pages.py"):
+            return None
+        left -= event == "line"
+        if not left:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait", [(), ("--wait", "0")])
+def test_ctrl_c_at_any_line_prints_the_id_of_each_accepted_command_once(
+    run: Run, here: Pipeline, wait: tuple[str, ...]
+) -> None:
+    videos = [str(here.video()) for _ in range(4)]
+    number = 0
+    for number in count(1):
+        with ctrl_c_at(number):
+            done = run("enqueue", *videos, *wait, "--json")
+        printed = [json.loads(line)["id"] for line in done.out.splitlines()]
+        assert printed == take_accepted(here), f"line {number}"
+        if done.code != 130:
+            break
+    assert number > 50
+
+
+def take_accepted(here: Pipeline) -> list[str]:
+    """The ids of the open commands, which are cancelled."""
+    accepted = here.rows("SELECT id FROM publisher.publish_command WHERE finished_at IS NULL")
+    here.execute("UPDATE publisher.publish_command SET state = 'cancelled', finished_at = now()")
+    return sorted(str(each) for (each,) in accepted)
+
+
 def test_all_failed_commands_are_retried_in_pages_at_one_rate(run: Run, here: Pipeline) -> None:
     commands = here.accept(*(here.video() for _ in range(7))).commands
     here.execute(
@@ -148,6 +236,21 @@ def test_all_failed_commands_are_retried_in_pages_at_one_rate(run: Run, here: Pi
     due = [row.due_at for row in map(here.command, (each.id for each in commands))]
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(due)]
     assert gaps == [0.5] * 6
+
+
+def test_ctrl_c_within_a_page_of_replays_says_where_the_next_one_begins(
+    run: Run, here: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("webhooks", "create", "--workspace", "1", "--url", "https://1.1.1.1/")
+    endpoint = str(here.value("SELECT id FROM publisher.webhook_endpoint"))
+    record_many(here, 7)
+    press_ctrl_c_after(monkeypatch, "webhooks._count_progress")
+    done = run("webhooks", "replay", endpoint, "--since-position", "2")
+    assert done.code == 130
+    assert here.value("SELECT max(position) FROM publisher.webhook_delivery") == 4
+    assert (
+        "3 deliveries will be sent again. To go on, repeat it with --since-position 5" in done.err
+    )
 
 
 def test_failed_deliveries_and_events_are_replayed_in_pages(run: Run, here: Pipeline) -> None:

@@ -1,6 +1,7 @@
 """How the command line starts: it lists commands that it has not imported."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -193,3 +194,22 @@ def test_bash_completes_a_command_that_is_imported_late() -> None:
         check=True,
     )
     assert done.stdout.split() == ["list", "redrive"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_what_zsh_and_fish_ask_for_has_the_commands_and_their_texts(shell: str) -> None:
+    asked = {
+        "_PUBLISH_WORKER_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": "publish-worker events dead ",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    done = subprocess.run(
+        [Path(sys.executable).parent / "publish-worker"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = re.findall(r"^\W*(?:_arguments\W+)?(\w+)\W+(List|Deliver)", done.stdout, re.MULTILINE)
+    assert words == [("list", "List"), ("redrive", "Deliver")]

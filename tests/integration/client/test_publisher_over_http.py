@@ -366,6 +366,48 @@ def test_a_retry_whose_answer_was_lost_is_not_refused_once_the_command_is_carrie
         assert losing.retry(id_).state == "published"
 
 
+def test_a_reschedule_whose_answer_was_lost_is_not_refused_once_the_command_is_carried_out(
+    pipeline: Pipeline, api: Served, key: str, publisher: Publisher
+) -> None:
+    id_, now = publisher.publish(pipeline.video(), at=BEGIN), datetime.now(UTC)
+
+    async def forward(received: Received, writer: StreamWriter, *, loses: bool = False) -> None:
+        method = "PATCH" if received.body else "GET"
+        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+            answer = await client.request(method, received.path, content=received.body)
+        if not loses:
+            await says(answer.status_code, answer.content)(received, writer)
+            return
+        await asyncio.to_thread(pipeline.run)
+        writer.close()
+
+    with receiver() as proxy, Publisher(proxy.url(""), api_key=key) as losing:
+        reads = partial(forward, loses=False)
+        proxy.answers[f"{PATH}/{id_}"] = in_turn(reads, partial(forward, loses=True), reads, reads)
+        changed = losing.reschedule(id_, at=now)
+    assert (changed.state, changed.publish_at) == ("published", now)
+    with pytest.raises(WrongState):
+        publisher.reschedule(id_, at=now)
+
+
+def test_a_reschedule_of_a_command_that_ends_with_other_times_is_refused(
+    pipeline: Pipeline, api: Served, key: str, publisher: Publisher
+) -> None:
+    id_ = publisher.publish(pipeline.video(), at=BEGIN)
+
+    async def cancel_after(received: Received, writer: StreamWriter) -> None:
+        method = "PATCH" if received.body else "GET"
+        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+            answer = await client.request(method, received.path, content=received.body)
+        await asyncio.to_thread(publisher.cancel, id_)
+        await says(answer.status_code, answer.content)(received, writer)
+
+    with receiver() as proxy, Publisher(proxy.url(""), api_key=key) as late:
+        proxy.answers[f"{PATH}/{id_}"] = cancel_after
+        with pytest.raises(WrongState):
+            late.reschedule(id_, at=datetime.now(UTC))
+
+
 @pytest.mark.parametrize("wrong", ["", ".", "..", "7", f"{UUID(int=7)}/retry", f"{UUID(int=7)}?x"])
 def test_an_id_that_would_be_another_path_is_refused_before_it_is_sent(wrong: Any) -> None:
     """Of the path of another request, httpx2 would make that request."""

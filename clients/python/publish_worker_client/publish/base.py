@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -74,15 +75,22 @@ class BasePublisher:
         if unknown := options.keys() - RescheduleArguments.__annotations__.keys():
             raise TypeError(f"reschedule has no option {min(unknown)}; nothing was sent")
         change: dict[str, Any] = {}
+        before = await self._read(command_id)
         if "at" in options:
-            name = f"{(await self._read(command_id)).action}_at"
+            name = f"{before.action}_at"
             change = to_time_fields(name, options["at"], options.get("time_zone"))
         if "time_zone" in options:
             change["time_zone"] = options["time_zone"]
         if "deadline" in options:
             given = options["deadline"]
             change["publish_before"] = given and require_offset("deadline", given)
-        return await self._door.ask("PATCH", _to_path(command_id), Command, change)
+        try:
+            return await self._door.ask("PATCH", _to_path(command_id), Command, change)
+        except WrongState:  # an answer may have been lost, and the command carried out since
+            command = await self._read(command_id)
+            if before.has_ended or not _has_times(command, change):
+                raise
+            return command
 
     async def _cancel(self, command_id: UUID) -> Command:
         return await self._door.ask("DELETE", _to_path(command_id), Command)
@@ -115,6 +123,18 @@ def _to_path(command_id: Any) -> str:
     except ValueError:
         text = f"command_id must be a UUID, and is {command_id!a:.100}."
         raise InvalidPublication(text) from None
+
+
+def _has_times(command: Command, change: Mapping[str, Any]) -> bool:
+    """Whether a command has the times of a change, given by the API's names."""
+    for name, value in change.items():
+        asked: Any = value
+        shown: Any = getattr(command, name, None)
+        if isinstance(shown, datetime) and asked is not None:
+            asked = datetime.fromisoformat(asked)
+        if shown != asked:
+            return False
+    return True
 
 
 def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], Sender]:

@@ -94,7 +94,10 @@ class Publisher(BasePublisher):
         return run_blocking(self._await_outcome(command_id, seconds))
 
     def reschedule(self, command_id: UUID, **options: Unpack[RescheduleArguments]) -> Command:
-        """Give a command another time or deadline. Raises WrongState once it has ended."""
+        """Give a command another time or deadline. Raises WrongState if it had ended before.
+
+        One that has been carried out at that time since, as the answer was lost, is returned.
+        """
         return run_blocking(self._reschedule(command_id, options))
 
     def cancel(self, command_id: UUID) -> Command:
@@ -171,7 +174,10 @@ class AsyncPublisher(BasePublisher):
         return await self._await_outcome(command_id, seconds)
 
     async def reschedule(self, command_id: UUID, **options: Unpack[RescheduleArguments]) -> Command:
-        """Give a command another time or deadline. Raises WrongState once it has ended."""
+        """Give a command another time or deadline. Raises WrongState if it had ended before.
+
+        One that has been carried out at that time since, as the answer was lost, is returned.
+        """
         return await self._reschedule(command_id, options)
 
     async def cancel(self, command_id: UUID) -> Command:
