@@ -81,8 +81,9 @@ export type PublishResult = Accepted | Done;
 
 /** Publishes and unpublishes videos.
  *
- * A request that has no answer, or 429 or 503, is sent again, up to five times, with the same
- * `Idempotency-Key`: it makes one command. Throws Problem, ConnectionLost, and the signal's reason. */
+ * A request that has no answer, or one that passes by itself, such as 429 or 503, is sent up to five
+ * times with the same `Idempotency-Key`: it makes one command. Throws Problem, ConnectionLost, and
+ * the signal's reason. */
 export class Publisher {
   readonly #connection: Connection;
 
