@@ -10,6 +10,7 @@ from rich.text import Text
 from schemas.audit import AuditAction, AuditSubject
 from schemas.values.actor import Actor, AuditRecord
 from worker.cli.audit import audited, find_operator
+from worker.cli.interrupts import take_whole
 from worker.cli.late_imports import late_imports
 from worker.cli.options import AsJson, check_id, command_group
 from worker.cli.output import Columns, console, print_json, print_rows, to_text
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from worker.runtime.runtime import Runtime
+    from worker.subscribe.dead_letters import Redriven
     from worker.subscribe.tail import Missing, Received
 
 app = command_group("Follow events, rebuild their stream, list and redrive dead letters.")
@@ -193,21 +195,19 @@ def _redrive_all(runtime: "Runtime", group: str, by: Actor) -> int:
     """Redrive the letters that the group has now, in steps."""
     engine, redis = runtime.engine, runtime.redis
     total = operated.count_letters(redis, group)
-    until = operated.find_last(redis, group)
-    count, after, is_done = 0, None, False
+    count = 0
 
     def describe() -> str | None:
         text = f"{count} events will be delivered again. To go on, repeat the command."
         return text if count else None
 
+    def note(step: "Redriven") -> None:
+        nonlocal count
+        count += step.events
+        bar.advance(step.letters)
+
     with progress("Redriving", total) as bar, say_what_was_kept(describe):
-        while not is_done:
-            step = operated.redrive_all(
-                engine, redis, group, by, after=after, until=until, limit=operated.STEP
-            )
-            count, after = count + step.events, step.last
-            bar.advance(step.letters)
-            is_done = after is None
+        take_whole(operated.redrive_in_steps(engine, redis, group, by), note)
     return count
 
 

@@ -175,6 +175,17 @@ def redrive_all(
     return Redriven(events=events, letters=letters, last=last if until else None)
 
 
+def redrive_in_steps(engine: Engine, redis: Redis, group: str, by: Actor) -> Generator[Redriven]:
+    """Redrive the letters that a group has now; yield each step. Raises what redrive_all does."""
+    until = find_last(redis, group)
+    after, is_done = None, False
+    while not is_done:
+        step = redrive_all(engine, redis, group, by, after=after, until=until, limit=STEP)
+        yield step
+        after = step.last
+        is_done = after is None
+
+
 def delete(engine: Engine, redis: Redis, group: str, letter_id: str, by: Actor) -> None:
     """Delete a dead letter for good. Raises NoSuchLetter, RedisUnavailable, RedisNoAnswer."""
     letter = read_letter(redis, group, letter_id)

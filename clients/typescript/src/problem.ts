@@ -1,5 +1,6 @@
 /** Errors: problems that the API answers with (RFC 9457), and connections that are lost. */
 
+import { nameOptions } from "./options.ts";
 import type { FieldError } from "./resources.ts";
 
 interface ProblemDocument {
@@ -13,7 +14,9 @@ interface ProblemDocument {
   resume_after?: number;
 }
 
-/** An answer that is an error: what is wrong, what was kept and what to do. */
+/** An answer that is an error: what is wrong, what was kept and what to do.
+ *
+ * `message` names the options as the caller does; `detail` and `errors` are as the API sent them. */
 export class Problem extends Error {
   override readonly name: string = "Problem";
   /** The HTTP status. */
@@ -34,7 +37,7 @@ export class Problem extends Error {
 
   constructor(status: number, document: ProblemDocument, retryAfter: number | null = null) {
     const title = document.title ?? "Unexpected answer";
-    super(`${status} ${title}: ${document.detail ?? ""}`);
+    super(nameOptions(`${status} ${title}: ${document.detail ?? ""}`));
     this.status = status;
     this.type = document.type ?? "about:blank";
     this.title = title;

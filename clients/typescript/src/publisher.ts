@@ -2,19 +2,19 @@
 
 import { call, type Answer, type Call, type Connection } from "./connection.ts";
 import type { Action } from "./events.ts";
+import { HEADERS, toBody } from "./options.ts";
 import { Problem } from "./problem.ts";
 import { toId, type VideoId } from "./reading.ts";
-import {
-  OPTION_NAMES,
-  type CommandFilter,
-  type GenerationReport,
-  type GenerationState,
-  type PublishCommand,
-  type PublishOptions,
-  type RescheduleOptions,
-  type UnpublishOptions,
-  type Video,
-  type VideoInput,
+import type {
+  CommandFilter,
+  GenerationReport,
+  GenerationState,
+  PublishCommand,
+  PublishOptions,
+  RescheduleOptions,
+  UnpublishOptions,
+  Video,
+  VideoInput,
 } from "./resources.ts";
 import { chooseWait, isPassing, sleep } from "./retrying.ts";
 
@@ -81,8 +81,9 @@ export type PublishResult = Accepted | Done;
 
 /** Publishes and unpublishes videos.
  *
- * A request that has no answer, or 429 or 503, is sent again, up to five times, with the same
- * `Idempotency-Key`: it makes one command. Throws Problem, ConnectionLost, and the signal's reason. */
+ * A request that has no answer, or one that passes by itself, such as 429 or 503, is sent up to five
+ * times with the same `Idempotency-Key`: it makes one command. Throws Problem, ConnectionLost, and
+ * the signal's reason. */
 export class Publisher {
   readonly #connection: Connection;
 
@@ -207,9 +208,9 @@ export class Publisher {
   #post(path: string, body: object, options: SendOptions, wait?: number): Promise<Answer> {
     const headers: Record<string, string> = {
       "Content-Type": "application/json",
-      "Idempotency-Key": options.idempotencyKey ?? newKey(),
+      [HEADERS.idempotencyKey]: options.idempotencyKey ?? newKey(),
     };
-    if (options.correlationId !== undefined) headers["X-Correlation-ID"] = options.correlationId;
+    if (options.correlationId !== undefined) headers[HEADERS.correlationId] = options.correlationId;
     if (wait !== undefined) headers["Prefer"] = `wait=${wait}`;
     const request = { method: "POST", path, headers, body: JSON.stringify(body) };
     return this.#call(request, options.signal, wait);
@@ -243,17 +244,6 @@ function newKey(): string {
 function commandPath(id: string): string {
   if (!UUID.test(id)) throw new RangeError(`${id} is not the id of a command, a UUID: nothing was sent.`);
   return `${COMMANDS}/${id}`;
-}
-
-/** Return options by the API's names. Throws TypeError for a name that is not an option. */
-function toBody(options: object): Record<string, unknown> {
-  const body: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(options)) {
-    const known = Object.hasOwn(OPTION_NAMES, name) ? OPTION_NAMES[name] : undefined;
-    if (known === undefined) throw new TypeError(`${name} is not an option: nothing was sent.`);
-    if (value !== undefined) body[known] = value; // a Date becomes its text in UTC
-  }
-  return body;
 }
 
 /** Whether a command has the times of a change, given by the API's names. */

@@ -207,7 +207,11 @@ test("a problem says what is wrong", async () => {
   assert.match(missing.correlationId ?? "", /./);
   const late = await publisher.publish(1, { publishBefore: "tomorrow" }).catch((error: unknown) => error);
   assert.ok(late instanceof Problem);
+  assert.match(late.message, /To be corrected: \/publishBefore\.$/);
   assert.equal(late.errors[0]?.pointer, "/publish_before");
+  assert.match(late.stack ?? "", /publishBefore/, "which Node prints if nothing catches it");
+  const long = publisher.publish(1, { idempotencyKey: "k".repeat(300) });
+  await assert.rejects(long, /To be corrected: header idempotencyKey\.$/);
   const stranger = new Publisher({ ...connection, key: "pw_wrong" });
   await assert.rejects(stranger.readCommand(NO_COMMAND), (error) => error instanceof Problem && error.status === 401);
 });

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 from pathlib import Path
 from pkgutil import resolve_name
 from types import FrameType
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from publish_worker_client import Subscriber
 from tests.support.command_line import Run
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import record_many
@@ -144,13 +145,13 @@ def test_ctrl_c_between_the_commit_and_its_answer_prints_what_was_accepted(
 
 
 def press_ctrl_c_after(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Press Ctrl-C when this function of `worker.cli` has done its work."""
-    module, _, attribute = f"worker.cli.{name}".rpartition(".")
+    """Press Ctrl-C when this function of `worker` has done its work."""
+    module, _, attribute = f"worker.{name}".rpartition(".")
     function = resolve_name(module.replace(".RowPages", ":RowPages"))
     before = getattr(function, attribute)
 
-    def press(*arguments: Any) -> Any:
-        done = before(*arguments)
+    def press(*arguments: Any, **options: Any) -> Any:
+        done = before(*arguments, **options)
         signal.raise_signal(signal.SIGINT)
         return done
 
@@ -160,9 +161,9 @@ def press_ctrl_c_after(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 @pytest.mark.parametrize(
     ("wait", "after"),
     [
-        (("--wait", "9"), "enqueue_pages.Budget"),  # before the wait begins
-        (("--wait", "0"), "output.RowPages.add"),  # a page is printed
-        ((), "output.RowPages.add"),
+        (("--wait", "9"), "cli.enqueue_pages.Budget"),  # before the wait begins
+        (("--wait", "0"), "cli.output.RowPages.add"),  # a page is printed
+        ((), "cli.output.RowPages.add"),
     ],
 )
 def test_ctrl_c_between_accepting_awaiting_and_printing_prints_each_id_once(
@@ -244,13 +245,31 @@ def test_ctrl_c_within_a_page_of_replays_says_where_the_next_one_begins(
     run("webhooks", "create", "--workspace", "1", "--url", "https://1.1.1.1/")
     endpoint = str(here.value("SELECT id FROM publisher.webhook_endpoint"))
     record_many(here, 7)
-    press_ctrl_c_after(monkeypatch, "webhooks._count_progress")
+    press_ctrl_c_after(monkeypatch, "cli.webhooks._count_progress")
     done = run("webhooks", "replay", endpoint, "--since-position", "2")
     assert done.code == 130
     assert here.value("SELECT max(position) FROM publisher.webhook_delivery") == 4
     assert (
         "3 deliveries will be sent again. To go on, repeat it with --since-position 5" in done.err
     )
+
+
+def test_ctrl_c_within_a_step_of_redrives_counts_the_step(
+    run: Run, here: Pipeline, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.publish(*(here.video() for _ in range(3)))
+    here.events()
+    with Subscriber(redis_url, group="search", max_tries=1) as subscriber:
+        for delivery in islice(subscriber, 3):
+            delivery.fail(ValueError("no index"))
+    monkeypatch.setattr("worker.operations.dead_letters.STEP", 2)
+    monkeypatch.setattr("worker.subscribe.dead_letters.BATCH", 2)
+    press_ctrl_c_after(monkeypatch, "operations.dead_letters.redrive_all")
+    done = run("events", "dead", "redrive", "--group", "search", "--all")
+    assert done.code == 130
+    left = run("events", "dead", "list", "--group", "search", "--json").out.splitlines()
+    assert [json.loads(line)["position"] for line in left] == [3]
+    assert "2 events will be delivered again. To go on, repeat the command." in done.err
 
 
 def test_failed_deliveries_and_events_are_replayed_in_pages(run: Run, here: Pipeline) -> None:

@@ -19,10 +19,12 @@ from publish_worker_client.publish.arguments import (
 from publish_worker_client.publish.command import Command, CommandPage, Generation
 from publish_worker_client.publish.door import InboxDoor, Sender
 from publish_worker_client.publish.errors import InvalidPublication, WrongState
+from publish_worker_client.publish.option_names import FIELDS, fields_of, naming_options
 from publish_worker_client.publish.publication import (
     Publication,
     check_number,
     check_text,
+    check_zone,
     require_offset,
     to_time_fields,
 )
@@ -45,18 +47,21 @@ class BasePublisher:
         wanted = list(publications)
         if not 0 < len(wanted) <= MOST_AT_ONCE:
             raise InvalidPublication(f"Enqueue 1 to {MOST_AT_ONCE} at once, and not {len(wanted)}.")
-        return await self._door.enqueue(wanted, Sender(**options))
+        with naming_options(FIELDS):
+            return await self._door.enqueue(wanted, Sender(**options))
 
     async def _publish(self, video_id: int, options: PublishArguments) -> UUID:
         fields, sender = _split(options)
         publication = Publication(video_id=video_id, **fields)
-        return (await self._door.enqueue([publication], sender))[0]
+        with naming_options(FIELDS):
+            return (await self._door.enqueue([publication], sender))[0]
 
     async def _unpublish(self, video_id: int, options: UnpublishArguments) -> UUID:
         fields, sender = _split(options)
         until = fields.pop("at", None)
         publication = Publication(video_id=video_id, action=Action.UNPUBLISH, until=until, **fields)
-        return (await self._door.enqueue([publication], sender))[0]
+        with naming_options(fields_of(Action.UNPUBLISH)):
+            return (await self._door.enqueue([publication], sender))[0]
 
     async def _await_outcome(self, command_id: UUID, seconds: float) -> Command:
         until, pause = time.monotonic() + seconds, FIRST_LOOK
@@ -74,20 +79,18 @@ class BasePublisher:
     async def _reschedule(self, command_id: UUID, options: RescheduleArguments) -> Command:
         if unknown := options.keys() - RescheduleArguments.__annotations__.keys():
             raise TypeError(f"reschedule has no option {min(unknown)}; nothing was sent")
-        change: dict[str, Any] = {}
+        if options.keys() <= {"time_zone"}:
+            raise InvalidPublication("Give at or deadline: there is nothing to change.")
         before = await self._read(command_id)
-        if "at" in options:
-            name = f"{before.action}_at"
-            change = to_time_fields(name, options["at"], options.get("time_zone"))
-        if "time_zone" in options:
-            change["time_zone"] = options["time_zone"]
-        if "deadline" in options:
-            given = options["deadline"]
-            change["publish_before"] = given and require_offset("deadline", given)
+        fields = fields_of(before.action)
+        with naming_options(fields):
+            return await self._change(before, _to_change(options, fields))
+
+    async def _change(self, before: Command, change: Mapping[str, Any]) -> Command:
         try:
-            return await self._door.ask("PATCH", _to_path(command_id), Command, change)
+            return await self._door.ask("PATCH", _to_path(before.id), Command, change)
         except WrongState:  # an answer may have been lost, and the command carried out since
-            command = await self._read(command_id)
+            command = await self._read(before.id)
             if before.has_ended or not _has_times(command, change):
                 raise
             return command
@@ -123,6 +126,18 @@ def _to_path(command_id: Any) -> str:
     except ValueError:
         text = f"command_id must be a UUID, and is {command_id!a:.100}."
         raise InvalidPublication(text) from None
+
+
+def _to_change(options: RescheduleArguments, fields: Mapping[str, str]) -> dict[str, Any]:
+    change: dict[str, Any] = {}
+    if "at" in options:
+        change = to_time_fields(fields["at"], options["at"], options.get("time_zone"))
+    if "time_zone" in options:
+        change["time_zone"] = check_zone(options["time_zone"], change)
+    if "deadline" in options:
+        given = options["deadline"]
+        change[fields["deadline"]] = given and require_offset("deadline", given)
+    return change
 
 
 def _has_times(command: Command, change: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ import random
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -28,6 +29,7 @@ from publish_worker_client.publish.errors import (
     InvalidPublication,
     Unanswered,
 )
+from publish_worker_client.publish.option_names import HEADERS
 from publish_worker_client.publish.publication import Publication
 
 T = TypeVar("T", bound=BaseModel)
@@ -63,12 +65,12 @@ class HttpDoor(InboxDoor):
         """Accept all, or none."""
         body = _to_body(publications)
         key = str(uuid4()) if sender.idempotency_key is None else sender.idempotency_key
-        given = {
-            "Idempotency-Key": key,
-            "X-Correlation-Id": sender.correlation_id,
-            "traceparent": sender.traceparent,
+        given = {**asdict(sender), "idempotency_key": key}
+        headers = {
+            HEADERS[option]: _check(option, value)
+            for option, value in given.items()
+            if value is not None
         }
-        headers = {name: _check(name, value) for name, value in given.items() if value is not None}
         answer = await self._ask(
             "POST", COMMANDS, AcceptedCommands, key, content=body, headers=headers | JSON
         )

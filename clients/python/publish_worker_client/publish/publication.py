@@ -7,6 +7,7 @@ from typing import Any
 
 from publish_worker_client.events.names import Action
 from publish_worker_client.publish.errors import InvalidPublication
+from publish_worker_client.publish.option_names import FIELDS
 
 NOT_STORABLE = frozenset(("\0", *map(chr, range(0xD800, 0xE000))))
 """NUL, which PostgreSQL does not store, and halves of surrogate pairs, which UTF-8 lacks."""
@@ -42,16 +43,16 @@ class Publication:
         values of another type: a transaction is not failed by them.
         """
         fields: dict[str, Any] = {"video_id": check_number("video_id", self.video_id, 63)}
-        for name, time in (("publish_at", self.at), ("unpublish_at", self.until)):
+        for option, time in (("at", self.at), ("until", self.until)):
             if time is not None:
-                fields |= to_time_fields(name, time, self.time_zone)
+                fields |= to_time_fields(FIELDS[option], time, self.time_zone)
         if self.deadline is not None:
-            fields["publish_before"] = require_offset("deadline", self.deadline)
+            fields[FIELDS["deadline"]] = require_offset("deadline", self.deadline)
         if self.expected_revision is not None:
             check_number("expected_revision", self.expected_revision, 31)
         given = {
             "action": None if self.action is Action.PUBLISH else self.action,
-            "time_zone": check_text("time_zone", self.time_zone),
+            "time_zone": check_zone(self.time_zone, fields),
             "expected_revision": self.expected_revision,
             "video": None if self.video is None else dict(self.video),
         }
@@ -66,6 +67,13 @@ def to_time_fields(name: str, time: Any, time_zone: str | None) -> dict[str, Any
         raise InvalidPublication("A time without an offset needs time_zone.")
     fold = {"fold": 1} if time.fold else {}
     return {f"{name}_local": time.replace(tzinfo=None).isoformat(), **fold}
+
+
+def check_zone(time_zone: Any, fields: Mapping[str, Any]) -> str | None:
+    """Return a time zone. Raises InvalidPublication if none of the times in `fields` needs it."""
+    if time_zone is not None and not any(name.endswith("_local") for name in fields):
+        raise InvalidPublication("time_zone is for times without an offset: leave it out.")
+    return check_text("time_zone", time_zone)
 
 
 def check_text(name: str, text: Any) -> str | None:
