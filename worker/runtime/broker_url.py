@@ -60,19 +60,21 @@ class BrokerUrl:
     def connect(self, transport_options: dict[str, Any], **options: Any) -> BrokerConnection:
         """Return a connection that opens on first use. Raises InvalidUrl."""
         try:
-            return BrokerConnection(
+            connection = BrokerConnection(
                 self.url,
                 ssl=self.tls or False,
                 transport_options={**transport_options, **self.transport_options},
                 **{**options, **self.parameters},
             )
+            _ = connection.transport  # connects to nothing; some import their client only here
         except KeyError as error:
             raise InvalidUrl(f"Kombu has no transport {self._scheme!a}") from error
-        except (ImportError, NameError) as error:  # Kombu's transports import clients
+        except (ImportError, NameError, RuntimeError) as error:  # a transport imports its client
             scheme = self._scheme
             raise InvalidUrl(f"Kombu has no transport {scheme!a}: {error.args[0]}") from error
         except (TypeError, ValueError) as error:
             raise InvalidUrl("it is not one that Kombu can read") from error
+        return connection
 
 
 def read_broker_url(url: str) -> BrokerUrl:

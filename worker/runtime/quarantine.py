@@ -1,6 +1,7 @@
 """Quarantine: keep an unreadable message or entry for a person, and go on."""
 
 import json
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Engine
@@ -22,7 +23,8 @@ KEPT_REASON = 2_000
 def quarantine(engine: Engine, body: object, error: Exception) -> None:
     """Keep `body` with the error that it caused. Raises the database's error if it is unreachable.
 
-    `body` may be anything: what JSON cannot hold is kept as its `repr`.
+    `body` may be anything: a time is kept as a message may give it, so that it can be retried; what
+    else JSON cannot hold is kept as its `repr`.
     """
     of_database = isinstance(error, DATABASE_ERRORS)
     reason = (describe_error(error) if of_database else str(error))[:KEPT_REASON]
@@ -36,7 +38,11 @@ def quarantine(engine: Engine, body: object, error: Exception) -> None:
 def _to_text(body: object) -> str:
     """Return ASCII, which the database holds whatever it is."""
     try:
-        text = json.dumps(body, default=repr)
+        text = json.dumps(body, default=_to_plain)
     except (TypeError, ValueError, RecursionError) as error:
         text = json.dumps(f"not kept, for JSON cannot hold it: {error}")
     return text[:KEPT_CHARACTERS]
+
+
+def _to_plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else repr(value)

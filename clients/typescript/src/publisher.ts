@@ -23,7 +23,7 @@ const LONGEST_PAUSE_SECONDS = 60;
 const FIRST_LOOK_SECONDS = 0.05;
 const LONGEST_LOOK_SECONDS = 1;
 const COMMANDS = "/publish-commands";
-const INSTANTS = new Set(["publish_at", "unpublish_at", "publish_before"]);
+const TIMES = /_(at|before)(_local)?$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** How a request is sent. */
@@ -252,10 +252,10 @@ function hasTimes(command: PublishCommand, asked: Record<string, unknown>): bool
   return Object.entries(asked).every(([name, value]) => toComparable(name, value) === toComparable(name, shown[name]));
 }
 
-/** Return an instant in milliseconds, as it may be written in several ways; anything else as it is. */
+/** Return a time in milliseconds, as it may be written in several ways; anything else as it is. */
 function toComparable(name: string, value: unknown): unknown {
-  const isInstant = INSTANTS.has(name) && (typeof value === "string" || value instanceof Date);
-  return isInstant ? new Date(value).getTime() : value;
+  if (!TIMES.test(name) || !(typeof value === "string" || value instanceof Date)) return value;
+  return new Date(name.endsWith("_local") ? `${value}Z` : value).getTime();
 }
 
 /** Return a filter as the query of a URL. */

@@ -142,6 +142,21 @@ test("a reschedule whose answer was lost is not refused once the command has end
   await assert.rejects(again, (error) => error instanceof Problem && error.type === "/problems/command-ended");
 });
 
+test("a lost answer is found by a local time that the API writes with seconds", async () => {
+  const { command } = await publisher.publish(await makeVideo(), { publishAt: "2030-06-01T18:00:00Z" });
+  assert.ok(command !== null);
+  let asked = 0;
+  const losing: typeof fetch = async (url, options) => {
+    const answer = await fetch(url, options);
+    if (++asked !== 2) return answer;
+    await publisher.cancel(command.id);
+    throw new TypeError("The connection ended before the answer.");
+  };
+  const lost = new Publisher({ ...connection, fetch: losing });
+  const changed = await lost.reschedule(command.id, { publishAtLocal: "2030-01-01T09:00", timeZone: "Europe/Berlin" });
+  assert.deepEqual([changed.state, changed.publish_at_local], ["cancelled", "2030-01-01T09:00:00"]);
+});
+
 test("a reschedule of a command that ends with other times is refused", async () => {
   const { command } = await publisher.publish(await makeVideo(), { publishAt: "2030-06-01T18:00:00Z" });
   assert.ok(command !== null);

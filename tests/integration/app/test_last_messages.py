@@ -1,17 +1,21 @@
 """Messages that a worker alone has as it ends: accepted, dropped or quarantined, as at any time."""
 
 import json
+from base64 import b64encode
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from kombu.utils.json import dumps
 
+from schemas.values.actor import SYSTEM
 from tests.support.messages import encode, envelope, protocol_1
 from tests.support.pipeline import Pipeline
 from worker.app import app
 from worker.app.last_messages import accept_last
 from worker.app.messages import rewrite_envelope
+from worker.enqueue.quarantined_messages import retry
 from worker.runtime.runtime import Runtime
 from worker.runtime.settings import Settings
 
@@ -70,6 +74,24 @@ def test_a_message_that_must_wait_is_quarantined_so_that_a_person_can_retry_it_t
     [(body, error)] = ending.rows(QUARANTINED)
     assert json.loads(str(body)) == {"args": [], "kwargs": {"video_id": video}}
     assert SOON in str(error)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        {"publish_at": datetime(2031, 1, 1, tzinfo=UTC)},
+        {"publish_at_local": datetime(2031, 1, 1), "time_zone": "UTC"},  # noqa: DTZ001 - local
+    ],
+)
+def test_a_message_whose_arguments_have_times_as_kombu_writes_them_can_be_retried(
+    ending: Pipeline, time: dict[str, Any]
+) -> None:
+    body = b64encode(dumps([[], {"video_id": ending.video(), **time}, {}]).encode()).decode()
+    end_with(envelope({"eta": SOON}, body=body))
+    [(message,)] = ending.rows("SELECT id FROM publisher.quarantined_message")
+    retry(ending.engine, app.runtime.waker, int(str(message)), SYSTEM)
+    due = ending.value("SELECT due_at FROM publisher.publish_command")
+    assert due == datetime(2031, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("task", ["publish.run_due", "webhooks.deliver"])

@@ -375,11 +375,12 @@ def test_an_unreachable_redis_is_one_line_and_exit_code_1(run: Run) -> None:
     ("url", "wrong"),
     [
         ("redsi://:secret@localhost/0", "Kombu has no transport 'redsi'"),
+        ("zookeeper://localhost", "kazoo library is not installed"),
         ("localhost:6379", "scheme"),
     ],
 )
 @pytest.mark.parametrize("words", [("enqueue", "VIDEO"), ("commands", "recompute")])
-def test_a_broker_url_with_an_unknown_scheme_is_refused_before_anything_is_accepted(
+def test_a_broker_url_that_kombu_cannot_use_is_refused_before_anything_is_accepted(
     run: Run, here: Pipeline, words: tuple[str, ...], url: str, wrong: str
 ) -> None:
     video = str(here.video())
