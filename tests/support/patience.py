@@ -12,6 +12,7 @@ import pytest
 
 from db import gauges as gauge_statements
 from db import session
+from publish_worker_client.subscribe import connections, outbox
 from tests.support.waiting import PATIENCE
 from worker.operations import gauges, health, processes, server_checks
 from worker.operations.doctor import examination
@@ -32,6 +33,8 @@ LIMITS: tuple[tuple[ModuleType, str], ...] = (
     (attempt, "BODY_SECONDS"),
     (look_ups, "LOOK_UP_SECONDS"),
     (look_ups, "REGISTRATION_SECONDS"),
+    (connections, "ANSWER_SECONDS"),
+    (outbox, "ANSWER_SECONDS"),
 )
 """Modules and names, in seconds."""
 IDLE = "idle_in_transaction_session_timeout"
