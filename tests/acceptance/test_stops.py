@@ -109,5 +109,5 @@ def test_a_worker_that_cannot_end_prints_its_stacks_and_exits(celery: Celeries) 
     process = suspend_idle_process(worker)
     assert worker.stop() == 1
     assert worker.says("Timeout (0:00:03)!")
-    assert worker.says("on_stop_not_started")
+    assert worker.says(" in end_soon\n")
     wait_until(lambda: not process.is_running(), "the end of the pool process")
