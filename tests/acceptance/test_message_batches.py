@@ -132,8 +132,7 @@ def test_a_worker_that_is_asked_to_end_gives_back_the_messages_that_it_holds(
 ) -> None:
     worker = celery.worker()
     with holding_messages(pipeline, send_task):
-        worker.process.send_signal(signal.SIGTERM)
-        worker.wait_for("Warm shutdown")
+        worker.begin_end()
     assert worker.process.wait(60) == 0
     assert not count_unacknowledged(pipeline)
     assert count_commands(pipeline) == 1

@@ -50,6 +50,7 @@ def runtime(database_url: str, failover: Failover) -> Generator[Runtime]:
         pytest.param(Failover.demote_primary, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("limits")
 def test_videos_are_published_before_and_after_a_failover(
     engine: Engine,
     failover: Failover,

@@ -1,15 +1,12 @@
 """The end of a worker: it comes soon, and nothing that a pool process has is lost."""
 
 import os
-import signal
 import termios
 from array import array
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from fcntl import ioctl
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -39,21 +36,10 @@ def count_unread(process: psutil.Process) -> int:
     return total
 
 
-def wait_until_same(look: Callable[[], Any], description: str, every: float) -> None:
-    """Wait until two looks in a row see the same."""
-    seen: list[Any] = [None]
-
-    def is_same() -> bool:
-        seen.append(look())
-        return seen[-1] == seen[-2]
-
-    wait_until(is_same, description, every=every)
-
-
 def suspend_idle_process(worker: Celery) -> psutil.Process:
-    """Suspend the pool process while it waits for a task: it looks for one each second."""
+    """Suspend the pool process once it waits for a task."""
     [process] = psutil.Process(worker.process.pid).children()
-    wait_until_same(process.num_ctx_switches, "the pool process to wait for a task", every=0.25)
+    worker.process.wait_until_in("receive", process)
     process.suspend()
     return process
 
@@ -72,15 +58,9 @@ def process(worker: Celery) -> Generator[psutil.Process]:
         suspended.resume()
 
 
-def count_reads(pipeline: Pipeline) -> int:
-    stats: Any = pipeline.redis.info("commandstats")
-    return stats["cmdstat_brpop"]["calls"]
-
-
-def end(pipeline: Pipeline, worker: Celery, process: psutil.Process) -> None:
+def end(worker: Celery, process: psutil.Process) -> None:
     """SIGTERM; the pool process goes on once the worker reads no more messages."""
-    worker.process.send_signal(signal.SIGTERM)
-    wait_until_same(partial(count_reads, pipeline), "the worker to begin its end", every=1.5)
+    worker.begin_end()
     process.resume()
     assert worker.stop() == 0
 
@@ -90,7 +70,7 @@ def test_a_task_that_its_process_has_not_read_yet_is_finished(
 ) -> None:
     send_task("publish.enqueue", kwargs={"video_id": pipeline.video()})
     wait_until(lambda: count_unread(process), "the task to be sent")
-    end(pipeline, worker, process)
+    end(worker, process)
     assert pipeline.value("SELECT count(*) FROM publisher.publish_command") == 1
     assert pipeline.redis.hlen(UNACKNOWLEDGED) == 0
 
@@ -100,7 +80,7 @@ def test_a_task_of_which_a_part_was_sent_is_finished(
 ) -> None:
     send_task("publish.enqueue", kwargs={"unknown": MORE_THAN_A_PIPE_HOLDS})
     wait_until(lambda: count_unread(process), "a part of the task to be sent")
-    end(pipeline, worker, process)
+    end(worker, process)
     assert pipeline.value("SELECT count(*) FROM publisher.quarantined_message") == 1
     assert pipeline.redis.hlen(UNACKNOWLEDGED) == 0
 
@@ -113,7 +93,7 @@ def test_a_task_that_was_sent_before_the_broker_was_lost_does_not_delay_the_end(
     wait_until(lambda: count_unread(process), "the task to be sent")
     pipeline.redis.client_kill_filter(_type="normal", skipme=True)
     wait_until(lambda: worker.log.read_text().count("Connected to") > 1, "a new connection")
-    end(pipeline, worker, process)
+    end(worker, process)
     assert count_published(pipeline) == 1
 
 
@@ -129,5 +109,5 @@ def test_a_worker_that_cannot_end_prints_its_stacks_and_exits(celery: Celeries) 
     process = suspend_idle_process(worker)
     assert worker.stop() == 1
     assert worker.says("Timeout (0:00:03)!")
-    assert worker.says("on_stop_not_started")
+    assert worker.says(" in end_soon\n")
     wait_until(lambda: not process.is_running(), "the end of the pool process")

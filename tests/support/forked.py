@@ -101,6 +101,12 @@ class Forked:
         family = [program, *program.children(recursive=True)]
         return "\n".join([before, *map(self._read_stacks, family)])
 
+    def wait_until_in(self, function: str, process: psutil.Process | None = None) -> None:
+        """Wait until the program, or a process that it forked, runs a function."""
+        found = process or psutil.Process(self.pid)
+        line = f" in {function}\n"
+        wait_until(lambda: line in self._read_stacks(found), f"{found.pid} to run {function}")
+
     def _read_stacks(self, process: psutil.Process) -> str:
         began, sizes = self._log.stat().st_size, [0]
 

@@ -10,20 +10,31 @@ from types import ModuleType
 
 import pytest
 
+from db import gauges as gauge_statements
 from db import session
+from publish_worker_client.subscribe import connections, outbox
 from tests.support.waiting import PATIENCE
-from worker.operations import gauges, health, processes
+from worker.operations import gauges, health, processes, server_checks
 from worker.operations.doctor import examination
-from worker.runtime import redis_clients, tracing
+from worker.runtime import producer, redis_clients, tracing
+from worker.webhooks import attempt, look_ups
 
 LIMITS: tuple[tuple[ModuleType, str], ...] = (
     (session, "BRIEF_SECONDS"),
     (health, "ANSWER_SECONDS"),
     (examination, "LONGEST_SECONDS"),
+    (server_checks, "BROKER_SECONDS"),
     (gauges, "WAIT_SECONDS"),
+    (gauge_statements, "SECONDS"),
     (processes, "END_SECONDS"),
     (redis_clients, "HINT_TIMEOUT_SECONDS"),
+    (producer, "CONNECT_SECONDS"),
     (tracing, "FLUSH_SECONDS"),
+    (attempt, "BODY_SECONDS"),
+    (look_ups, "LOOK_UP_SECONDS"),
+    (look_ups, "REGISTRATION_SECONDS"),
+    (connections, "ANSWER_SECONDS"),
+    (outbox, "ANSWER_SECONDS"),
 )
 """Modules and names, in seconds."""
 IDLE = "idle_in_transaction_session_timeout"

@@ -62,6 +62,11 @@ class Celery:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def begin_end(self) -> None:
+        """Ask the main process to end, and wait until it reads no more messages."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait_until_in("_shutdown")
+
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """Ask the main process to end, and return its exit code; fail with its stacks."""
         self.process.send_signal(number)

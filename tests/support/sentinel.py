@@ -92,7 +92,7 @@ class Failover:
     def role(self, port: int) -> str:
         """`master` or `slave`; "" if the server does not answer."""
         try:
-            with Redis(port=port, password=PASSWORD, socket_timeout=1) as client:
+            with self.client(port) as client:
                 replication: Any = client.info("replication")
                 return replication["role"]
         except RedisError:

@@ -11,7 +11,6 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from schemas.values.delivery import Receiver
 from worker.webhooks.signing import build_headers, new_secret
 
-NOW = datetime.now(UTC)
 RECEIVER = Receiver(
     id=UUID(int=1),
     workspace_id=1,
@@ -29,7 +28,7 @@ def test_the_library_verifies_what_is_signed(body: str) -> None:
 
 
 def test_another_body_does_not_pass() -> None:
-    signed = build_headers(RECEIVER, "event-1", "{}", NOW)
+    signed = build_headers(RECEIVER, "event-1", "{}", datetime.now(UTC))
     with pytest.raises(WebhookVerificationError):
         Webhook(RECEIVER.secret).verify("[]", signed)
 
@@ -42,13 +41,14 @@ def test_secrets_are_32_random_bytes_and_never_shown() -> None:
 
 @pytest.mark.parametrize(("seconds", "signatures"), [(1, 2), (0, 1), (-1, 1)])
 def test_the_previous_secret_signs_until_its_time_is_over(seconds: int, signatures: int) -> None:
+    now = datetime.now(UTC)
     rotated = Receiver(
         id=UUID(int=1),
         workspace_id=1,
         url="https://hooks.example.com/",
         secret=new_secret(),
         previous_secret=new_secret(),
-        previous_secret_until=NOW + timedelta(seconds=seconds),
+        previous_secret_until=now + timedelta(seconds=seconds),
     )
-    signed = build_headers(rotated, "event-1", "{}", NOW)
+    signed = build_headers(rotated, "event-1", "{}", now)
     assert len(signed["webhook-signature"].split(" ")) == signatures

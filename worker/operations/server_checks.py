@@ -14,8 +14,8 @@ from worker.runtime.broker_url import read_broker_url
 
 PROBE = "publish-worker:probe"
 PROBE_MS = 1_000
-QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
-"""A broker that accepts connections and does not answer counts as dead."""
+BROKER_SECONDS = 1.0
+"""A broker that accepts connections and does not answer for this long counts as dead."""
 KEEP_KEYS = "The stream or the queue would be lost: CONFIG SET maxmemory-policy noeviction."
 AMQP = "outlet amqp"
 AMQP_AWAY = "The exchange cannot be reached."
@@ -43,9 +43,11 @@ def _read_eviction_policy(redis: Redis) -> str:
 
 def check_broker(broker_url: str) -> Check:
     """Connect, and log in."""
+    limit = BROKER_SECONDS
+    quick = {"socket_timeout": limit, "socket_connect_timeout": limit, "max_retries": 1}
     try:
-        with read_broker_url(broker_url).connect(QUICK, connect_timeout=1) as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+        with read_broker_url(broker_url).connect(quick, connect_timeout=limit) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=round(limit))
     except BROKER_ERRORS as error:
         return to_failed("broker", explain_broker(error), to_text(error))
     return Check(name="broker", ok=True, detail="Accepts connections.")

@@ -10,7 +10,7 @@ import pytest
 from db.session import transaction
 from tests.support.api import Api
 from tests.support.served import served
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from worker.api import admission
 from worker.api.admission import MIB, Admission, Limits, UsageAccount
 from worker.api.problems import ApiProblem
@@ -140,7 +140,7 @@ def test_streams_that_one_workspace_opens_do_not_delay_those_of_another(
 
     def open_stream(key: str) -> int:
         headers = {"Authorization": f"Bearer {api.secret(key)}"}
-        with httpx.stream("GET", server.stream, headers=headers) as answer:
+        with httpx.stream("GET", server.stream, headers=headers, timeout=PATIENCE) as answer:
             return answer.status_code
 
     with served(api.engine, redis_url) as server:

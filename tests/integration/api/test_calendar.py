@@ -1,7 +1,7 @@
 """The console's calendar without a script: its data, its list, the forms that change commands."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from html import unescape
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,15 @@ FROM generate_series(1, 20000) n, LATERAL (SELECT now() + (n - 10000) * interval
 """
 NINE = datetime(2027, 3, 26, 9, tzinfo=UTC)
 WEEK = f"/console/calendar/?view=week&date={DAY}&zone=Europe/Berlin"
+
+
+class AtNine(datetime):
+    """A clock that shows NINE."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The same time in any zone."""
+        return NINE.astimezone(tz)
 
 
 def scheduled(api: Api, at: datetime = NINE, **columns: Any) -> UUID:
@@ -60,10 +69,12 @@ def test_a_ranges_commands_are_listed_with_titles_on_the_clocks_of_the_zone(api:
 def test_what_has_ended_is_shown_in_its_place_but_not_what_asked_for_no_time(api: Api) -> None:
     console = Console.sign_in(api)
     video = api.video()
-    api.accept(PublishRequest(video_id=video, publish_at=datetime.now(UTC)))
+    now = datetime.now(UTC)
+    api.accept(PublishRequest(video_id=video, publish_at=now))
     api.accept(api.video())
     api.run()
-    found = console.get("/console/calendar/commands", view="week").json()["commands"]
+    week = {"view": "week", "date": f"{now:%Y-%m-%d}"}
+    found = console.get("/console/calendar/commands", **week).json()["commands"]
     assert [(each["video_id"], each["state"], each["is_open"]) for each in found] == [
         (video, "published", False)
     ]
@@ -102,15 +113,11 @@ def test_more_than_a_page_is_counted_by_day_and_hour_and_listed_in_pages(
 
 def test_a_list_of_several_pages_begins_today(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calendar, "PAGE", 2)
+    monkeypatch.setattr(calendar, "datetime", AtNine)
     for days in (-2, -1, 0, 1):
-        command = scheduled(api, NINE, title=f"day {days}")
-        api.execute(
-            "UPDATE publisher.publish_command SET due_at = now() + %s WHERE id = %s",
-            timedelta(days=days),
-            command,
-        )
+        scheduled(api, NINE + timedelta(days=days), title=f"day {days}")
     console = Console.sign_in(api)
-    begin = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}"
+    begin = f"{NINE - timedelta(days=3):%Y-%m-%d}"
     page = console.get("/console/calendar/", view="agenda", date=begin).text
     assert titles(page) == ["day 0", "day 1"]
     [first] = re.findall(r'href="([^"]+)">From', page)

@@ -42,6 +42,7 @@ from tests.support.identity_provider import (
     spoilt_provider,
 )
 from tests.support.pipeline import BASE_URL
+from tests.support.waiting import PATIENCE
 from worker.api.oidc import provider as oidc_provider
 from worker.operations.audit import list_page
 from worker.operations.people import ATTEMPT_AGE
@@ -77,7 +78,7 @@ def test_both_cookies_are_out_of_reach_of_scripts_and_only_the_first_one_is_lax(
     begun = get(console, START)
     cookie = begun.headers["set-cookie"].lower()
     assert all(each in cookie for each in ("httponly", "secure", "samesite=lax", f"path={START}"))
-    callback = httpx.get(begun.headers["location"]).headers["location"]
+    callback = httpx.get(begun.headers["location"], timeout=PATIENCE).headers["location"]
     cookies = come_back(console, callback.removeprefix(BASE_URL)).headers.get_list("set-cookie")
     session = next(each for each in cookies if each.startswith(SESSION)).lower()
     assert all(each in session for each in ("httponly", "secure", "samesite=strict"))

@@ -17,9 +17,9 @@ from worker.api import key_cache
 
 LIMIT = 1.0
 """Seconds."""
-LATE = 20.0
+LATE = 40.0
 """A retry would connect, and give up after `CONNECT` more than the limit."""
-CONNECT = 40
+CONNECT = 60
 
 Call = Callable[[Api, int], Any]
 CALLS: dict[str, Call] = {

@@ -43,6 +43,11 @@ COUNT = "SELECT count(*) FROM publisher.publish_command"
 PATH = "/api/v1/publish-commands"
 
 
+def reach(api: Served, received: Received) -> httpx2.AsyncClient:
+    """A client that passes a request on."""
+    return httpx2.AsyncClient(base_url=api.url, headers=received.headers, timeout=PATIENCE)
+
+
 def in_turn(*answers: Answer) -> Answer:
     """Give each request the next answer."""
     left = iter(answers)
@@ -346,16 +351,12 @@ def test_a_retry_whose_answer_was_lost_is_not_refused_once_the_command_is_carrie
     path = f"{PATH}/{id_}"
 
     async def forward(received: Received, writer: StreamWriter, *, method: str) -> None:
-        async with httpx2.AsyncClient(
-            base_url=api.url, headers=received.headers, timeout=PATIENCE
-        ) as client:
+        async with reach(api, received) as client:
             answer = await client.request(method, received.path)
         await says(answer.status_code, answer.content)(received, writer)
 
     async def lose(received: Received, writer: StreamWriter) -> None:
-        async with httpx2.AsyncClient(
-            base_url=api.url, headers=received.headers, timeout=PATIENCE
-        ) as client:
+        async with reach(api, received) as client:
             await client.post(received.path)
         await asyncio.to_thread(pipeline.run)
         writer.close()
@@ -373,7 +374,7 @@ def test_a_reschedule_whose_answer_was_lost_is_not_refused_once_the_command_is_c
 
     async def forward(received: Received, writer: StreamWriter, *, loses: bool = False) -> None:
         method = "PATCH" if received.body else "GET"
-        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+        async with reach(api, received) as client:
             answer = await client.request(method, received.path, content=received.body)
         if not loses:
             await says(answer.status_code, answer.content)(received, writer)
@@ -397,7 +398,7 @@ def test_a_reschedule_of_a_command_that_ends_with_other_times_is_refused(
 
     async def cancel_after(received: Received, writer: StreamWriter) -> None:
         method = "PATCH" if received.body else "GET"
-        async with httpx2.AsyncClient(base_url=api.url, headers=received.headers) as client:
+        async with reach(api, received) as client:
             answer = await client.request(method, received.path, content=received.body)
         await asyncio.to_thread(publisher.cancel, id_)
         await says(answer.status_code, answer.content)(received, writer)

@@ -92,6 +92,7 @@ def test_the_story_has_what_the_video_has_public(pipeline: Pipeline) -> None:
     assert second.former_urls == [first.custom_url]
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_a_failure_is_shown_with_its_attempts_and_its_error(pipeline: Pipeline) -> None:
     video = pipeline.video()
     [command] = pipeline.accept(video).commands
@@ -115,6 +116,7 @@ def test_a_failure_is_shown_with_its_attempts_and_its_error(pipeline: Pipeline) 
     assert "drafts_only" in ended.detail
 
 
+@pytest.mark.usefixtures("long_pauses")
 def test_the_last_ten_failed_attempts_are_shown(pipeline: Pipeline) -> None:
     """Retries begin another round, and attempts of a round before are kept."""
     video = pipeline.video()

@@ -68,6 +68,7 @@ def test_the_clients_of_a_process_leave_a_frozen_primary_together(failover: Fail
     work.close()
 
 
+@pytest.mark.usefixtures("limits")
 def test_a_subscriber_leaves_a_frozen_primary(failover: Failover) -> None:
     subscriber = BlockingConnections(failover.url, None)
     assert run_blocking(subscriber.send([("PING",)]))

@@ -278,6 +278,7 @@ def _is_asking() -> bool:
     return any(thread.name == "subscriber-outbox" for thread in threading.enumerate())
 
 
+@pytest.mark.usefixtures("limits")
 def test_a_subscriber_ends_while_redis_does_not_answer(
     redis: Redis, redis_url: str, read: Callable[..., Reading]
 ) -> None:
