@@ -6,40 +6,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
 from playwright.sync_api import Browser, Page
-from redis import Redis
 from standardwebhooks import Webhook
 
 from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.client_pages import client_pages
 from tests.support.client_run import ClientRun, client_run
-from tests.support.clones import cloned, named
 from tests.support.free_port import free_port
 from tests.support.node import CLIENT, install_client, read_blocks, run_node, run_tests, start_node
 from tests.support.waiting import PATIENCE, wait_until
-from worker.local.engines import Engines
 from worker.webhooks.signing import new_secret
 
 PUBLISH, READ, RECEIVE = read_blocks(CLIENT / "README.md", "js")
 
 
-@pytest.fixture(scope="module")
-def run(
-    running: Engines,
-    admin: psycopg.Connection,
-    template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Generator[ClientRun]:
-    """One run for all tests of this module."""
-    with Redis.from_url(running.redis_url) as client:
-        client.flushall()
-    folder = tmp_path_factory.mktemp("client")
-    with (
-        cloned(admin, template) as name,
-        client_run(folder, named(running.database_url, name), running.redis_url) as started,
-    ):
+@pytest.fixture
+def run(tmp_path: Path, database_url: str, redis_url: str) -> Generator[ClientRun]:
+    """A run of each test's own: events are counted from the first one, and some are deleted."""
+    with client_run(tmp_path, database_url, redis_url) as started:
         yield started
 
 
