@@ -23,6 +23,18 @@ async function makeVideo(): Promise<number> {
   return video;
 }
 
+/** A publisher that reads a command, changes it, loses that answer as the command ends, and asks again. */
+function losingItsChange(id: string): Publisher {
+  let asked = 0;
+  const losing: typeof fetch = async (url, options) => {
+    const answer = await fetch(url, options);
+    if (++asked !== 2) return answer;
+    await publisher.cancel(id);
+    throw new TypeError("The connection ended before the answer.");
+  };
+  return new Publisher({ ...connection, fetch: losing });
+}
+
 /** The commands that exist for a video. */
 const listCommands = (videoId: number): Promise<PublishCommand[]> => list({ videoId });
 
@@ -113,14 +125,7 @@ test("a retry whose answer was lost is not refused once the command has ended", 
   const { command } = await publisher.publish(video!);
   assert.ok(command !== null);
   await fail(video!);
-  let asked = 0; // it reads, retries, and after the lost answer retries and reads
-  const losing: typeof fetch = async (url, options) => {
-    const answer = await fetch(url, options);
-    if (++asked !== 2) return answer;
-    await publisher.cancel(command.id);
-    throw new TypeError("The connection ended before the answer.");
-  };
-  const lost = new Publisher({ ...connection, fetch: losing });
+  const lost = losingItsChange(command.id);
   assert.equal((await lost.retry(command.id)).state, "cancelled");
 });
 
@@ -128,14 +133,7 @@ test("a reschedule whose answer was lost is not refused once the command has end
   const [video] = await makeVideos(1, "in_progress");
   const { command } = await publisher.publish(video!, { publishAt: "2030-06-01T18:00:00Z" });
   assert.ok(command !== null);
-  let asked = 0; // it reads, changes, and after the lost answer changes and reads
-  const losing: typeof fetch = async (url, options) => {
-    const answer = await fetch(url, options);
-    if (++asked !== 2) return answer;
-    await publisher.cancel(command.id);
-    throw new TypeError("The connection ended before the answer.");
-  };
-  const lost = new Publisher({ ...connection, fetch: losing });
+  const lost = losingItsChange(command.id);
   const changed = await lost.reschedule(command.id, { publishAt: new Date("2026-01-01T00:00:00Z") });
   assert.deepEqual([changed.state, changed.publish_at], ["cancelled", "2026-01-01T00:00:00Z"]);
   const again = publisher.reschedule(command.id, { publishAt: "2026-01-01T00:00:00Z" });
@@ -145,14 +143,7 @@ test("a reschedule whose answer was lost is not refused once the command has end
 test("a lost answer is found by a local time that the API writes with seconds", async () => {
   const { command } = await publisher.publish(await makeVideo(), { publishAt: "2030-06-01T18:00:00Z" });
   assert.ok(command !== null);
-  let asked = 0;
-  const losing: typeof fetch = async (url, options) => {
-    const answer = await fetch(url, options);
-    if (++asked !== 2) return answer;
-    await publisher.cancel(command.id);
-    throw new TypeError("The connection ended before the answer.");
-  };
-  const lost = new Publisher({ ...connection, fetch: losing });
+  const lost = losingItsChange(command.id);
   const changed = await lost.reschedule(command.id, { publishAtLocal: "2030-01-01T09:00", timeZone: "Europe/Berlin" });
   assert.deepEqual([changed.state, changed.publish_at_local], ["cancelled", "2030-01-01T09:00:00"]);
 });

@@ -16,10 +16,8 @@ from publish_worker_client import (
     PublishRefused,
 )
 from publish_worker_client.servers.database_url import read_url
-from schemas.values.caller import Scope
 from tests.support.pipeline import Pipeline
-from tests.support.served import Served, served
-from worker.operations.api_keys import create_key
+from tests.support.served import Served
 
 BEGIN = datetime(2030, 6, 1, 18, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -44,17 +42,6 @@ WRONG: list[tuple[Call, str]] = [
         r"\buntil\b.*the clocks skip",
     ),
 ]
-
-
-@pytest.fixture
-def key(pipeline: Pipeline) -> str:
-    return create_key(pipeline.engine, name="pipeline", scope=Scope.PUBLISH, workspace_id=1)
-
-
-@pytest.fixture
-def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
-    with served(pipeline.engine, redis_url) as api:
-        yield api
 
 
 @pytest.fixture

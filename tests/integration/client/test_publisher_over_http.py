@@ -29,13 +29,11 @@ from publish_worker_client import (
     WrongState,
 )
 from publish_worker_client.publish import answers, http
-from schemas.values.caller import Scope
 from tests.support.free_port import free_port
 from tests.support.pipeline import Pipeline
 from tests.support.receiver import Answer, Received, receiver, says
 from tests.support.served import Served, served
 from tests.support.waiting import PATIENCE
-from worker.operations.api_keys import create_key
 
 COUNT = "SELECT count(*) FROM publisher.publish_command"
 
@@ -56,17 +54,6 @@ def in_turn(*answers: Answer) -> Answer:
         return next(left)(received, writer)
 
     return answer
-
-
-@pytest.fixture
-def key(pipeline: Pipeline) -> str:
-    return create_key(pipeline.engine, name="pipeline", scope=Scope.PUBLISH, workspace_id=1)
-
-
-@pytest.fixture
-def api(pipeline: Pipeline, redis_url: str) -> Generator[Served]:
-    with served(pipeline.engine, redis_url) as api:
-        yield api
 
 
 @pytest.fixture
